@@ -1,0 +1,63 @@
+"""The settings of PPO. This module needs no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from distpolicy.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of proximal policy optimisation (Schulman et al., 2017)."""
+
+    learning_rate: float = 3e-4
+    """Adam's step size at the start."""
+    learning_rate_schedule: Literal["constant", "linear"] = "linear"
+    """Whether the learning rate falls to 0 over the run's env steps."""
+    clip_range: float = 0.2
+    """How far the probability ratio may move from 1, at the start."""
+    clip_range_schedule: Literal["constant", "linear"] = "constant"
+    """Whether the clip range falls to 0 over the run's env steps."""
+    discount: float = 0.99
+    """Gamma."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    num_epochs: int = 10
+    """Passes over each batch."""
+    num_minibatches: int = 8
+    """Minibatches a pass; must divide collectors x slots x rollout_steps."""
+    value_loss_weight: float = 0.5
+    """Weight of the value loss."""
+    entropy_weight: float = 0.0
+    """Weight of the entropy bonus."""
+    max_gradient_norm: float = 0.5
+    """Bound of the gradient's global norm."""
+    adam_epsilon: float = 1e-5
+    """Adam's epsilon."""
+    normalize_advantages: bool = True
+    """Whether advantages get mean 0 and deviation 1 in each minibatch."""
+    normalize_observations: bool = False
+    """Whether observations are normalised by running statistics, which are part of the policy."""
+    normalize_rewards: bool = False
+    """Whether rewards are divided by the running deviation of the discounted return."""
+
+    def __post_init__(self) -> None:
+        positive = {
+            "learning_rate": self.learning_rate,
+            "clip_range": self.clip_range,
+            "num_epochs": self.num_epochs,
+            "num_minibatches": self.num_minibatches,
+            "max_gradient_norm": self.max_gradient_norm,
+            "adam_epsilon": self.adam_epsilon,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise ConfigError(f"ppo.{name} must be above 0, but is {value}")
+        for name, value in {"discount": self.discount, "gae_lambda": self.gae_lambda}.items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"ppo.{name} must be in [0, 1], but is {value}")
+        for name, value in {"value_loss_weight": self.value_loss_weight, "entropy_weight": self.entropy_weight}.items():
+            if not value >= 0:
+                raise ConfigError(f"ppo.{name} must be 0 or more, but is {value}")

@@ -1,0 +1,1 @@
+"""Networks of Keras 3 layers."""

@@ -1,0 +1,127 @@
+"""CompiledAction: a policy's action as one flat, compiled call on NumPy arrays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+
+_logger = logging.getLogger(__name__)
+
+
+class _Signature(NamedTuple):
+    """The compiled call for one batch size.
+
+    Attributes:
+        call: Takes the flat input tensors, returns the flat output tensors.
+        unused: For each input a tensor to give in its place if the policy does not look at it, or None.
+        output_structure: A PolicyStep whose leaves are places in the flat outputs.
+    """
+
+    call: Callable[[list[tf.Tensor]], list[tf.Tensor]]
+    unused: list[tf.Tensor | None]
+    output_structure: PolicyStep
+
+
+class CompiledAction:
+    """Compiles ``policy.action`` once for each batch size and calls it with as little Python as can be.
+
+    Arrays become tensors only where the policy looks at them (a feed-forward policy uses neither reward nor
+    step type). State stays in tensors from call to call.
+
+    Args:
+        policy: The policy.
+        jit_compile: Whether XLA compiles; None to try, and fall back to a plain tf.function.
+    """
+
+    def __init__(self, policy: TFPolicy, jit_compile: bool | None = None) -> None:
+        self._policy = policy
+        self._jit_compile = jit_compile
+        self._signatures: dict[Any, _Signature] = {}
+        self.tracing_count = 0
+
+    @property
+    def jit_compiled(self) -> bool:
+        """Whether XLA compiles; False before the first call if it is still to be tried."""
+        return bool(self._jit_compile)
+
+    def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> PolicyStep:
+        """The policy's step; action and info as NumPy arrays, state as tensors.
+
+        Args:
+            time_step: Nest of arrays ``[B, ...]``.
+            policy_state: Nest of tensors or arrays ``[B, ...]``.
+            seed: int32 ``[2]`` or ``[B, 2]``.
+        """
+        if isinstance(time_step.observation, np.ndarray) and policy_state == ():
+            leaves: list[Any] = [time_step.step_type, time_step.reward, time_step.discount, time_step.observation, seed]
+        else:
+            leaves = [*tf.nest.flatten(time_step), *tf.nest.flatten(policy_state), seed]
+        key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        signature = self._signatures.get(key)
+        if signature is None:
+            signature = self._signatures[key] = self._compile(time_step, policy_state, seed)
+        constant = tf.constant
+        tensors = [
+            constant(leaf) if unused is None and isinstance(leaf, np.ndarray) else (leaf if unused is None else unused)
+            for leaf, unused in zip(leaves, signature.unused, strict=True)
+        ]
+        outputs = signature.call(tensors)
+        places = signature.output_structure
+        if isinstance(places.action, int) and places.state == ():
+            info = tf.nest.map_structure(lambda place: outputs[place].numpy(), places.info)
+            return PolicyStep(outputs[places.action].numpy(), (), info)
+        return PolicyStep(
+            tf.nest.map_structure(lambda place: outputs[place].numpy(), places.action),
+            tf.nest.map_structure(lambda place: outputs[place], places.state),
+            tf.nest.map_structure(lambda place: outputs[place].numpy(), places.info),
+        )
+
+    def _compile(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> _Signature:
+        if self._jit_compile is None:
+            try:
+                signature = self._trace(time_step, policy_state, seed, jit_compile=True)
+            except (tf.errors.OpError, NotImplementedError) as error:
+                _logger.info("%s is not compiled by XLA: %s", self._policy.name, str(error).splitlines()[0])
+                self._jit_compile = False
+            else:
+                self._jit_compile = True
+                return signature
+        return self._trace(time_step, policy_state, seed, self._jit_compile)
+
+    def _trace(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray, jit_compile: bool) -> _Signature:
+        inputs = (time_step, policy_state, seed)
+        places: list[PolicyStep] = []
+
+        def flat_action(*leaves: tf.Tensor) -> list[tf.Tensor]:
+            step = self._policy.action(*tf.nest.pack_sequence_as(inputs, leaves))
+            places.append(tf.nest.pack_sequence_as(step, list(range(len(tf.nest.flatten(step))))))
+            return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(step)]
+
+        leaves = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(inputs)]
+        function = tf.function(flat_action, autograph=False, jit_compile=jit_compile)
+        concrete = function.get_concrete_function(*[tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in leaves])
+        call = _flat_call(concrete)
+        call(leaves)  # XLA compiles on the first call: an operation that it does not know is found here.
+        self.tracing_count += function.experimental_get_tracing_count()
+        unused = [
+            None if placeholder.consumers() else leaf
+            for placeholder, leaf in zip(concrete.inputs[: len(leaves)], leaves, strict=True)
+        ]
+        return _Signature(call, unused, places[-1])
+
+
+def _flat_call(concrete: Any) -> Callable[[list[tf.Tensor]], list[tf.Tensor]]:
+    """The concrete function without its argument handling, which costs as much as a small network."""
+    inner = getattr(getattr(concrete, "_inference_function", None), "call_flat", None)
+    if inner is None:  # A TensorFlow that has renamed it: slower, and just as right.
+        return lambda tensors: concrete(*tensors)
+    captured = list(concrete.captured_inputs)
+    return lambda tensors: inner(*tensors, *captured)

@@ -1,0 +1,300 @@
+"""TFPolicy: the base of policies over tensors, with TF-Agents' interface."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from distpolicy.specs import tensor_spec
+from distpolicy.trajectories import policy_step as ps
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.common import SoftUpdate
+from distpolicy.utils.module_variables import NamedVariable, named_variables
+from distpolicy.utils.nest_utils import assert_matches_spec
+from distpolicy.utils.sampling import sample
+
+
+class TFPolicy(tf.Module, abc.ABC):
+    """Maps time steps to actions, or to distributions over them.
+
+    A policy is pure: it holds variables, but the recurrent state belongs to the caller, who gives the
+    state that the last call returned. Where a time step is FIRST the state is reset first.
+
+    Args:
+        time_step_spec: A TimeStep of specs, without batch dimensions.
+        action_spec: Nest of bounded specs.
+        policy_state_spec: Nest of specs; ``()`` for none.
+        info_spec: Nest of specs; ``()`` for none.
+        clip: Whether actions are clipped to their bounds before they are returned.
+        emit_log_probability: Whether the info holds the log-probability of the action as it was drawn.
+        automatic_state_reset: Whether the state is reset where the time step is FIRST.
+        observation_and_action_constraint_splitter: From an observation to what the network sees and a mask of
+            actions; None for no masks.
+        validate_args: Whether inputs and outputs are checked against the specs.
+        name: Name of the module; the class's by default.
+
+    Raises:
+        ValueError: If ``time_step_spec`` is not a TimeStep.
+    """
+
+    def __init__(
+        self,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        policy_state_spec: Any = (),
+        info_spec: Any = (),
+        clip: bool = True,
+        emit_log_probability: bool = False,
+        automatic_state_reset: bool = True,
+        observation_and_action_constraint_splitter: Any = None,
+        validate_args: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if not isinstance(time_step_spec, TimeStep):
+            raise ValueError(f"time_step_spec must be a TimeStep of specs, not {type(time_step_spec).__name__}")
+        action_spec = tensor_spec.from_spec(action_spec)
+        info_spec = tensor_spec.from_spec(info_spec)
+        if emit_log_probability:
+            log_probability_spec = tf.nest.map_structure(
+                lambda _: tensor_spec.TensorSpec((), tf.float32, ps.CommonFields.LOG_PROBABILITY), action_spec
+            )
+            info_spec = ps.set_log_probability(info_spec, log_probability_spec)
+        step_spec = PolicyStep(action_spec, tensor_spec.from_spec(policy_state_spec), info_spec)
+        # Past tf.Module's tracking, which would wrap the user's lists and dicts.
+        object.__setattr__(self, "_time_step_spec", tensor_spec.from_spec(time_step_spec))
+        object.__setattr__(self, "_policy_step_spec", step_spec)
+        object.__setattr__(self, "_splitter", observation_and_action_constraint_splitter)
+        self._clip = clip
+        self._emit_log_probability = emit_log_probability
+        self._automatic_state_reset = automatic_state_reset
+        self._validate_args = validate_args
+
+    @property
+    def time_step_spec(self) -> TimeStep:
+        """Specs of one time step."""
+        return self._time_step_spec
+
+    @property
+    def action_spec(self) -> Any:
+        """Specs of one action."""
+        return self._policy_step_spec.action
+
+    @property
+    def policy_state_spec(self) -> Any:
+        """Specs of the recurrent state."""
+        return self._policy_step_spec.state
+
+    @property
+    def info_spec(self) -> Any:
+        """Specs of the info."""
+        return self._policy_step_spec.info
+
+    @property
+    def policy_step_spec(self) -> PolicyStep:
+        """Specs of what :meth:`action` returns."""
+        return self._policy_step_spec
+
+    @property
+    def trajectory_spec(self) -> Trajectory:
+        """Specs of the transitions that this policy and an environment make."""
+        step = self._time_step_spec
+        return Trajectory(
+            step.step_type, step.observation, self.action_spec, self.info_spec, step.step_type, step.reward, step.discount
+        )
+
+    @property
+    def collect_data_spec(self) -> Trajectory:
+        """The same as :attr:`trajectory_spec`."""
+        return self.trajectory_spec
+
+    @property
+    def emit_log_probability(self) -> bool:
+        """Whether the info holds log-probabilities."""
+        return self._emit_log_probability
+
+    @property
+    def validate_args(self) -> bool:
+        """Whether inputs and outputs are checked."""
+        return self._validate_args
+
+    @property
+    def observation_and_action_constraint_splitter(self) -> Any:
+        """From an observation to what the network sees and a mask, or None."""
+        return self._splitter
+
+    def named_variables(self) -> list[NamedVariable]:
+        """Every variable with its path, trainable and not, each once, in a stable order."""
+        return named_variables(self)
+
+    def variables(self) -> list[tf.Variable]:  # type: ignore[override]  # a method, as in TF-Agents
+        """Every tf.Variable of the policy, trainable and not, each once, in a stable order."""
+        return [item.variable for item in self.named_variables()]
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """The variables that are trained."""
+        return tuple(variable for variable in self.variables() if variable.trainable)
+
+    def get_initial_state(self, batch_size: Any) -> Any:
+        """The state before an episode; ``[batch_size, ...]``, or without that dimension if it is None."""
+        return self._get_initial_state(batch_size)
+
+    def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
+        """The action for a time step.
+
+        Args:
+            time_step: Nest of ``[B, ...]`` tensors like ``time_step_spec``.
+            policy_state: The state that the last call returned, or the initial one.
+            seed: None, an int, a stateless seed int32 ``[2]``, or int32 ``[B, 2]``: one for each row.
+
+        Returns:
+            The action, the next state and the info.
+
+        Raises:
+            RuntimeError: If a subclass did not call ``super().__init__``.
+            ValueError: If inputs or outputs do not match the specs and ``validate_args``.
+            TypeError: The same, for dtypes and kinds of containers.
+        """
+        policy_state = self._checked(time_step, policy_state)
+        step = self._action(time_step, policy_state, seed)
+        if self._clip:
+            clipped = tf.nest.map_structure(_clip_to_spec, step.action, self.action_spec)
+            step = step._replace(action=clipped)
+        if self._validate_args:
+            assert_matches_spec(step.action, self.action_spec, f"{self.name}: action")
+            assert_matches_spec(step.state, self.policy_state_spec, f"{self.name}: policy_state")
+            assert_matches_spec(step.info, self.info_spec, f"{self.name}: info")
+        return step
+
+    def distribution(self, time_step: TimeStep, policy_state: Any = ()) -> PolicyStep:
+        """The distribution over actions for a time step.
+
+        Args:
+            time_step: Nest of ``[B, ...]`` tensors like ``time_step_spec``.
+            policy_state: The state that the last call returned, or the initial one.
+
+        Returns:
+            A nest of TFP distributions as action, the next state and the info.
+
+        Raises:
+            RuntimeError: If a subclass did not call ``super().__init__``.
+            ValueError: If inputs do not match the specs and ``validate_args``.
+            TypeError: The same, for dtypes and kinds of containers.
+        """
+        return self._distribution(time_step, self._checked(time_step, policy_state))
+
+    def update(
+        self,
+        policy: Any,
+        tau: float = 1.0,
+        tau_non_trainable: float | None = None,
+        sort_variables_by_name: bool = False,
+    ) -> None:
+        """Moves the variables a share ``tau`` of the way to another policy's.
+
+        Args:
+            policy: A policy, or ``Weights``.
+            tau: In [0, 1]; 1 copies. For trainable variables.
+            tau_non_trainable: The same for the others; None for ``tau``. Integers are copied unless it is 0.
+            sort_variables_by_name: Pairs variables by the natural order of their paths, not by position.
+
+        Raises:
+            ValueError: If a tau is NaN or outside [0, 1], or the variables do not match; nothing has changed then.
+        """
+        soft_update = self.__dict__.get("_soft_update")
+        if soft_update is None:
+            soft_update = SoftUpdate(self.named_variables())
+            object.__setattr__(self, "_soft_update", soft_update)
+        soft_update(_source_variables(policy), tau, tau_non_trainable, sort_variables_by_name)
+
+    def _checked(self, time_step: TimeStep, policy_state: Any) -> Any:
+        """Checks the inputs, and resets the state where the time step is FIRST."""
+        if "_policy_step_spec" not in self.__dict__:
+            raise RuntimeError(f"{type(self).__name__}.__init__ did not call super().__init__")
+        has_state = bool(tf.nest.flatten(self.policy_state_spec))
+        if has_state and (policy_state is None or not tf.nest.flatten(policy_state)):
+            raise ValueError(
+                f"{self.name} is stateful: give the state of the last call, or get_initial_state(batch_size)"
+            )
+        if not has_state:
+            policy_state = self.policy_state_spec
+        if self._validate_args:
+            outer = assert_matches_spec(time_step, self._time_step_spec, f"{self.name}: time_step")
+            assert_matches_spec(policy_state, self.policy_state_spec, f"{self.name}: policy_state", min(outer, 1))
+        if has_state and self._automatic_state_reset:
+            return self._reset_where_first(time_step, policy_state)
+        return policy_state
+
+    def _reset_where_first(self, time_step: TimeStep, policy_state: Any) -> Any:
+        is_first = tf.convert_to_tensor(time_step.is_first())
+        if is_first.shape.rank == 0:
+            initial = self.get_initial_state(None)
+        else:
+            initial = self.get_initial_state(tf.shape(is_first)[0])
+
+        def reset(fresh: tf.Tensor, carried: tf.Tensor) -> tf.Tensor:
+            mask = is_first
+            while mask.shape.rank < fresh.shape.rank:
+                mask = mask[..., tf.newaxis]
+            return tf.where(mask, fresh, carried)
+
+        return tf.nest.map_structure(reset, initial, policy_state)
+
+    def _get_initial_state(self, batch_size: Any) -> Any:
+        return tensor_spec.zero_spec_nest(self.policy_state_spec, None if batch_size is None else [batch_size])
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        """Draws from :meth:`_distribution`; a subclass that has none defines this instead."""
+        step = self._distribution(time_step, policy_state)
+        distributions = _flatten_distributions(step.action)
+        actions = [sample(item, leaf_seed(seed, index)) for index, item in enumerate(distributions)]
+        action = tf.nest.pack_sequence_as(self.action_spec, actions)
+        info = step.info
+        if self._emit_log_probability:
+            # Of the action as drawn: clipping comes after, so that the density is the policy's own.
+            log_probabilities = [
+                tf.cast(item.log_prob(drawn), tf.float32)
+                for item, drawn in zip(distributions, actions, strict=True)
+            ]
+            info = ps.set_log_probability(info, tf.nest.pack_sequence_as(self.action_spec, log_probabilities))
+        return PolicyStep(action, step.state, info)
+
+    @abc.abstractmethod
+    def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+        """The distribution over actions; NotImplementedError if there is none."""
+
+
+def leaf_seed(seed: Any, index: int) -> Any:
+    """The seed for the index-th action of a nest; the first takes the seed as it is."""
+    if seed is None or index == 0:
+        return seed
+    if tf.is_tensor(seed):
+        # The second word: counters of steps run in the first.
+        return seed + tf.constant([0, index], seed.dtype)
+    return seed + index
+
+
+def _flatten_distributions(nest: Any) -> list[tfp.distributions.Distribution]:
+    if isinstance(nest, tfp.distributions.Distribution):
+        return [nest]
+    children = [nest[key] for key in sorted(nest)] if isinstance(nest, dict) else list(nest)
+    return [leaf for child in children for leaf in _flatten_distributions(child)]
+
+
+def _clip_to_spec(action: tf.Tensor, spec: Any) -> tf.Tensor:
+    if not tensor_spec.is_bounded(spec):
+        return action
+    return tf.clip_by_value(action, tf.cast(spec.minimum, spec.dtype), tf.cast(spec.maximum, spec.dtype))
+
+
+def _source_variables(policy: Any) -> Any:
+    if hasattr(policy, "named_variables"):
+        return policy.named_variables()
+    variables = policy.variables() if callable(policy.variables) else policy.variables
+    return [NamedVariable(variable.name, variable) for variable in variables]

@@ -1,0 +1,41 @@
+"""Specs from Gymnasium spaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from distpolicy.errors import SpecMismatchError
+from distpolicy.specs.array_spec import BoundedArraySpec
+
+
+def spec_from_space(space: gym.Space, name: str = "space") -> Any:
+    """The nest of :class:`BoundedArraySpec` that describes a Gymnasium space.
+
+    Args:
+        space: Box, Discrete (its start is kept), MultiDiscrete, MultiBinary, Dict or Tuple.
+        name: Name of the leaf, for messages.
+
+    Returns:
+        One spec, a dict of them for Dict, a tuple for Tuple.
+
+    Raises:
+        SpecMismatchError: For any other space.
+    """
+    if isinstance(space, gym.spaces.Box):
+        return BoundedArraySpec(space.shape, space.dtype, space.low, space.high, name)
+    if isinstance(space, gym.spaces.Discrete):
+        return BoundedArraySpec((), space.dtype, space.start, space.start + space.n - 1, name)
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return BoundedArraySpec(space.shape, space.dtype, space.start, space.start + space.nvec - 1, name)
+    if isinstance(space, gym.spaces.MultiBinary):
+        return BoundedArraySpec(space.shape, space.dtype or np.int8, 0, 1, name)
+    if isinstance(space, gym.spaces.Dict):
+        return {key: spec_from_space(child, f"{name}/{key}") for key, child in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(spec_from_space(child, f"{name}/{index}") for index, child in enumerate(space.spaces))
+    raise SpecMismatchError(
+        f"{name} space {space} is not supported; supported are Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple"
+    )

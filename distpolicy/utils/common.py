@@ -1,0 +1,147 @@
+"""Updating one set of variables from another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.errors import SpecMismatchError
+from distpolicy.utils.module_variables import NamedVariable, natural_key
+
+
+class SourceVariable(Protocol):
+    """What a variable is copied from: a tf.Variable by its path, or one entry of ``Weights``."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def variable(self) -> Any: ...
+
+
+def check_tau(name: str, tau: float) -> float:
+    """The tau as a float.
+
+    Raises:
+        ValueError: If it is NaN or not in [0, 1].
+    """
+    value = float(tau)
+    if math.isnan(value) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"`{name}` must be in [0, 1], but is {tau}")
+    return value
+
+
+def paired_variables(
+    source: Sequence[SourceVariable], target: Sequence[NamedVariable], sort_variables_by_name: bool
+) -> list[tuple[Any, tf.Variable]]:
+    """Source and target variables, paired by position, or by their paths' natural order.
+
+    Raises:
+        SpecMismatchError: If counts, shapes or dtypes differ; it names the first variable that does.
+    """
+    if len(source) != len(target):
+        raise SpecMismatchError(
+            f"source has {len(source)} variables and target {len(target)}: the two were not built alike "
+            f"(only in source: {_only(source, target)}; only in target: {_only(target, source)})"
+        )
+    if sort_variables_by_name:
+        source = sorted(source, key=lambda item: natural_key(item.path))
+        target = sorted(target, key=lambda item: natural_key(item.path))
+    for left, right in zip(source, target, strict=True):
+        left_dtype = tf.as_dtype(left.variable.dtype)
+        if tuple(left.variable.shape) != tuple(right.variable.shape) or left_dtype != right.variable.dtype:
+            raise SpecMismatchError(
+                f"variable {right.path}: source {left.path} has shape {tuple(left.variable.shape)} and dtype "
+                f"{left_dtype.name}, target has {tuple(right.variable.shape)} and {right.variable.dtype.name}"
+            )
+    return [(left.variable, right.variable) for left, right in zip(source, target, strict=True)]
+
+
+def _only(these: Sequence[SourceVariable], others: Sequence[SourceVariable]) -> str:
+    paths = {item.path for item in others}
+    missing = [item.path for item in these if item.path not in paths]
+    return ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "") if missing else "none"
+
+
+class SoftUpdate:
+    """``target = (1 - tau) * target + tau * source`` over many variables, as one compiled call.
+
+    Compiled once for its target and kept with it: eager assignment of a dozen variables costs
+    milliseconds, this tens of microseconds each.
+    """
+
+    def __init__(self, target: Sequence[NamedVariable]) -> None:
+        self._target = list(target)
+        self._assign = tf.function(self._assign_all, autograph=False)
+        self._blend = tf.function(self._blend_all, autograph=False)
+
+    def __call__(
+        self,
+        source: Sequence[SourceVariable],
+        tau: float,
+        tau_non_trainable: float | None,
+        sort_variables_by_name: bool,
+    ) -> None:
+        tau = check_tau("tau", tau)
+        other = tau if tau_non_trainable is None else check_tau("tau_non_trainable", tau_non_trainable)
+        pairs = paired_variables(source, self._target, sort_variables_by_name)
+        # All pairs have been checked, and a value for each is in hand before the first is assigned.
+        values = [_tensor(value) for value, _ in pairs]
+        order = [variable for _, variable in pairs]
+        if sort_variables_by_name:
+            by_id = {id(variable): value for variable, value in zip(order, values, strict=True)}
+            values = [by_id[id(item.variable)] for item in self._target]
+        if tau == 1.0 and other == 1.0:
+            self._assign(values)
+        elif tau != 0.0 or other != 0.0:
+            self._blend(values, tf.constant(tau, tf.float64), tf.constant(other, tf.float64))
+
+    def _assign_all(self, values: list[tf.Tensor]) -> None:
+        for item, value in zip(self._target, values, strict=True):
+            item.variable.assign(value)
+
+    def _blend_all(self, values: list[tf.Tensor], tau: tf.Tensor, tau_non_trainable: tf.Tensor) -> None:
+        for item, value in zip(self._target, values, strict=True):
+            weight = tau if item.variable.trainable else tau_non_trainable
+            if item.variable.dtype.is_floating or item.variable.dtype.is_complex:
+                share = tf.cast(weight, item.variable.dtype)
+                # Both ends exactly: 1 copies, also over a NaN, and 0 keeps.
+                blended = item.variable * (1 - share) + value * share
+                new = tf.where(weight >= 1.0, value, tf.where(weight <= 0.0, item.variable, blended))
+            else:
+                # A counter or a seed cannot be averaged: it is copied unless its tau is 0.
+                new = tf.where(weight > 0.0, value, item.variable)
+            item.variable.assign(new)
+
+
+def _tensor(value: Any) -> tf.Tensor:
+    return tf.constant(value) if isinstance(value, np.ndarray) else tf.convert_to_tensor(value)
+
+
+def soft_variables_update(
+    source_variables: Sequence[tf.Variable],
+    target_variables: Sequence[tf.Variable],
+    tau: float = 1.0,
+    tau_non_trainable: float | None = None,
+    sort_variables_by_name: bool = False,
+) -> None:
+    """Moves target variables a share ``tau`` of the way to their sources.
+
+    Args:
+        source_variables: As many as the targets, of the same shapes and dtypes.
+        target_variables: Whose ``trainable`` decides which tau holds.
+        tau: In [0, 1]; 1 copies.
+        tau_non_trainable: The same for variables that are not trainable; None for ``tau``. It holds for
+            them also where ``tau`` is 0. Integers and booleans are copied unless it is 0.
+        sort_variables_by_name: Pairs by the natural order of names instead of by position.
+
+    Raises:
+        ValueError: If a tau is NaN or outside [0, 1], or the variables do not match; nothing has been
+            assigned then.
+    """
+    update = SoftUpdate([NamedVariable(item.name, item) for item in target_variables])
+    update([NamedVariable(item.name, item) for item in source_variables], tau, tau_non_trainable, sort_variables_by_name)

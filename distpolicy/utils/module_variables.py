@@ -1,0 +1,78 @@
+"""Every tf.Variable of a module, with its path.
+
+A Keras 3 layer is invisible to ``tf.Module.variables``, its variables' names are not unique, and its
+``variables`` include the seed state of Dropout, which is no weight. So modules here are walked by us:
+attributes in natural order of their names, nests, tf.Modules and Keras layers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class NamedVariable(NamedTuple):
+    """A variable and where it is.
+
+    Attributes:
+        path: Attribute names, indices and layer paths joined by ``/``; unique in its module.
+        variable: The tf.Variable.
+    """
+
+    path: str
+    variable: tf.Variable
+
+
+def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
+    """A sort key that puts ``dense_9`` before ``dense_10``."""
+    parts = re.split(r"(\d+)", path)
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
+
+
+def named_variables(root: tf.Module) -> list[NamedVariable]:
+    """The variables of a module and of all below it, trainable and not, each once, in a stable order."""
+    found: list[NamedVariable] = []
+    seen: set[int] = set()
+    for path, variable in _walk(root, "", set()):
+        if id(variable) not in seen:
+            seen.add(id(variable))
+            found.append(NamedVariable(path, variable))
+    return found
+
+
+def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Variable]]:
+    if isinstance(node, tf.Variable):
+        yield path, node
+    elif isinstance(node, keras.Variable):
+        yield path, node.value
+    elif isinstance(node, keras.Layer):
+        weights = node.weights
+        nested = len({weight.name for weight in weights}) < len(weights)
+        for index, weight in enumerate(weights):
+            # A weight's own path holds automatic layer names, which differ between two instances of one
+            # network; the attribute's name and the place in the layer take their place.
+            yield _join(path, f"{index}/{weight.name}" if nested else weight.name), weight.value
+    elif isinstance(node, dict):
+        for key in sorted(node, key=lambda item: natural_key(str(item))):
+            yield from _walk(node[key], _join(path, str(key)), visited)
+    elif isinstance(node, list | tuple):
+        for index, child in enumerate(node):
+            yield from _walk(child, _join(path, str(index)), visited)
+    elif isinstance(node, tf.Module) and id(node) not in visited:
+        visited.add(id(node))
+        attributes = vars(node)
+        for name in sorted(attributes, key=natural_key):
+            # tf.Module's own bookkeeping.
+            if name not in _BOOKKEEPING and not name.startswith("_self_"):
+                yield from _walk(attributes[name], _join(path, name.lstrip("_")), visited)
+
+
+_BOOKKEEPING = frozenset({"_name", "_scope_name", "_name_scope", "_TF_MODULE_IGNORED_PROPERTIES"})
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
