@@ -28,7 +28,35 @@ class CheckpointError(DistPolicyError):
 
 
 class EnvironmentCrashedError(DistPolicyError, RuntimeError):
-    """An environment raised, or returned something that cannot be used."""
+    """An environment raised, or returned something that cannot be used.
+
+    Args:
+        message: What went wrong, in one line.
+        collector: Number of the collector, or None outside one.
+        slot: Number over the whole run of the environment slot, or None if it cannot be told.
+        step: Steps that the collector had taken, or None.
+        seed: The slot's seed, or None.
+        traceback: The original traceback as text.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        collector: int | None = None,
+        slot: int | None = None,
+        step: int | None = None,
+        seed: int | None = None,
+        traceback: str = "",
+    ) -> None:
+        self.message, self.collector, self.slot = message, collector, slot
+        self.step, self.seed, self.traceback = step, seed, traceback
+        places = {"collector": collector, "env slot": slot, "step": step, "seed": seed}
+        where = ", ".join(f"{name} {value}" for name, value in places.items() if value is not None)
+        super().__init__(f"{message} ({where})" if where else message)
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        fields = (self.message, self.collector, self.slot, self.step, self.seed, self.traceback)
+        return type(self), fields
 
 
 class WorkerLostError(DistPolicyError, RuntimeError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_probability as tfp
 
 from distpolicy.networks.network import Network
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import map_structure
 
 
 class ActorPolicy(TFPolicy):
@@ -72,16 +72,10 @@ class ActorPolicy(TFPolicy):
         outputs, state = self._actor_network(
             observation, step_type=time_step.step_type, network_state=policy_state, training=self._training
         )
-        return PolicyStep(_as_distributions(outputs), state, ())
+        return PolicyStep(map_structure(_as_distribution, outputs), state, ())
 
 
-def _as_distributions(outputs: Any) -> Any:
-    if isinstance(outputs, tfp.distributions.Distribution):
-        return outputs
-    if tf.is_tensor(outputs):
-        return tfp.distributions.Deterministic(loc=outputs)
-    if isinstance(outputs, dict):
-        return type(outputs)({key: _as_distributions(child) for key, child in outputs.items()})
-    if hasattr(outputs, "_fields"):
-        return type(outputs)(*(_as_distributions(child) for child in outputs))
-    return type(outputs)(_as_distributions(child) for child in outputs)
+def _as_distribution(output: Any) -> tfp.distributions.Distribution:
+    if isinstance(output, tfp.distributions.Distribution):
+        return output
+    return tfp.distributions.Deterministic(loc=output)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_probability as tfp
 
-from distpolicy.policies.tf_policy import TFPolicy, _flatten_distributions
+from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import map_structure
 
 
 class GreedyPolicy(TFPolicy):
@@ -41,5 +41,5 @@ class GreedyPolicy(TFPolicy):
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
         step = self._wrapped_policy.distribution(time_step, policy_state)
-        modes = [tfp.distributions.Deterministic(loc=item.mode()) for item in _flatten_distributions(step.action)]
-        return PolicyStep(tf.nest.pack_sequence_as(self.action_spec, modes), step.state, ())
+        modes = map_structure(lambda item: tfp.distributions.Deterministic(loc=item.mode()), step.action)
+        return PolicyStep(modes, step.state, ())

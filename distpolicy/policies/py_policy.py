@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import map_structure
 
 
 class PyPolicy(abc.ABC):
@@ -58,7 +58,7 @@ class PyPolicy(abc.ABC):
     def get_initial_state(self, batch_size: int | None = None) -> Any:
         """Zeros of the state's specs; ``[batch_size, ...]`` if that is given."""
         outer = () if batch_size is None else (int(batch_size),)
-        return _map_specs(lambda spec: np.zeros(outer + spec.shape, spec.dtype), self._policy_state_spec)
+        return map_structure(lambda spec: np.zeros(outer + spec.shape, spec.dtype), self._policy_state_spec)
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
         """The action for a time step.
@@ -78,13 +78,3 @@ class PyPolicy(abc.ABC):
     @abc.abstractmethod
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
         """What :meth:`action` does; subclasses that draw nothing may leave ``seed`` out."""
-
-
-def _map_specs(make: Any, nest: Any) -> Any:
-    if isinstance(nest, ArraySpec):
-        return make(nest)
-    if isinstance(nest, dict):
-        return type(nest)({key: _map_specs(make, child) for key, child in nest.items()})
-    if hasattr(nest, "_fields"):
-        return type(nest)(*(_map_specs(make, child) for child in nest))
-    return type(nest)(_map_specs(make, child) for child in nest)

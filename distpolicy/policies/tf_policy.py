@@ -13,6 +13,7 @@ from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.array_nest import flatten
 from distpolicy.utils.common import SoftUpdate
 from distpolicy.utils.module_variables import NamedVariable, named_variables
 from distpolicy.utils.nest_utils import assert_matches_spec
@@ -252,7 +253,7 @@ class TFPolicy(tf.Module, abc.ABC):
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
         """Draws from :meth:`_distribution`; a subclass that has none defines this instead."""
         step = self._distribution(time_step, policy_state)
-        distributions = _flatten_distributions(step.action)
+        distributions = flatten(step.action)
         actions = [sample(item, leaf_seed(seed, index)) for index, item in enumerate(distributions)]
         action = tf.nest.pack_sequence_as(self.action_spec, actions)
         info = step.info
@@ -278,13 +279,6 @@ def leaf_seed(seed: Any, index: int) -> Any:
         # The second word: counters of steps run in the first.
         return seed + tf.constant([0, index], seed.dtype)
     return seed + index
-
-
-def _flatten_distributions(nest: Any) -> list[tfp.distributions.Distribution]:
-    if isinstance(nest, tfp.distributions.Distribution):
-        return [nest]
-    children = [nest[key] for key in sorted(nest)] if isinstance(nest, dict) else list(nest)
-    return [leaf for child in children for leaf in _flatten_distributions(child)]
 
 
 def _clip_to_spec(action: tf.Tensor, spec: Any) -> tf.Tensor:

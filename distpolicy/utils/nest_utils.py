@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from distpolicy.utils.array_nest import paths
+
 
 def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | None = None) -> int:
     """Checks structure, dtype and shape of a nest.
@@ -30,7 +32,7 @@ def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | 
             f"{what}: its structure differs from the spec's: expected {_structure(spec)}, got {_structure(value)}"
         ) from None
     leaves = tf.nest.flatten(value)
-    for path, leaf, leaf_spec in zip(_paths(spec), leaves, tf.nest.flatten(spec), strict=True):
+    for path, leaf, leaf_spec in zip(paths(spec), leaves, tf.nest.flatten(spec), strict=True):
         where = f"{what}{path}"
         dtype = getattr(leaf, "dtype", None)
         if dtype is None or tf.as_dtype(dtype) != leaf_spec.dtype:
@@ -52,14 +54,3 @@ def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | 
 
 def _structure(nest: Any) -> str:
     return str(tf.nest.map_structure(lambda _: ".", nest)).replace("'.'", ".")
-
-
-def _paths(nest: Any, prefix: str = "") -> list[str]:
-    """The path of each leaf, in the order of ``tf.nest.flatten``."""
-    if isinstance(nest, dict):
-        return [path for key in sorted(nest) for path in _paths(nest[key], f"{prefix}/{key}")]
-    if hasattr(nest, "_fields"):
-        return [path for name in nest._fields for path in _paths(getattr(nest, name), f"{prefix}/{name}")]
-    if isinstance(nest, list | tuple):
-        return [path for index, child in enumerate(nest) for path in _paths(child, f"{prefix}/{index}")]
-    return [prefix]

@@ -1,0 +1,126 @@
+"""The command line: ``distpolicy train``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from distpolicy.errors import ConfigError, DistPolicyError
+from launch import config as configuration
+from launch.config import TrainConfig
+from launch.run_directory import RunDirectory
+
+EXIT_FAILURE = 1
+EXIT_BAD_INPUT = 2
+
+USAGE = """\
+usage: distpolicy train [OPTIONS]
+
+Trains a TensorFlow policy on Ray. Without options it solves CartPole-v1.
+
+  distpolicy train --help       all options
+  distpolicy --version          the version
+"""
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Trains a policy by PPO and leaves a run directory: config, checkpoints, policy, metrics and report."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    preset: str | None = None
+    """Settings to begin from: cartpole-ppo or ppo. By default the first for CartPole-v1 and the other for other envs."""
+    run_dir: Path | None = None
+    """Run directory to make; runs/ENV-TIME by default."""
+    resume: Path | None = None
+    """Run directory to go on with, with its own settings where none are given."""
+    debug: bool = False
+    """Show tracebacks and the workers' output."""
+
+
+def main() -> None:
+    """Runs the command and exits: 0 for success, 1 for a failure, 2 for bad input, 130 for Ctrl-C."""
+    start = time.time()
+    arguments = sys.argv[1:]
+    try:
+        code = run(arguments, start)
+    except KeyboardInterrupt as interruption:
+        code = getattr(interruption, "exit_code", 130)
+    except DistPolicyError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+            original = getattr(error, "traceback", "")
+            if original:
+                print(f"In the worker:\n{original}", file=sys.stderr)
+        print(f"distpolicy: error: {error}", file=sys.stderr)
+        code = EXIT_BAD_INPUT if isinstance(error, ConfigError) else EXIT_FAILURE
+    sys.exit(code)
+
+
+def run(arguments: list[str], start: float) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: The command line, without the program.
+        start: Clock time at which it began.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DistPolicyError: If it fails.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else EXIT_BAD_INPUT
+    if arguments[0] == "--version":
+        print(f"distpolicy {version('distpolicy')}")
+        return 0
+    if arguments[0] != "train":
+        raise ConfigError(f"unknown command {arguments[0]!r}; the only one is train")
+    parsed = parse_train(arguments[1:])
+    from launch.train import train  # Ray takes a second to import; help and bad input do not wait for it.
+
+    train(parsed.config, Console(), start, parsed.run_dir, parsed.resume, parsed.debug)
+    return 0
+
+
+def parse_train(arguments: list[str]) -> TrainArguments:
+    """The arguments of ``distpolicy train``: a preset or a resumed run's config, and what the command line changes.
+
+    Raises:
+        ConfigError: For a value that cannot work.
+        SystemExit: For an option that does not exist, and after help.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--preset")
+    first.add_argument("--env", default=None)
+    first.add_argument("--resume", type=Path)
+    try:
+        known, _ = first.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from error
+    if known.resume is not None:
+        if known.preset is not None:
+            raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
+        base = configuration.load(RunDirectory.open(known.resume).config_file)
+    else:
+        name = known.preset or configuration.preset_for(known.env)
+        base = configuration.load_preset(name)
+        if known.env is not None:
+            base = dataclasses.replace(base, env=known.env)
+    defaults = TrainArguments(config=base)
+    parsed = tyro.cli(TrainArguments, args=arguments, default=defaults, prog="distpolicy train")
+    if parsed.resume is not None and parsed.run_dir is not None:
+        raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
+    return parsed

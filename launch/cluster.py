@@ -1,0 +1,70 @@
+"""Ray, started for a run or joined."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import ray
+
+from distpolicy.errors import ConfigError, DistPolicyError
+
+
+@contextlib.contextmanager
+def connected(address: str | None, num_collectors: int, debug: bool = False) -> Iterator[None]:
+    """A Ray for the time of a run; one that was started here is stopped at the end, with all its processes.
+
+    Args:
+        address: Address of a cluster, ``auto`` for the one that runs here, None to start one.
+        num_collectors: CPUs that are needed.
+        debug: Whether workers' output goes to this process's.
+
+    Raises:
+        ConfigError: If there is no such cluster, or it has not enough CPUs.
+        DistPolicyError: If Ray does not start.
+    """
+    if address is None:
+        cpus = os.cpu_count() or 1
+        _check_cpus(num_collectors, cpus, "this machine has")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The GPU question is answered for each actor in workers/actors.py.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    level = "info" if debug else "error"
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                # On loopback alone Ray opens no port to the network.
+                _node_ip_address="127.0.0.1",
+                log_to_driver=debug,
+                logging_level=level,
+            )
+        else:
+            ray.init(address=address, log_to_driver=debug, logging_level=level)
+    except ConnectionError as error:
+        raise ConfigError(f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address") from (
+            error
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
+    try:
+        if address is not None:
+            _check_cpus(num_collectors, int(ray.cluster_resources().get("CPU", 0)), f"the Ray cluster at {address} has")
+        yield
+    finally:
+        ray.shutdown()
+
+
+def num_gpus() -> float:
+    """GPUs that the cluster has."""
+    return float(ray.cluster_resources().get("GPU", 0))
+
+
+def _check_cpus(num_collectors: int, cpus: int, who: str) -> None:
+    if num_collectors > cpus:
+        raise ConfigError(
+            f"{num_collectors} collectors need a CPU each, and {who} {cpus}: lower --collectors to {cpus} and raise "
+            "--slots instead"
+        )

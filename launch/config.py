@@ -1,0 +1,209 @@
+"""The configuration of a run: frozen dataclasses, from which the command line is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.errors import ConfigError
+from workers.environments import Vectorization
+
+EnvValue = bool | int | float | str
+Activation = Literal["tanh", "relu", "elu", "silu", "gelu"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The networks of actor and critic."""
+
+    actor_units: tuple[int, ...] = (64, 64)
+    """Width of each dense layer of the actor."""
+    value_units: tuple[int, ...] = (64, 64)
+    """Width of each dense layer of the critic."""
+    activation: Activation = "tanh"
+    """Activation of the dense layers."""
+    continuous: Literal["clipped_normal", "tanh_normal"] = "clipped_normal"
+    """Distribution of continuous actions: a normal whose samples are clipped to the bounds, or one squashed by tanh."""
+
+    def __post_init__(self) -> None:
+        for name, units in (("actor_units", self.actor_units), ("value_units", self.value_units)):
+            if any(width < 1 for width in units):
+                raise ConfigError(f"network.{name} must be widths of 1 or more, but is {units}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    env: str = "CartPole-v1"
+    """Gymnasium id of the environment."""
+    env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
+    """Arguments of the environment, as KEY VALUE pairs."""
+    vectorization: Vectorization = "auto"
+    """How env slots are stepped: one after the other (sync), each in its own process (async), or by the env's own
+    vectorised form (vector_entry_point); auto takes that where there is one, and sync else."""
+    collectors: int = 2
+    """Collectors, each a process with a CPU of its own."""
+    slots: int = 32
+    """Env slots of each collector."""
+    rollout_steps: int = 32
+    """Steps of every slot between two updates."""
+    total_steps: int = 1_000_000
+    """Env steps after which the run ends; schedules end there, too."""
+    target_return: float | None = None
+    """Mean return of the last 100 episodes at which the run ends; None to run to total_steps."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    max_policy_lag: int = 0
+    """Versions by which the policy that acted may be older than the one that learns: 0 is synchronous."""
+    checkpoint_every: int = 50
+    """Updates between checkpoints; there is always one at the end."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints that are kept."""
+    eval_episodes: int = 100
+    """Episodes of the final evaluation, with the greedy policy on seeds of its own; 0 for none."""
+    jit_compile: bool = True
+    """Whether XLA compiles the learner's update."""
+    timeout_s: float = 600.0
+    """Seconds after which a worker that has not answered counts as lost."""
+    address: str | None = None
+    """Address of a Ray cluster to run on, or auto for the one that runs here; None starts one for this run."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The networks."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The settings of PPO."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("collectors", "slots", "rollout_steps", "total_steps", "checkpoint_every", "keep_checkpoints")
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, but is {getattr(self, name)}")
+        for name in ("seed", "max_policy_lag", "eval_episodes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        if self.max_policy_lag > 0:
+            raise ConfigError("max_policy_lag above 0 needs an off-policy correction that PPO has not: set it to 0")
+        if self.batch_size % self.ppo.num_minibatches:
+            raise ConfigError(
+                f"ppo.num_minibatches {self.ppo.num_minibatches} does not divide the batch of {self.batch_size} "
+                f"(collectors {self.collectors} x slots {self.slots} x rollout_steps {self.rollout_steps})"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Steps of an update, over all collectors."""
+        return self.collectors * self.slots * self.rollout_steps
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain dicts, lists and scalars."""
+    return {
+        item.name: to_dict(value) if dataclasses.is_dataclass(value) else _plain(value)
+        for item in dataclasses.fields(config)
+        for value in [getattr(config, item.name)]
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -> Any:
+    """A config dataclass from plain values; what they leave out is as in ``base``, or the default.
+
+    Args:
+        kind: The dataclass.
+        values: Its fields, nested dataclasses as dicts.
+        where: File that they come from, for messages.
+        base: A config of that kind.
+
+    Raises:
+        ConfigError: For an unknown key or a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected keys and values, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    fields = {item.name for item in dataclasses.fields(kind)}
+    arguments = {} if base is None else {name: getattr(base, name) for name in fields}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(fields))}")
+        if dataclasses.is_dataclass(hints[key]):
+            value = from_dict(hints[key], value, f"{where}: {key}", arguments.get(key))
+        else:
+            value = _checked(hints[key], value, f"{where}: {key}")
+        arguments[key] = value
+    return kind(**arguments)
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    """The value as the hint's type: int for float, list for tuple, and no other leniency."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in options:
+            return value
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, options))}")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in options:
+            return None
+        return _checked(next(option for option in options if option is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_checked(options[0], item, where) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def dump(config: TrainConfig) -> str:
+    """The config as YAML."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def load(path: Path) -> TrainConfig:
+    """A config from a YAML file.
+
+    Raises:
+        ConfigError: If the file cannot be read or holds something that is no config.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    return from_dict(TrainConfig, values, str(path))
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    folder = resources.files("launch") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> TrainConfig:
+    """A preset by its name.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(preset_names())}")
+    text = (resources.files("launch") / "presets" / f"{name}.yaml").read_text()
+    return from_dict(TrainConfig, yaml.safe_load(text), f"preset {name}")
+
+
+def preset_for(env: str | None) -> str:
+    """The preset that a run begins from if none is named."""
+    return "cartpole-ppo" if env in (None, "CartPole-v1") else "ppo"

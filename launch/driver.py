@@ -1,0 +1,309 @@
+"""Driver: the loop that puts collectors and learner together. It moves references, never data."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+
+from distpolicy.errors import DistPolicyError, WorkerLostError
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.weights import Acknowledgement
+from launch.checkpoint import Progress
+from launch.config import TrainConfig
+from launch.factories import AgentFactory, PolicyFactory, zero_rollout
+from workers.actors import start_collector, start_learner
+from workers.collector import CollectorConfig, RolloutReport
+from workers.environments import EnvironmentFactory
+from workers.evaluator import EvaluationResult
+
+# Iterations that are submitted but not yet accounted for. Two let the workers go on while the driver reads
+# reports and writes metrics; what is in flight stays bounded.
+PIPELINE_DEPTH = 2
+
+
+class Iteration(NamedTuple):
+    """References of one submitted iteration: a rollout of every collector, and the update that learns from them.
+
+    Attributes:
+        update: Number of the update.
+        reports: References of each collector's report.
+        weights: Reference of the weights that the update makes.
+        metrics: Reference of the update's metrics.
+    """
+
+    update: int
+    reports: list[Any]
+    weights: Any
+    metrics: Any
+
+
+class Outcome(NamedTuple):
+    """What an iteration came to.
+
+    Attributes:
+        progress: How far the run has come.
+        row: The iteration's metrics.
+        first_step_time: Clock time of the earliest first env step.
+    """
+
+    progress: Progress
+    row: dict[str, Any]
+    first_step_time: float
+
+
+class Driver:
+    """Runs a training loop on Ray.
+
+    With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
+    submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
+
+    Args:
+        config: The run's config.
+        time_step_spec: Array specs of one time step.
+        action_spec: Array specs of one action.
+        epoch: How often the run was started before.
+        progress: How far the run has come.
+        num_gpus: GPUs for the learner.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        epoch: int = 0,
+        progress: Progress | None = None,
+        num_gpus: float = 0,
+    ) -> None:
+        self._config = config
+        self._progress = progress or Progress()
+        self._returns: deque[float] = deque(self._progress.recent_returns, maxlen=100)
+        # All start at once: each spends seconds importing TensorFlow.
+        self._learner = start_learner(AgentFactory(config, time_step_spec, action_spec), epoch, num_gpus)
+        factory = EnvironmentFactory(config.env, config.vectorization, config.env_kwargs)
+        self._collectors = [
+            start_collector(
+                CollectorConfig(
+                    index=index,
+                    first_slot=index * config.slots,
+                    num_slots=config.slots,
+                    num_steps=config.rollout_steps,
+                    seed=config.seed,
+                    epoch=epoch,
+                    reward_discount=config.ppo.discount,
+                ),
+                factory,
+                PolicyFactory(config),
+            )
+            for index in range(config.collectors)
+        ]
+        self._zero_rollout = zero_rollout(config, time_step_spec, action_spec)
+        self._weights: Any = None
+        self._submitted = self._progress.updates
+        self._session_steps = 0
+        self._session_start = time.monotonic()
+        self._train_s_before = self._progress.train_s
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come."""
+        return self._progress
+
+    def start(self, state: dict[str, np.ndarray] | None = None) -> None:
+        """Restores the learner, if there is a state, and has the update compiled while collectors start.
+
+        Raises:
+            CheckpointError: If the state is of another architecture.
+            WorkerLostError: If the learner does not come up.
+        """
+        if state is not None:
+            self.get(self._learner.restore.remote(state))
+        self._weights = self._learner.weights.remote()
+        self._warm_up = self._learner.warm_up.remote(self._zero_rollout)
+
+    def get(self, references: Any) -> Any:
+        """``ray.get`` with the run's deadline, and errors in our terms."""
+        try:
+            return ray.get(references, timeout=self._config.timeout_s)
+        except ray.exceptions.GetTimeoutError as error:
+            raise WorkerLostError(
+                f"no answer from a worker in {self._config.timeout_s:g} s; raise timeout_s if its work takes longer"
+            ) from error
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, DistPolicyError):
+                raise cause from error
+            reason = " ".join(str(cause).split())
+            raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
+        except ray.exceptions.RayActorError as error:
+            raise WorkerLostError(f"a worker died: {str(error).splitlines()[0]}") from error
+
+    def broadcast(
+        self,
+        weights: Any,
+        tau: float = 1.0,
+        tau_non_trainable: float | None = None,
+        sort_variables_by_name: bool = False,
+    ) -> list[Acknowledgement]:
+        """Has every collector apply weights, and waits until all have.
+
+        Args:
+            weights: Reference of the weights, put once.
+            tau: As in ``policy.update``.
+            tau_non_trainable: As in ``policy.update``.
+            sort_variables_by_name: As in ``policy.update``.
+
+        Returns:
+            One acknowledgement of each collector, in their order.
+        """
+        return self.get(
+            [
+                collector.apply_weights.remote(weights, tau, tau_non_trainable, sort_variables_by_name)
+                for collector in self._collectors
+            ]
+        )
+
+    def _submit(self) -> Iteration:
+        """Submits one iteration; nothing is waited for."""
+        parts = [collector.rollout.options(num_returns=2).remote(self._weights) for collector in self._collectors]
+        self._submitted += 1
+        done = self._progress.env_steps + (self._submitted - self._progress.updates) * self._config.batch_size
+        share = done / self._config.total_steps
+        weights, metrics = self._learner.update.options(num_returns=2).remote(share, *(part[0] for part in parts))
+        self._weights = weights
+        return Iteration(self._submitted, [part[1] for part in parts], weights, metrics)
+
+    def run(
+        self, on_iteration: Callable[[Outcome], None], on_checkpoint: Callable[[dict[str, np.ndarray], Progress], None]
+    ) -> Progress:
+        """Trains until the target or the step budget is reached.
+
+        Args:
+            on_iteration: Called with every iteration's outcome.
+            on_checkpoint: Called with a state of the learner and the progress it belongs to.
+
+        Returns:
+            How far the run has come.
+        """
+        pending: deque[tuple[Iteration, Any]] = deque()
+        while True:
+            while len(pending) < PIPELINE_DEPTH and not self._finished(len(pending)):
+                iteration = self._submit()
+                due = iteration.update % self._config.checkpoint_every == 0
+                # Its place in the learner's queue makes it the state after this very update.
+                pending.append((iteration, self._learner.state.remote() if due else None))
+            if not pending:
+                return self._progress
+            iteration, state = pending.popleft()
+            outcome = self._settle(iteration)
+            on_iteration(outcome)
+            if state is not None:
+                on_checkpoint(self.get(state), self._progress)
+
+    def _finished(self, num_pending: int) -> bool:
+        expected = self._progress.env_steps + num_pending * self._config.batch_size
+        return self._progress.solved or expected >= self._config.total_steps
+
+    def _settle(self, iteration: Iteration) -> Outcome:
+        reports: Sequence[RolloutReport]
+        # The update's error, if any, is that of the rollout it depends on.
+        *reports, metrics = self.get([*iteration.reports, iteration.metrics])
+        ended_returns = [value for report in reports for value in report.episode_returns]
+        ended_lengths = [value for report in reports for value in report.episode_lengths]
+        self._returns.extend(ended_returns)
+        steps = sum(report.num_env_steps for report in reports)
+        self._session_steps += steps
+        if iteration.update == self._progress.updates + 1 and self._session_steps == steps:
+            self._session_start = time.monotonic() - reports[0].total_s
+        session_s = time.monotonic() - self._session_start
+        mean = float(np.mean(self._returns)) if self._returns else float("nan")
+        target = self._config.target_return
+        solved = target is not None and len(self._returns) == 100 and mean >= target
+        self._progress = Progress(
+            updates=iteration.update,
+            env_steps=self._progress.env_steps + steps,
+            episodes=self._progress.episodes + len(ended_returns),
+            train_s=self._train_s_before + session_s,
+            recent_returns=tuple(self._returns),
+            solved=self._progress.solved or solved,
+        )
+        row = {
+            "update": iteration.update,
+            "env_steps": self._progress.env_steps,
+            "episodes": self._progress.episodes,
+            "steps_per_s": self._session_steps / max(session_s, 1e-9),
+            "train_s": self._progress.train_s,
+            "rollout_s": max(report.total_s for report in reports),
+            "env_s": float(np.mean([report.env_s for report in reports])),
+            "policy_s": float(np.mean([report.policy_s for report in reports])),
+            "collector_wait_s": float(np.mean([report.wait_s for report in reports])),
+            **metrics,
+        }
+        if self._returns:
+            row["return_mean_100"] = mean
+        if ended_returns:
+            row["episode_return"] = float(np.mean(ended_returns))
+            row["episode_length"] = float(np.mean(ended_lengths))
+        return Outcome(self._progress, row, min(report.first_step_time for report in reports))
+
+    def warm_up_s(self) -> float:
+        """Seconds that compiling the update took."""
+        return self.get(self._warm_up)
+
+    def learner_state(self) -> dict[str, np.ndarray]:
+        """The learner's state after all that was submitted."""
+        return self.get(self._learner.state.remote())
+
+    def settled_progress(self) -> Progress:
+        """The progress with all that was submitted counted as updates, for a checkpoint after an interruption.
+
+        An iteration that was submitted and not yet accounted for has been learned from all the same; its steps are
+        added as if no slot had been at a boundary, and its episodes are not known.
+        """
+        missing = self._submitted - self._progress.updates
+        return dataclasses.replace(
+            self._progress,
+            updates=self._submitted,
+            env_steps=self._progress.env_steps + missing * self._config.batch_size,
+        )
+
+    def export_policy(self) -> dict[str, bytes]:
+        """The deployment policy's files."""
+        return self.get(self._learner.export_policy.remote())
+
+    def evaluate(self, num_episodes: int) -> EvaluationResult:
+        """Runs the greedy policy on seeds of its own, shared out over the collectors.
+
+        Args:
+            num_episodes: How many episodes, at most.
+        """
+        share, rest = divmod(num_episodes, len(self._collectors))
+        references, first = [], 0
+        for index, collector in enumerate(self._collectors):
+            count = share + (index < rest)
+            if count:
+                references.append(collector.evaluate.remote(self._weights, count, first, self._config.seed))
+            first += count
+        parts = self.get(references)
+        return EvaluationResult(
+            [value for part in parts for value in part.returns], [value for part in parts for value in part.lengths]
+        )
+
+    def peak_memory_bytes(self) -> dict[str, int]:
+        """The most memory that each worker has had resident."""
+        workers = [("learner", self._learner)]
+        workers += [(f"collector {index}", actor) for index, actor in enumerate(self._collectors)]
+        sizes = self.get([actor.peak_memory_bytes.remote() for _, actor in workers])
+        return {name: size for (name, _), size in zip(workers, sizes, strict=True)}
+
+    def close(self) -> None:
+        """Ends the workers; may be called twice."""
+        for actor in [self._learner, *self._collectors]:
+            ray.kill(actor)
+        self._collectors = []

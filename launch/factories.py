@@ -1,0 +1,119 @@
+"""What travels to workers to build policies and agents there: functions of the config.
+
+TensorFlow is imported inside, since the driver, which imports this module, has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distpolicy.trajectories.policy_step import PolicyInfo
+from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.time_step import TimeStep
+from launch.config import TrainConfig
+from workers.collector import PolicyPair
+
+
+def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Any:
+    from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
+    from distpolicy.networks.projection import NormalProjection, TanhNormalProjection
+
+    kinds: dict[str, Any] = {"clipped_normal": NormalProjection, "tanh_normal": TanhNormalProjection}
+    return ActorDistributionNetwork(
+        time_step_spec.observation,
+        action_spec,
+        fc_layer_params=config.network.actor_units,
+        activation_fn=config.network.activation,
+        continuous_projection_net=kinds[config.network.continuous],
+        seed=_network_seed(config, 0),
+    )
+
+
+def _network_seed(config: TrainConfig, index: int) -> int:
+    words = np.random.SeedSequence(config.seed, spawn_key=(2**16 + index,)).generate_state(1)
+    return int(words[0] % 2**30)
+
+
+@dataclass(frozen=True)
+class PolicyFactory:
+    """Builds a collector's policies; the weights come later.
+
+    Attributes:
+        config: The run's config.
+    """
+
+    config: TrainConfig
+
+    def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
+        """The policies, compiled."""
+        from distpolicy.agents.ppo_agent import make_collect_policy
+        from distpolicy.policies.greedy_policy import GreedyPolicy
+        from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+
+        network = _actor_network(self.config, time_step_spec, action_spec)
+        policy = make_collect_policy(time_step_spec, action_spec, network, self.config.ppo.normalize_observations)
+        collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False)
+        greedy = PyTFEagerPolicy(GreedyPolicy(policy), use_tf_function=True, batch_time_steps=False)
+        return PolicyPair(collect, greedy)
+
+
+@dataclass(frozen=True)
+class AgentFactory:
+    """Builds the learner's agent.
+
+    Attributes:
+        config: The run's config.
+        time_step_spec: Array specs of one time step.
+        action_spec: Array specs of one action.
+    """
+
+    config: TrainConfig
+    time_step_spec: TimeStep
+    action_spec: Any
+
+    def __call__(self) -> Any:
+        """The agent."""
+        import tensorflow as tf
+
+        from distpolicy.agents.ppo_agent import PPOAgent
+        from distpolicy.networks.value_network import ValueNetwork
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # Before anything runs on it: TensorFlow takes the whole memory otherwise.
+            tf.config.experimental.set_memory_growth(gpu, True)
+        network = self.config.network
+        return PPOAgent(
+            self.time_step_spec,
+            self.action_spec,
+            _actor_network(self.config, self.time_step_spec, self.action_spec),
+            ValueNetwork(
+                self.time_step_spec.observation,
+                fc_layer_params=network.value_units,
+                activation_fn=network.activation,
+                seed=_network_seed(self.config, 1),
+            ),
+            self.config.ppo,
+            seed=self.config.seed,
+            jit_compile=self.config.jit_compile,
+        )
+
+
+def zero_rollout(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Rollout:
+    """Zeros of the shapes that every update will get, to compile it beforehand."""
+    batch, steps = config.collectors * config.slots, config.rollout_steps
+    observation = time_step_spec.observation
+    return Rollout(
+        observation=np.zeros((batch, steps + 1, *observation.shape), observation.dtype),
+        step_type=np.zeros((batch, steps + 1), np.int32),
+        action=np.zeros((batch, steps, *action_spec.shape), action_spec.dtype),
+        policy_info=PolicyInfo(np.zeros((batch, steps), np.float32)),
+        reward=np.zeros((batch, steps), np.float32),
+        discount=np.zeros((batch, steps), np.float32),
+        policy_state=(),
+        discounted_return=np.zeros(batch, np.float64),
+        weights_version=np.zeros((steps, 2), np.int64),
+        first_slot=np.asarray(0, np.int64),
+    )

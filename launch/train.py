@@ -1,0 +1,229 @@
+"""The train command: a run from its config to its run directory."""
+
+from __future__ import annotations
+
+import math
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from rich.console import Console
+
+from distpolicy.errors import ConfigError
+from launch import checkpoint, cluster, report
+from launch.checkpoint import Checkpoint, Progress
+from launch.config import TrainConfig
+from launch.driver import Driver, Outcome
+from launch.files import write_folder
+from launch.metrics import MetricsWriter
+from launch.progress_line import ProgressLine
+from launch.run_directory import RunDirectory, check_free
+from workers.environments import EnvironmentFactory, probe
+from workers.evaluator import EvaluationResult
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run.
+
+    Args:
+        signal_number: Which.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+
+
+def train(
+    config: TrainConfig,
+    console: Console,
+    command_start: float,
+    run_dir: Path | None = None,
+    resume: Path | None = None,
+    debug: bool = False,
+) -> Progress:
+    """Trains a policy and leaves a run directory.
+
+    Args:
+        config: The run's config.
+        console: Where to print.
+        command_start: Clock time at which the command began.
+        run_dir: The run directory to make; None for one under ``runs/``.
+        resume: The run directory to go on with.
+        debug: Whether workers' output is shown.
+
+    Returns:
+        How far the run came.
+
+    Raises:
+        ConfigError: For input that cannot work; nothing has been written then.
+        DistPolicyError: If the run fails.
+        Interrupted: If SIGINT or SIGTERM ended it, after a checkpoint.
+    """
+    factory = EnvironmentFactory(config.env, config.vectorization, config.env_kwargs)
+    time_step_spec, action_spec = probe(factory)
+    found: Checkpoint | None = None
+    if resume is not None:
+        run_directory = RunDirectory.open(resume)
+        found = checkpoint.load_latest(run_directory.checkpoints)
+        if found.progress.solved or found.progress.env_steps >= config.total_steps:
+            raise ConfigError(
+                f"{resume} is complete ({found.progress.env_steps:,} env steps"
+                f"{', solved' if found.progress.solved else ''}): nothing to resume"
+            )
+    elif run_dir is not None:
+        check_free(run_dir)
+    started: Progress = found.progress if found else Progress()
+    epoch = found.epoch + 1 if found else 0
+    with _signals_raise(), cluster.connected(config.address, config.collectors, debug):
+        gpus = cluster.num_gpus()
+        console.print(
+            f"{config.env}: {config.collectors} collectors x {config.slots} slots "
+            f"({factory.resolved_vectorization()}), learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
+            highlight=False,
+        )
+        driver = Driver(config, time_step_spec, action_spec, epoch, started, num_gpus=min(gpus, 1))
+        driver.start(found.state if found else None)
+        if resume is None:
+            run_directory = RunDirectory.create(run_dir, config)
+        else:
+            console.print(f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}", highlight=False)
+        run = _Run(config, console, driver, run_directory, epoch, command_start)
+        try:
+            return run.go(started)
+        finally:
+            driver.close()
+
+
+class _Run:
+    """One run: the driver's outcomes into files and onto the screen."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        console: Console,
+        driver: Driver,
+        directory: RunDirectory,
+        epoch: int,
+        command_start: float,
+    ) -> None:
+        self._config = config
+        self._console = console
+        self._driver = driver
+        self._directory = directory
+        self._epoch = epoch
+        self._command_start = command_start
+        self._first_step_time: float | None = None
+
+    def go(self, started: Progress) -> Progress:
+        self._metrics = MetricsWriter(self._directory.path, first_update=started.updates + 1)
+        try:
+            with ProgressLine(self._console) as self._line:
+                progress = self._driver.run(self._on_iteration, self._save)
+            return self._finish(progress)
+        except KeyboardInterrupt as interruption:
+            self._interrupted()
+            raise interruption
+        finally:
+            self._metrics.close()
+            report.write(self._directory, self._config)
+
+    def _on_iteration(self, outcome: Outcome) -> None:
+        progress, row = outcome.progress, outcome.row
+        if self._first_step_time is None:
+            self._first_step_time = outcome.first_step_time
+            self._console.print(f"first env step after {outcome.first_step_time - self._command_start:.1f} s")
+        self._metrics.write(row)
+        speed = float(row["steps_per_s"])
+        self._line.show(
+            env_steps=progress.env_steps,
+            total_steps=self._config.total_steps,
+            mean_return=row.get("return_mean_100"),
+            target=self._config.target_return,
+            steps_per_s=speed,
+            policy_lag=int(row["policy_lag"]),
+            eta_s=max(self._config.total_steps - progress.env_steps, 0) / speed if speed else math.inf,
+        )
+
+    def _save(self, state: dict[str, np.ndarray], progress: Progress) -> None:
+        checkpoint.save(self._directory.checkpoints, state, progress, self._epoch, self._config.keep_checkpoints)
+
+    def _interrupted(self) -> None:
+        with _signals_ignored():
+            self._console.print("interrupted: writing a checkpoint")
+            progress = self._driver.settled_progress()
+            if progress.updates:
+                self._save(self._driver.learner_state(), progress)
+                self._console.print(f"go on with: distpolicy train --resume {self._directory.path}", soft_wrap=True)
+
+    def _finish(self, progress: Progress) -> Progress:
+        self._save(self._driver.learner_state(), progress)
+        write_folder(self._directory.policy, self._driver.export_policy())
+        self._print_end(progress)
+        if self._config.eval_episodes:
+            result = self._driver.evaluate(self._config.eval_episodes)
+            self._metrics.write_evaluation(progress.env_steps, result.returns)
+            self._console.print(describe_evaluation(result), highlight=False, soft_wrap=True)
+        memory = {"driver": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        memory |= self._driver.peak_memory_bytes()
+        shown = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in memory.items())
+        self._console.print(f"peak memory: {shown}", highlight=False, soft_wrap=True)
+        self._console.print(f"run directory: {self._directory.path}", highlight=False, soft_wrap=True)
+        return progress
+
+    def _print_end(self, progress: Progress) -> None:
+        mean = float(np.mean(progress.recent_returns)) if progress.recent_returns else math.nan
+        if progress.solved:
+            how = f"solved: mean return {mean:.1f} over 100 episodes (target {self._config.target_return:g})"
+        elif self._config.target_return is None:
+            how = f"done: mean return {mean:.1f} over the last {len(progress.recent_returns)} episodes"
+        else:
+            how = f"target {self._config.target_return:g} not reached: mean return {mean:.1f}"
+        self._console.print(
+            f"{how} after {progress.env_steps:,} env steps in {progress.train_s:.1f} s "
+            f"(the update compiled for {self._driver.warm_up_s():.1f} s meanwhile)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def describe_evaluation(result: EvaluationResult) -> str:
+    """The mean of an evaluation's returns with its 95 % interval, in a line."""
+    returns = np.asarray(result.returns)
+    half = 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else math.nan
+    return (
+        f"evaluation: {returns.size} episodes on fresh seeds, greedy policy: mean return {returns.mean():.1f} "
+        f"± {half:.1f} (95 %), min {returns.min():.1f}, max {returns.max():.1f}"
+    )
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """SIGINT and SIGTERM raise :class:`Interrupted` in the main thread."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """A second Ctrl-C does not break the checkpoint that the first one asked for."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+

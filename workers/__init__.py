@@ -1,0 +1,1 @@
+"""Where policies run: plain classes, made Ray actors in ``workers.actors``."""

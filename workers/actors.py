@@ -1,0 +1,47 @@
+"""The one place where the worker classes become Ray actors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from workers.collector import Collector, CollectorConfig, PolicyFactory
+from workers.environments import EnvironmentFactory
+from workers.learner import AgentFactory, Learner
+
+# TensorFlow's messages are for its developers, and Ray would pass each on to the driver.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+
+# One thread: a collector owns one CPU, and its calls are too small to share. Ray no longer hides GPUs from
+# actors that ask for none, and TensorFlow would take their memory.
+_COLLECTOR_ENVIRONMENT = {
+    **_QUIET,
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+
+
+def start_collector(
+    config: CollectorConfig, environment_factory: EnvironmentFactory, policy_factory: PolicyFactory
+) -> Any:
+    """A :class:`Collector` as an actor with one CPU; ``rollout`` returns two references: data and report."""
+    actor = ray.remote(Collector).options(num_cpus=1, runtime_env={"env_vars": _COLLECTOR_ENVIRONMENT})
+    return actor.remote(config, environment_factory, policy_factory)
+
+
+def start_learner(agent_factory: AgentFactory, epoch: int, num_gpus: float) -> Any:
+    """A :class:`Learner` as an actor.
+
+    It asks for no CPU: in lock step it only works while the collectors wait, on their CPUs.
+
+    Args:
+        agent_factory: Makes the agent.
+        epoch: How often the run was started.
+        num_gpus: GPUs to reserve; with 0 they are hidden from it.
+    """
+    environment = _QUIET if num_gpus else {**_QUIET, "CUDA_VISIBLE_DEVICES": "-1"}
+    actor = ray.remote(Learner).options(num_cpus=0, num_gpus=num_gpus, runtime_env={"env_vars": environment})
+    return actor.remote(agent_factory, epoch)

@@ -1,0 +1,309 @@
+"""Collector: runs a policy in a batch of environment slots and returns rollouts."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distpolicy.errors import ConfigError, EnvironmentCrashedError
+from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.time_step import StepType, TimeStep
+from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
+from workers.environments import EnvironmentFactory
+from workers.evaluator import EvaluationResult, Evaluator
+from workers.seeding import slot_seeds
+
+
+class PolicyPair(NamedTuple):
+    """What a collector's policy factory makes; both share their variables.
+
+    Attributes:
+        collect: Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``.
+        greedy: Acts in evaluations.
+    """
+
+    collect: Any
+    greedy: Any
+
+
+PolicyFactory = Callable[[TimeStep, Any], PolicyPair]
+
+
+@dataclasses.dataclass(frozen=True)
+class CollectorConfig:
+    """The settings of one collector.
+
+    Attributes:
+        index: Its number.
+        first_slot: Number over the whole run of its first environment slot.
+        num_slots: B, the number of its slots.
+        num_steps: T, the steps of a rollout.
+        seed: The run's seed.
+        epoch: How often the run was started.
+        reward_discount: Discount of the running returns that rewards are normalised by.
+    """
+
+    index: int
+    first_slot: int
+    num_slots: int
+    num_steps: int
+    seed: int
+    epoch: int = 0
+    reward_discount: float = 0.99
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutReport:
+    """What the driver learns about a rollout, without its data.
+
+    Attributes:
+        collector: Number of the collector.
+        weights: Acknowledgement of the weights that the rollout was collected with.
+        num_env_steps: Steps of environments; those that only reset are not counted.
+        episode_returns: Of the episodes that ended, in order of step and slot.
+        episode_lengths: Likewise.
+        env_s: Seconds in the environments.
+        policy_s: Seconds in the policy.
+        total_s: Seconds in all.
+        wait_s: Seconds between the last rollout and this one.
+        first_step_time: Clock time (``time.time``) of the collector's very first step.
+    """
+
+    collector: int
+    weights: Acknowledgement
+    num_env_steps: int
+    episode_returns: list[float]
+    episode_lengths: list[int]
+    env_s: float
+    policy_s: float
+    total_s: float
+    wait_s: float
+    first_step_time: float
+
+
+class Collector:
+    """Steps B environment slots with one policy call a step, T steps a rollout.
+
+    The arrays of a rollout are allocated once and filled again by the next one: whoever keeps a rollout in the
+    same process copies it. (A Ray call serialises it before the next one begins.) Episodes and recurrent state go
+    on from one rollout to the next.
+
+    Args:
+        config: The settings.
+        environment_factory: Makes the slots.
+        policy_factory: Makes the policies from the specs of time steps and actions.
+    """
+
+    def __init__(
+        self, config: CollectorConfig, environment_factory: EnvironmentFactory, policy_factory: PolicyFactory
+    ) -> None:
+        self._config = config
+        self._environment_factory = environment_factory
+        self._environment = environment_factory(config.num_slots)
+        specs = (self._environment.time_step_spec, self._environment.action_spec)
+        self._policy, self._greedy_policy = policy_factory(*specs)
+        self._receiver = WeightsReceiver(self._policy, f"collector {config.index}")
+        self._seeds = slot_seeds(config.seed, config.first_slot, config.num_slots, config.epoch)
+        self._buffers = self._allocate()
+        self._num_steps_taken = 0
+        self._policy_state = self._policy.get_initial_state(config.num_slots)
+        self._episode_return = np.zeros(config.num_slots, np.float64)
+        self._episode_length = np.zeros(config.num_slots, np.int64)
+        self._discounted_return = np.zeros(config.num_slots, np.float64)
+        self._time_step: TimeStep | None = None
+        self._first_step_time = 0.0
+        self._last_end = time.perf_counter()
+
+    def _allocate(self) -> Rollout:
+        batch, steps = self._config.num_slots, self._config.num_steps
+        observation, action = self._environment.time_step_spec.observation, self._environment.action_spec
+        return Rollout(
+            observation=np.zeros((batch, steps + 1, *observation.shape), observation.dtype),
+            step_type=np.zeros((batch, steps + 1), np.int32),
+            action=np.zeros((batch, steps, *action.shape), action.dtype),
+            policy_info=map_structure(
+                lambda spec: np.zeros((batch, steps, *spec.shape), spec.dtype), self._policy.info_spec
+            ),
+            reward=np.zeros((batch, steps), np.float32),
+            discount=np.zeros((batch, steps), np.float32),
+            policy_state=(),
+            discounted_return=np.zeros(batch, np.float64),
+            weights_version=np.zeros((steps, 2), np.int64),
+            first_slot=np.asarray(self._config.first_slot, np.int64),
+        )
+
+    def apply_weights(
+        self,
+        weights: Weights,
+        tau: float = 1.0,
+        tau_non_trainable: float | None = None,
+        sort_variables_by_name: bool = False,
+    ) -> Acknowledgement:
+        """Updates the policy from weights; see :meth:`distpolicy.weights.WeightsReceiver.apply`."""
+        return self._receiver.apply(weights, tau, tau_non_trainable, sort_variables_by_name)
+
+    def rollout(self, weights: Weights) -> tuple[Rollout, RolloutReport]:
+        """Applies weights and collects the next T steps of every slot.
+
+        Args:
+            weights: The weights to act with.
+
+        Raises:
+            EnvironmentCrashedError: If an environment raises, or returns NaN or infinity.
+            StaleWeightsError: If the weights are older than those held.
+        """
+        start = time.perf_counter()
+        wait_s = start - self._last_end
+        acknowledgement = self._receiver.apply(weights)
+        if self._time_step is None:
+            self._time_step = self._in_environment(lambda: self._environment.reset(self._seeds.environment))
+            self._first_step_time = time.time()
+        rollout = self._buffers._replace(
+            policy_state=map_structure(np.array, self._policy_state), discounted_return=self._discounted_return.copy()
+        )
+        rollout.weights_version[:] = (weights.epoch, weights.version)
+        env_s, policy_s = self._fill(rollout, self._time_step)
+        self._check_finite(rollout)
+        returns, lengths = self._finish_episodes(rollout)
+        num_env_steps = int(np.count_nonzero(rollout.step_type[:, :-1] != StepType.LAST))
+        self._last_end = time.perf_counter()
+        report = RolloutReport(
+            collector=self._config.index,
+            weights=acknowledgement,
+            num_env_steps=num_env_steps,
+            episode_returns=returns,
+            episode_lengths=lengths,
+            env_s=env_s,
+            policy_s=policy_s,
+            total_s=self._last_end - start,
+            wait_s=wait_s,
+            first_step_time=self._first_step_time,
+        )
+        return rollout, report
+
+    def _fill(self, rollout: Rollout, time_step: TimeStep) -> tuple[float, float]:
+        """Steps policy and environments; seconds in the environments and in the policy."""
+        clock, policy, environment = time.perf_counter, self._policy, self._environment
+        seeds = self._seeds.rows(self._num_steps_taken, self._config.num_steps)
+        state = self._policy_state
+        info_leaves = flatten(rollout.policy_info)
+        env_s = policy_s = 0.0
+        for t in range(self._config.num_steps):
+            begin = clock()
+            step = policy.action(time_step, state, seeds[t])
+            between = clock()
+            state = step.state
+            rollout.observation[:, t] = time_step.observation
+            rollout.step_type[:, t] = time_step.step_type
+            rollout.action[:, t] = step.action
+            for target, value in zip(info_leaves, flatten(step.info), strict=True):
+                target[:, t] = value
+            copied = clock()
+            try:
+                time_step = environment.step(step.action)
+            except EnvironmentCrashedError as error:
+                raise self._located(error, self._num_steps_taken + t) from error
+            rollout.reward[:, t] = time_step.reward
+            rollout.discount[:, t] = time_step.discount
+            policy_s += between - begin
+            env_s += clock() - copied
+        rollout.observation[:, -1] = time_step.observation
+        rollout.step_type[:, -1] = time_step.step_type
+        self._num_steps_taken += self._config.num_steps
+        self._time_step, self._policy_state = time_step, state
+        return env_s, policy_s
+
+    def _finish_episodes(self, rollout: Rollout) -> tuple[list[float], list[int]]:
+        """Returns and lengths of the episodes that ended; carries the others' on."""
+        returns: list[float] = []
+        lengths: list[int] = []
+        gamma = self._config.reward_discount
+        for t in range(self._config.num_steps):
+            begins = rollout.step_type[:, t + 1] == StepType.FIRST
+            self._episode_return += rollout.reward[:, t]
+            self._episode_length += 1
+            self._discounted_return *= gamma
+            self._discounted_return += rollout.reward[:, t]
+            for sums in (self._episode_return, self._episode_length, self._discounted_return):
+                sums[begins] = 0
+            ended = np.flatnonzero(rollout.step_type[:, t + 1] == StepType.LAST)
+            if ended.size:
+                returns.extend(self._episode_return[ended].tolist())
+                lengths.extend(self._episode_length[ended].tolist())
+        return returns, lengths
+
+    def _check_finite(self, rollout: Rollout) -> None:
+        for name, array in (("observation", rollout.observation), ("reward", rollout.reward)):
+            if not np.issubdtype(array.dtype, np.floating):
+                continue
+            finite = np.isfinite(array)
+            if finite.all():
+                continue
+            row, t = (int(place) for place in np.argwhere(~finite)[0][:2])
+            step = self._num_steps_taken - self._config.num_steps + t
+            error = EnvironmentCrashedError(
+                f"env {self._environment.name} returned a {name} that is NaN or infinite", slot=row
+            )
+            raise self._located(error, step)
+
+    def _in_environment(self, call: Callable[[], TimeStep]) -> TimeStep:
+        try:
+            return call()
+        except EnvironmentCrashedError as error:
+            raise self._located(error, self._num_steps_taken) from error
+
+    def _located(self, error: EnvironmentCrashedError, step: int) -> EnvironmentCrashedError:
+        """The error with this collector's place in the run; its slot comes as a row of this collector."""
+        row = error.slot
+        return EnvironmentCrashedError(
+            error.message,
+            collector=self._config.index,
+            slot=None if row is None else self._config.first_slot + row,
+            step=step,
+            seed=None if row is None else self._seeds.environment[row],
+            traceback=error.traceback,
+        )
+
+    def evaluate(self, weights: Weights, num_episodes: int, first_episode: int, seed: int) -> EvaluationResult:
+        """Runs whole episodes with the greedy policy, in environments of their own.
+
+        Args:
+            weights: The weights to act with.
+            num_episodes: How many episodes.
+            first_episode: Number of the first, over all collectors; decides its seed.
+            seed: Seed of the evaluation.
+
+        Raises:
+            EnvironmentCrashedError: If an environment raises.
+        """
+        self._receiver.apply(weights)
+        evaluator = Evaluator(self._environment_factory, self._greedy_policy)
+        return evaluator.evaluate(num_episodes, first_episode, seed)
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that this process has had resident."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def ping(self) -> int:
+        """The collector's number; answers once it is up."""
+        return self._config.index
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self._environment.close()
+
+
+def check_policy(policy: Any) -> None:
+    """Refuses a policy whose actions a collector cannot store.
+
+    Raises:
+        ConfigError: If its action is not one array.
+    """
+    if isinstance(policy.action_spec, dict | tuple | list):
+        raise ConfigError("a collector stores one action array a step; nested actions are not supported yet")

@@ -1,0 +1,83 @@
+"""Evaluator: whole episodes of a policy, on seeds of their own."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distpolicy.trajectories.time_step import StepType
+from workers.environments import EnvironmentFactory
+from workers.seeding import slot_seeds
+
+# Streams of seeds apart from training's, which is 0.
+EVALUATION_STREAM = 1
+MAX_SLOTS = 64
+
+
+class EvaluationResult(NamedTuple):
+    """The episodes of an evaluation, in order of their number.
+
+    Attributes:
+        returns: Sum of each episode's rewards.
+        lengths: Steps of each.
+    """
+
+    returns: list[float]
+    lengths: list[int]
+
+
+class Evaluator:
+    """Runs a policy for a number of whole episodes.
+
+    Each episode has its seed and its slot beforehand, so that short episodes are not counted more often than
+    long ones.
+
+    Args:
+        environment_factory: Makes the slots.
+        policy: Takes and returns arrays with a batch dimension.
+    """
+
+    def __init__(self, environment_factory: EnvironmentFactory, policy: Any) -> None:
+        self._environment_factory = environment_factory
+        self._policy = policy
+
+    def evaluate(self, num_episodes: int, first_episode: int = 0, seed: int = 0) -> EvaluationResult:
+        """Runs episodes ``first_episode`` to ``first_episode + num_episodes - 1``.
+
+        Args:
+            num_episodes: How many.
+            first_episode: Number of the first; decides its seed.
+            seed: Seed of the evaluation.
+
+        Raises:
+            EnvironmentCrashedError: If an environment raises.
+        """
+        result = EvaluationResult([], [])
+        for begin in range(0, num_episodes, MAX_SLOTS):
+            count = min(MAX_SLOTS, num_episodes - begin)
+            part = self._one_episode_a_slot(count, first_episode + begin, seed)
+            result.returns.extend(part.returns)
+            result.lengths.extend(part.lengths)
+        return result
+
+    def _one_episode_a_slot(self, num_slots: int, first_episode: int, seed: int) -> EvaluationResult:
+        environment = self._environment_factory(num_slots)
+        seeds = slot_seeds(seed, first_episode, num_slots, epoch=0, stream=EVALUATION_STREAM)
+        try:
+            time_step = environment.reset(seeds.environment)
+            state = self._policy.get_initial_state(num_slots)
+            returns = np.zeros(num_slots, np.float64)
+            lengths = np.zeros(num_slots, np.int64)
+            running = np.ones(num_slots, np.bool_)
+            step_count = 0
+            while running.any():
+                step = self._policy.action(time_step, state, seeds.rows(step_count, 1)[0])
+                time_step, state = environment.step(step.action), step.state
+                returns[running] += time_step.reward[running]
+                lengths[running] += 1
+                running &= time_step.step_type != StepType.LAST
+                step_count += 1
+        finally:
+            environment.close()
+        return EvaluationResult(returns.tolist(), lengths.tolist())
