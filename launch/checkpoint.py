@@ -76,8 +76,8 @@ def save(folder: Path, state: dict[str, np.ndarray], progress: Progress, epoch: 
         The checkpoint's folder.
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
-    for path, value in state.items():
-        parts.setdefault(path.split("/", 1)[0], {})[path] = value
+    for name, value in state.items():
+        parts.setdefault(name.split("/", 1)[0], {})[name] = value
     files = {f"{name}.npz": _npz(values) for name, values in parts.items()}
     manifest = {
         "format": FORMAT,
@@ -115,9 +115,9 @@ def load(path: Path) -> Checkpoint:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path / 'manifest.json'} is missing or damaged; remove {path} to use an older one") from (
-            error
-        )
+        raise CheckpointError(
+            f"{path / 'manifest.json'} is missing or damaged; remove {path} to use an older one"
+        ) from (error)
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {manifest.get('format')}; this version reads {FORMAT}")
     state: dict[str, np.ndarray] = {}

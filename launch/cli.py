@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
+import itertools
 import sys
 import time
 import traceback
@@ -39,7 +42,7 @@ class TrainArguments:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     preset: str | None = None
-    """Settings to begin from: cartpole-ppo or ppo. By default the first for CartPole-v1 and the other for other envs."""
+    """Settings to begin from: cartpole-ppo (the default for CartPole-v1) or ppo (the default for other envs)."""
     run_dir: Path | None = None
     """Run directory to make; runs/ENV-TIME by default."""
     resume: Path | None = None
@@ -52,6 +55,9 @@ def main() -> None:
     """Runs the command and exits: 0 for success, 1 for a failure, 2 for bad input, 130 for Ctrl-C."""
     start = time.time()
     arguments = sys.argv[1:]
+    if "--debug" not in arguments:
+        # Gymnasium's environments complain in __del__ when their constructor has failed.
+        sys.unraisablehook = lambda _: None
     try:
         code = run(arguments, start)
     except KeyboardInterrupt as interruption:
@@ -120,7 +126,21 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         if known.env is not None:
             base = dataclasses.replace(base, env=known.env)
     defaults = TrainArguments(config=base)
-    parsed = tyro.cli(TrainArguments, args=arguments, default=defaults, prog="distpolicy train")
+    parsed = _parse(arguments, defaults)
     if parsed.resume is not None and parsed.run_dir is not None:
         raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
     return parsed
+
+
+def _parse(arguments: list[str], defaults: TrainArguments) -> TrainArguments:
+    """What tyro makes of the arguments; its boxes of several lines become one."""
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output):
+            return tyro.cli(TrainArguments, args=arguments, default=defaults, prog="distpolicy train")
+    except SystemExit as end:
+        if not end.code:
+            raise
+        lines = [line.strip("│ ") for line in output.getvalue().splitlines()[1:]]
+        message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰")), lines))
+        raise ConfigError(f"{message} (distpolicy train --help lists the options)") from None

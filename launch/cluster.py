@@ -44,9 +44,9 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
         else:
             ray.init(address=address, log_to_driver=debug, logging_level=level)
     except ConnectionError as error:
-        raise ConfigError(f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address") from (
-            error
-        )
+        raise ConfigError(
+            f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address"
+        ) from (error)
     except (RuntimeError, ValueError, OSError) as error:
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
     try:

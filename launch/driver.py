@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,6 +25,9 @@ from workers.evaluator import EvaluationResult
 # reports and writes metrics; what is in flight stays bounded.
 PIPELINE_DEPTH = 2
 
+# Seconds that an interrupted run waits for what is under way.
+GRACE_S = 3.0
+
 
 class Iteration(NamedTuple):
     """References of one submitted iteration: a rollout of every collector, and the update that learns from them.
@@ -33,14 +35,14 @@ class Iteration(NamedTuple):
     Attributes:
         update: Number of the update.
         reports: References of each collector's report.
-        weights: Reference of the weights that the update makes.
         metrics: Reference of the update's metrics.
+        state: Reference of the learner's state after the update, if a checkpoint is due; else None.
     """
 
     update: int
     reports: list[Any]
-    weights: Any
     metrics: Any
+    state: Any
 
 
 class Outcome(NamedTuple):
@@ -107,7 +109,7 @@ class Driver:
         self._weights: Any = None
         self._submitted = self._progress.updates
         self._session_steps = 0
-        self._session_start = time.monotonic()
+        self._pending: deque[Iteration] = deque()
         self._train_s_before = self._progress.train_s
 
     @property
@@ -142,7 +144,7 @@ class Driver:
             reason = " ".join(str(cause).split())
             raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
         except ray.exceptions.RayActorError as error:
-            raise WorkerLostError(f"a worker died: {str(error).splitlines()[0]}") from error
+            raise WorkerLostError(f"a worker died: {_last_line(error)}") from error
 
     def broadcast(
         self,
@@ -177,7 +179,10 @@ class Driver:
         share = done / self._config.total_steps
         weights, metrics = self._learner.update.options(num_returns=2).remote(share, *(part[0] for part in parts))
         self._weights = weights
-        return Iteration(self._submitted, [part[1] for part in parts], weights, metrics)
+        due = self._submitted % self._config.checkpoint_every == 0
+        # Its place in the learner's queue makes it the state after this very update.
+        state = self._learner.state.remote() if due else None
+        return Iteration(self._submitted, [part[1] for part in parts], metrics, state)
 
     def run(
         self, on_iteration: Callable[[Outcome], None], on_checkpoint: Callable[[dict[str, np.ndarray], Progress], None]
@@ -191,23 +196,40 @@ class Driver:
         Returns:
             How far the run has come.
         """
-        pending: deque[tuple[Iteration, Any]] = deque()
         while True:
-            while len(pending) < PIPELINE_DEPTH and not self._finished(len(pending)):
-                iteration = self._submit()
-                due = iteration.update % self._config.checkpoint_every == 0
-                # Its place in the learner's queue makes it the state after this very update.
-                pending.append((iteration, self._learner.state.remote() if due else None))
-            if not pending:
+            while len(self._pending) < PIPELINE_DEPTH and not self._finished():
+                self._pending.append(self._submit())
+            if not self._pending:
                 return self._progress
-            iteration, state = pending.popleft()
-            outcome = self._settle(iteration)
-            on_iteration(outcome)
-            if state is not None:
-                on_checkpoint(self.get(state), self._progress)
+            iteration = self._pending[0]
+            on_iteration(self._settle(iteration))
+            self._pending.popleft()
+            if iteration.state is not None:
+                on_checkpoint(self.get(iteration.state), self._progress)
 
-    def _finished(self, num_pending: int) -> bool:
-        expected = self._progress.env_steps + num_pending * self._config.batch_size
+    def interrupt(self, on_iteration: Callable[[Outcome], None]) -> None:
+        """Ends collecting at once; what the learner has learned from by then is accounted for.
+
+        Args:
+            on_iteration: Called with the outcome of every iteration that came to its end.
+        """
+        open_metrics = [iteration.metrics for iteration in self._pending]
+        if open_metrics:
+            ray.wait(open_metrics, num_returns=len(open_metrics), timeout=GRACE_S)
+        for collector in self._collectors:
+            # Updates that still wait for a rollout fail with it and leave the learner as it is.
+            ray.kill(collector)
+        for iteration in self._pending:
+            if iteration.update <= self._progress.updates:
+                continue  # the interruption came between settling it and forgetting it
+            try:
+                outcome = self._settle(iteration)
+            except DistPolicyError:
+                break
+            on_iteration(outcome)
+
+    def _finished(self) -> bool:
+        expected = self._progress.env_steps + len(self._pending) * self._config.batch_size
         return self._progress.solved or expected >= self._config.total_steps
 
     def _settle(self, iteration: Iteration) -> Outcome:
@@ -219,9 +241,8 @@ class Driver:
         self._returns.extend(ended_returns)
         steps = sum(report.num_env_steps for report in reports)
         self._session_steps += steps
-        if iteration.update == self._progress.updates + 1 and self._session_steps == steps:
-            self._session_start = time.monotonic() - reports[0].total_s
-        session_s = time.monotonic() - self._session_start
+        first_step_time = min(report.first_step_time for report in reports)
+        session_s = time.time() - first_step_time
         mean = float(np.mean(self._returns)) if self._returns else float("nan")
         target = self._config.target_return
         solved = target is not None and len(self._returns) == 100 and mean >= target
@@ -250,7 +271,7 @@ class Driver:
         if ended_returns:
             row["episode_return"] = float(np.mean(ended_returns))
             row["episode_length"] = float(np.mean(ended_lengths))
-        return Outcome(self._progress, row, min(report.first_step_time for report in reports))
+        return Outcome(self._progress, row, first_step_time)
 
     def warm_up_s(self) -> float:
         """Seconds that compiling the update took."""
@@ -259,19 +280,6 @@ class Driver:
     def learner_state(self) -> dict[str, np.ndarray]:
         """The learner's state after all that was submitted."""
         return self.get(self._learner.state.remote())
-
-    def settled_progress(self) -> Progress:
-        """The progress with all that was submitted counted as updates, for a checkpoint after an interruption.
-
-        An iteration that was submitted and not yet accounted for has been learned from all the same; its steps are
-        added as if no slot had been at a boundary, and its episodes are not known.
-        """
-        missing = self._submitted - self._progress.updates
-        return dataclasses.replace(
-            self._progress,
-            updates=self._submitted,
-            env_steps=self._progress.env_steps + missing * self._config.batch_size,
-        )
 
     def export_policy(self) -> dict[str, bytes]:
         """The deployment policy's files."""
@@ -307,3 +315,9 @@ class Driver:
         for actor in [self._learner, *self._collectors]:
             ray.kill(actor)
         self._collectors = []
+
+
+def _last_line(error: Exception) -> str:
+    """What an actor died of: the last line of a traceback of its constructor, or Ray's own reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if "Traceback" in str(error) else " ".join(lines[:2])

@@ -48,7 +48,7 @@ class MetricsWriter:
 
         self._path = folder / "metrics.csv"
         kept = [row for row in read_rows(self._path) if int(float(row["update"])) < first_update]
-        self._file = open(self._path, "w", newline="")
+        self._file = open(self._path, "w", newline="")  # noqa: SIM115  # closed by close()
         self._rows = csv.DictWriter(self._file, COLUMNS, restval="")
         self._rows.writeheader()
         self._rows.writerows(kept)

@@ -68,9 +68,7 @@ def check_free(path: Path) -> None:
         ConfigError: If the path exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(
-            f"run directory {path} exists: choose another --run-dir, or go on with it by --resume {path}"
-        )
+        raise ConfigError(f"run directory {path} exists: choose another --run-dir, or go on with it by --resume {path}")
 
 
 def _fresh(parent: Path, env: str) -> Path:

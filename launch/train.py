@@ -85,13 +85,16 @@ def train(
             f"{config.env}: {config.collectors} collectors x {config.slots} slots "
             f"({factory.resolved_vectorization()}), learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
             highlight=False,
+            soft_wrap=True,
         )
         driver = Driver(config, time_step_spec, action_spec, epoch, started, num_gpus=min(gpus, 1))
         driver.start(found.state if found else None)
         if resume is None:
             run_directory = RunDirectory.create(run_dir, config)
         else:
-            console.print(f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}", highlight=False)
+            console.print(
+                f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}", highlight=False, soft_wrap=True
+            )
         run = _Run(config, console, driver, run_directory, epoch, command_start)
         try:
             return run.go(started)
@@ -136,7 +139,7 @@ class _Run:
         progress, row = outcome.progress, outcome.row
         if self._first_step_time is None:
             self._first_step_time = outcome.first_step_time
-            self._console.print(f"first env step after {outcome.first_step_time - self._command_start:.1f} s")
+            self._say(f"first env step after {outcome.first_step_time - self._command_start:.1f} s")
         self._metrics.write(row)
         speed = float(row["steps_per_s"])
         self._line.show(
@@ -154,11 +157,17 @@ class _Run:
 
     def _interrupted(self) -> None:
         with _signals_ignored():
-            self._console.print("interrupted: writing a checkpoint")
-            progress = self._driver.settled_progress()
-            if progress.updates:
-                self._save(self._driver.learner_state(), progress)
-                self._console.print(f"go on with: distpolicy train --resume {self._directory.path}", soft_wrap=True)
+            self._say("interrupted: writing a checkpoint")
+            self._driver.interrupt(self._on_iteration)
+            progress = self._driver.progress
+            if not progress.updates:
+                self._say("nothing was learned yet, so there is none")
+                return
+            self._save(self._driver.learner_state(), progress)
+            self._say(f"go on with: distpolicy train --resume {self._directory.path}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def _finish(self, progress: Progress) -> Progress:
         self._save(self._driver.learner_state(), progress)
@@ -167,12 +176,12 @@ class _Run:
         if self._config.eval_episodes:
             result = self._driver.evaluate(self._config.eval_episodes)
             self._metrics.write_evaluation(progress.env_steps, result.returns)
-            self._console.print(describe_evaluation(result), highlight=False, soft_wrap=True)
+            self._say(describe_evaluation(result))
         memory = {"driver": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         memory |= self._driver.peak_memory_bytes()
         shown = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in memory.items())
-        self._console.print(f"peak memory: {shown}", highlight=False, soft_wrap=True)
-        self._console.print(f"run directory: {self._directory.path}", highlight=False, soft_wrap=True)
+        self._say(f"peak memory: {shown}")
+        self._say(f"run directory: {self._directory.path}")
         return progress
 
     def _print_end(self, progress: Progress) -> None:
@@ -183,11 +192,9 @@ class _Run:
             how = f"done: mean return {mean:.1f} over the last {len(progress.recent_returns)} episodes"
         else:
             how = f"target {self._config.target_return:g} not reached: mean return {mean:.1f}"
-        self._console.print(
-            f"{how} after {progress.env_steps:,} env steps in {progress.train_s:.1f} s "
-            f"(the update compiled for {self._driver.warm_up_s():.1f} s meanwhile)",
-            highlight=False,
-            soft_wrap=True,
+        self._say(
+            f"{how} after {progress.env_steps:,} env steps in {progress.train_s:.1f} s from the first one "
+            f"(compiling the update took {self._driver.warm_up_s():.1f} s)"
         )
 
 
@@ -225,5 +232,3 @@ def _signals_ignored() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

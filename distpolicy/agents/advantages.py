@@ -46,9 +46,7 @@ def generalized_advantage_estimation(
     return tf.transpose(advantage)
 
 
-def discounted_returns(
-    reward: tf.Tensor, step_type_is_last: tf.Tensor, initial: tf.Tensor, gamma: float
-) -> tf.Tensor:
+def discounted_returns(reward: tf.Tensor, step_type_is_last: tf.Tensor, initial: tf.Tensor, gamma: float) -> tf.Tensor:
     """The running discounted sum of rewards of each slot, begun anew with each episode.
 
     Its spread is what rewards are normalised by (Engstrom et al., "Implementation matters in deep RL", 2020).

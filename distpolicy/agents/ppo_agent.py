@@ -78,11 +78,22 @@ class PPOAgent(tf.Module):
 
     def named_variables(self) -> list[NamedVariable]:
         """Everything that a checkpoint has to hold: networks, optimizer, normalisers, counter."""
-        optimizer = [
-            NamedVariable(f"optimizer/{index}/{variable.name}", variable.value)
+        modules = {
+            "policy": self._collect_policy,
+            "value_network": self._value_network,
+            "reward_normalizer": self._reward_normalizer,
+        }
+        found = [
+            NamedVariable(f"{name}/{item.path}", item.variable)
+            for name, module in modules.items()
+            for item in named_variables(module)
+        ]
+        # Its variables' own names hold automatic layer names; their order is that of what it trains.
+        found += [
+            NamedVariable(f"optimizer/{index}", variable.value)
             for index, variable in enumerate(self._optimizer.variables)
         ]
-        return [*named_variables(self), *optimizer]
+        return [*found, NamedVariable("train_step", self.train_step)]
 
     def train(self, rollout: Rollout, progress: float) -> dict[str, float]:
         """Learns from one batch of rollouts.
@@ -210,7 +221,7 @@ class PPOAgent(tf.Module):
 
 
 class PPOCollectPolicy(ActorPolicy):
-    """An ActorPolicy that does not clip, since PPO learns from actions as they were drawn, and emits log-probabilities."""
+    """Does not clip, since PPO learns from actions as they were drawn, and emits their log-probabilities."""
 
     def distribution_of(self, normalized_observation: tf.Tensor) -> Any:
         """The distribution for observations that are normalised already."""

@@ -1,0 +1,1 @@
+"""Policies, with TF-Agents' interface."""

@@ -6,7 +6,6 @@ import abc
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories import policy_step as ps
@@ -106,7 +105,13 @@ class TFPolicy(tf.Module, abc.ABC):
         """Specs of the transitions that this policy and an environment make."""
         step = self._time_step_spec
         return Trajectory(
-            step.step_type, step.observation, self.action_spec, self.info_spec, step.step_type, step.reward, step.discount
+            step.step_type,
+            step.observation,
+            self.action_spec,
+            self.info_spec,
+            step.step_type,
+            step.reward,
+            step.discount,
         )
 
     @property
@@ -133,7 +138,7 @@ class TFPolicy(tf.Module, abc.ABC):
         """Every variable with its path, trainable and not, each once, in a stable order."""
         return named_variables(self)
 
-    def variables(self) -> list[tf.Variable]:  # type: ignore[override]  # a method, as in TF-Agents
+    def variables(self) -> list[tf.Variable]:  # a method, as in TF-Agents
         """Every tf.Variable of the policy, trainable and not, each once, in a stable order."""
         return [item.variable for item in self.named_variables()]
 
@@ -260,8 +265,7 @@ class TFPolicy(tf.Module, abc.ABC):
         if self._emit_log_probability:
             # Of the action as drawn: clipping comes after, so that the density is the policy's own.
             log_probabilities = [
-                tf.cast(item.log_prob(drawn), tf.float32)
-                for item, drawn in zip(distributions, actions, strict=True)
+                tf.cast(item.log_prob(drawn), tf.float32) for item, drawn in zip(distributions, actions, strict=True)
             ]
             info = ps.set_log_probability(info, tf.nest.pack_sequence_as(self.action_spec, log_probabilities))
         return PolicyStep(action, step.state, info)

@@ -125,7 +125,7 @@ class BoundedArraySpec(ArraySpec):
         assert isinstance(other, BoundedArraySpec)
         return bool(np.all(self._minimum == other._minimum) and np.all(self._maximum == other._maximum))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, minimum={self._minimum}, maximum={self._maximum})"

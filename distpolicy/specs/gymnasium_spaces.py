@@ -37,5 +37,5 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     if isinstance(space, gym.spaces.Tuple):
         return tuple(spec_from_space(child, f"{name}/{index}") for index, child in enumerate(space.spaces))
     raise SpecMismatchError(
-        f"{name} space {space} is not supported; supported are Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple"
+        f"{name} space {space} is not supported; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
     )

@@ -112,9 +112,7 @@ def restart(observation: Any, batch_size: int | None = None) -> TimeStep:
     return _make(StepType.FIRST, 0.0, 1.0, observation, shape)
 
 
-def transition(
-    observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None
-) -> TimeStep:
+def transition(observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None) -> TimeStep:
     """A MID step. ``outer_dims`` is the reward's shape unless given."""
     return _make(StepType.MID, reward, discount, observation, _shape(reward, outer_dims))
 
@@ -124,9 +122,7 @@ def termination(observation: Any, reward: Any, outer_dims: Sequence[int] | None 
     return _make(StepType.LAST, reward, 0.0, observation, _shape(reward, outer_dims))
 
 
-def truncation(
-    observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None
-) -> TimeStep:
+def truncation(observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None) -> TimeStep:
     """The LAST step of an episode that was cut, say by a time limit: the discount stays."""
     return _make(StepType.LAST, reward, discount, observation, _shape(reward, outer_dims))
 

@@ -144,4 +144,6 @@ def soft_variables_update(
             assigned then.
     """
     update = SoftUpdate([NamedVariable(item.name, item) for item in target_variables])
-    update([NamedVariable(item.name, item) for item in source_variables], tau, tau_non_trainable, sort_variables_by_name)
+    update(
+        [NamedVariable(item.name, item) for item in source_variables], tau, tau_non_trainable, sort_variables_by_name
+    )

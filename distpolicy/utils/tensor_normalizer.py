@@ -37,19 +37,14 @@ class StreamingTensorNormalizer(tf.Module):
         values = tf.cast(tensor, tf.float64)
         outer = values.shape.rank - rank
         axes = list(range(outer))
-        if weight is None:
-            weights = tf.ones(tf.shape(values)[:outer], tf.float64)
-        else:
-            weights = tf.cast(weight, tf.float64)
+        weights = tf.ones(tf.shape(values)[:outer], tf.float64) if weight is None else tf.cast(weight, tf.float64)
         count = tf.reduce_sum(weights)
         expanded = tf.reshape(weights, tf.concat([tf.shape(weights), tf.ones([rank], tf.int32)], axis=0))
         mean = tf.math.divide_no_nan(tf.reduce_sum(values * expanded, axis=axes), count)
         squares = tf.reduce_sum(tf.square(values - mean) * expanded, axis=axes)
         total = self.count + count
         delta = mean - self.mean
-        self.sum_of_squares.assign_add(
-            squares + tf.square(delta) * tf.math.divide_no_nan(self.count * count, total)
-        )
+        self.sum_of_squares.assign_add(squares + tf.square(delta) * tf.math.divide_no_nan(self.count * count, total))
         self.mean.assign_add(delta * tf.math.divide_no_nan(count, total))
         self.count.assign(total)
 
