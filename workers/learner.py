@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.errors import CheckpointError, DistPolicyError
+from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.array_nest import map_structure
 from distpolicy.weights import Weights, WeightsPacker
@@ -94,18 +94,22 @@ class Learner:
         """Takes a state from :meth:`state`; the epoch stays the learner's own.
 
         Raises:
-            CheckpointError: If it is not of this agent's layout; names the first difference. Nothing has changed then.
+            ConfigError: If it is not of this agent's layout; names the first difference. Nothing has changed then.
         """
         targets = {item.path: item.variable for item in self._agent.named_variables()}
-        given = set(state) - {"learner/version"}
-        for path in sorted(set(targets) | given):
+        for path, variable in targets.items():
             if path not in state:
-                raise CheckpointError(f"the checkpoint lacks {path}: it is from another architecture or config")
-            if path not in targets:
-                raise CheckpointError(f"the checkpoint has {path}, which this config has not: change the config back")
-            want, got = tuple(targets[path].shape), state[path].shape
+                raise ConfigError(
+                    f"the checkpoint has no {path}: it was written with another network or other settings"
+                )
+            want, got = tuple(variable.shape), state[path].shape
             if want != got:
-                raise CheckpointError(f"{path} has shape {want} here and {got} in the checkpoint: other architecture")
+                raise ConfigError(
+                    f"the checkpoint is from another architecture: {path} has shape {got} there and {want} here; "
+                    "give the network settings it was trained with"
+                )
+        for path in sorted(set(state) - set(targets) - {"learner/version"}):
+            raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
         self._assign(state)
 
     def _assign(self, state: dict[str, np.ndarray]) -> None:
