@@ -117,6 +117,16 @@ class Driver:
         """How far the run has come."""
         return self._progress
 
+    @property
+    def newest_weights(self) -> Any:
+        """Reference of the newest weights, or of those that the updates submitted so far will make."""
+        return self._weights
+
+    @property
+    def collectors(self) -> Sequence[Any]:
+        """The collectors' actors."""
+        return tuple(self._collectors)
+
     def start(self, state: dict[str, np.ndarray] | None = None) -> None:
         """Restores the learner, if there is a state, and has the update compiled while collectors start.
 
@@ -171,9 +181,20 @@ class Driver:
             ]
         )
 
+    def collect(self, weights: Any) -> list[Any]:
+        """Has every collector apply weights and collect a rollout; nothing is waited for.
+
+        Args:
+            weights: Reference of the weights.
+
+        Returns:
+            For each collector the references of its rollout and of its report.
+        """
+        return [collector.rollout.options(num_returns=2).remote(weights) for collector in self._collectors]
+
     def _submit(self) -> Iteration:
         """Submits one iteration; nothing is waited for."""
-        parts = [collector.rollout.options(num_returns=2).remote(self._weights) for collector in self._collectors]
+        parts = self.collect(self._weights)
         self._submitted += 1
         done = self._progress.env_steps + (self._submitted - self._progress.updates) * self._config.batch_size
         share = done / self._config.total_steps

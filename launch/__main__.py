@@ -1,0 +1,5 @@
+"""``python -m launch`` is ``distpolicy``."""
+
+from launch.cli import main
+
+main()

@@ -1,0 +1,201 @@
+"""The driver with real Ray actors; one Ray for the module."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.errors import ConfigError, SpecMismatchError, StaleWeightsError, WorkerLostError
+from distpolicy.weights import Weights, checksum
+from launch.checkpoint import Progress
+from launch.config import NetworkConfig, TrainConfig
+from launch.driver import Driver, Outcome
+from workers.environments import EnvironmentFactory, probe
+
+CONFIG = TrainConfig(
+    collectors=2,
+    slots=4,
+    rollout_steps=8,
+    total_steps=10_000,
+    vectorization="sync",
+    jit_compile=False,
+    network=NetworkConfig(actor_units=(8,), value_units=(8,)),
+    ppo=PPOConfig(num_epochs=2, num_minibatches=2),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    # Drivers of several tests hold their collectors at the same time, on whatever cores there are.
+    ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def make_driver(config: TrainConfig = CONFIG, **arguments: Any) -> Driver:
+    driver = Driver(config, *probe(EnvironmentFactory(config.env, config.vectorization)), **arguments)
+    driver.start()
+    return driver
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Driver]:
+    driver = make_driver()
+    yield driver
+    driver.close()
+
+
+def weights_of(driver: Driver) -> Weights:
+    return driver.get(driver.newest_weights)
+
+
+def changed(weights: Weights, version: int, value: float) -> Weights:
+    buffers = {dtype: np.full_like(buffer, value) for dtype, buffer in weights.buffers.items()}
+    return Weights(weights.epoch, version, weights.layout, buffers, checksum(buffers))
+
+
+def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[Outcome]]:
+    """The learner's state after a whole run, and the outcomes."""
+    driver = make_driver(config)
+    outcomes: list[Outcome] = []
+    driver.run(outcomes.append, lambda state, progress: None)
+    state = driver.learner_state()
+    driver.close()
+    return state, outcomes
+
+
+Trained = tuple[dict[str, np.ndarray], list[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Trained:
+    """What CONFIG comes to in 256 steps."""
+    return trained(dataclasses.replace(CONFIG, total_steps=256))
+
+
+def assert_same_state(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    assert left.keys() == right.keys()
+    for path in left:
+        np.testing.assert_array_equal(left[path], right[path], err_msg=path)
+
+
+def test_broadcast_returns_one_acknowledgement_of_each_collector(driver: Driver) -> None:
+    weights = changed(weights_of(driver), version=1_000, value=0.5)
+    acknowledgements = driver.broadcast(ray.put(weights))
+    assert [item.receiver for item in acknowledgements] == ["collector 0", "collector 1"]
+    assert {(item.epoch, item.version, item.applied) for item in acknowledgements} == {(0, 1_000, True)}
+    again = driver.broadcast(ray.put(weights))
+    assert not any(item.applied for item in again)
+
+
+def test_zeroed_weights_reach_every_collector(driver: Driver) -> None:
+    """With all weights zero every action is equally likely, whatever is observed."""
+    zeroed = changed(weights_of(driver), version=2_000, value=0.0)
+    parts = driver.collect(ray.put(zeroed))
+    assert len(parts) == 2
+    for rollout in driver.get([part[0] for part in parts]):
+        np.testing.assert_allclose(rollout.policy_info.log_probability, np.log(0.5), rtol=1e-6)
+
+
+def test_older_weights_are_refused_by_the_collector(driver: Driver) -> None:
+    newest = changed(weights_of(driver), version=3_000, value=0.1)
+    driver.broadcast(ray.put(newest))
+    with pytest.raises(StaleWeightsError, match=r"collector \d holds weights \(0, 3000\)"):
+        driver.broadcast(ray.put(changed(newest, version=2_999, value=0.1)))
+
+
+def test_weights_of_another_layout_are_refused_by_name(driver: Driver) -> None:
+    weights = changed(weights_of(driver), version=4_000, value=0.1)
+    first, *rest = weights.layout
+    other = dataclasses.replace(weights, layout=(first._replace(shape=(4, 9)), *rest))
+    with pytest.raises(SpecMismatchError, match=first.path):
+        driver.broadcast(ray.put(other))
+
+
+def test_two_runs_of_one_seed_end_with_the_same_bytes(baseline: Trained) -> None:
+    state, outcomes = baseline
+    again, _ = trained(dataclasses.replace(CONFIG, total_steps=256))
+    assert_same_state(state, again)
+    assert [outcome.progress.updates for outcome in outcomes] == list(range(1, len(outcomes) + 1))
+
+
+def test_one_collector_and_two_over_the_same_slots_learn_the_same_bytes(baseline: Trained) -> None:
+    one, _ = trained(dataclasses.replace(CONFIG, total_steps=256, collectors=1, slots=8))
+    assert_same_state(one, baseline[0])
+
+
+def test_another_seed_learns_something_else(baseline: Trained) -> None:
+    other, _ = trained(dataclasses.replace(CONFIG, total_steps=256, seed=1))
+    assert any(not np.array_equal(other[path], value) for path, value in baseline[0].items())
+
+
+def test_env_steps_count_neither_resets_nor_twice() -> None:
+    _, outcomes = trained(dataclasses.replace(CONFIG, total_steps=2_000))
+    last = outcomes[-1].progress
+    assert last.env_steps < last.updates * CONFIG.batch_size  # an episode of CartPole ends before 2,000 steps
+    assert last.env_steps >= 2_000
+
+
+def test_restored_learner_goes_on_with_its_version_and_a_higher_epoch(baseline: Trained) -> None:
+    state, outcomes = baseline
+    driver = Driver(CONFIG, *probe(EnvironmentFactory(CONFIG.env)), epoch=1, progress=outcomes[-1].progress)
+    driver.start(state)
+    weights = weights_of(driver)
+    restored = driver.learner_state()
+    driver.close()
+    assert (weights.epoch, weights.version) == (1, outcomes[-1].progress.updates)
+    assert_same_state(restored, state)
+
+
+def test_state_of_another_architecture_is_refused(baseline: Trained) -> None:
+    other = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,), value_units=(8,)))
+    driver = Driver(other, *probe(EnvironmentFactory(other.env)), epoch=1, progress=Progress())
+    with pytest.raises(ConfigError, match="actor_network"):
+        driver.start(baseline[0])
+    driver.close()
+
+
+def test_a_worker_that_does_not_answer_in_time_is_an_error(driver: Driver) -> None:
+    @ray.remote
+    def sleeper() -> None:
+        import time
+
+        time.sleep(60)
+
+    impatient = make_driver(dataclasses.replace(CONFIG, timeout_s=0.5))
+    try:
+        with pytest.raises(WorkerLostError, match=r"no answer from a worker in 0\.5 s"):
+            impatient.get(sleeper.remote())
+    finally:
+        impatient.close()
+
+
+def test_a_collector_that_dies_ends_the_run_with_its_name_as_lost() -> None:
+    driver = make_driver()
+    ray.kill(driver.collectors[1])
+    with pytest.raises(WorkerLostError, match="a worker died"):
+        driver.run(lambda outcome: None, lambda state, progress: None)
+    driver.close()
+
+
+def test_close_may_be_called_twice() -> None:
+    driver = make_driver()
+    driver.close()
+    driver.close()
+
+
+def test_evaluation_does_not_depend_on_the_number_of_collectors() -> None:
+    results = []
+    for collectors in (1, 2):
+        config = dataclasses.replace(CONFIG, collectors=collectors, slots=8 // collectors)
+        driver = make_driver(config)
+        results.append(driver.evaluate(5))
+        driver.close()
+    assert results[0] == results[1]
+    assert len(results[0].returns) == 5

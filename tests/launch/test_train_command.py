@@ -1,0 +1,232 @@
+"""`distpolicy train` as a user runs it: as a subprocess, on a Ray of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+SMALL = ("--collectors", "1", "--slots", "4", "--rollout-steps", "16", "--ppo.num-minibatches", "2")
+QUICK = (*SMALL, "--ppo.num-epochs", "2", "--network.actor-units", "8", "--network.value-units", "8")
+
+
+def distpolicy(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "launch", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def ray_processes() -> set[int]:
+    """Processes of any Ray on this machine."""
+    found = set()
+    for process in psutil.process_iter(["name", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "ray::" in line or "raylet" in line or "gcs_server" in line:
+            found.add(process.pid)
+    return found
+
+
+@pytest.fixture
+def no_new_ray_process() -> Iterator[None]:
+    before = ray_processes()
+    yield
+    left = ray_processes() - before
+    for _ in range(50):  # a process that has been told to end may still be on its way
+        if not left:
+            break
+        time.sleep(0.2)
+        left = ray_processes() - before
+    assert not left
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run directory and output of `distpolicy train` without any option but the directory and the seed."""
+    folder = tmp_path_factory.mktemp("solved")
+    result = distpolicy("train", "--run-dir", "run", "--seed", "1", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "run", result.stdout
+
+
+def read_metrics(run: Path) -> list[dict[str, str]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    return sorted((run / "checkpoints").iterdir())[-1]
+
+
+def test_train_without_options_solves_cartpole_through_ray(solved: tuple[Path, str]) -> None:
+    run, output = solved
+    assert "solved: mean return" in output
+    assert "2 collectors x 32 slots" in output
+    last = read_metrics(run)[-1]
+    assert float(last["return_mean_100"]) >= 475
+    assert int(last["env_steps"]) < 200_000
+
+
+def test_evaluation_on_fresh_seeds_confirms_the_solution(solved: tuple[Path, str]) -> None:
+    line = next(line for line in solved[1].splitlines() if line.startswith("evaluation: 100 episodes"))
+    assert float(line.split("mean return ")[1].split()[0]) >= 475
+
+
+def test_every_update_learned_from_the_newest_weights(solved: tuple[Path, str]) -> None:
+    assert {float(row["policy_lag"]) for row in read_metrics(solved[0])} == {0.0}
+
+
+def test_run_directory_holds_what_the_readme_lists(solved: tuple[Path, str]) -> None:
+    run = solved[0]
+    assert (run / "config.yaml").is_file()
+    assert (run / "report.html").read_text().startswith("<!doctype html>")
+    assert (run / "policy" / "saved_model.pb").is_file()
+    assert list(run.glob("events.out.tfevents.*"))
+    manifest = json.loads((newest_checkpoint(run) / "manifest.json").read_text())
+    assert manifest["progress"]["solved"] is True
+
+
+def test_output_tells_start_up_memory_and_the_run_directory(solved: tuple[Path, str]) -> None:
+    output = solved[1]
+    assert "first env step after" in output
+    assert "peak memory: driver" in output
+    assert output.strip().splitlines()[-1] == "run directory: run"
+
+
+def test_exported_policy_balances_the_pole_without_distpolicy(solved: tuple[Path, str]) -> None:
+    script = (
+        "import sys; sys.modules['distpolicy'] = None\n"
+        "import gymnasium, numpy as np, tensorflow as tf\n"
+        f"model = tf.saved_model.load({str(solved[0] / 'policy')!r})\n"
+        "env = gymnasium.make('CartPole-v1'); observation, _ = env.reset(seed=5); total = 0.0; over = False\n"
+        "act = model.signatures['action']\n"
+        "while not over:\n"
+        "    step = act(step_type=tf.constant([1]), reward=tf.constant([0.0]), discount=tf.constant([1.0]),\n"
+        "               observation=tf.constant(observation[None]))\n"
+        "    observation, reward, terminated, truncated, _ = env.step(int(step['action'][0]))\n"
+        "    total += reward; over = terminated or truncated\n"
+        "print(total)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) == 500.0
+
+
+def test_a_complete_run_is_not_resumed(solved: tuple[Path, str]) -> None:
+    result = distpolicy("train", "--resume", str(solved[0]), cwd=solved[0].parent)
+    assert result.returncode == 2
+    assert "is complete" in result.stderr
+
+
+def test_interrupt_leaves_a_checkpoint_and_resume_goes_on_from_it(tmp_path: Path, no_new_ray_process: None) -> None:
+    command = [sys.executable, "-m", "launch", "train", "--run-dir", "run", "--env", "CartPole-v1", *QUICK]
+    command += ["--total-steps", "100000000", "--target-return", "None"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("env steps"):
+            break
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "go on with: distpolicy train --resume run" in output
+    assert "Traceback" not in output + errors
+    manifest = json.loads((newest_checkpoint(tmp_path / "run") / "manifest.json").read_text())
+    interrupted_at = manifest["progress"]["updates"]
+    assert interrupted_at == int(read_metrics(tmp_path / "run")[-1]["update"])
+    assert interrupted_at == int(np.load(newest_checkpoint(tmp_path / "run") / "learner.npz")["learner/version"])
+
+    steps = manifest["progress"]["env_steps"] + 200
+    resumed = distpolicy("train", "--resume", "run", "--total-steps", str(steps), "--eval-episodes", "0", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    updates = [int(row["update"]) for row in read_metrics(tmp_path / "run")]
+    assert updates == list(range(1, len(updates) + 1))
+    assert len(updates) > interrupted_at
+    assert json.loads((newest_checkpoint(tmp_path / "run") / "manifest.json").read_text())["epoch"] == 1
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(solved: tuple[Path, str]) -> None:
+    run = solved[0]
+    result = distpolicy(
+        "train", "--resume", str(run), "--target-return", "None", "--network.actor-units", "32", cwd=run.parent
+    )
+    assert result.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--env", "Nope-v0"), "unknown env 'Nope-v0'"),
+        (("--env", "ALE/Pong-v5"), "distpolicy[atari]"),
+        (("--env", "Blackjack-v1"), "only Box observations are supported"),
+        (("--collectors", "1000"), "lower --collectors"),
+        (("--slots", "0"), "slots must be 1 or more"),
+        (("--slots", "many"), "--slots"),
+        (("--no-such-option",), "no-such-option"),
+        (("--preset", "nope"), "unknown preset 'nope'"),
+        (("--ppo.discount", "1.5"), "ppo.discount must be in [0, 1]"),
+        (("--ppo.num-minibatches", "7"), "does not divide"),
+        (("--env-kwargs", "nonsense", "1"), "does not take the arguments"),
+        (("--run-dir", "taken"), "run directory taken exists"),
+        (("--resume", "nowhere"), "nowhere is no run directory"),
+        (("--address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_code_2(
+    tmp_path: Path, no_new_ray_process: None, arguments: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    result = distpolicy("train", *arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert told in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not result.stdout
+    assert {item.name for item in tmp_path.iterdir()} == {"taken"}
+
+
+def test_an_env_that_returns_nan_ends_with_one_line_and_code_1(tmp_path: Path, no_new_ray_process: None) -> None:
+    (tmp_path / "nan_env.py").write_text(
+        "import gymnasium as gym, numpy as np\n"
+        "class NanEnv(gym.Env):\n"
+        "    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)\n"
+        "    action_space = gym.spaces.Discrete(2)\n"
+        "    steps = 0\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return np.zeros(2, np.float32), {}\n"
+        "    def step(self, action):\n"
+        "        self.steps += 1\n"
+        "        return np.full(2, np.nan if self.steps > 40 else 0.0, np.float32), 0.0, False, False, {}\n"
+        "gym.register('Nan-v0', NanEnv)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-m", "launch", "train", "--env", "nan_env:Nan-v0", "--run-dir", "run", *QUICK],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert result.returncode == 1
+    error = result.stderr.strip().splitlines()
+    assert len(error) == 1, error
+    assert "observation that is NaN or infinite" in error[0]
+    assert "collector 0, env slot 0, step 40" in error[0]
+
+
+def test_help_and_version_answer(tmp_path: Path) -> None:
+    help_text = distpolicy("train", "--help", cwd=tmp_path)
+    assert help_text.returncode == 0
+    assert "--ppo.learning-rate" in help_text.stdout
+    assert distpolicy("--version", cwd=tmp_path).stdout.startswith("distpolicy ")
+    assert distpolicy("nonsense", cwd=tmp_path).returncode == 2
