@@ -15,6 +15,7 @@ import shutil
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,7 @@ def save(folder: Path, state: dict[str, np.ndarray], progress: Progress, epoch: 
         "progress": dataclasses.asdict(progress),
         "parts": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
     }
+    manifest["sha256"] = _digest(manifest)
     files["manifest.json"] = (json.dumps(manifest, indent=2) + "\n").encode()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{progress.updates:08d}"
@@ -112,20 +114,28 @@ def load(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: If a file is missing or damaged; names it.
     """
+    damaged = f"{path / 'manifest.json'} is missing or damaged; remove {path} to use an older one"
     try:
         manifest = json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path / 'manifest.json'} is missing or damaged; remove {path} to use an older one"
-        ) from (error)
+        raise CheckpointError(damaged) from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(damaged)
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {manifest.get('format')}; this version reads {FORMAT}")
+    if manifest.pop("sha256", None) != _digest(manifest):
+        raise CheckpointError(damaged)
     state: dict[str, np.ndarray] = {}
     for name, entry in manifest["parts"].items():
         state.update(_read_part(path / name, entry["sha256"]))
     values = dict(manifest["progress"])
     values["recent_returns"] = tuple(values["recent_returns"])
     return Checkpoint(path, int(manifest["epoch"]), Progress(**values), state)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest without its own."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _read_part(path: Path, sha256: str) -> dict[str, np.ndarray]:

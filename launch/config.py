@@ -181,7 +181,7 @@ def load(path: Path) -> TrainConfig:
     """
     try:
         values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     return from_dict(TrainConfig, values, str(path))
 

@@ -53,7 +53,9 @@ class MetricsWriter:
         self._rows.writeheader()
         self._rows.writerows(kept)
         self._file.flush()
-        self._events = SummaryWriter(str(folder), flush_secs=10)
+        # Events of the rows that are dropped are dropped by TensorBoard, too.
+        purge_step = int(float(kept[-1]["env_steps"])) + 1 if kept else None
+        self._events = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
 
     def write(self, row: dict[str, Any]) -> None:
         """Writes one update's figures; names that are no column are an error."""

@@ -37,7 +37,7 @@ class ProgressLine:
         if self._live is not None:
             self._live.stop()
         elif self._text:
-            self._console.print(self._text, highlight=False)
+            self._console.print(self._text, highlight=False, soft_wrap=True)
 
     def show(
         self,

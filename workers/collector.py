@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distpolicy.errors import ConfigError, EnvironmentCrashedError
+from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.array_nest import flatten, map_structure
@@ -245,7 +245,7 @@ class Collector:
             finite = np.isfinite(array)
             if finite.all():
                 continue
-            row, t = (int(place) for place in np.argwhere(~finite)[0][:2])
+            t, row = (int(place) for place in np.argwhere(~finite.swapaxes(0, 1))[0][:2])
             step = self._num_steps_taken - self._config.num_steps + t
             error = EnvironmentCrashedError(
                 f"env {self._environment.name} returned a {name} that is NaN or infinite", slot=row
@@ -283,7 +283,8 @@ class Collector:
             EnvironmentCrashedError: If an environment raises.
         """
         self._receiver.apply(weights)
-        evaluator = Evaluator(self._environment_factory, self._greedy_policy)
+        factory = self._environment_factory.with_seed_for_each_slot()
+        evaluator = Evaluator(factory, self._greedy_policy, self._config.index)
         return evaluator.evaluate(num_episodes, first_episode, seed)
 
     def peak_memory_bytes(self) -> int:
@@ -297,13 +298,3 @@ class Collector:
     def close(self) -> None:
         """Closes the environments."""
         self._environment.close()
-
-
-def check_policy(policy: Any) -> None:
-    """Refuses a policy whose actions a collector cannot store.
-
-    Raises:
-        ConfigError: If its action is not one array.
-    """
-    if isinstance(policy.action_spec, dict | tuple | list):
-        raise ConfigError("a collector stores one action array a step; nested actions are not supported yet")

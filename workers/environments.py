@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,10 +53,13 @@ class EnvironmentFactory:
                 vector_kwargs=vector_kwargs,
                 **self.kwargs,
             )
-        except gym.error.Error as error:
+        except (gym.error.Error, ImportError) as error:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
             raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {error}") from error
+        except Exception as error:  # An environment's constructor may raise anything.
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ConfigError(f"env {self.env_id} cannot be made with the arguments {self.kwargs}: {reason}") from error
         return VectorEnvironment(env, self.env_id)
 
     def resolved_vectorization(self) -> str:
@@ -64,7 +69,7 @@ class EnvironmentFactory:
             ConfigError: If there is no such environment.
         """
         try:
-            spec = gym.spec(self.env_id)
+            spec = _spec(self.env_id)
         except (gym.error.Error, ImportError) as error:
             raise ConfigError(self._explain(error)) from error
         if self.vectorization == "auto":
@@ -73,13 +78,27 @@ class EnvironmentFactory:
             raise ConfigError(f"env {self.env_id} has no vectorised form; use --vectorization sync or async")
         return self.vectorization
 
+    def with_seed_for_each_slot(self) -> EnvironmentFactory:
+        """The same without the environment's own vectorised form, whose slots share one generator."""
+        if self.resolved_vectorization() == "vector_entry_point" and _spec(self.env_id).entry_point is not None:
+            return dataclasses.replace(self, vectorization="sync")
+        return self
+
     def _explain(self, error: Exception) -> str:
         text = " ".join(str(error).split())
-        if isinstance(error, gym.error.DependencyNotInstalled):
+        if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if self.env_id.startswith("ALE/"):
             return f"env {self.env_id} needs the Atari package: pip install 'distpolicy[atari]'"
         return f"unknown env {self.env_id!r}: {text}"
+
+
+def _spec(env_id: str) -> gym.envs.registration.EnvSpec:
+    """``gym.spec``, also of ``module:id``, which ``gym.make_vec`` takes."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return gym.spec(name)
 
 
 class VectorEnvironment:
@@ -171,6 +190,17 @@ class VectorEnvironment:
         self._ended = ended
         discount = np.logical_not(terminated).astype(np.float32)
         return TimeStep(step_type, np.asarray(reward, np.float32), discount, observation)
+
+    def check_finite(self, time_step: TimeStep) -> None:
+        """Refuses values that nothing can be learned from or reported of.
+
+        Raises:
+            EnvironmentCrashedError: If an observation or a reward is NaN or infinite; tells the row.
+        """
+        for name, array in (("observation", time_step.observation), ("reward", time_step.reward)):
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                row = int(np.argwhere(~np.isfinite(array))[0][0])
+                raise EnvironmentCrashedError(f"env {self._name} returned a {name} that is NaN or infinite", slot=row)
 
     def close(self) -> None:
         """Frees the environment; may be called twice."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import StepType
 from workers.environments import EnvironmentFactory
 from workers.seeding import slot_seeds
@@ -36,9 +37,11 @@ class Evaluator:
     Args:
         environment_factory: Makes the slots.
         policy: Takes and returns arrays with a batch dimension.
+        collector: Number of the collector that it runs in, for messages.
     """
 
-    def __init__(self, environment_factory: EnvironmentFactory, policy: Any) -> None:
+    def __init__(self, environment_factory: EnvironmentFactory, policy: Any, collector: int | None = None) -> None:
+        self._collector = collector
         self._environment_factory = environment_factory
         self._policy = policy
 
@@ -74,10 +77,20 @@ class Evaluator:
             while running.any():
                 step = self._policy.action(time_step, state, seeds.rows(step_count, 1)[0])
                 time_step, state = environment.step(step.action), step.state
+                environment.check_finite(time_step)
                 returns[running] += time_step.reward[running]
                 lengths[running] += 1
                 running &= time_step.step_type != StepType.LAST
                 step_count += 1
+        except EnvironmentCrashedError as error:
+            row = error.slot
+            raise EnvironmentCrashedError(
+                f"{error.message} (in an evaluation)",
+                collector=self._collector,
+                slot=row,
+                seed=None if row is None else seeds.environment[row],
+                traceback=error.traceback,
+            ) from error
         finally:
             environment.close()
         return EvaluationResult(returns.tolist(), lengths.tolist())

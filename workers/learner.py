@@ -108,6 +108,8 @@ class Learner:
                     f"the checkpoint is from another architecture: {path} has shape {got} there and {want} here; "
                     "give the network settings it was trained with"
                 )
+        if "learner/version" not in state:
+            raise ConfigError("the checkpoint has no learner/version: it was not written by a learner")
         for path in sorted(set(state) - set(targets) - {"learner/version"}):
             raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
         self._assign(state)
