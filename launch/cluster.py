@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+
+_CONNECT_TIMEOUT_S = 10.0
 
 
 @contextlib.contextmanager
@@ -30,6 +33,8 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The GPU question is answered for each actor in workers/actors.py.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is not None:
+        _check_reachable(address)
     level = "info" if debug else "error"
     try:
         if address is None:
@@ -55,6 +60,17 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuses an address at which nothing listens, which Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # "auto", which Ray looks up itself
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
 def num_gpus() -> float:

@@ -248,7 +248,7 @@ class Collector:
             t, row = (int(place) for place in np.argwhere(~finite.swapaxes(0, 1))[0][:2])
             step = self._num_steps_taken - self._config.num_steps + t
             error = EnvironmentCrashedError(
-                f"env {self._environment.name} returned a {name} that is NaN or infinite", slot=row
+                f"env {self._environment.name} returned NaN or infinity as {name}", slot=row
             )
             raise self._located(error, step)
 

@@ -200,7 +200,7 @@ class VectorEnvironment:
         for name, array in (("observation", time_step.observation), ("reward", time_step.reward)):
             if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
                 row = int(np.argwhere(~np.isfinite(array))[0][0])
-                raise EnvironmentCrashedError(f"env {self._name} returned a {name} that is NaN or infinite", slot=row)
+                raise EnvironmentCrashedError(f"env {self._name} returned NaN or infinity as {name}", slot=row)
 
     def close(self) -> None:
         """Frees the environment; may be called twice."""

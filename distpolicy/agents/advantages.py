@@ -33,9 +33,9 @@ def generalized_advantage_estimation(
             raise ValueError(f"{name} must have rank 2, [B, T], but has shape {tensor.shape}")
     if not value[:, 1:].shape.is_compatible_with(reward.shape):
         raise ValueError(f"value must have one step more than reward {reward.shape}, but has shape {value.shape}")
-    mask = tf.cast(tf.logical_not(is_boundary), value.dtype)
-    delta = mask * (reward + discount * value[:, 1:] - value[:, :-1])
-    decay = mask * discount * lambda_
+    zeros = tf.zeros_like(reward)
+    delta = tf.where(is_boundary, zeros, reward + discount * value[:, 1:] - value[:, :-1])
+    decay = tf.where(is_boundary, zeros, discount * lambda_)
 
     def accumulate(later: tf.Tensor, step: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         delta_t, decay_t = step

@@ -199,7 +199,7 @@ class PPOAgent(tf.Module):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
             distribution = self._collect_policy.distribution_of(batch["observation"])
-            log_ratio = distribution.log_prob(batch["action"]) - batch["log_probability"]
+            log_ratio = tf.where(mask > 0.0, distribution.log_prob(batch["action"]) - batch["log_probability"], 0.0)
             ratio = tf.exp(log_ratio)
             clipped = tf.clip_by_value(ratio, 1.0 - clip_range, 1.0 + clip_range)
             policy_loss = -mean(tf.minimum(ratio * advantage, clipped * advantage))

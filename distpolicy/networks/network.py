@@ -40,11 +40,11 @@ class Network(tf.Module, abc.ABC):
     def create_variables(self) -> None:
         """Creates the variables by one call on zeros, if they do not exist yet."""
         if not self._built:
-            self._built = True
-            zeros = tensor_spec.zero_spec_nest(self._input_tensor_spec, [1])
-            state = tensor_spec.zero_spec_nest(self._state_spec, [1])
             with tf.init_scope():
+                zeros = tensor_spec.zero_spec_nest(self._input_tensor_spec, [1])
+                state = tensor_spec.zero_spec_nest(self._state_spec, [1])
                 self.call(zeros, step_type=tf.zeros([1], tf.int32), network_state=state)
+            self._built = True
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
         """Zeros of the state's specs; ``[batch_size, ...]`` if that is given."""

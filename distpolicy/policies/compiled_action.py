@@ -60,9 +60,10 @@ class CompiledAction:
             policy_state: Nest of tensors or arrays ``[B, ...]``.
             seed: int32 ``[2]`` or ``[B, 2]``.
         """
-        if isinstance(time_step.observation, np.ndarray) and policy_state == ():
+        if isinstance(time_step.observation, np.ndarray) and isinstance(policy_state, tuple) and not policy_state:
             leaves: list[Any] = [time_step.step_type, time_step.reward, time_step.discount, time_step.observation, seed]
         else:
+            policy_state = tf.nest.map_structure(tf.convert_to_tensor, policy_state)
             leaves = [*tf.nest.flatten(time_step), *tf.nest.flatten(policy_state), seed]
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         signature = self._signatures.get(key)

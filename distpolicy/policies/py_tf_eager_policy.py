@@ -14,6 +14,7 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.module_variables import NamedVariable
+from distpolicy.utils.sampling import stateless_seed
 
 
 class PyTFEagerPolicy(PyPolicy):
@@ -97,6 +98,7 @@ class PyTFEagerPolicy(PyPolicy):
             step = self._compiled(time_step, policy_state, seed)
         else:
             tensors = tf.nest.map_structure(tf.constant, time_step)
+            policy_state = tf.nest.map_structure(tf.convert_to_tensor, policy_state)
             step = self._policy.action(tensors, policy_state, tf.constant(seed))
             step = step._replace(
                 action=tf.nest.map_structure(lambda leaf: leaf.numpy(), step.action),
@@ -109,10 +111,8 @@ class PyTFEagerPolicy(PyPolicy):
             )
         return step
 
-    def _stateless(self, seed: Any) -> np.ndarray:
+    def _stateless(self, seed: Any) -> Any:
         """The seed as an int32 array ``[2]`` or ``[B, 2]``, so that another seed is no other trace."""
         if seed is None:
             return self._seeds.integers(np.iinfo(np.int32).max, size=2, dtype=np.int32)
-        if isinstance(seed, int):
-            return np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64).view(np.int32)
-        return np.asarray(seed, np.int32)
+        return stateless_seed(seed)

@@ -16,7 +16,7 @@ from distpolicy.utils.array_nest import flatten
 from distpolicy.utils.common import SoftUpdate
 from distpolicy.utils.module_variables import NamedVariable, named_variables
 from distpolicy.utils.nest_utils import assert_matches_spec
-from distpolicy.utils.sampling import sample
+from distpolicy.utils.sampling import sample, stateless_seed
 
 
 class TFPolicy(tf.Module, abc.ABC):
@@ -168,6 +168,7 @@ class TFPolicy(tf.Module, abc.ABC):
             TypeError: The same, for dtypes and kinds of containers.
         """
         policy_state = self._checked(time_step, policy_state)
+        seed = None if seed is None else tf.convert_to_tensor(stateless_seed(seed))
         step = self._action(time_step, policy_state, seed)
         if self._clip:
             clipped = tf.nest.map_structure(_clip_to_spec, step.action, self.action_spec)
@@ -239,6 +240,8 @@ class TFPolicy(tf.Module, abc.ABC):
 
     def _reset_where_first(self, time_step: TimeStep, policy_state: Any) -> Any:
         is_first = tf.convert_to_tensor(time_step.is_first())
+        if is_first.shape.rank > 1:
+            raise ValueError(f"{self.name} is stateful: give time steps with one outer dimension, not {is_first.shape}")
         if is_first.shape.rank == 0:
             initial = self.get_initial_state(None)
         else:
@@ -275,14 +278,12 @@ class TFPolicy(tf.Module, abc.ABC):
         """The distribution over actions; NotImplementedError if there is none."""
 
 
-def leaf_seed(seed: Any, index: int) -> Any:
+def leaf_seed(seed: tf.Tensor | None, index: int) -> tf.Tensor | None:
     """The seed for the index-th action of a nest; the first takes the seed as it is."""
     if seed is None or index == 0:
         return seed
-    if tf.is_tensor(seed):
-        # The second word: counters of steps run in the first.
-        return seed + tf.constant([0, index], seed.dtype)
-    return seed + index
+    # The second word: counters of steps run in the first.
+    return seed + tf.constant([0, index], seed.dtype)
 
 
 def _clip_to_spec(action: tf.Tensor, spec: Any) -> tf.Tensor:

@@ -111,7 +111,8 @@ class BoundedArraySpec(ArraySpec):
         """
         if not is_discrete(self):
             raise SpecMismatchError(f"spec {self.name!r} of dtype {self.dtype} is not discrete; it has no num_values")
-        return np.broadcast_to(self._maximum, _closed(self)) - self._minimum + 1
+        minimum, maximum = self._minimum.astype(object), np.broadcast_to(self._maximum, _closed(self)).astype(object)
+        return np.asarray(maximum - minimum + 1, np.int64)
 
     def check_array(self, array: Any) -> bool:
         return (
@@ -137,6 +138,8 @@ def _closed(spec: ArraySpec) -> tuple[int, ...]:
 
 def _bound(value: Any, spec: ArraySpec, smallest: float, largest: float) -> np.ndarray:
     bound = np.asarray(value)
+    if np.any(np.isnan(bound)):
+        raise SpecMismatchError(f"spec {spec.name!r}: bound {value} is not a number")
     if np.issubdtype(spec.dtype, np.floating):
         bound = np.clip(bound, smallest, largest)
     elif np.any(bound < smallest) or np.any(bound > largest):

@@ -39,9 +39,9 @@ def row_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
     key = _mix(tf.bitcast(seed, tf.uint64))[:, tf.newaxis]
     counters = (np.arange(1, num + 1, dtype=np.uint64) * np.uint64(_GAMMA)).astype(np.uint64)
     bits = _mix(key + tf.constant(counters)[tf.newaxis])
-    # 24 bits are what a float32 holds; the half keeps the ends out, so that logarithms stay finite.
+    # 24 bits are what a float32 holds; the half and the minimum keep the ends out: logarithms stay finite.
     high = tf.cast(tf.bitwise.right_shift(bits, tf.constant(40, tf.uint64)), tf.float32)
-    return (high + 0.5) * 2.0**-24
+    return tf.minimum((high + 0.5) * 2.0**-24, 1.0 - 2.0**-24)
 
 
 def row_normal(seed: tf.Tensor, num: int) -> tf.Tensor:
@@ -49,6 +49,18 @@ def row_normal(seed: tf.Tensor, num: int) -> tf.Tensor:
     uniform = row_uniform(seed, 2 * num)
     radius = tf.sqrt(-2.0 * tf.math.log(uniform[:, :num]))
     return radius * tf.cos(2.0 * np.pi * uniform[:, num:])
+
+
+def stateless_seed(seed: Any) -> Any:
+    """A stateless seed for an int: an int32 array ``[2]``, so that another seed is no other trace.
+
+    Other arrays become int32; tensors stay as they are.
+    """
+    if tf.is_tensor(seed):
+        return seed
+    if isinstance(seed, int | np.integer):
+        return np.array([int(seed) & 0xFFFFFFFFFFFFFFFF], np.uint64).view(np.int32)
+    return np.asarray(seed, np.int32)
 
 
 def sample(distribution: tfp.distributions.Distribution, seed: Any = None) -> tf.Tensor:

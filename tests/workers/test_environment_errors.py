@@ -87,14 +87,14 @@ def test_nan_in_an_observation_is_a_crash_of_its_slot_and_step(call: int) -> Non
     error = crash("observation", call)
     # The observation is that of the step after the call; one call in between only resets.
     step = call + (call > FIRST_LENGTH)
-    assert "observation that is NaN or infinite" in str(error)
+    assert "NaN or infinity as observation" in str(error)
     assert place(error) == (6, FIRST_SLOT + FAULTY_ROW, step, SLOT_SEEDS[FAULTY_ROW])
 
 
 @pytest.mark.parametrize("call", [1, 2, 5, 6])
 def test_an_infinite_reward_is_a_crash_of_its_slot_and_step(call: int) -> None:
     error = crash("reward", call)
-    assert "reward that is NaN or infinite" in str(error)
+    assert "NaN or infinity as reward" in str(error)
     step = call - 1 + (call > FIRST_LENGTH)
     assert place(error) == (6, FIRST_SLOT + FAULTY_ROW, step, SLOT_SEEDS[FAULTY_ROW])
 

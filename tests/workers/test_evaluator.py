@@ -88,5 +88,5 @@ def test_a_crash_in_a_collectors_evaluation_tells_collector_and_seed() -> None:
 def test_a_value_that_is_not_finite_is_no_result(fault: str) -> None:
     seeds = slot_seeds(0, 0, 2, epoch=0, stream=EVALUATION_STREAM).environment
     evaluator = make({"seed": seeds[1], "fault": fault, "call": 2}, CRASHING)
-    with pytest.raises(EnvironmentCrashedError, match=f"{fault} that is NaN or infinite"):
+    with pytest.raises(EnvironmentCrashedError, match=f"NaN or infinity as {fault}"):
         evaluator.evaluate(2)
