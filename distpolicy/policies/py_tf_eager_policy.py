@@ -111,8 +111,8 @@ class PyTFEagerPolicy(PyPolicy):
             )
         return step
 
-    def _stateless(self, seed: Any) -> Any:
+    def _stateless(self, seed: Any) -> np.ndarray:
         """The seed as an int32 array ``[2]`` or ``[B, 2]``, so that another seed is no other trace."""
         if seed is None:
             return self._seeds.integers(np.iinfo(np.int32).max, size=2, dtype=np.int32)
-        return stateless_seed(seed)
+        return np.asarray(stateless_seed(seed), np.int32)
