@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import os
 import sys
 import time
 import traceback
@@ -95,6 +96,10 @@ def run(arguments: list[str], start: float) -> int:
     if arguments[0] != "train":
         raise ConfigError(f"unknown command {arguments[0]!r}; the only one is train")
     parsed = parse_train(arguments[1:])
+    if parsed.config.address is None:
+        # Read when Ray is imported: a Ray that this run starts then listens on loopback alone, as Ray's own
+        # default is on macOS and Windows.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     from launch.train import train  # Ray takes a second to import; help and bad input do not wait for it.
 
     train(parsed.config, Console(), start, parsed.run_dir, parsed.resume, parsed.debug)

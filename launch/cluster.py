@@ -41,8 +41,6 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
             ray.init(
                 address="local",
                 include_dashboard=False,
-                # On loopback alone Ray opens no port to the network.
-                _node_ip_address="127.0.0.1",
                 log_to_driver=debug,
                 logging_level=level,
             )

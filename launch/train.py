@@ -79,7 +79,8 @@ def train(
         check_free(run_dir)
     started: Progress = found.progress if found else Progress()
     epoch = found.epoch + 1 if found else 0
-    with _signals_raise(), cluster.connected(config.address, config.collectors, debug):
+    # Again once Ray is there, since it sets its own handler of SIGTERM.
+    with _signals_raise(), cluster.connected(config.address, config.collectors, debug), _signals_raise():
         gpus = cluster.num_gpus()
         console.print(
             f"{config.env}: {config.collectors} collectors x {config.slots} slots "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -34,15 +35,32 @@ def distpolicy(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment(**more))
 
 
-def processes_left() -> list[str]:
-    """Command lines of the processes that commands of this test session started, and that still run."""
+def our_processes() -> list[Path]:
+    """Folders in /proc of the processes that commands of this test session started, and that still run."""
     found = []
     for folder in Path("/proc").iterdir():
-        try:
+        # It may have ended meanwhile, or be another user's.
+        with contextlib.suppress(OSError):
             if folder.name.isdigit() and MARK.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue  # it ended meanwhile, or is another user's
+                found.append(folder)
+    return found
+
+
+def open_ports() -> list[str]:
+    """Addresses beyond loopback at which those processes listen, in the kernel's hexadecimal form."""
+    listening = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            address = fields[1].split(":")[0]
+            if fields[3] == "0A" and not address.endswith("0100007F") and address != "0" * 24 + "01000000":
+                listening[f"socket:[{fields[9]}]"] = fields[1]
+    found = []
+    for folder in our_processes():
+        with contextlib.suppress(OSError):
+            for descriptor in (folder / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    found += [listening[target] for target in [os.readlink(descriptor)] if target in listening]
     return found
 
 
@@ -50,10 +68,10 @@ def processes_left() -> list[str]:
 def no_process_left() -> Iterator[None]:
     yield
     for _ in range(50):  # a process that has been told to end may still be on its way
-        if not processes_left():
+        if not our_processes():
             break
         time.sleep(0.2)
-    assert not processes_left()
+    assert not our_processes()
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +152,9 @@ def test_a_complete_run_is_not_resumed(solved: tuple[Path, str]) -> None:
     assert "is complete" in result.stderr
 
 
-def test_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(tmp_path: Path, no_process_left: None) -> None:
+def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(
+    tmp_path: Path, no_process_left: None
+) -> None:
     command = [sys.executable, "-m", "launch", "train", "--run-dir", "run", "--env", "CartPole-v1", *QUICK]
     command += ["--total-steps", "100000000", "--target-return", "None"]
     process = subprocess.Popen(
@@ -144,6 +164,8 @@ def test_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(tmp_path: Path, 
     for line in process.stdout:
         if line.startswith("env steps"):
             break
+    assert len(our_processes()) > 5
+    assert not open_ports()
     os.kill(process.pid, signal.SIGINT)
     output, errors = process.communicate()
     assert process.returncode == 130, errors
