@@ -15,7 +15,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.weights import Acknowledgement
 from launch.checkpoint import Progress
 from launch.config import TrainConfig
-from launch.factories import AgentFactory, PolicyFactory, zero_rollout
+from launch.factories import AgentFactory, PolicyFactory
 from workers.actors import start_collector, start_learner
 from workers.collector import CollectorConfig, RolloutReport
 from workers.environments import EnvironmentFactory
@@ -105,7 +105,6 @@ class Driver:
             )
             for index in range(config.collectors)
         ]
-        self._zero_rollout = zero_rollout(config, time_step_spec, action_spec)
         self._weights: Any = None
         self._submitted = self._progress.updates
         self._session_steps = 0
@@ -137,7 +136,9 @@ class Driver:
         if state is not None:
             self.get(self._learner.restore.remote(state))
         self._weights = self._learner.weights.remote()
-        self._warm_up = self._learner.warm_up.remote(self._zero_rollout)
+        self._warm_up = self._learner.warm_up.remote(
+            self._config.collectors * self._config.slots, self._config.rollout_steps
+        )
 
     def get(self, references: Any) -> Any:
         """``ray.get`` with the run's deadline, and errors in our terms."""

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.trajectories.policy_step import PolicyInfo
-from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import TimeStep
 from launch.config import TrainConfig
 from workers.collector import PolicyPair
@@ -99,21 +97,3 @@ class AgentFactory:
             seed=self.config.seed,
             jit_compile=self.config.jit_compile,
         )
-
-
-def zero_rollout(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Rollout:
-    """Zeros of the shapes that every update will get, to compile it beforehand."""
-    batch, steps = config.collectors * config.slots, config.rollout_steps
-    observation = time_step_spec.observation
-    return Rollout(
-        observation=np.zeros((batch, steps + 1, *observation.shape), observation.dtype),
-        step_type=np.zeros((batch, steps + 1), np.int32),
-        action=np.zeros((batch, steps, *action_spec.shape), action_spec.dtype),
-        policy_info=PolicyInfo(np.zeros((batch, steps), np.float32)),
-        reward=np.zeros((batch, steps), np.float32),
-        discount=np.zeros((batch, steps), np.float32),
-        policy_state=(),
-        discounted_return=np.zeros(batch, np.float64),
-        weights_version=np.zeros((steps, 2), np.int64),
-        first_slot=np.asarray(0, np.int64),
-    )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distpolicy.errors import EnvironmentCrashedError
-from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.array_nest import flatten, map_structure
 from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
@@ -110,7 +110,14 @@ class Collector:
         self._policy, self._greedy_policy = policy_factory(*specs)
         self._receiver = WeightsReceiver(self._policy, f"collector {config.index}")
         self._seeds = slot_seeds(config.seed, config.first_slot, config.num_slots, config.epoch)
-        self._buffers = self._allocate()
+        self._buffers = zero_rollout(
+            self._environment.time_step_spec.observation,
+            self._environment.action_spec,
+            self._policy.info_spec,
+            config.num_slots,
+            config.num_steps,
+            config.first_slot,
+        )
         self._num_steps_taken = 0
         self._policy_state = self._policy.get_initial_state(config.num_slots)
         self._episode_return = np.zeros(config.num_slots, np.float64)
@@ -119,24 +126,6 @@ class Collector:
         self._time_step: TimeStep | None = None
         self._first_step_time = 0.0
         self._last_end = time.perf_counter()
-
-    def _allocate(self) -> Rollout:
-        batch, steps = self._config.num_slots, self._config.num_steps
-        observation, action = self._environment.time_step_spec.observation, self._environment.action_spec
-        return Rollout(
-            observation=np.zeros((batch, steps + 1, *observation.shape), observation.dtype),
-            step_type=np.zeros((batch, steps + 1), np.int32),
-            action=np.zeros((batch, steps, *action.shape), action.dtype),
-            policy_info=map_structure(
-                lambda spec: np.zeros((batch, steps, *spec.shape), spec.dtype), self._policy.info_spec
-            ),
-            reward=np.zeros((batch, steps), np.float32),
-            discount=np.zeros((batch, steps), np.float32),
-            policy_state=(),
-            discounted_return=np.zeros(batch, np.float64),
-            weights_version=np.zeros((steps, 2), np.int64),
-            first_slot=np.asarray(self._config.first_slot, np.int64),
-        )
 
     def apply_weights(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyError
-from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.utils.array_nest import map_structure
 from distpolicy.weights import Weights, WeightsPacker
 
@@ -38,18 +38,25 @@ class Learner:
         """The collect policy's weights as they are now."""
         return self._packer.pack(self._epoch, self._version)
 
-    def warm_up(self, rollout: Rollout) -> float:
-        """Compiles the update for rollouts of these shapes and leaves everything as it was.
+    def warm_up(self, num_slots: int, num_steps: int) -> float:
+        """Compiles the update and leaves everything as it was.
 
         Args:
-            rollout: Zeros of the shapes that updates will get.
+            num_slots: Rows of the rollouts that updates will get, over all collectors.
+            num_steps: Their length.
 
         Returns:
             Seconds that it took.
         """
+        from distpolicy.specs.tensor_spec import to_nest_array_spec
+
         start = time.perf_counter()
         state = self.state()
-        self._agent.train(rollout, 0.0)
+        data_spec = to_nest_array_spec(self._agent.collect_policy.collect_data_spec)
+        zeros = zero_rollout(
+            data_spec.observation, data_spec.action, data_spec.policy_info, num_slots=num_slots, num_steps=num_steps
+        )
+        self._agent.train(zeros, 0.0)
         self._assign(state)
         self._last_end = time.perf_counter()
         return self._last_end - start

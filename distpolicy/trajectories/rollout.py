@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.array_nest import map_structure
 
 
 class Rollout(NamedTuple):
@@ -61,3 +63,39 @@ class Rollout(NamedTuple):
     def num_steps(self) -> int:
         """T."""
         return int(self.reward.shape[1])
+
+
+def zero_rollout(
+    observation_spec: ArraySpec,
+    action_spec: ArraySpec,
+    info_spec: Any,
+    num_slots: int,
+    num_steps: int,
+    first_slot: int = 0,
+) -> Rollout:
+    """A rollout of zeros, to be filled, or to compile an update for.
+
+    Args:
+        observation_spec: Spec of one observation.
+        action_spec: Spec of one action.
+        info_spec: Nest of specs of the policy's info.
+        num_slots: B.
+        num_steps: T.
+        first_slot: Number over the whole run of the slot in row 0.
+    """
+
+    def zeros(spec: Any, steps: int = num_steps) -> np.ndarray:
+        return np.zeros((num_slots, steps, *spec.shape), spec.dtype)
+
+    return Rollout(
+        observation=zeros(observation_spec, num_steps + 1),
+        step_type=np.zeros((num_slots, num_steps + 1), np.int32),
+        action=zeros(action_spec),
+        policy_info=map_structure(zeros, info_spec),
+        reward=np.zeros((num_slots, num_steps), np.float32),
+        discount=np.zeros((num_slots, num_steps), np.float32),
+        policy_state=(),
+        discounted_return=np.zeros(num_slots, np.float64),
+        weights_version=np.zeros((num_steps, 2), np.int64),
+        first_slot=np.asarray(first_slot, np.int64),
+    )

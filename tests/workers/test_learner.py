@@ -16,7 +16,7 @@ from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.weights import Weights
 from launch.config import NetworkConfig, TrainConfig
-from launch.factories import AgentFactory, PolicyFactory, zero_rollout
+from launch.factories import AgentFactory, PolicyFactory
 from workers.collector import Collector, CollectorConfig
 from workers.environments import EnvironmentFactory, probe
 from workers.learner import Learner, merge_rollouts
@@ -172,7 +172,7 @@ def test_metrics_are_finite_floats_with_timings(fresh: Learner, rollouts: list[U
 
 
 def test_warm_up_leaves_every_variable_byte_equal(fresh: Learner, beginning: dict[str, np.ndarray]) -> None:
-    assert fresh.warm_up(zero_rollout(CONFIG, *SPECS)) > 0
+    assert fresh.warm_up(CONFIG.collectors * CONFIG.slots, CONFIG.rollout_steps) > 0
     assert not differing(fresh.state(), beginning)
     assert fresh.weights().version == 0
 
@@ -183,7 +183,7 @@ def test_warm_up_does_not_change_later_updates(
     run(fresh, rollouts[:2])
     expected = fresh.state()
     fresh.restore(beginning)
-    fresh.warm_up(zero_rollout(CONFIG, *SPECS))
+    fresh.warm_up(CONFIG.collectors * CONFIG.slots, CONFIG.rollout_steps)
     run(fresh, rollouts[:2])
     assert not differing(fresh.state(), expected)
 
@@ -224,7 +224,7 @@ def test_state_holds_every_part_of_an_update(
 
 
 def test_the_update_is_traced_once(fresh: Learner, rollouts: list[Update]) -> None:
-    fresh.warm_up(zero_rollout(CONFIG, *SPECS))
+    fresh.warm_up(CONFIG.collectors * CONFIG.slots, CONFIG.rollout_steps)
     run(fresh, rollouts)
     assert fresh._agent.tracing_count == 1
 
