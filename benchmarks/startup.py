@@ -1,0 +1,120 @@
+"""Seconds from the command ``distpolicy train`` to the first env step, beside what must be started for it.
+
+The floor is what no run on Ray with TensorFlow workers can do without: ``ray.init``, as a run calls it, and one import
+of TensorFlow for each core, one after the other. Each part is timed in a fresh process that does nothing else, less
+the time that an empty Python takes.
+
+The command tells the seconds from its entry point to the first env step; what the interpreter needs to get there is
+added, as the time that ``distpolicy --version``, which imports the same modules, takes in all.
+
+Command and floor take turns; each ratio is of one turn. The goal is a median ratio of at most 2.
+
+    python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from reporting import met, print_header, print_table
+
+GOAL = 2.0
+TIMEOUT_S = 600.0
+COMMAND = [sys.executable, "-m", "launch"]
+RAY_INIT = """
+from launch.cluster import connected
+with connected(None, 1):
+    print("up", flush=True)
+"""
+# What workers/actors.py gives to workers.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+class Start(NamedTuple):
+    """One start of the command.
+
+    Attributes:
+        seconds: Until the first env step.
+        memory: The peak memory of each process, as the command prints it.
+    """
+
+    seconds: float
+    memory: str
+
+
+def run_s(arguments: list[str]) -> float:
+    """Seconds that a process takes."""
+    start = time.perf_counter()
+    subprocess.run(arguments, check=True, capture_output=True, timeout=TIMEOUT_S, env={**os.environ, **QUIET})
+    return time.perf_counter() - start
+
+
+def ray_init_s() -> float:
+    """Seconds until Ray is up in a fresh process; its shutdown is not in them."""
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", RAY_INIT], stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None or process.stdout.readline() != "up\n":
+            raise RuntimeError("ray.init failed")
+        seconds = time.perf_counter() - start
+        process.communicate(timeout=TIMEOUT_S)
+    return seconds
+
+
+def train() -> Start:
+    """A short run of the command."""
+    to_entry_s = run_s([*COMMAND, "--version"])
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = str(Path(folder) / "run")
+        options = ["--total-steps", "4096", "--eval-episodes", "0", "--run-dir", run_dir]
+        result = subprocess.run(
+            [*COMMAND, "train", *options], check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+    found = re.search(r"first env step after ([\d.]+) s", result.stdout)
+    memory = re.search(r"peak memory: (.*)", result.stdout)
+    if found is None or memory is None:
+        raise RuntimeError(f"the command did not print what this script reads:\n{result.stdout}")
+    return Start(to_entry_s + float(found[1]), memory[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="turns of the command and of the floor")
+    arguments = parser.parse_args()
+    print_header("startup: command to first env step", ["ray", "tensorflow"])
+    num_imports = os.cpu_count() or 1
+    rows, turns = [], []
+    memory = ""
+    for turn in range(arguments.repeats):
+        started = train()
+        memory = started.memory
+        empty_s = run_s([sys.executable, "-c", ""])
+        init_s = ray_init_s() - empty_s
+        import_s = sum(run_s([sys.executable, "-c", "import tensorflow"]) - empty_s for _ in range(num_imports))
+        floor_s = init_s + import_s
+        turns.append((started.seconds, init_s, import_s, floor_s, started.seconds / floor_s))
+        rows.append([str(turn + 1), *_cells(turns[-1])])
+    medians = np.median(turns, axis=0)
+    rows.append(["median", *_cells(medians)])
+    columns = ["turn", "first env step", "ray.init", f"import tensorflow x {num_imports}", "floor", "ratio"]
+    print_table(columns, rows)
+    print(f"peak memory: {memory}")
+    print(f"goal: a ratio of at most {GOAL}: {met(medians[-1] <= GOAL)} ({medians[-1]:.2f})")
+
+
+def _cells(values: tuple[float, ...] | np.ndarray) -> list[str]:
+    return [*(f"{value:.2f} s" for value in values[:-1]), f"{values[-1]:.2f}"]
+
+
+if __name__ == "__main__":
+    main()
