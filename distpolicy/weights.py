@@ -17,21 +17,19 @@ from distpolicy.errors import SpecMismatchError, StaleWeightsError
 
 
 class VariableLayout(NamedTuple):
-    """One variable's place in the buffers.
+    """What one variable is.
 
     Attributes:
         path: The variable's path in its policy.
         shape: Its shape.
-        dtype: Name of its dtype, and of the buffer that holds it.
+        dtype: Name of its dtype.
         trainable: Whether it is trained.
-        offset: Its first element in the buffer.
     """
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     trainable: bool
-    offset: int
 
 
 class WeightView(NamedTuple):
@@ -39,7 +37,7 @@ class WeightView(NamedTuple):
 
     Attributes:
         path: The variable's path.
-        variable: A read-only view of the buffer.
+        variable: A read-only view of its buffer.
     """
 
     path: str
@@ -69,8 +67,9 @@ class Weights:
     Attributes:
         epoch: How often the learner was started; goes up when it restarts, so that lag is never negative.
         version: The learner's number of updates.
-        layout: Each variable's place, in the policy's order.
-        buffers: One contiguous array for each dtype.
+        layout: What each variable is, in the policy's order.
+        buffers: Each variable's value by its path. As packed they are read-only and lie in TensorFlow's own memory,
+            which it does not write to while they live; the one copy is the object store's.
         checksum: Sum of the buffers' words; see :func:`checksum`.
     """
 
@@ -87,13 +86,7 @@ class Weights:
 
     def named_variables(self) -> list[WeightView]:
         """The variables as views, as ``policy.update`` takes them."""
-        views = []
-        for item in self.layout:
-            size = int(np.prod(item.shape, dtype=np.int64))
-            view = self.buffers[item.dtype][item.offset : item.offset + size].reshape(item.shape)
-            view.setflags(write=False)
-            views.append(WeightView(item.path, view))
-        return views
+        return [WeightView(item.path, self.buffers[item.path]) for item in self.layout]
 
     def verify(self) -> None:
         """Checks the buffers against the checksum.
@@ -117,48 +110,53 @@ class WeightsPacker:
     """
 
     def __init__(self, policy: Any) -> None:
-        self._variables = [item.variable for item in policy.named_variables()]
-        self._layout = make_layout(policy.named_variables())
-        sizes: dict[str, int] = {}
-        for item in self._layout:
-            sizes[item.dtype] = item.offset + int(np.prod(item.shape, dtype=np.int64))
-        self._sizes = sizes
+        import tensorflow as tf  # here: a process that only hands weights on has none
+
+        self._read = tf.raw_ops.ReadVariableOp
+        named = policy.named_variables()
+        self._layout = make_layout(named)
+        self._sources = [(item.path, item.variable.handle, item.variable.dtype) for item in named]
 
     def pack(self, epoch: int, version: int) -> Weights:
         """A snapshot of the variables as they are now."""
-        buffers = {dtype: np.empty(size, dtype) for dtype, size in self._sizes.items()}
-        for item, variable in zip(self._layout, self._variables, strict=True):
-            # The buffer protocol reads the tensor in place; numpy() would copy once more.
-            value = np.asarray(memoryview(variable.read_value()))
-            target = buffers[item.dtype][item.offset : item.offset + value.size]
-            np.copyto(target.reshape(item.shape), value)
+        buffers = {path: _memory(self._read(resource=handle, dtype=dtype)) for path, handle, dtype in self._sources}
         return Weights(epoch, version, self._layout, buffers, checksum(buffers))
 
 
+def _memory(tensor: Any) -> np.ndarray:
+    """The tensor's memory as it is. While it is held, TensorFlow assigns and updates the variable elsewhere."""
+    if tensor.dtype.name == "bfloat16":  # the buffer protocol has no code for it
+        copy: np.ndarray = tensor.numpy()
+        copy.setflags(write=False)
+        return copy
+    return np.asarray(memoryview(tensor))
+
+
 def make_layout(variables: Sequence[Any]) -> tuple[VariableLayout, ...]:
-    """Where each variable of ``named_variables()`` lies, in their order."""
-    layout = []
-    ends: dict[str, int] = {}
-    for item in variables:
-        dtype = np.dtype(item.variable.dtype.as_numpy_dtype).name
-        shape = tuple(int(size) for size in item.variable.shape)
-        offset = ends.get(dtype, 0)
-        ends[dtype] = offset + int(np.prod(shape, dtype=np.int64))
-        layout.append(VariableLayout(item.path, shape, dtype, bool(item.variable.trainable), offset))
-    return tuple(layout)
+    """What each variable of ``named_variables()`` is, in their order."""
+    return tuple(
+        VariableLayout(
+            item.path,
+            tuple(int(size) for size in item.variable.shape),
+            np.dtype(item.variable.dtype.as_numpy_dtype).name,
+            bool(item.variable.trainable),
+        )
+        for item in variables
+    )
 
 
 def checksum(buffers: dict[str, np.ndarray]) -> int:
-    """Sum of all 64-bit words (and of the bytes that are left) modulo 2**64, over buffers in order of dtype.
+    """Sum of all 64-bit words of each buffer, and of the bytes that are left, modulo 2**64.
 
     It runs at the speed of memory, which a CRC does not, and finds torn and overwritten buffers.
     """
     total = 0
-    for dtype in sorted(buffers):
-        raw = buffers[dtype].view(np.uint8).reshape(-1)
+    for buffer in buffers.values():
+        raw = buffer.reshape(-1).view(np.uint8)
         whole = raw.size // 8 * 8
-        total += int(np.add.reduce(raw[:whole].view(np.uint64), dtype=np.uint64))
-        total += int(np.add.reduce(raw[whole:], dtype=np.uint64))
+        total += int(np.add.reduce(raw[:whole].view(np.uint64)))
+        if whole != raw.size:
+            total += int(np.add.reduce(raw[whole:], dtype=np.uint64))
     return total % 2**64
 
 

@@ -76,7 +76,6 @@ class SoftUpdate:
 
     def __init__(self, target: Sequence[NamedVariable]) -> None:
         self._target = list(target)
-        self._assign = tf.function(self._assign_all, autograph=False)
         self._blend = tf.function(self._blend_all, autograph=False)
 
     def __call__(
@@ -96,13 +95,11 @@ class SoftUpdate:
             by_id = {id(variable): value for variable, value in zip(order, values, strict=True)}
             values = [by_id[id(item.variable)] for item in self._target]
         if tau == 1.0 and other == 1.0:
-            self._assign(values)
+            for item, value in zip(self._target, values, strict=True):
+                # Shapes and dtypes are checked; variable.assign would do it again, which takes longer than this.
+                tf.raw_ops.AssignVariableOp(resource=item.variable.handle, value=value)
         elif tau != 0.0 or other != 0.0:
             self._blend(values, tf.constant(tau, tf.float64), tf.constant(other, tf.float64))
-
-    def _assign_all(self, values: list[tf.Tensor]) -> None:
-        for item, value in zip(self._target, values, strict=True):
-            item.variable.assign(value)
 
     def _blend_all(self, values: list[tf.Tensor], tau: tf.Tensor, tau_non_trainable: tf.Tensor) -> None:
         for item, value in zip(self._target, values, strict=True):
@@ -119,7 +116,10 @@ class SoftUpdate:
 
 
 def _tensor(value: Any) -> tf.Tensor:
-    return tf.constant(value) if isinstance(value, np.ndarray) else tf.convert_to_tensor(value)
+    if not isinstance(value, np.ndarray):
+        return tf.convert_to_tensor(value)
+    # Memory that nobody can write to is taken as it is; TensorFlow copies it before it changes a variable in place.
+    return tf.constant(value) if value.flags.writeable else tf.raw_ops.Identity(input=value)
 
 
 def soft_variables_update(
