@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,8 @@ import tensorflow as tf
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.flat_call import FlatCall, flat_call
 
 _logger = logging.getLogger(__name__)
 
@@ -20,12 +21,12 @@ class _Signature(NamedTuple):
     """The compiled call for one batch size.
 
     Attributes:
-        call: Takes the flat input tensors, returns the flat output tensors.
+        call: Takes the flat inputs, arrays or tensors; returns the flat output tensors.
         unused: For each input a tensor to give in its place if the policy does not look at it, or None.
         output_structure: A PolicyStep whose leaves are places in the flat outputs.
     """
 
-    call: Callable[[list[tf.Tensor]], list[tf.Tensor]]
+    call: FlatCall
     unused: list[tf.Tensor | None]
     output_structure: PolicyStep
 
@@ -60,29 +61,19 @@ class CompiledAction:
             policy_state: Nest of tensors or arrays ``[B, ...]``.
             seed: int32 ``[2]`` or ``[B, 2]``.
         """
-        if isinstance(time_step.observation, np.ndarray) and isinstance(policy_state, tuple) and not policy_state:
-            leaves: list[Any] = [time_step.step_type, time_step.reward, time_step.discount, time_step.observation, seed]
-        else:
-            policy_state = tf.nest.map_structure(tf.convert_to_tensor, policy_state)
-            leaves = [*tf.nest.flatten(time_step), *tf.nest.flatten(policy_state), seed]
+        policy_state = map_structure(tf.convert_to_tensor, policy_state)
+        leaves = [*flatten(time_step), *flatten(policy_state), seed]
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         signature = self._signatures.get(key)
         if signature is None:
             signature = self._signatures[key] = self._compile(time_step, policy_state, seed)
-        constant = tf.constant
-        tensors = [
-            constant(leaf) if unused is None and isinstance(leaf, np.ndarray) else (leaf if unused is None else unused)
-            for leaf, unused in zip(leaves, signature.unused, strict=True)
-        ]
-        outputs = signature.call(tensors)
+        inputs = [leaf if unused is None else unused for leaf, unused in zip(leaves, signature.unused, strict=True)]
+        outputs = signature.call(inputs)
         places = signature.output_structure
-        if isinstance(places.action, int) and places.state == ():
-            info = tf.nest.map_structure(lambda place: outputs[place].numpy(), places.info)
-            return PolicyStep(outputs[places.action].numpy(), (), info)
         return PolicyStep(
-            tf.nest.map_structure(lambda place: outputs[place].numpy(), places.action),
-            tf.nest.map_structure(lambda place: outputs[place], places.state),
-            tf.nest.map_structure(lambda place: outputs[place].numpy(), places.info),
+            map_structure(lambda place: outputs[place].numpy(), places.action),
+            map_structure(outputs.__getitem__, places.state),
+            map_structure(lambda place: outputs[place].numpy(), places.info),
         )
 
     def _compile(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> _Signature:
@@ -109,20 +100,10 @@ class CompiledAction:
         leaves = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(inputs)]
         function = tf.function(flat_action, autograph=False, jit_compile=jit_compile)
         concrete = function.get_concrete_function(*[tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in leaves])
-        call = _flat_call(concrete)
-        call(leaves)  # XLA compiles on the first call: an operation that it does not know is found here.
+        call = flat_call(concrete, leaves)
         self.tracing_count += function.experimental_get_tracing_count()
         unused = [
             None if placeholder.consumers() else leaf
             for placeholder, leaf in zip(concrete.inputs[: len(leaves)], leaves, strict=True)
         ]
         return _Signature(call, unused, places[-1])
-
-
-def _flat_call(concrete: Any) -> Callable[[list[tf.Tensor]], list[tf.Tensor]]:
-    """The concrete function without its argument handling, which costs as much as a small network."""
-    inner = getattr(getattr(concrete, "_inference_function", None), "call_flat", None)
-    if inner is None:  # A TensorFlow that has renamed it: slower, and just as right.
-        return lambda tensors: concrete(*tensors)
-    captured = list(concrete.captured_inputs)
-    return lambda tensors: inner(*tensors, *captured)

@@ -90,6 +90,22 @@ class PyTFEagerPolicy(PyPolicy):
             batch_size = 1
         return self._policy.get_initial_state(batch_size)
 
+    def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
+        """The action for a time step; a collector's every step ends here.
+
+        Args:
+            time_step: Nest of arrays.
+            policy_state: The state that the last call returned, or the initial one.
+            seed: None for the next of this policy's own, an int, an int32 array ``[2]``, or ``[B, 2]``: one for
+                each row.
+
+        Returns:
+            Action and info as arrays, and the state as tensors, with a batch dimension in any case.
+        """
+        if self._compiled is not None and not self._batch_time_steps:
+            return self._compiled(time_step, policy_state, self._stateless(seed))
+        return self._action(time_step, policy_state, seed)
+
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
         if self._batch_time_steps:
             time_step = tf.nest.map_structure(lambda leaf: np.expand_dims(leaf, 0), time_step)
@@ -113,6 +129,8 @@ class PyTFEagerPolicy(PyPolicy):
 
     def _stateless(self, seed: Any) -> np.ndarray:
         """The seed as an int32 array ``[2]`` or ``[B, 2]``, so that another seed is no other trace."""
+        if isinstance(seed, np.ndarray) and seed.dtype == np.int32:
+            return seed
         if seed is None:
             return self._seeds.integers(np.iinfo(np.int32).max, size=2, dtype=np.int32)
         return np.asarray(stateless_seed(seed), np.int32)
