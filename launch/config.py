@@ -72,6 +72,8 @@ class TrainConfig:
     """Episodes of the final evaluation, with the greedy policy on seeds of its own; 0 for none."""
     jit_compile: bool = True
     """Whether XLA compiles the learner's update."""
+    compile_cache: bool = True
+    """Whether the compiled update is kept in the user's cache folder for the next run."""
     timeout_s: float = 600.0
     """Seconds after which a worker that has not answered counts as lost."""
     address: str | None = None

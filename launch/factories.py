@@ -78,7 +78,10 @@ class AgentFactory:
 
         from distpolicy.agents.ppo_agent import PPOAgent
         from distpolicy.networks.value_network import ValueNetwork
+        from distpolicy.utils.compile_cache import use_compile_cache
 
+        if self.config.jit_compile and self.config.compile_cache:
+            use_compile_cache()
         for gpu in tf.config.list_physical_devices("GPU"):
             # Before anything runs on it: TensorFlow takes the whole memory otherwise.
             tf.config.experimental.set_memory_growth(gpu, True)

@@ -11,12 +11,12 @@ from workers.environments import EnvironmentFactory
 from workers.learner import AgentFactory, Learner
 
 # TensorFlow's messages are for its developers, and Ray would pass each on to the driver.
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+_COMMON = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 
 # One thread: a collector owns one CPU, and its calls are too small to share. Ray no longer hides GPUs from
 # actors that ask for none, and TensorFlow would take their memory.
 _COLLECTOR_ENVIRONMENT = {
-    **_QUIET,
+    **_COMMON,
     "CUDA_VISIBLE_DEVICES": "-1",
     "OMP_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
@@ -42,6 +42,6 @@ def start_learner(agent_factory: AgentFactory, epoch: int, num_gpus: float) -> A
         epoch: How often the run was started.
         num_gpus: GPUs to reserve; with 0 they are hidden from it.
     """
-    environment = _QUIET if num_gpus else {**_QUIET, "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = _COMMON if num_gpus else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
     actor = ray.remote(Learner).options(num_cpus=0, num_gpus=num_gpus, runtime_env={"env_vars": environment})
     return actor.remote(agent_factory, epoch)

@@ -14,6 +14,7 @@ import numpy as np
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.compile_cache import seal_compile_cache
 from distpolicy.weights import Weights, WeightsPacker
 
 AgentFactory = Callable[[], Any]
@@ -48,6 +49,7 @@ class Learner:
         Returns:
             Seconds that it took.
         """
+        # Here, since the driver imports this module and no TensorFlow.
         from distpolicy.specs.tensor_spec import to_nest_array_spec
 
         start = time.perf_counter()
@@ -57,6 +59,7 @@ class Learner:
             data_spec.observation, data_spec.action, data_spec.policy_info, num_slots=num_slots, num_steps=num_steps
         )
         self._agent.train(zeros, 0.0)
+        seal_compile_cache()
         self._assign(state)
         self._last_end = time.perf_counter()
         return self._last_end - start

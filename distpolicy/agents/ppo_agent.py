@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.advantages import discounted_returns, generalized_advantage_estimation
+from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.networks.network import Network
 from distpolicy.policies.actor_policy import ActorPolicy
@@ -56,9 +56,8 @@ class PPOAgent(tf.Module):
         value_network.create_variables()
         self._reward_normalizer = StreamingTensorNormalizer(tensor_spec.TensorSpec((), tf.float32))
         self.train_step = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
-        self._optimizer = keras.optimizers.Adam(epsilon=config.adam_epsilon)
         self._trained = [*self._collect_policy.trainable_variables, *value_network.trainable_variables]
-        self._optimizer.build(self._trained)
+        self._optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
         self._train = tf.function(self._train_batch, autograph=False, jit_compile=jit_compile)
 
     @property
@@ -82,16 +81,12 @@ class PPOAgent(tf.Module):
             "policy": self._collect_policy,
             "value_network": self._value_network,
             "reward_normalizer": self._reward_normalizer,
+            "optimizer": self._optimizer,
         }
         found = [
             NamedVariable(f"{name}/{item.path}", item.variable)
             for name, module in modules.items()
             for item in named_variables(module)
-        ]
-        # Its variables' own names hold automatic layer names; their order is that of what it trains.
-        found += [
-            NamedVariable(f"optimizer/{index}", variable.value)
-            for index, variable in enumerate(self._optimizer.variables)
         ]
         return [*found, NamedVariable("train_step", self.train_step)]
 
@@ -106,10 +101,11 @@ class PPOAgent(tf.Module):
             Losses and other figures by name.
         """
         tensors = tf.nest.map_structure(tf.constant, rollout)
-        metrics = self._train(tensors, tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
+        minibatches = tf.constant(self._minibatches(rollout.num_slots * rollout.num_steps))
+        metrics = self._train(tensors, minibatches, tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
         return {name: float(value) for name, value in metrics.items()}
 
-    def _train_batch(self, rollout: Rollout, progress: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _train_batch(self, rollout: Rollout, minibatches: tf.Tensor, progress: tf.Tensor) -> dict[str, tf.Tensor]:
         config = self._config
         is_boundary = rollout.step_type[:, :-1] == StepType.LAST
         mask = tf.cast(tf.logical_not(is_boundary), tf.float32)
@@ -131,7 +127,7 @@ class PPOAgent(tf.Module):
             "mask": mask,
         }
         samples = {name: _flatten_time(tensor) for name, tensor in samples.items()}
-        metrics = self._epochs(samples, progress)
+        metrics = self._epochs(samples, minibatches, progress)
         if config.normalize_observations:
             self._collect_policy.observation_normalizer.update(rollout.observation[:, :-1])
         self.train_step.assign_add(1)
@@ -151,39 +147,39 @@ class PPOAgent(tf.Module):
         self._reward_normalizer.update(returns, mask)
         return self._reward_normalizer.normalize(rollout.reward, center_mean=False)
 
-    def _epochs(self, samples: dict[str, tf.Tensor], progress: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Every epoch's minibatches, in an order drawn from the seed, the train step and the epoch."""
+    def _minibatches(self, num_samples: int) -> np.ndarray:
+        """The samples of every epoch's minibatches, int32 ``[E * M, size]``, drawn from the seed and the train step.
+
+        Drawn out here, since XLA sorts slowly, and a function that holds no seed is compiled once for all seeds.
+        """
         config = self._config
-        num_samples = int(samples["mask"].shape[0])
         size = num_samples // config.num_minibatches
+        draw = np.random.default_rng([self._seed, int(self.train_step.numpy())])
+        orders = [draw.permutation(num_samples)[: size * config.num_minibatches] for _ in range(config.num_epochs)]
+        return np.concatenate(orders).reshape(-1, size).astype(np.int32)
+
+    def _epochs(
+        self, samples: dict[str, tf.Tensor], minibatches: tf.Tensor, progress: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """A step on every minibatch; the means of the steps' figures."""
+        config = self._config
         learning_rate = _scheduled(config.learning_rate, config.learning_rate_schedule, progress)
         clip_range = _scheduled(config.clip_range, config.clip_range_schedule, progress)
-        self._optimizer.learning_rate.assign(learning_rate)
         names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "gradient_norm")
+        num_steps = int(minibatches.shape[0])
 
-        def minibatch(index: tf.Tensor, order: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            rows = tf.reshape(order, [config.num_minibatches, size])[index]
-            batch = {name: tf.gather(tensor, rows) for name, tensor in samples.items()}
-            figures = self._step(batch, clip_range)
-            return index + 1, order, sums + tf.stack([figures[name] for name in names])
+        def one(index: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            batch = {name: tf.gather(tensor, minibatches[index]) for name, tensor in samples.items()}
+            figures = self._step(batch, learning_rate, clip_range)
+            return index + 1, sums + tf.stack([figures[name] for name in names])
 
-        def epoch(index: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            seed = tf.stack([tf.constant(self._seed, tf.int64), self.train_step * config.num_epochs + index])
-            order = tf.argsort(tf.random.stateless_uniform([num_samples], seed))
-            order = order[: size * config.num_minibatches]
-            _, _, sums = tf.while_loop(
-                lambda step, *_: step < config.num_minibatches, minibatch, (tf.constant(0), order, sums)
-            )
-            return index + 1, sums
-
-        _, sums = tf.while_loop(
-            lambda index, _: index < config.num_epochs, epoch, (tf.constant(0, tf.int64), tf.zeros([len(names)]))
-        )
-        means = sums / (config.num_epochs * config.num_minibatches)
-        metrics = {name: means[place] for place, name in enumerate(names)}
+        _, sums = tf.while_loop(lambda index, _: index < num_steps, one, (tf.constant(0), tf.zeros([len(names)])))
+        metrics = {name: sums[place] / num_steps for place, name in enumerate(names)}
         return {**metrics, "learning_rate": learning_rate, "clip_range": clip_range}
 
-    def _step(self, batch: dict[str, tf.Tensor], clip_range: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _step(
+        self, batch: dict[str, tf.Tensor], learning_rate: tf.Tensor, clip_range: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """One gradient step on one minibatch (equations 7 and 9)."""
         config = self._config
         mask = batch["mask"]
@@ -207,8 +203,7 @@ class PPOAgent(tf.Module):
             entropy = mean(distribution.entropy())
             loss = policy_loss + config.value_loss_weight * value_loss - config.entropy_weight * entropy
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        gradients, norm = tf.clip_by_global_norm(gradients, config.max_gradient_norm)
-        self._optimizer.apply(gradients, self._trained)
+        norm = self._optimizer.apply(gradients, self._trained, learning_rate)
         return {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
