@@ -108,6 +108,8 @@ class Collector:
         self._environment = environment_factory(config.num_slots)
         specs = (self._environment.time_step_spec, self._environment.action_spec)
         self._policy, self._greedy_policy = policy_factory(*specs)
+        # While the learner is being built: envs need not wait for it later.
+        self._policy.warm_up(config.num_slots)
         self._receiver = WeightsReceiver(self._policy, f"collector {config.index}")
         self._seeds = slot_seeds(config.seed, config.first_slot, config.num_slots, config.epoch)
         self._buffers = zero_rollout(

@@ -60,6 +60,9 @@ class PyPolicy(abc.ABC):
         outer = () if batch_size is None else (int(batch_size),)
         return map_structure(lambda spec: np.zeros(outer + spec.shape, spec.dtype), self._policy_state_spec)
 
+    def warm_up(self, batch_size: int) -> None:  # noqa: B027  # most policies have nothing to do
+        """Gets ready for batches of this size, so that the first action is as quick as any; draws nothing."""
+
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
         """The action for a time step.
 

@@ -13,6 +13,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import map_structure
 from distpolicy.utils.module_variables import NamedVariable
 from distpolicy.utils.sampling import stateless_seed
 
@@ -89,6 +90,12 @@ class PyTFEagerPolicy(PyPolicy):
         if batch_size is None and self._batch_time_steps:
             batch_size = 1
         return self._policy.get_initial_state(batch_size)
+
+    def warm_up(self, batch_size: int) -> None:
+        """Compiles the call for batches of this size with a seed for each row, as collectors give them."""
+        if self._compiled is not None and not self._batch_time_steps:
+            step = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), self.time_step_spec)
+            self.action(step, self.get_initial_state(batch_size), np.zeros((batch_size, 2), np.int32))
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
         """The action for a time step; a collector's every step ends here.
