@@ -10,9 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from distpolicy.errors import DistPolicyError
 from distpolicy.trajectories.time_step import TimeStep
 from launch.config import TrainConfig
 from workers.collector import PolicyPair
+
+
+def _require_eager() -> None:
+    """Refuses a process in which TensorFlow runs as version 1, where nothing here works.
+
+    Raises:
+        DistPolicyError: If it does; says why that happens.
+    """
+    import tensorflow as tf
+
+    if not tf.executing_eagerly():
+        raise DistPolicyError(
+            "TensorFlow runs in graph mode in this process: `import ray.rllib` before `import tensorflow` turns eager "
+            "execution off, also when an argument of a class in ray.rllib is unpickled; import tensorflow first"
+        )
 
 
 def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Any:
@@ -47,6 +63,7 @@ class PolicyFactory:
 
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
         """The policies, compiled."""
+        _require_eager()
         from distpolicy.agents.ppo_agent import make_collect_policy
         from distpolicy.policies.greedy_policy import GreedyPolicy
         from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
@@ -76,6 +93,7 @@ class AgentFactory:
         """The agent."""
         import tensorflow as tf
 
+        _require_eager()
         from distpolicy.agents.ppo_agent import PPOAgent
         from distpolicy.networks.value_network import ValueNetwork
         from distpolicy.utils.compile_cache import use_compile_cache
