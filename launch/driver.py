@@ -130,7 +130,7 @@ class Driver:
         """Restores the learner, if there is a state, and has the update compiled while collectors start.
 
         Raises:
-            CheckpointError: If the state is of another architecture.
+            ConfigError: If the state is of another architecture.
             WorkerLostError: If the learner does not come up.
         """
         if state is not None:
@@ -156,6 +156,8 @@ class Driver:
             raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
         except ray.exceptions.RayActorError as error:
             raise WorkerLostError(f"a worker died: {_last_line(error)}") from error
+        except ray.exceptions.RayError as error:
+            raise WorkerLostError(f"what a worker made is lost: {' '.join(str(error).split())}") from error
 
     def broadcast(
         self,
