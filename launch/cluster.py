@@ -33,6 +33,9 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The GPU question is answered for each actor in workers/actors.py.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not debug:
+        # The first error ends the run and is told in one line; those of calls that depended on it say nothing more.
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address is not None:
         _check_reachable(address)
     level = "info" if debug else "error"
