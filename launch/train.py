@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,6 +23,7 @@ from launch.progress_line import ProgressLine
 from launch.run_directory import RunDirectory, check_free
 from workers.environments import EnvironmentFactory, probe
 from workers.evaluator import EvaluationResult
+from workers.memory import peak_memory_bytes
 
 
 class Interrupted(KeyboardInterrupt):
@@ -80,7 +80,7 @@ def train(
     started: Progress = found.progress if found else Progress()
     epoch = found.epoch + 1 if found else 0
     # Again once Ray is there, since it sets its own handler of SIGTERM.
-    with _signals_raise(), cluster.connected(config.address, config.collectors, debug), _signals_raise():
+    with _signals(_interrupt), cluster.connected(config.address, config.collectors, debug), _signals(_interrupt):
         gpus = cluster.num_gpus()
         console.print(
             f"{config.env}: {config.collectors} collectors x {config.slots} slots "
@@ -157,7 +157,8 @@ class _Run:
         checkpoint.save(self._directory.checkpoints, state, progress, self._epoch, self._config.keep_checkpoints)
 
     def _interrupted(self) -> None:
-        with _signals_ignored():
+        # A second Ctrl-C does not break the checkpoint that the first one asked for.
+        with _signals(signal.SIG_IGN):
             self._say("interrupted: writing a checkpoint")
             self._driver.interrupt(self._on_iteration)
             progress = self._driver.progress
@@ -178,7 +179,7 @@ class _Run:
             result = self._driver.evaluate(self._config.eval_episodes)
             self._metrics.write_evaluation(progress.env_steps, result.returns)
             self._say(describe_evaluation(result))
-        memory = {"driver": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        memory = {"driver": peak_memory_bytes()}
         memory |= self._driver.peak_memory_bytes()
         shown = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in memory.items())
         self._say(f"peak memory: {shown}")
@@ -209,27 +210,16 @@ def describe_evaluation(result: EvaluationResult) -> str:
     )
 
 
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """SIGINT and SIGTERM raise :class:`Interrupted` in the main thread."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)
 
 
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """A second Ctrl-C does not break the checkpoint that the first one asked for."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """SIGINT and SIGTERM go to a handler for a while."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from distpolicy.utils.array_nest import flatten, map_structure
 from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
 from workers.environments import EnvironmentFactory
 from workers.evaluator import EvaluationResult, Evaluator
+from workers.memory import peak_memory_bytes
 from workers.seeding import slot_seeds
 
 
@@ -280,7 +280,7 @@ class Collector:
 
     def peak_memory_bytes(self) -> int:
         """The most memory that this process has had resident."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_memory_bytes()
 
     def ping(self) -> int:
         """The collector's number; answers once it is up."""

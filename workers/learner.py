@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.utils.array_nest import map_structure
 from distpolicy.utils.compile_cache import seal_compile_cache
 from distpolicy.weights import Weights, WeightsPacker
+from workers.memory import peak_memory_bytes
 
 AgentFactory = Callable[[], Any]
 
@@ -141,7 +141,7 @@ class Learner:
 
     def peak_memory_bytes(self) -> int:
         """The most memory that this process has had resident."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_memory_bytes()
 
     def ping(self) -> int:
         """The epoch; answers once the agent is built."""

@@ -68,10 +68,10 @@ def _only(these: Sequence[SourceVariable], others: Sequence[SourceVariable]) -> 
 
 
 class SoftUpdate:
-    """``target = (1 - tau) * target + tau * source`` over many variables, as one compiled call.
+    """``target = (1 - tau) * target + tau * source`` over many variables.
 
-    Compiled once for its target and kept with it: eager assignment of a dozen variables costs
-    milliseconds, this tens of microseconds each.
+    Kept with its target: copying is one operation a variable, past the checks that ``assign`` would make again, and
+    blending is one compiled call, where eager arithmetic on a dozen variables costs milliseconds.
     """
 
     def __init__(self, target: Sequence[NamedVariable]) -> None:
