@@ -41,7 +41,7 @@ class SizedPolicyFactory:
 
         width = _width(self.num_bytes, time_step_spec.observation.shape[0])
         network = ActorDistributionNetwork(
-            time_step_spec.observation, action_spec, fc_layer_params=(width,) * NUM_LAYERS, activation_fn="tanh"
+            time_step_spec.observation, action_spec, fc_layer_params=(width,) * NUM_LAYERS, activation_fn="tanh", seed=0
         )
         return make_collect_policy(time_step_spec, action_spec, network, normalize_observations=False)
 

@@ -4,35 +4,30 @@ The public names are loaded when they are first used, so that a process which ne
 driver, does not import it.
 """
 
-from importlib import import_module
-from typing import Any
+from distpolicy import networks, policies
+from distpolicy.utils.lazy_names import lazy_names
 
 _MODULES = {
-    "ActorDistributionNetwork": "distpolicy.networks.actor_distribution_network",
-    "ActorPolicy": "distpolicy.policies.actor_policy",
-    "GreedyPolicy": "distpolicy.policies.greedy_policy",
-    "Network": "distpolicy.networks.network",
+    **networks._MODULES,
+    **policies._MODULES,
+    "CriticNetwork": "distpolicy.agents.ddpg.critic_network",
+    "GymnasiumWrapper": "distpolicy.environments.gymnasium_wrapper",
+    "MixturePolicy": "distpolicy.bandits.policies.mixture_policy",
     "PPOAgent": "distpolicy.agents.ppo_agent",
     "PPOConfig": "distpolicy.agents.ppo_config",
-    "PolicySaver": "distpolicy.policies.policy_saver",
     "PolicyStep": "distpolicy.trajectories.policy_step",
-    "PyPolicy": "distpolicy.policies.py_policy",
-    "PyTFEagerPolicy": "distpolicy.policies.py_tf_eager_policy",
+    "PyDriver": "distpolicy.drivers.py_driver",
+    "PyEnvironment": "distpolicy.environments.py_environment",
     "Rollout": "distpolicy.trajectories.rollout",
-    "TFPolicy": "distpolicy.policies.tf_policy",
+    "StreamingTensorNormalizer": "distpolicy.utils.tensor_normalizer",
     "TimeStep": "distpolicy.trajectories.time_step",
     "Trajectory": "distpolicy.trajectories.trajectory",
-    "ValueNetwork": "distpolicy.networks.value_network",
     "Weights": "distpolicy.weights",
 }
 
 __all__ = sorted(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'distpolicy' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+__getattr__ = lazy_names(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

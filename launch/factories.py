@@ -5,6 +5,7 @@ TensorFlow is imported inside, since the driver, which imports this module, has 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,17 +33,57 @@ def _require_eager() -> None:
 
 
 def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Any:
-    from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
-    from distpolicy.networks.projection import NormalProjection, TanhNormalProjection
+    import keras
 
-    kinds: dict[str, Any] = {"clipped_normal": NormalProjection, "tanh_normal": TanhNormalProjection}
+    from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
+    from distpolicy.networks.categorical_projection_network import CategoricalProjectionNetwork
+
+    network, seed = config.network, _network_seed(config, 0)
+    # Small, so that the policy begins near uniform (Andrychowicz et al., "What matters in on-policy reinforcement
+    # learning", 2020).
+    last_initializer = keras.initializers.Orthogonal(0.01, seed=seed + len(network.actor_units))
     return ActorDistributionNetwork(
         time_step_spec.observation,
         action_spec,
-        fc_layer_params=config.network.actor_units,
-        activation_fn=config.network.activation,
-        continuous_projection_net=kinds[config.network.continuous],
-        seed=_network_seed(config, 0),
+        fc_layer_params=network.actor_units,
+        activation_fn=network.activation,
+        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed),
+        discrete_projection_net=lambda spec: CategoricalProjectionNetwork(spec, kernel_initializer=last_initializer),
+        continuous_projection_net=lambda spec: _normal_projection(spec, network.continuous, last_initializer),
+    )
+
+
+def _normal_projection(spec: Any, kind: str, kernel_initializer: Any) -> Any:
+    """A normal whose deviation is learned but does not depend on the observation, in half widths of the bounds."""
+    import tensorflow as tf
+
+    from distpolicy.distributions.utils import action_scale
+    from distpolicy.networks.normal_projection_network import NormalProjectionNetwork, scale_to_spec
+
+    squashed = kind == "tanh_normal"
+    _, half_width = action_scale(spec)
+    return NormalProjectionNetwork(
+        spec,
+        std_bias_initializer_value=-0.5,
+        mean_transform=scale_to_spec,
+        std_transform=tf.exp if squashed else lambda log_stddev: tf.exp(log_stddev) * half_width,
+        scale_distribution=squashed,
+        kernel_initializer=kernel_initializer,
+    )
+
+
+def _value_network(config: TrainConfig, time_step_spec: TimeStep) -> Any:
+    import keras
+
+    from distpolicy.networks.value_network import ValueNetwork
+
+    network, seed = config.network, _network_seed(config, 1)
+    return ValueNetwork(
+        time_step_spec.observation,
+        fc_layer_params=network.value_units,
+        activation_fn=network.activation,
+        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed),
+        last_kernel_initializer=keras.initializers.Orthogonal(1.0, seed=seed + len(network.value_units)),
     )
 
 
@@ -70,8 +111,8 @@ class PolicyFactory:
 
         network = _actor_network(self.config, time_step_spec, action_spec)
         policy = make_collect_policy(time_step_spec, action_spec, network, self.config.ppo.normalize_observations)
-        collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False)
-        greedy = PyTFEagerPolicy(GreedyPolicy(policy), use_tf_function=True, batch_time_steps=False)
+        collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
+        greedy = PyTFEagerPolicy(GreedyPolicy(policy), use_tf_function=True, batch_time_steps=False, inference="auto")
         return PolicyPair(collect, greedy)
 
 
@@ -95,7 +136,6 @@ class AgentFactory:
 
         _require_eager()
         from distpolicy.agents.ppo_agent import PPOAgent
-        from distpolicy.networks.value_network import ValueNetwork
         from distpolicy.utils.compile_cache import use_compile_cache
 
         if self.config.jit_compile and self.config.compile_cache:
@@ -103,17 +143,11 @@ class AgentFactory:
         for gpu in tf.config.list_physical_devices("GPU"):
             # Before anything runs on it: TensorFlow takes the whole memory otherwise.
             tf.config.experimental.set_memory_growth(gpu, True)
-        network = self.config.network
         return PPOAgent(
             self.time_step_spec,
             self.action_spec,
             _actor_network(self.config, self.time_step_spec, self.action_spec),
-            ValueNetwork(
-                self.time_step_spec.observation,
-                fc_layer_params=network.value_units,
-                activation_fn=network.activation,
-                seed=_network_seed(self.config, 1),
-            ),
+            _value_network(self.config, self.time_step_spec),
             self.config.ppo,
             seed=self.config.seed,
             jit_compile=self.config.jit_compile,

@@ -54,7 +54,7 @@ class PPOAgent(tf.Module):
         )
         self._value_network = value_network
         value_network.create_variables()
-        self._reward_normalizer = StreamingTensorNormalizer(tensor_spec.TensorSpec((), tf.float32))
+        self._reward_normalizer = _normalizer(tensor_spec.TensorSpec((), tf.float32))
         self.train_step = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
         self._trained = [*self._collect_policy.trainable_variables, *value_network.trainable_variables]
         self._optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
@@ -144,7 +144,7 @@ class PPOAgent(tf.Module):
             return rollout.reward
         reward = tf.cast(rollout.reward, tf.float64)
         returns = discounted_returns(reward, is_boundary, rollout.discounted_return, self._config.discount)
-        self._reward_normalizer.update(returns, mask)
+        self._reward_normalizer.update(returns, weights=mask)
         return self._reward_normalizer.normalize(rollout.reward, center_mean=False)
 
     def _minibatches(self, num_samples: int) -> np.ndarray:
@@ -229,7 +229,7 @@ def make_collect_policy(
     """The policy that collectors run; the learner's is built by the same function."""
     normalizer = None
     if normalize_observations:
-        normalizer = StreamingTensorNormalizer(tensor_spec.from_spec(time_step_spec.observation))
+        normalizer = _normalizer(time_step_spec.observation)
     return PPOCollectPolicy(
         time_step_spec,
         action_spec,
@@ -239,6 +239,11 @@ def make_collect_policy(
         emit_log_probability=True,
         name="collect_policy",
     )
+
+
+def _normalizer(spec: Any) -> StreamingTensorNormalizer:
+    """With the bound and the epsilon that PPO's common settings were found with."""
+    return StreamingTensorNormalizer(spec, clip_value=10.0, variance_epsilon=1e-8)
 
 
 def _flatten_time(tensor: tf.Tensor) -> tf.Tensor:

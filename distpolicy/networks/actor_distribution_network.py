@@ -1,27 +1,45 @@
-"""ActorDistributionNetwork: an observation in, an action distribution out."""
+"""ActorDistributionNetwork: an observation in, action distributions out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from distpolicy.networks.dense_encoder import DenseEncoder
-from distpolicy.networks.network import Network
-from distpolicy.networks.projection import CategoricalProjection, NormalProjection, ProjectionFactory
+import tensorflow as tf
+
+from distpolicy.networks.encoding_network import EncodingNetwork
+from distpolicy.networks.layer_stacks import ConvLayerParams, DropoutLayerParams, num_layers
+from distpolicy.networks.network import DistributionNetwork
+from distpolicy.networks.projections import (
+    default_categorical_projection_net,
+    default_normal_projection_net,
+    make_projections,
+    project,
+)
+from distpolicy.networks.utils import outer_rank
 from distpolicy.specs import tensor_spec
 
 
-class ActorDistributionNetwork(Network):
-    """Dense layers and a projection to a distribution over one action.
+class ActorDistributionNetwork(DistributionNetwork):
+    """An encoder, and for each action a projection to a distribution.
 
     Args:
-        input_tensor_spec: Spec of one observation.
-        output_tensor_spec: Bounded spec of one action.
+        input_tensor_spec: Nest of specs of one observation.
+        output_tensor_spec: Nest of bounded specs of one action.
+        preprocessing_layers: See :class:`EncodingNetwork`.
+        preprocessing_combiner: The same.
+        conv_layer_params: The same.
         fc_layer_params: Width of each dense layer.
-        activation_fn: Keras activation of the dense layers.
-        discrete_projection_net: Makes the projection of a discrete action from its spec and a seed.
-        continuous_projection_net: The same for a continuous one; :class:`TanhNormalProjection` is the other choice.
-        seed: Seed of the initial weights.
+        dropout_layer_params: See :class:`EncodingNetwork`.
+        activation_fn: Keras activation of the hidden layers.
+        kernel_initializer: Of the hidden layers; Glorot's uniform one by default.
+        seed_stream_class: Stands here for its place in the order of arguments; ``seed`` needs no stream.
+        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        batch_squash: See :class:`EncodingNetwork`.
+        dtype: Of the layers.
+        discrete_projection_net: Makes the projection of a discrete action from its spec, and from a ``seed`` if it has
+            such an argument. A class such as :class:`CategoricalProjectionNetwork` will do.
+        continuous_projection_net: The same for a continuous action, such as :class:`TanhNormalProjectionNetwork`.
         name: Name of the module.
     """
 
@@ -29,18 +47,75 @@ class ActorDistributionNetwork(Network):
         self,
         input_tensor_spec: Any,
         output_tensor_spec: Any,
-        fc_layer_params: Sequence[int] = (200, 100),
+        preprocessing_layers: Any = None,
+        preprocessing_combiner: Any = None,
+        conv_layer_params: ConvLayerParams | None = None,
+        fc_layer_params: Sequence[int] | None = (200, 100),
+        dropout_layer_params: DropoutLayerParams | None = None,
         activation_fn: Any = "relu",
-        discrete_projection_net: ProjectionFactory = CategoricalProjection,
-        continuous_projection_net: ProjectionFactory = NormalProjection,
-        seed: int = 0,
-        name: str | None = None,
+        kernel_initializer: Any = None,
+        seed_stream_class: Any = None,
+        seed: int | None = None,
+        batch_squash: bool = True,
+        dtype: Any = tf.float32,
+        discrete_projection_net: Callable[..., DistributionNetwork] = default_categorical_projection_net,
+        continuous_projection_net: Callable[..., DistributionNetwork] = default_normal_projection_net,
+        name: str | None = "ActorDistributionNetwork",
     ) -> None:
-        super().__init__(input_tensor_spec, name=name)
-        spec = tensor_spec.from_spec(output_tensor_spec)
-        self._encoder = DenseEncoder(self.input_tensor_spec.shape.rank, fc_layer_params, activation_fn, seed)
-        project = discrete_projection_net if tensor_spec.is_discrete(spec) else continuous_projection_net
-        self._projection = project(spec, seed + len(fc_layer_params))
+        output_tensor_spec = tensor_spec.from_spec(output_tensor_spec)
+        first_seed = None if seed is None else seed + num_layers(conv_layer_params, fc_layer_params)
+        projections = make_projections(
+            output_tensor_spec, discrete_projection_net, continuous_projection_net, first_seed
+        )
+        output_spec = tf.nest.map_structure(lambda projection: projection.output_spec, projections)
+        super().__init__(input_tensor_spec, (), output_spec, name)
+        object.__setattr__(self, "_output_tensor_spec", output_tensor_spec)
+        # tf.Module wraps a nest in containers of its own; distributions are packed into those of the spec.
+        self._projection = projections
+        self._encoder = EncodingNetwork(
+            self.input_tensor_spec,
+            preprocessing_layers=preprocessing_layers,
+            preprocessing_combiner=preprocessing_combiner,
+            conv_layer_params=conv_layer_params,
+            fc_layer_params=fc_layer_params,
+            dropout_layer_params=dropout_layer_params,
+            activation_fn=activation_fn,
+            kernel_initializer="glorot_uniform" if kernel_initializer is None else kernel_initializer,
+            batch_squash=batch_squash,
+            dtype=dtype,
+            seed=seed,
+        )
 
-    def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        return self._projection(self._encoder(observation)), network_state
+    @property
+    def output_tensor_spec(self) -> Any:
+        """Specs of one action."""
+        return self._output_tensor_spec
+
+    def call(
+        self,
+        observation: Any,
+        step_type: Any = None,
+        network_state: Any = (),
+        training: bool = False,
+        mask: Any = None,
+    ) -> Any:
+        """The distributions.
+
+        Args:
+            observation: Nest of ``[..., *shape]``.
+            step_type: Has no effect.
+            network_state: Is returned as it is.
+            training: Whether dropout acts.
+            mask: Of discrete actions; see :class:`CategoricalProjectionNetwork`. None for no mask.
+
+        Returns:
+            A nest of distributions of batch shape ``[...]`` like ``output_tensor_spec``, and ``network_state``.
+
+        Raises:
+            NotImplementedError: If there is a mask and an action is continuous.
+        """
+        encoding, network_state = self._encoder(
+            observation, step_type=step_type, network_state=network_state, training=training
+        )
+        num_outer = outer_rank(observation, self.input_tensor_spec)
+        return project(self._projection, self._output_tensor_spec, encoding, num_outer, training, mask), network_state

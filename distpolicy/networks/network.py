@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 import abc
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
 import tensorflow as tf
+import tensorflow_probability as tfp
 
+from distpolicy.distributions.utils import DistributionSpecV2
+from distpolicy.errors import SpecMismatchError
+from distpolicy.networks.utils import outer_rank
 from distpolicy.specs import tensor_spec
+from distpolicy.utils.array_nest import paths
 from distpolicy.utils.module_variables import NamedVariable, named_variables
+from distpolicy.utils.nest_utils import assert_matches_spec, prune_extra_keys
+
+# What callers may give to any network; one that has no such parameter is called without.
+_OPTIONAL = frozenset({"step_type", "network_state", "training"})
 
 
 class Network(tf.Module, abc.ABC):
     """A tf.Module that holds Keras 3 layers and knows all their variables.
 
+    A subclass stores its layers and networks as attributes and defines :meth:`call`. What is given to
+    its constructor is kept for :meth:`copy`.
+
     Args:
-        input_tensor_spec: Nest of specs of one observation, without batch dimensions.
+        input_tensor_spec: Nest of specs of one input, without batch dimensions; None if it is not known yet. Inputs
+            are then not checked.
         state_spec: Nest of specs of the recurrent state; ``()`` for none.
-        name: Name of the module; the class's by default.
+        name: Name of the module; the class's by default. What a Python name cannot hold becomes ``_``.
     """
 
-    def __init__(self, input_tensor_spec: Any, state_spec: Any = (), name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Network:
+        self = super().__new__(cls)
+        # The prefix keeps it out of the search for variables, and object's method out of tf.Module's tracking.
+        object.__setattr__(self, "_self_arguments", (args, kwargs))
+        return self
+
+    def __init__(self, input_tensor_spec: Any = None, state_spec: Any = (), name: str | None = None) -> None:
+        super().__init__(name=None if name is None else re.sub(r"\W|^(?=\d)", "_", name))
         # Past tf.Module's tracking, which would wrap the user's lists and dicts.
-        object.__setattr__(self, "_input_tensor_spec", tensor_spec.from_spec(input_tensor_spec))
+        spec = None if input_tensor_spec is None else tensor_spec.from_spec(input_tensor_spec)
+        object.__setattr__(self, "_input_tensor_spec", spec)
         object.__setattr__(self, "_state_spec", tensor_spec.from_spec(state_spec))
+        object.__setattr__(self, "_network_output_spec", None)
         self._built = False
 
     @property
     def input_tensor_spec(self) -> Any:
-        """Specs of one observation."""
+        """Specs of one input, or None."""
         return self._input_tensor_spec
 
     @property
@@ -37,47 +63,174 @@ class Network(tf.Module, abc.ABC):
         """Specs of the recurrent state."""
         return self._state_spec
 
-    def create_variables(self) -> None:
-        """Creates the variables by one call on zeros, if they do not exist yet."""
-        if not self._built:
-            with tf.init_scope():
-                zeros = tensor_spec.zero_spec_nest(self._input_tensor_spec, [1])
-                state = tensor_spec.zero_spec_nest(self._state_spec, [1])
-                self.call(zeros, step_type=tf.zeros([1], tf.int32), network_state=state)
-            self._built = True
+    @property
+    def built(self) -> bool:
+        """Whether the variables exist."""
+        return self._built
+
+    def create_variables(self, input_tensor_spec: Any = None, **kwargs: Any) -> Any:
+        """Creates the variables by one call on zeros, if they do not exist yet.
+
+        Args:
+            input_tensor_spec: Nest of specs of one input, for a network that was built without; one that has
+                its own keeps it.
+            **kwargs: More arguments of :meth:`call`.
+
+        Returns:
+            Nest of specs of one output: a TensorSpec for a tensor, a ``DistributionSpecV2`` for a distribution. None if
+            the variables were made by a call of a network without specs.
+
+        Raises:
+            ValueError: If there are no specs of the input.
+        """
+        if self._input_tensor_spec is None and input_tensor_spec is not None:
+            object.__setattr__(self, "_input_tensor_spec", tensor_spec.from_spec(input_tensor_spec))
+        if self._built and (self._network_output_spec is not None or self._input_tensor_spec is None):
+            return self._network_output_spec
+        if self._input_tensor_spec is None:
+            raise SpecMismatchError(
+                f"{self.name} has no variables yet: give its constructor or create_variables an input_tensor_spec"
+            )
+        with tf.init_scope():
+            zeros = tensor_spec.zero_spec_nest(self._input_tensor_spec, [1])
+            state = tensor_spec.zero_spec_nest(self._state_spec, [1])
+            given = {"step_type": tf.zeros([1], tf.int32), "network_state": state, **kwargs}
+            outputs, _ = self._call(zeros, given)
+        object.__setattr__(self, "_network_output_spec", tf.nest.map_structure(_spec_without_batch, outputs))
+        self._built = True
+        return self._network_output_spec
+
+    def copy(self, **kwargs: Any) -> Any:
+        """A network built by the same arguments, with weights of its own.
+
+        Layers and networks among the arguments are given to the copy as they are; the networks here make copies of
+        those that they are given.
+
+        Args:
+            **kwargs: Arguments of the constructor that differ.
+
+        Raises:
+            TypeError: If the constructor has no such argument.
+        """
+        args, given = self._self_arguments
+        signature = inspect.signature(type(self))
+        bound = signature.bind(*args, **given)
+        for name, value in kwargs.items():
+            if name in signature.parameters:
+                bound.arguments[name] = value
+            else:
+                rest = next(
+                    (item.name for item in signature.parameters.values() if item.kind == item.VAR_KEYWORD), None
+                )
+                if rest is None:
+                    raise TypeError(f"{type(self).__name__} has no argument {name!r}")
+                bound.arguments[rest] = {**bound.arguments.get(rest, {}), name: value}
+        return type(self)(*bound.args, **bound.kwargs)
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
         """Zeros of the state's specs; ``[batch_size, ...]`` if that is given."""
         return tensor_spec.zero_spec_nest(self._state_spec, None if batch_size is None else [batch_size])
 
     @abc.abstractmethod
-    def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The network's function.
+    def call(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        """The network's function, ``call(observation, step_type=None, network_state=(), training=False)``.
+
+        A subclass may leave out any argument but the first, and have others.
 
         Args:
             observation: Nest of ``[B, *shape]``.
-            step_type: int32 ``[B]``, or None.
-            network_state: Nest of ``[B, ...]``.
-            training: Whether layers such as Dropout act as in training.
+            *args: ``step_type``, int32 ``[B]`` or None; ``network_state``, a nest of ``[B, ...]``; and ``training``,
+                whether layers such as Dropout act as in training.
+            **kwargs: The same by name.
 
         Returns:
             ``(outputs, network_state)``.
         """
 
-    def __call__(
-        self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False
-    ) -> tuple[Any, Any]:
-        self.create_variables()
-        return self.call(observation, step_type=step_type, network_state=network_state, training=training)
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Calls the network.
+
+        Args:
+            inputs: Nest of ``[..., *shape]`` like ``input_tensor_spec``; dicts may have more keys.
+            *args: The arguments of :meth:`call` after the first, in its order.
+            **kwargs: The same by name. Of ``step_type``, ``network_state``, ``training`` and a ``mask`` of None, those
+                that it does not have are left out. A ``network_state`` of ``()`` or None is the initial state.
+
+        Returns:
+            ``(outputs, network_state)``.
+
+        Raises:
+            ValueError: If the inputs or the state do not match the specs; it names the leaf.
+        """
+        names, _ = _parameters(type(self).call)
+        if len(args) > len(names):
+            raise TypeError(f"{self.name} takes {len(names)} arguments after the inputs, got {len(args)}")
+        given = dict(zip(names, args, strict=False))
+        if given.keys() & kwargs.keys():
+            raise TypeError(f"{self.name}: argument given twice: {sorted(given.keys() & kwargs.keys())}")
+        given.update(kwargs)
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+        if self._input_tensor_spec is not None:
+            inputs = prune_extra_keys(self._input_tensor_spec, inputs)
+            self._check(inputs, self._input_tensor_spec, "inputs")
+            self.create_variables()
+        if tf.nest.flatten(self._state_spec):
+            given["network_state"] = self._full_state(inputs, given.get("network_state", ()))
+        outputs, state = self._call(inputs, given)
+        self._built = True
+        return outputs, state
+
+    def _call(self, inputs: Any, given: dict[str, Any]) -> tuple[Any, Any]:
+        names, takes_all = _parameters(type(self).call)
+        if not takes_all:
+            left_out = _OPTIONAL if given.get("mask") is not None else _OPTIONAL | {"mask"}
+            given = {name: value for name, value in given.items() if name in names or name not in left_out}
+        answer = self.call(inputs, **given)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise TypeError(f"{self.name}.call must return (outputs, network_state), not {type(answer).__name__}")
+        outputs, state = answer
+        if tf.nest.flatten(self._state_spec):
+            state = self._packed_state(state, "returned network_state")
+        return outputs, state
+
+    def _full_state(self, inputs: Any, state: Any) -> Any:
+        if state is not None and tf.nest.flatten(state):
+            packed = self._packed_state(state, "network_state")
+            packed = tf.nest.map_structure(tf.convert_to_tensor, packed)
+            self._check(packed, self._state_spec, "network_state")
+            return packed
+        if self._input_tensor_spec is None:
+            raise SpecMismatchError(f"{self.name} is recurrent: give network_state, or its constructor specs of inputs")
+        if outer_rank(inputs, self._input_tensor_spec) == 0:
+            return self.get_initial_state()
+        first = tf.nest.flatten(inputs)[0]
+        return self.get_initial_state(first.shape[0] if first.shape[0] is not None else tf.shape(first)[0])
+
+    def _packed_state(self, state: Any, what: str) -> Any:
+        """The state in the containers of its specs: a tuple may stand for a list, and the reverse."""
+        if paths(state) != paths(self._state_spec):
+            # Says how the nests differ.
+            self._check(state, self._state_spec, what)
+        return tf.nest.pack_sequence_as(self._state_spec, tf.nest.flatten(state))
+
+    def _check(self, value: Any, spec: Any, what: str) -> None:
+        try:
+            assert_matches_spec(value, spec, f"{self.name}: {what}")
+        except (TypeError, ValueError) as error:
+            raise SpecMismatchError(str(error)) from None
 
     def named_variables(self) -> list[NamedVariable]:
-        """All variables with their paths, each once, in a stable order."""
+        """All variables with their paths, each once, in a stable order; they are created if need be.
+
+        Raises:
+            ValueError: If they do not exist yet and there are no specs of the input.
+        """
         self.create_variables()
         return named_variables(self)
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
-        """All variables, trainable and not."""
+        """All variables, trainable and not; see :meth:`named_variables`."""
         return tuple(item.variable for item in self.named_variables())
 
     @property
@@ -89,3 +242,80 @@ class Network(tf.Module, abc.ABC):
     def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
         """The others."""
         return tuple(variable for variable in self.variables if not variable.trainable)
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """The Keras layers of this network and of those in it, each once."""
+        return _keras_layers_of(self)
+
+    @property
+    def losses(self) -> list[tf.Tensor]:
+        """Losses of the layers, such as weight decay."""
+        return [loss for layer in _keras_layers_of(self) for loss in layer.losses]
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Prints one line for each variable (path, shape, whether it is trained) and their number of elements.
+
+        Args:
+            print_fn: Takes each line.
+        """
+        items = self.named_variables()
+        width = max([len(item.path) for item in items], default=0)
+        for path, variable in items:
+            print_fn(f"{path:<{width}}  {variable.shape}{'' if variable.trainable else '  not trained'}")
+        print_fn(f"{self.name}: {sum(item.variable.shape.num_elements() for item in items)} elements")
+
+
+class DistributionNetwork(Network):
+    """A network whose outputs are distributions.
+
+    Args:
+        input_tensor_spec: Nest of specs of one input, or None.
+        state_spec: Nest of specs of the recurrent state.
+        output_spec: Nest of ``DistributionSpec``.
+        name: Name of the module.
+    """
+
+    def __init__(self, input_tensor_spec: Any, state_spec: Any, output_spec: Any, name: str | None) -> None:
+        super().__init__(input_tensor_spec, state_spec, name)
+        object.__setattr__(self, "_output_spec", output_spec)
+
+    @property
+    def output_spec(self) -> Any:
+        """Nest of ``DistributionSpec``."""
+        return self._output_spec
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The names of a method's parameters after self and the first, and whether it takes any others by name."""
+    parameters = list(inspect.signature(function).parameters.values())[2:]
+    names = tuple(item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD))
+    return names, any(item.kind == item.VAR_KEYWORD for item in parameters)
+
+
+def _spec_without_batch(output: Any) -> Any:
+    if isinstance(output, tfp.distributions.Distribution):
+        return DistributionSpecV2(output.event_shape, output.dtype)
+    tensor = tf.convert_to_tensor(output)
+    return tensor_spec.TensorSpec(tensor.shape[1:], tensor.dtype)
+
+
+def _keras_layers_of(network: Network) -> list[keras.Layer]:
+    return list({id(layer): layer for layer in _keras_layers(network, set())}.values())
+
+
+def _keras_layers(node: Any, visited: set[int]) -> Iterator[keras.Layer]:
+    if isinstance(node, keras.Layer):
+        yield node
+    elif isinstance(node, dict):
+        for child in node.values():
+            yield from _keras_layers(child, visited)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            yield from _keras_layers(child, visited)
+    elif isinstance(node, tf.Module) and id(node) not in visited:
+        visited.add(id(node))
+        for name, value in vars(node).items():
+            if not name.startswith("_self_"):
+                yield from _keras_layers(value, visited)

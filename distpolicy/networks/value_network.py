@@ -5,35 +5,88 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from distpolicy.networks.dense_encoder import DenseEncoder
+from distpolicy.networks.encoding_network import EncodingNetwork
+from distpolicy.networks.layer_stacks import ConvLayerParams, DropoutLayerParams, clone_initializer, num_layers
 from distpolicy.networks.network import Network
+from distpolicy.networks.utils import apply_dense, outer_rank
 
 
 class ValueNetwork(Network):
-    """Dense layers and one linear output: float32 ``[B]``.
+    """An encoder and one linear output: float32 ``[B]``.
 
     Args:
-        input_tensor_spec: Spec of one observation.
+        input_tensor_spec: Nest of specs of one observation.
+        preprocessing_layers: See :class:`EncodingNetwork`.
+        preprocessing_combiner: The same.
+        conv_layer_params: The same.
         fc_layer_params: Width of each dense layer.
-        activation_fn: Keras activation of the dense layers.
-        seed: Seed of the initial weights.
+        dropout_layer_params: See :class:`EncodingNetwork`.
+        activation_fn: Keras activation of the hidden layers.
+        kernel_initializer: Of the hidden layers; Glorot's uniform one by default.
+        batch_squash: See :class:`EncodingNetwork`.
+        dtype: Of the layers.
         name: Name of the module.
+        last_kernel_initializer: Of the output layer; uniform in ±0.03 by default.
+        seed: Seed of the initial weights, for initializers without their own; None to draw one.
     """
 
     def __init__(
         self,
         input_tensor_spec: Any,
-        fc_layer_params: Sequence[int] = (75, 40),
+        preprocessing_layers: Any = None,
+        preprocessing_combiner: Any = None,
+        conv_layer_params: ConvLayerParams | None = None,
+        fc_layer_params: Sequence[int] | None = (75, 40),
+        dropout_layer_params: DropoutLayerParams | None = None,
         activation_fn: Any = "relu",
-        seed: int = 0,
-        name: str | None = None,
+        kernel_initializer: Any = None,
+        batch_squash: bool = True,
+        dtype: Any = tf.float32,
+        name: str | None = "ValueNetwork",
+        *,
+        last_kernel_initializer: Any = None,
+        seed: int | None = None,
     ) -> None:
-        super().__init__(input_tensor_spec, name=name)
-        self._encoder = DenseEncoder(
-            self.input_tensor_spec.shape.rank, fc_layer_params, activation_fn, seed, output_units=1
+        super().__init__(input_tensor_spec, (), name)
+        self._encoder = EncodingNetwork(
+            self.input_tensor_spec,
+            preprocessing_layers=preprocessing_layers,
+            preprocessing_combiner=preprocessing_combiner,
+            conv_layer_params=conv_layer_params,
+            fc_layer_params=fc_layer_params,
+            dropout_layer_params=dropout_layer_params,
+            activation_fn=activation_fn,
+            kernel_initializer="glorot_uniform" if kernel_initializer is None else kernel_initializer,
+            batch_squash=batch_squash,
+            dtype=dtype,
+            seed=seed,
+        )
+        if last_kernel_initializer is None:
+            last_kernel_initializer = keras.initializers.RandomUniform(-0.03, 0.03)
+        index = num_layers(conv_layer_params, fc_layer_params)
+        self._value = keras.layers.Dense(
+            1,
+            kernel_initializer=clone_initializer(last_kernel_initializer, 0, None if seed is None else seed + index),
+            dtype=tf.as_dtype(dtype).name,
         )
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        return tf.squeeze(self._encoder(observation), axis=-1), network_state
+        """The value.
+
+        Args:
+            observation: Nest of ``[..., *shape]``.
+            step_type: Has no effect.
+            network_state: Is returned as it is.
+            training: Whether dropout acts.
+
+        Returns:
+            float ``[...]``, and ``network_state``.
+        """
+        encoding, network_state = self._encoder(
+            observation, step_type=step_type, network_state=network_state, training=training
+        )
+        value = apply_dense(self._value, encoding, outer_rank(observation, self.input_tensor_spec))
+        return tf.squeeze(value, axis=-1), network_state

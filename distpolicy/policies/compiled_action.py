@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.array_nest import flatten, map_structure, packer
 from distpolicy.utils.flat_call import FlatCall, flat_call
 
 _logger = logging.getLogger(__name__)
@@ -23,12 +24,14 @@ class _Signature(NamedTuple):
     Attributes:
         call: Takes the flat inputs, arrays or tensors; returns the flat output tensors.
         unused: For each input a tensor to give in its place if the policy does not look at it, or None.
-        output_structure: A PolicyStep whose leaves are places in the flat outputs.
+        state_places: The places in the flat outputs of the state, which stays in tensors.
+        pack: Makes a PolicyStep of the flat outputs.
     """
 
     call: FlatCall
     unused: list[tf.Tensor | None]
-    output_structure: PolicyStep
+    state_places: frozenset[int]
+    pack: Callable[[Sequence[Any]], PolicyStep]
 
 
 class CompiledAction:
@@ -61,19 +64,17 @@ class CompiledAction:
             policy_state: Nest of tensors or arrays ``[B, ...]``.
             seed: int32 ``[2]`` or ``[B, 2]``.
         """
-        policy_state = map_structure(tf.convert_to_tensor, policy_state)
+        if not isinstance(policy_state, tuple) or policy_state:
+            policy_state = map_structure(tf.convert_to_tensor, policy_state)
         leaves = [*flatten(time_step), *flatten(policy_state), seed]
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         signature = self._signatures.get(key)
         if signature is None:
             signature = self._signatures[key] = self._compile(time_step, policy_state, seed)
         inputs = [leaf if unused is None else unused for leaf, unused in zip(leaves, signature.unused, strict=True)]
-        outputs = signature.call(inputs)
-        places = signature.output_structure
-        return PolicyStep(
-            map_structure(lambda place: outputs[place].numpy(), places.action),
-            map_structure(outputs.__getitem__, places.state),
-            map_structure(lambda place: outputs[place].numpy(), places.info),
+        state_places = signature.state_places
+        return signature.pack(
+            [output if place in state_places else output.numpy() for place, output in enumerate(signature.call(inputs))]
         )
 
     def _compile(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> _Signature:
@@ -106,4 +107,4 @@ class CompiledAction:
             None if placeholder.consumers() else leaf
             for placeholder, leaf in zip(concrete.inputs[: len(leaves)], leaves, strict=True)
         ]
-        return _Signature(call, unused, places[-1])
+        return _Signature(call, unused, frozenset(flatten(places[-1].state)), packer(places[-1]))

@@ -4,42 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.policies.policy_wrapper import PolicyWrapper
 from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.array_nest import flatten, map_structure
 
 
-class GreedyPolicy(TFPolicy):
+class GreedyPolicy(PolicyWrapper):
     """Always takes the most likely action of the policy that it wraps, and shares its variables.
 
+    Its info is the wrapped policy's; the log-probability in it is 0, that of an action which is certain.
+
     Args:
-        policy: The policy to wrap. Its info is not passed on.
+        policy: The policy to wrap.
         name: Name of the module.
+
+    Raises:
+        ValueError: When it acts, if a distribution of the wrapped policy has no mode.
     """
 
     def __init__(self, policy: TFPolicy, name: str | None = None) -> None:
-        super().__init__(
-            policy.time_step_spec,
-            policy.action_spec,
-            policy_state_spec=policy.policy_state_spec,
-            # The wrapped policy resets the state.
-            automatic_state_reset=False,
-            name=name,
-        )
-        self._wrapped_policy = policy
-
-    @property
-    def wrapped_policy(self) -> TFPolicy:
-        """The policy that is wrapped."""
-        return self._wrapped_policy
-
-    def _get_initial_state(self, batch_size: Any) -> Any:
-        return self._wrapped_policy.get_initial_state(batch_size)
+        super().__init__(policy, sets_log_probability=True, name=name)
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
         step = self._wrapped_policy.distribution(time_step, policy_state)
-        modes = map_structure(lambda item: tfp.distributions.Deterministic(loc=item.mode()), step.action)
-        return PolicyStep(modes, step.state, ())
+        modes = map_structure(lambda item: tfp.distributions.Deterministic(loc=_mode(item)), step.action)
+        return PolicyStep(modes, step.state, step.info)
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        step = self._wrapped_policy.distribution(time_step, policy_state)
+        modes = tf.nest.pack_sequence_as(self.action_spec, [_mode(item) for item in flatten(step.action)])
+        info = step.info
+        if self._emit_log_probability:
+            certain = [tf.zeros(item.batch_shape_tensor()) for item in flatten(step.action)]
+            info = ps.set_log_probability(info, tf.nest.pack_sequence_as(self.action_spec, certain))
+        return PolicyStep(modes, step.state, info)
+
+
+def _mode(distribution: tfp.distributions.Distribution) -> tf.Tensor:
+    try:
+        return distribution.mode()
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{type(distribution).__name__} has no mode, so GreedyPolicy cannot act by it; wrap a policy whose "
+            f"distributions have one"
+        ) from error

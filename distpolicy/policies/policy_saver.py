@@ -3,81 +3,304 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from distpolicy.policies.saved_functions import BATCH_SIZE_SPEC, SEED_SPEC, SavedFunctions, with_outer_dims
+from distpolicy.policies.saved_signature import flat_signature, has_names, quiet_about_names, spec_names
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
+from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.saved_variables import variables_prefix
+from distpolicy.utils.whole_folder import whole_folder
+
+POLICY_SPECS_PBTXT = "policy_specs.pbtxt"
+POLICY_SPECS_JSON = "policy_specs.json"
+
+_FILES = frozenset(
+    {"saved_model.pb", "fingerprint.pb", "variables", "assets", "debug", POLICY_SPECS_PBTXT, POLICY_SPECS_JSON}
+)
 
 
 class PolicySaver:
-    """Writes a policy with its specs; ``tf.saved_model.load`` in a process without distpolicy can act with it.
+    """Writes a policy as a SavedModel; ``tf.saved_model.load`` in a process without distpolicy can act with it.
 
-    The loaded object has ``action(step_type, reward, discount, observation, policy_state)``, also as signature
-    for policies of one observation tensor, and ``get_initial_state(batch_size)``.
+    The loaded object has
+
+    - ``action(time_step, policy_state=(), seed=None)``: a PolicyStep. The time step is any namedtuple of that name and
+      its fields. The state may be left out of a stateful policy's FIRST steps only. A seed is int32 ``[2]``, or
+      ``[B, 2]`` with one for each row, and gives the actions that the policy itself would take;
+    - ``distribution(time_step, policy_state=())``, if the policy has distributions of TFP's or distpolicy's: a
+      PolicyStep with dicts of their parameters for actions. (Distributions cannot be loaded without TFP.
+      ``policy_loader.load`` makes them of the parameters.)
+    - ``get_initial_state(batch_size)``, ``get_train_step()``, ``get_metadata()``, ``model_variables``, ``train_step``
+      and ``metadata``.
+
+    Its signatures ``action``, ``action_with_seed``, ``distribution``, ``get_initial_state``, ``get_train_step`` and
+    ``get_metadata`` take and return flat dicts of tensors, named by their paths: ``0/observation`` (argument 0 of
+    ``action``), ``1/...`` for the state, ``action``, ``state/...``, ``info/...``.
+
+    Beside the model are ``policy_specs.pbtxt`` with the specs, in TF-Agents' format, and ``policy_specs.json`` with
+    what that cannot hold: the variables' paths, and what the distributions are.
 
     Args:
         policy: The policy; its variables and its observation normaliser are saved with it.
         batch_size: A fixed batch size, or None for an open one.
+        use_nest_path_signatures: Whether tensors in signatures are named by their paths, or else by their specs.
+        seed: An int that makes the sequence of actions of a newly loaded model reproducible where no seeds are given.
+        train_step: An integer tf.Variable whose value is saved with each save; None for one that is -1.
+        input_fn_and_spec: ``(input_fn, spec)`` for a model whose action takes something else than time steps:
+            ``input_fn`` makes ``(time_step, policy_state)`` of a nest like the spec, with a batch dimension.
+        metadata: Variables by name that are saved with the policy.
+
+    Raises:
+        TypeError: If the policy is not a TFPolicy, or ``metadata`` no dict of variables.
+        ValueError: If the batch size is no positive int, the train step no variable, or names of specs are missing or
+            not unique where they name the tensors.
     """
 
-    def __init__(self, policy: TFPolicy, batch_size: int | None = None) -> None:
-        self._policy = policy
-        self._batch_size = batch_size
+    def __init__(
+        self,
+        policy: TFPolicy,
+        batch_size: int | None = None,
+        use_nest_path_signatures: bool = True,
+        seed: int | None = None,
+        train_step: tf.Variable | None = None,
+        input_fn_and_spec: tuple[Callable[[Any], tuple[TimeStep, Any]], Any] | None = None,
+        metadata: dict[str, tf.Variable] | None = None,
+    ) -> None:
+        if not isinstance(policy, TFPolicy):
+            raise TypeError(f"policy must be a TFPolicy, not {type(policy).__name__}")
+        if batch_size is not None and (
+            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
+        ):
+            raise ValueError(f"batch_size must be None or an int above 0, not {batch_size!r}")
+        self._raw_policy = policy
+        self._train_step = _checked_train_step(train_step)
+        self._metadata = _checked_metadata(metadata)
 
-    def save(self, path: str | Path) -> None:
-        """Writes ``saved_model.pb``, the variables, and ``policy_specs.json`` last."""
-        policy = self._policy
-        outer = (self._batch_size,)
-        step_spec: TimeStep = tensor_spec.add_outer_dims(policy.time_step_spec, outer)
-        state_spec = tensor_spec.add_outer_dims(policy.policy_state_spec, outer)
-        module = tf.Module()
-        module.policy = policy
+        input_fn, example_spec = input_fn_and_spec or (None, None)
+        inputs: tuple[Any, ...] = (policy.time_step_spec, policy.policy_state_spec)
+        if input_fn is not None:
+            inputs = (tensor_spec.from_spec(example_spec),)
+        by_path = use_nest_path_signatures and not (input_fn is not None and has_names(inputs))
+        self._action_input_spec = spec_names(inputs, by_path)
+        self._policy_step_spec = spec_names(policy.policy_step_spec, use_nest_path_signatures)
+        self._policy_state_spec = spec_names(policy.policy_state_spec, use_nest_path_signatures)
 
-        def action(step_type: Any, reward: Any, discount: Any, observation: Any, policy_state: Any) -> Any:
-            step = policy.action(TimeStep(step_type, reward, discount, observation), policy_state)
-            return {"action": step.action, "state": step.state, "info": step.info}
+        self._module = tf.Module()
+        # A list: of an empty tuple a SavedModel keeps nothing.
+        self._module.model_variables = list(policy.variables())
+        self._module.train_step = self._train_step
+        self._module.metadata = self._metadata
+        self._parts = ["model_variables", "train_step", "metadata"]
+        with quiet_about_names():
+            self._functions = SavedFunctions(policy, self._action_input_spec, batch_size, seed, input_fn)
+            self._add_functions()
+        self._signatures = self._make_signatures(batch_size)
 
-        # TensorSpecs without bounds: SavedModel's own signature format has none.
-        signature = tf.nest.map_structure(_plain, (*step_spec, state_spec))
-        module.action = tf.function(action, input_signature=list(signature))
-        module.get_initial_state = tf.function(
-            lambda batch_size: policy.get_initial_state(batch_size),
-            input_signature=[tf.TensorSpec((), tf.int32, "batch_size")],
+    @property
+    def action_input_spec(self) -> Any:
+        """What the saved ``action`` takes, without the batch dimension: ``(time_step_spec, policy_state_spec)``."""
+        return self._action_input_spec
+
+    @property
+    def policy_step_spec(self) -> PolicyStep:
+        """What the saved ``action`` returns, without the batch dimension."""
+        return self._policy_step_spec
+
+    @property
+    def policy_state_spec(self) -> Any:
+        """What the saved ``get_initial_state`` returns, without the batch dimension."""
+        return self._policy_state_spec
+
+    @property
+    def policy(self) -> tf.Module:
+        """The module that is saved."""
+        return self._module
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """The flat signatures by their names."""
+        return self._signatures
+
+    def get_train_step(self) -> Any:
+        """The train step as it is now."""
+        return self._train_step.numpy()
+
+    def get_metadata(self) -> dict[str, Any]:
+        """The metadata's values as they are now."""
+        return {name: variable.numpy() for name, variable in self._metadata.items()}
+
+    def register_function(
+        self, name: str, fn: Callable[[Any], Any], input_spec: Any, outer_dims: Sequence[int | None] = (None,)
+    ) -> None:
+        """Saves a function with the policy.
+
+        Args:
+            name: Its name on the loaded object.
+            fn: A function of one nest.
+            input_spec: The nest's specs.
+            outer_dims: Dimensions that come before each spec's shape.
+
+        Raises:
+            ValueError: If the policy has something of that name.
+        """
+        self._check_free(name)
+        function = tf.function(fn, autograph=False)
+        concrete = function.get_concrete_function(with_outer_dims(input_spec, outer_dims))
+        setattr(self._module, name, function)
+        self._add_part(f"{name}__variables", list(concrete.variables))
+
+    def register_concrete_function(self, name: str, fn: Any, assets: Any = None) -> None:
+        """Saves a tf.function with the policy, with the signatures that it has been traced for.
+
+        Args:
+            name: Its name on the loaded object.
+            fn: A tf.function, or a concrete function of one.
+            assets: Whatever else the function needs, such as lookup tables.
+
+        Raises:
+            ValueError: If the policy has something of that name, or the function has not been traced.
+        """
+        self._check_free(name)
+        # TensorFlow has no public way to ask a tf.function for its traces.
+        traces = fn._list_all_concrete_functions() if hasattr(fn, "_list_all_concrete_functions") else [fn]
+        if not traces:
+            raise ValueError(f"function {name} has not been traced: call its get_concrete_function(...) first")
+        setattr(self._module, name, fn)
+        for index, concrete in enumerate(traces):
+            self._add_part(f"{name}__variables_{index}", list(concrete.variables))
+        if assets:
+            self._add_part(f"{name}__assets", assets)
+
+    def save(self, export_dir: str | os.PathLike[str], options: tf.saved_model.SaveOptions | None = None) -> None:
+        """Writes the model with the variables' present values, and the specs: all of it, or nothing.
+
+        Args:
+            export_dir: Folder to write; an earlier save there is replaced.
+            options: TensorFlow's.
+
+        Raises:
+            ConfigError: If the folder holds something else.
+        """
+        policy = self._raw_policy
+        specs = {"collect_data_spec": policy.collect_data_spec, "policy_state_spec": policy.policy_state_spec}
+        details = {
+            "variables": [item.path for item in policy.named_variables()],
+            "distributions": self._functions.distributions,
+        }
+        with whole_folder(export_dir, _FILES) as scratch, quiet_about_names():
+            tf.saved_model.save(self._module, scratch, signatures=self._signatures, options=options)
+            with tf.io.gfile.GFile(os.path.join(scratch, POLICY_SPECS_JSON), "w") as file:
+                file.write(json.dumps(details, indent=2) + "\n")
+            tensor_spec.to_pbtxt_file(os.path.join(scratch, POLICY_SPECS_PBTXT), specs)
+
+    def save_checkpoint(
+        self, export_dir: str | os.PathLike[str], options: tf.train.CheckpointOptions | None = None
+    ) -> None:
+        """Writes the variables alone, into ``export_dir/variables``: all of them, or nothing.
+
+        A loaded policy takes them by ``update_from_checkpoint``; ``policy_loader.materialize_saved_model`` makes a
+        model of them and of an earlier one.
+
+        Args:
+            export_dir: Folder to write; earlier variables there are replaced.
+            options: TensorFlow's.
+        """
+        # TF-Agents' policies look for the child `policy`. The others, closer to the root, give the variables the keys
+        # that they have in a SavedModel, so that its graph can read them.
+        parts = {name: getattr(self._module, name) for name in self._parts}
+        checkpoint = tf.train.Checkpoint(policy=self._module, **parts)
+        prefix = variables_prefix(export_dir)
+        folder, name = os.path.split(prefix)
+        files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+        with whole_folder(folder, [file for file in files if file.startswith(f"{name}.")]) as scratch:
+            checkpoint.write(os.path.join(scratch, name), options=options)
+
+    def _check_free(self, name: str) -> None:
+        if getattr(self._module, name, None) is not None:
+            raise ValueError(f"the policy has {name!r} already; give another name")
+
+    def _add_functions(self) -> None:
+        module, functions = self._module, self._functions
+        module.action = functions.action
+        module.get_initial_state = functions.get_initial_state
+        if functions.distribution is not None:
+            module.distribution = functions.distribution
+        module.get_train_step = tf.function(lambda: tf.identity(self._train_step), autograph=False)
+        module.get_metadata = tf.function(
+            lambda: {name: tf.identity(variable) for name, variable in self._metadata.items()}, autograph=False
         )
-        signatures = {}
-        if not tf.nest.flatten(policy.policy_state_spec) and isinstance(step_spec.observation, tf.TypeSpec):
-            flat = tf.function(lambda **step: {"action": action(**step, policy_state=())["action"]})
-            specs = {name: _plain(getattr(step_spec, name), name) for name in TimeStep._fields}
-            signatures["action"] = flat.get_concrete_function(**specs)
-        tf.saved_model.save(module, str(path), signatures=signatures or None)
-        specs_text = json.dumps(
-            {
-                "time_step_spec": _describe(policy.time_step_spec),
-                "action_spec": _describe(policy.action_spec),
-                "policy_state_spec": _describe(policy.policy_state_spec),
-                "info_spec": _describe(policy.info_spec),
-            },
-            indent=2,
-        )
-        (Path(path) / "policy_specs.json").write_text(specs_text + "\n")
+        known = {id(variable.handle) for variable in module.model_variables}
+        if any(id(resource) not in known for resource in functions.resources):
+            # The policy holds more than variables, such as lookup tables. It lies one level deeper than the variables,
+            # so that these are written under `model_variables` all the same.
+            self._add_part("_policy", {"policy": self._raw_policy})
+
+    def _add_part(self, name: str, value: Any) -> None:
+        """Has variables or other resources saved with the module."""
+        setattr(self._module, name, value)
+        self._parts.append(name)
+
+    def _make_signatures(self, batch_size: int | None) -> dict[str, Any]:
+        module, outputs = self._module, self._policy_step_spec
+        inputs = self._functions.input_specs
+        signatures = {
+            "action": flat_signature(module.action, inputs, outputs),
+            "action_with_seed": flat_signature(
+                lambda *given: module.action(*given[:-1], seed=given[-1]), (*inputs, SEED_SPEC), outputs
+            ),
+            "get_initial_state": flat_signature(
+                module.get_initial_state, (BATCH_SIZE_SPEC,) if batch_size is None else (), self._policy_state_spec
+            ),
+            # Named by its dtype, as TF-Agents has it.
+            "get_train_step": flat_signature(lambda: {self._train_step.dtype.name: module.get_train_step()}, (), None),
+            "get_metadata": flat_signature(module.get_metadata, (), None),
+        }
+        if self._functions.distribution is not None:
+            signatures["distribution"] = flat_signature(module.distribution, inputs, None)
+        return signatures
 
 
-def _plain(spec: Any, name: str | None = None) -> tf.TensorSpec:
-    return tf.TensorSpec(spec.shape, spec.dtype, name or spec.name)
+def specs_from_collect_data_spec(loaded_policy_specs: dict[str, Any]) -> dict[str, Any]:
+    """A policy's specs from what ``policy_specs.pbtxt`` holds, as nests of array specs.
+
+    Args:
+        loaded_policy_specs: What ``tensor_spec.from_pbtxt_file`` read.
+
+    Returns:
+        ``collect_data_spec``, ``time_step_spec``, ``action_spec``, ``policy_state_spec`` and ``info_spec``.
+    """
+    specs = tensor_spec.to_nest_array_spec(loaded_policy_specs)
+    data = specs["collect_data_spec"]
+    return {
+        "collect_data_spec": data,
+        "time_step_spec": TimeStep(data.step_type, data.reward, data.discount, data.observation),
+        "action_spec": data.action,
+        "policy_state_spec": specs["policy_state_spec"],
+        "info_spec": data.policy_info,
+    }
 
 
-def _describe(nest: Any) -> Any:
-    if isinstance(nest, dict):
-        return {key: _describe(child) for key, child in nest.items()}
-    if hasattr(nest, "_fields"):
-        return {name: _describe(getattr(nest, name)) for name in nest._fields}
-    if isinstance(nest, list | tuple):
-        return [_describe(child) for child in nest]
-    described = {"shape": nest.shape.as_list(), "dtype": nest.dtype.name}
-    if tensor_spec.is_bounded(nest):
-        described |= {"minimum": nest.minimum.tolist(), "maximum": nest.maximum.tolist()}
-    return described
+def _checked_train_step(train_step: Any) -> tf.Variable:
+    if train_step is None:
+        return tf.Variable(-1, trainable=False, dtype=tf.int64, name="train_step")
+    if not isinstance(train_step, tf.Variable):
+        raise ValueError(f"train_step must be a tf.Variable, not {type(train_step).__name__}")
+    return train_step
+
+
+def _checked_metadata(metadata: Any) -> dict[str, tf.Variable]:
+    if not isinstance(metadata or {}, dict):
+        raise TypeError(f"metadata must be a dict of tf.Variables by name, not {type(metadata).__name__}")
+    for name, variable in (metadata or {}).items():
+        if not isinstance(name, str):
+            raise TypeError(f"metadata: names must be strings, not {name!r}")
+        if not isinstance(variable, tf.Variable):
+            raise TypeError(f"metadata {name!r} must be a tf.Variable, not {type(variable).__name__}")
+    return dict(metadata or {})

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import abc
+import sys
 from typing import Any
 
 import numpy as np
 
+from distpolicy.specs.array_spec import ArraySpec
+from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.array_nest import flatten, map_structure
 
 
 class PyPolicy(abc.ABC):
     """A policy over NumPy arrays. It imports no TensorFlow.
 
+    Specs of tensors are turned into specs of arrays.
+
     Args:
-        time_step_spec: Array specs of one time step, without batch dimensions.
-        action_spec: Nest of bounded array specs.
-        policy_state_spec: Nest of array specs; ``()`` for none.
-        info_spec: Nest of array specs; ``()`` for none.
+        time_step_spec: A TimeStep of specs, without batch dimensions; None for one without observations.
+        action_spec: Nest of specs.
+        policy_state_spec: Nest of specs; ``()`` for none.
+        info_spec: Nest of specs; ``()`` for none.
+        observation_and_action_constraint_splitter: From an observation to what the policy sees and a mask of
+            actions; None for no masks.
     """
 
     def __init__(
-        self, time_step_spec: TimeStep, action_spec: Any, policy_state_spec: Any = (), info_spec: Any = ()
+        self,
+        time_step_spec: TimeStep | None,
+        action_spec: Any,
+        policy_state_spec: Any = (),
+        info_spec: Any = (),
+        observation_and_action_constraint_splitter: Any = None,
     ) -> None:
-        self._time_step_spec = time_step_spec
-        self._action_spec = action_spec
-        self._policy_state_spec = policy_state_spec
-        self._info_spec = info_spec
+        self._time_step_spec = _array_specs(ts.time_step_spec(None) if time_step_spec is None else time_step_spec)
+        self._action_spec = _array_specs(action_spec)
+        self._policy_state_spec = _array_specs(policy_state_spec)
+        self._info_spec = _array_specs(info_spec)
+        self._splitter = observation_and_action_constraint_splitter
+
+    @property
+    def observation_and_action_constraint_splitter(self) -> Any:
+        """From an observation to what the policy sees and a mask, or None."""
+        return self._splitter
 
     @property
     def time_step_spec(self) -> TimeStep:
@@ -55,10 +74,28 @@ class PyPolicy(abc.ABC):
         """Specs of what :meth:`action` returns."""
         return PolicyStep(self._action_spec, self._policy_state_spec, self._info_spec)
 
+    @property
+    def trajectory_spec(self) -> Trajectory:
+        """Specs of the transitions that this policy and an environment make."""
+        step = self._time_step_spec
+        return Trajectory(
+            step_type=step.step_type,
+            observation=step.observation,
+            action=self._action_spec,
+            policy_info=self._info_spec,
+            next_step_type=step.step_type,
+            reward=step.reward,
+            discount=step.discount,
+        )
+
+    @property
+    def collect_data_spec(self) -> Trajectory:
+        """The same as :attr:`trajectory_spec`."""
+        return self.trajectory_spec
+
     def get_initial_state(self, batch_size: int | None = None) -> Any:
-        """Zeros of the state's specs; ``[batch_size, ...]`` if that is given."""
-        outer = () if batch_size is None else (int(batch_size),)
-        return map_structure(lambda spec: np.zeros(outer + spec.shape, spec.dtype), self._policy_state_spec)
+        """The state before an episode; ``[batch_size, ...]`` if that is given."""
+        return self._get_initial_state(batch_size)
 
     def warm_up(self, batch_size: int) -> None:  # noqa: B027  # most policies have nothing to do
         """Gets ready for batches of this size, so that the first action is as quick as any; draws nothing."""
@@ -78,6 +115,19 @@ class PyPolicy(abc.ABC):
             return self._action(time_step, policy_state)
         return self._action(time_step, policy_state, seed=seed)
 
+    def _get_initial_state(self, batch_size: int | None) -> Any:
+        """Zeros of the state's specs; a subclass whose state begins otherwise defines this."""
+        outer = () if batch_size is None else (int(batch_size),)
+        return map_structure(lambda spec: np.zeros(outer + spec.shape, spec.dtype), self._policy_state_spec)
+
     @abc.abstractmethod
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
         """What :meth:`action` does; subclasses that draw nothing may leave ``seed`` out."""
+
+
+def _array_specs(specs: Any) -> Any:
+    if all(isinstance(spec, ArraySpec) for spec in flatten(specs)) or "tensorflow" not in sys.modules:
+        return specs
+    from distpolicy.specs import tensor_spec
+
+    return tensor_spec.to_nest_array_spec(specs)

@@ -2,78 +2,125 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.errors import ConfigError
 from distpolicy.policies.compiled_action import CompiledAction
+from distpolicy.policies.litert_action import LiteRTAction
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.array_sampling import row_seeds
+from distpolicy.utils.litert_function import LiteRTError
 from distpolicy.utils.module_variables import NamedVariable
 from distpolicy.utils.sampling import stateless_seed
 
+_logger = logging.getLogger(__name__)
 
-class PyTFEagerPolicy(PyPolicy):
-    """Wraps a TFPolicy for environments of NumPy arrays; the inner loop of every collector.
+Inference = Literal["tf", "litert", "auto"]
 
-    With ``use_tf_function`` a call is one flatten and one compiled call. It is traced once for each
-    batch size: seeds and states are tensors.
+
+class PyTFEagerPolicyBase(PyPolicy):
+    """Wraps an object with a TFPolicy's ``action`` for environments of NumPy arrays.
+
+    For a TFPolicy use :class:`PyTFEagerPolicy`, which knows the specs.
 
     Args:
-        policy: The policy to wrap; its variables stay shared.
-        use_tf_function: Whether the call is compiled.
+        policy: Has ``action(time_step, policy_state, seed)``, ``get_initial_state(batch_size)``, ``variables()``,
+            and ``update`` if this is to be updated; its variables stay shared.
+        time_step_spec: Array specs of one time step, without batch dimensions.
+        action_spec: Nest of bounded array specs.
+        policy_state_spec: Nest of array specs.
+        info_spec: Nest of array specs.
+        use_tf_function: Whether the call is compiled: one flatten and one compiled call, traced once for each batch
+            size, whatever the seeds. With LiteRT it is in any case.
         batch_time_steps: Whether time steps come without a batch dimension, which is then added and taken away.
         jit_compile: Whether XLA compiles the call; None tries it and falls back to a plain tf.function where the
             policy holds something that XLA cannot compile.
         seed: Seed of the draws of calls that are given none; None for one from the system.
+        inference: ``tf``, ``litert``, or ``auto``: LiteRT where it is installed, the policy can be converted, and
+            TensorFlow has no GPU. LiteRT runs a converted copy of the policy, many times as fast for small networks;
+            its copy of the variables is renewed after ``update`` of any policy that holds them. Whoever changes them
+            otherwise calls :meth:`refresh`. A policy that cannot be converted runs by TensorFlow; see
+            :attr:`inference_note`.
+
+    Raises:
+        ConfigError: If ``inference`` is none of these.
     """
 
     def __init__(
         self,
-        policy: TFPolicy,
+        policy: Any,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        policy_state_spec: Any,
+        info_spec: Any,
         use_tf_function: bool = False,
         batch_time_steps: bool = True,
         jit_compile: bool | None = None,
         seed: int | None = None,
+        inference: Inference = "tf",
     ) -> None:
+        if inference not in ("tf", "litert", "auto"):
+            raise ConfigError(f"inference must be 'tf', 'litert' or 'auto', not {inference!r}")
         super().__init__(
-            tensor_spec.to_nest_array_spec(policy.time_step_spec),
-            tensor_spec.to_nest_array_spec(policy.action_spec),
-            tensor_spec.to_nest_array_spec(policy.policy_state_spec),
-            tensor_spec.to_nest_array_spec(policy.info_spec),
+            time_step_spec,
+            action_spec,
+            policy_state_spec,
+            info_spec,
+            getattr(policy, "observation_and_action_constraint_splitter", None),
         )
         self._policy = policy
         self._batch_time_steps = batch_time_steps
-        self._compiled = CompiledAction(policy, jit_compile) if use_tf_function else None
+        self._compiled = CompiledAction(policy, jit_compile) if use_tf_function or inference != "tf" else None
         self._seeds = np.random.default_rng(seed)
+        self._inference_note = ""
+        if inference == "auto" and tf.config.get_visible_devices("GPU"):
+            inference, self._inference_note = "tf", "TensorFlow has a GPU"
+        self._wants_litert = inference == "litert"
+        self._litert = None if inference == "tf" else LiteRTAction(policy)
 
     @property
-    def policy(self) -> TFPolicy:
+    def policy(self) -> Any:
         """The policy that is wrapped."""
         return self._policy
 
     @property
+    def inference(self) -> str:
+        """What actions are computed by: ``tf`` or ``litert``. Known for sure after the first action."""
+        return "tf" if self._litert is None else "litert"
+
+    @property
+    def inference_note(self) -> str:
+        """Why LiteRT is not used although it was asked for; empty if it is."""
+        return self._inference_note
+
+    @property
     def tracing_count(self) -> int:
-        """How often the call was traced: once for each batch size."""
+        """How often the call was traced or converted: once for each batch size."""
+        if self._litert is not None:
+            return self._litert.tracing_count
         return 0 if self._compiled is None else self._compiled.tracing_count
 
     @property
     def jit_compiled(self) -> bool:
         """Whether XLA compiled the call."""
-        return self._compiled is not None and self._compiled.jit_compiled
+        return self._litert is None and self._compiled is not None and self._compiled.jit_compiled
 
     def named_variables(self) -> list[NamedVariable]:
         """The wrapped policy's variables with their paths."""
         return self._policy.named_variables()
 
-    def variables(self) -> list[np.ndarray]:
+    def variables(self) -> tuple[np.ndarray, ...]:
         """Copies of the wrapped policy's variables, as arrays."""
-        return [variable.numpy() for variable in self._policy.variables()]
+        return tuple(variable.numpy() for variable in self._policy.variables())
 
     def update(
         self,
@@ -85,6 +132,11 @@ class PyTFEagerPolicy(PyPolicy):
         """:meth:`TFPolicy.update` of the wrapped policy."""
         self._policy.update(policy, tau, tau_non_trainable, sort_variables_by_name)
 
+    def refresh(self) -> None:
+        """Takes over variables that were changed by other means than ``update``; nothing to do but for LiteRT."""
+        if self._litert is not None:
+            self._litert.refresh()
+
     def get_initial_state(self, batch_size: int | None = None) -> Any:
         """The wrapped policy's initial state as tensors; of a batch of one if none is given and it is added here."""
         if batch_size is None and self._batch_time_steps:
@@ -93,7 +145,7 @@ class PyTFEagerPolicy(PyPolicy):
 
     def warm_up(self, batch_size: int) -> None:
         """Compiles the call for batches of this size with a seed for each row, as collectors give them."""
-        if self._compiled is not None and not self._batch_time_steps:
+        if not self._batch_time_steps and (self._litert is not None or self._compiled is not None):
             step = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), self.time_step_spec)
             self.action(step, self.get_initial_state(batch_size), np.zeros((batch_size, 2), np.int32))
 
@@ -107,32 +159,46 @@ class PyTFEagerPolicy(PyPolicy):
                 each row.
 
         Returns:
-            Action and info as arrays, and the state as tensors, with a batch dimension in any case.
+            Action and info as arrays, and the state as tensors or arrays, with a batch dimension in any case.
+
+        Raises:
+            ValueError: If structures or shapes do not match the specs.
+            TypeError: The same, for dtypes and kinds of containers.
         """
-        if self._compiled is not None and not self._batch_time_steps:
-            return self._compiled(time_step, policy_state, self._stateless(seed))
-        return self._action(time_step, policy_state, seed)
+        if self._batch_time_steps:
+            return self._action(time_step, policy_state, seed)
+        return self._batched_action(time_step, policy_state, seed)
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
-        if self._batch_time_steps:
-            time_step = tf.nest.map_structure(lambda leaf: np.expand_dims(leaf, 0), time_step)
+        step = self._batched_action(map_structure(lambda leaf: np.expand_dims(leaf, 0), time_step), policy_state, seed)
+        return PolicyStep(
+            map_structure(lambda leaf: leaf[0], step.action), step.state, map_structure(lambda leaf: leaf[0], step.info)
+        )
+
+    def _batched_action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
         seed = self._stateless(seed)
+        shape = np.shape(time_step.step_type)
+        if len(shape) == 1:
+            if seed.ndim == 1:
+                seed = row_seeds(seed, shape[0])
+            if self._litert is not None:
+                try:
+                    return self._litert(time_step, policy_state, seed)
+                except LiteRTError as error:
+                    self._fall_back(error)
         if self._compiled is not None:
-            step = self._compiled(time_step, policy_state, seed)
-        else:
-            tensors = tf.nest.map_structure(tf.constant, time_step)
-            policy_state = tf.nest.map_structure(tf.convert_to_tensor, policy_state)
-            step = self._policy.action(tensors, policy_state, tf.constant(seed))
-            step = step._replace(
-                action=tf.nest.map_structure(lambda leaf: leaf.numpy(), step.action),
-                info=tf.nest.map_structure(lambda leaf: leaf.numpy(), step.info),
-            )
-        if self._batch_time_steps:
-            step = step._replace(
-                action=tf.nest.map_structure(lambda leaf: leaf[0], step.action),
-                info=tf.nest.map_structure(lambda leaf: leaf[0], step.info),
-            )
-        return step
+            return self._compiled(time_step, policy_state, seed)
+        tensors = map_structure(tf.constant, time_step)
+        policy_state = map_structure(tf.convert_to_tensor, policy_state)
+        step = self._policy.action(tensors, policy_state, tf.constant(seed))
+        return PolicyStep(map_structure(np.asarray, step.action), step.state, map_structure(np.asarray, step.info))
+
+    def _fall_back(self, error: LiteRTError) -> None:
+        self._litert = None
+        self._inference_note = str(error)
+        level = logging.WARNING if self._wants_litert else logging.INFO
+        name = getattr(self._policy, "name", type(self._policy).__name__)
+        _logger.log(level, "%s runs by TensorFlow, not by LiteRT: %s", name, error)
 
     def _stateless(self, seed: Any) -> np.ndarray:
         """The seed as an int32 array ``[2]`` or ``[B, 2]``, so that another seed is no other trace."""
@@ -141,3 +207,47 @@ class PyTFEagerPolicy(PyPolicy):
         if seed is None:
             return self._seeds.integers(np.iinfo(np.int32).max, size=2, dtype=np.int32)
         return np.asarray(stateless_seed(seed), np.int32)
+
+
+class PyTFEagerPolicy(PyTFEagerPolicyBase):
+    """Wraps a TFPolicy for environments of NumPy arrays; the inner loop of every collector.
+
+    Args:
+        policy: The policy to wrap; its variables stay shared.
+        use_tf_function: As in :class:`PyTFEagerPolicyBase`, and so are the others.
+        batch_time_steps: Whether time steps come without a batch dimension.
+        jit_compile: Whether XLA compiles the call.
+        seed: Seed of the draws of calls that are given none.
+        inference: ``tf``, ``litert`` or ``auto``.
+    """
+
+    def __init__(
+        self,
+        policy: TFPolicy,
+        use_tf_function: bool = False,
+        batch_time_steps: bool = True,
+        jit_compile: bool | None = None,
+        seed: int | None = None,
+        inference: Inference = "tf",
+    ) -> None:
+        super().__init__(
+            policy,
+            tensor_spec.to_nest_array_spec(policy.time_step_spec),
+            tensor_spec.to_nest_array_spec(policy.action_spec),
+            tensor_spec.to_nest_array_spec(policy.policy_state_spec),
+            tensor_spec.to_nest_array_spec(policy.info_spec),
+            use_tf_function,
+            batch_time_steps,
+            jit_compile,
+            seed,
+            inference,
+        )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SavedModelPyTFEagerPolicy":
+        # It is made of PyTFEagerPolicy, so that this module cannot import it before it is complete itself.
+        from distpolicy.policies.saved_model_py_tf_eager_policy import SavedModelPyTFEagerPolicy
+
+        return SavedModelPyTFEagerPolicy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

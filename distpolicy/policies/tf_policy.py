@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import abc
 from typing import Any
 
 import tensorflow as tf
 
+from distpolicy.policies.policy_updates import PolicyUpdates
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
-from distpolicy.utils.array_nest import flatten
-from distpolicy.utils.common import SoftUpdate
+from distpolicy.utils.array_nest import flatten, paths
 from distpolicy.utils.module_variables import NamedVariable, named_variables
-from distpolicy.utils.nest_utils import assert_matches_spec
-from distpolicy.utils.sampling import sample, stateless_seed
+from distpolicy.utils.nest_utils import assert_matches_spec, prune_extra_keys
+from distpolicy.utils.sampling import log_prob, row_seeds, sample, stateless_seed
+
+# What checks, resets and clips around the hooks that subclasses define.
+_PUBLIC = frozenset({"action", "distribution", "get_initial_state", "update", "variables"})
 
 
-class TFPolicy(tf.Module, abc.ABC):
+class TFPolicy(tf.Module):
     """Maps time steps to actions, or to distributions over them.
 
     A policy is pure: it holds variables, but the recurrent state belongs to the caller, who gives the
@@ -39,7 +41,7 @@ class TFPolicy(tf.Module, abc.ABC):
         name: Name of the module; the class's by default.
 
     Raises:
-        ValueError: If ``time_step_spec`` is not a TimeStep.
+        ValueError: If ``time_step_spec`` is not a TimeStep, or the class overrides a method that is not to be.
     """
 
     def __init__(
@@ -56,6 +58,12 @@ class TFPolicy(tf.Module, abc.ABC):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        overridden = sorted(_PUBLIC & vars(type(self)).keys())
+        if overridden and type(self) is not TFPolicy:
+            raise ValueError(
+                f"{type(self).__name__} overrides {', '.join(overridden)}; "
+                "define _action, _distribution or _get_initial_state instead"
+            )
         if not isinstance(time_step_spec, TimeStep):
             raise ValueError(f"time_step_spec must be a TimeStep of specs, not {type(time_step_spec).__name__}")
         action_spec = tensor_spec.from_spec(action_spec)
@@ -138,9 +146,9 @@ class TFPolicy(tf.Module, abc.ABC):
         """Every variable with its path, trainable and not, each once, in a stable order."""
         return named_variables(self)
 
-    def variables(self) -> list[tf.Variable]:  # a method, as in TF-Agents
+    def variables(self) -> tuple[tf.Variable, ...]:  # a method, as in TF-Agents
         """Every tf.Variable of the policy, trainable and not, each once, in a stable order."""
-        return [item.variable for item in self.named_variables()]
+        return tuple(item.variable for item in self.named_variables())
 
     @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:
@@ -167,17 +175,21 @@ class TFPolicy(tf.Module, abc.ABC):
             ValueError: If inputs or outputs do not match the specs and ``validate_args``.
             TypeError: The same, for dtypes and kinds of containers.
         """
-        policy_state = self._checked(time_step, policy_state)
-        seed = None if seed is None else tf.convert_to_tensor(stateless_seed(seed))
-        step = self._action(time_step, policy_state, seed)
+        time_step, policy_state, num_outer_dims = self._checked(time_step, policy_state)
+        step = self._action(time_step, policy_state, _seed_tensor(seed, time_step))
         if self._clip:
             clipped = tf.nest.map_structure(_clip_to_spec, step.action, self.action_spec)
             step = step._replace(action=clipped)
         if self._validate_args:
-            assert_matches_spec(step.action, self.action_spec, f"{self.name}: action")
-            assert_matches_spec(step.state, self.policy_state_spec, f"{self.name}: policy_state")
-            assert_matches_spec(step.info, self.info_spec, f"{self.name}: info")
+            self._check_output(step, num_outer_dims)
         return step
+
+    def _check_output(self, step: PolicyStep, num_outer_dims: int) -> None:
+        name = self.name
+        assert_matches_spec(step.action, self.action_spec, f"{name}: action", num_outer_dims)
+        # The state has no time dimension.
+        assert_matches_spec(step.state, self.policy_state_spec, f"{name}: policy_state", min(num_outer_dims, 1))
+        assert_matches_spec(step.info, self.info_spec, f"{name}: info", num_outer_dims)
 
     def distribution(self, time_step: TimeStep, policy_state: Any = ()) -> PolicyStep:
         """The distribution over actions for a time step.
@@ -194,7 +206,16 @@ class TFPolicy(tf.Module, abc.ABC):
             ValueError: If inputs do not match the specs and ``validate_args``.
             TypeError: The same, for dtypes and kinds of containers.
         """
-        return self._distribution(time_step, self._checked(time_step, policy_state))
+        time_step, policy_state, _ = self._checked(time_step, policy_state)
+        step = self._distribution(time_step, policy_state)
+        if self._validate_args:
+            _assert_same_leaves(step.action, self.action_spec, f"{self.name}: distribution")
+        if self._emit_log_probability:
+            # No action has been drawn: zeros stand for its log-probability, so that the info has its structure.
+            zeros = tf.zeros(tf.shape(time_step.step_type))
+            nest = tf.nest.map_structure(lambda _: zeros, self.action_spec)
+            step = step._replace(info=ps.set_log_probability(step.info, nest))
+        return step
 
     def update(
         self,
@@ -205,6 +226,8 @@ class TFPolicy(tf.Module, abc.ABC):
     ) -> None:
         """Moves the variables a share ``tau`` of the way to another policy's.
 
+        Both policies' variables must exist by then: those of networks are made with the policy.
+
         Args:
             policy: A policy, or ``Weights``.
             tau: In [0, 1]; 1 copies. For trainable variables.
@@ -214,14 +237,18 @@ class TFPolicy(tf.Module, abc.ABC):
         Raises:
             ValueError: If a tau is NaN or outside [0, 1], or the variables do not match; nothing has changed then.
         """
-        soft_update = self.__dict__.get("_soft_update")
-        if soft_update is None:
-            soft_update = SoftUpdate(self.named_variables())
-            object.__setattr__(self, "_soft_update", soft_update)
-        soft_update(_source_variables(policy), tau, tau_non_trainable, sort_variables_by_name)
+        updates = self.__dict__.get("_updates")
+        if updates is None:
+            updates = PolicyUpdates(self)
+            object.__setattr__(self, "_updates", updates)
+        updates(policy, tau, tau_non_trainable, sort_variables_by_name)
 
-    def _checked(self, time_step: TimeStep, policy_state: Any) -> Any:
-        """Checks the inputs, and resets the state where the time step is FIRST."""
+    def _checked(self, time_step: TimeStep, policy_state: Any) -> tuple[TimeStep, Any, int]:
+        """Checks the inputs, and resets the state where the time step is FIRST.
+
+        Returns:
+            The time step without keys that its spec has not, the state, and the number of outer dimensions.
+        """
         if "_policy_step_spec" not in self.__dict__:
             raise RuntimeError(f"{type(self).__name__}.__init__ did not call super().__init__")
         has_state = bool(tf.nest.flatten(self.policy_state_spec))
@@ -231,21 +258,23 @@ class TFPolicy(tf.Module, abc.ABC):
             )
         if not has_state:
             policy_state = self.policy_state_spec
+        num_outer_dims = len(time_step.step_type.shape) if isinstance(time_step, TimeStep) else 0
         if self._validate_args:
-            outer = assert_matches_spec(time_step, self._time_step_spec, f"{self.name}: time_step")
-            assert_matches_spec(policy_state, self.policy_state_spec, f"{self.name}: policy_state", min(outer, 1))
+            time_step = prune_extra_keys(self._time_step_spec, time_step)
+            policy_state = prune_extra_keys(self.policy_state_spec, policy_state)
+            num_outer_dims = assert_matches_spec(time_step, self._time_step_spec, f"{self.name}: time_step")
+            where = f"{self.name}: policy_state"
+            assert_matches_spec(policy_state, self.policy_state_spec, where, min(num_outer_dims, 1))
         if has_state and self._automatic_state_reset:
-            return self._reset_where_first(time_step, policy_state)
-        return policy_state
+            policy_state = self._reset_where_first(time_step, policy_state)
+        return time_step, policy_state, num_outer_dims
 
     def _reset_where_first(self, time_step: TimeStep, policy_state: Any) -> Any:
         is_first = tf.convert_to_tensor(time_step.is_first())
         if is_first.shape.rank > 1:
-            raise ValueError(f"{self.name} is stateful: give time steps with one outer dimension, not {is_first.shape}")
-        if is_first.shape.rank == 0:
-            initial = self.get_initial_state(None)
-        else:
-            initial = self.get_initial_state(tf.shape(is_first)[0])
+            # The state is the one before the first of T steps; resets after it are the network's, inside its unroll.
+            is_first = is_first[:, 0]
+        initial = self.get_initial_state(None if is_first.shape.rank == 0 else tf.shape(is_first)[0])
 
         def reset(fresh: tf.Tensor, carried: tf.Tensor) -> tf.Tensor:
             mask = is_first
@@ -268,14 +297,30 @@ class TFPolicy(tf.Module, abc.ABC):
         if self._emit_log_probability:
             # Of the action as drawn: clipping comes after, so that the density is the policy's own.
             log_probabilities = [
-                tf.cast(item.log_prob(drawn), tf.float32) for item, drawn in zip(distributions, actions, strict=True)
+                tf.cast(log_prob(item, drawn), tf.float32) for item, drawn in zip(distributions, actions, strict=True)
             ]
             info = ps.set_log_probability(info, tf.nest.pack_sequence_as(self.action_spec, log_probabilities))
         return PolicyStep(action, step.state, info)
 
-    @abc.abstractmethod
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        """The distribution over actions; NotImplementedError if there is none."""
+        """The distribution over actions; a subclass that has none defines :meth:`_action` instead."""
+        raise NotImplementedError(f"{type(self).__name__} has no distribution; call action")
+
+
+def _seed_tensor(seed: Any, time_step: TimeStep) -> tf.Tensor | None:
+    """The seed as an int32 tensor: ``[B, 2]`` for a batch of B, so that rows draw alike by whatever engine."""
+    if seed is None:
+        return None
+    seed = tf.convert_to_tensor(stateless_seed(seed))
+    if seed.shape.rank == 1 and len(time_step.step_type.shape) == 1:
+        return row_seeds(seed, tf.shape(time_step.step_type)[0])
+    return seed
+
+
+def _assert_same_leaves(value: Any, spec: Any, what: str) -> None:
+    # Not by tf.nest, which looks into distributions that are composite tensors.
+    if paths(value) != paths(spec):
+        raise ValueError(f"{what}: expected the leaves {paths(spec)}, got {paths(value)}")
 
 
 def leaf_seed(seed: tf.Tensor | None, index: int) -> tf.Tensor | None:
@@ -289,11 +334,7 @@ def leaf_seed(seed: tf.Tensor | None, index: int) -> tf.Tensor | None:
 def _clip_to_spec(action: tf.Tensor, spec: Any) -> tf.Tensor:
     if not tensor_spec.is_bounded(spec):
         return action
-    return tf.clip_by_value(action, tf.cast(spec.minimum, spec.dtype), tf.cast(spec.maximum, spec.dtype))
-
-
-def _source_variables(policy: Any) -> Any:
-    if hasattr(policy, "named_variables"):
-        return policy.named_variables()
-    variables = policy.variables() if callable(policy.variables) else policy.variables
-    return [NamedVariable(variable.name, variable) for variable in variables]
+    # Not every engine compares small integers.
+    dtype = tf.int32 if spec.dtype.is_integer and spec.dtype.size < 4 else spec.dtype
+    clipped = tf.clip_by_value(tf.cast(action, dtype), tf.cast(spec.minimum, dtype), tf.cast(spec.maximum, dtype))
+    return tf.cast(clipped, spec.dtype)

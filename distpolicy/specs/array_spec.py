@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from distpolicy.errors import SpecMismatchError
+from distpolicy.specs.uniform_draw import RandomSource, UniformDraw
+from distpolicy.utils.array_nest import flatten, map_structure, paths
 
 
 class ArraySpec:
@@ -41,6 +44,8 @@ class ArraySpec:
 
     def check_array(self, array: Any) -> bool:
         """Whether ``array`` has this shape and dtype (and lies within the bounds, if any)."""
+        if isinstance(array, bool | int | float | complex):
+            array = np.asarray(array)
         if not isinstance(array, np.ndarray | np.generic):
             return False
         same_rank = len(array.shape) == len(self._shape)
@@ -48,6 +53,30 @@ class ArraySpec:
             same_rank
             and all(want is None or want == got for want, got in zip(self._shape, array.shape, strict=True))
             and array.dtype == self._dtype
+        )
+
+    @staticmethod
+    def from_array(array: Any, name: str | None = None) -> ArraySpec:
+        """The spec of an array or a number.
+
+        Raises:
+            ValueError: If it is neither.
+        """
+        if not isinstance(array, np.ndarray | np.generic | int | float | complex):
+            raise ValueError(f"from_array takes an array or a number, not {type(array).__name__}")
+        return ArraySpec(np.shape(array), np.asarray(array).dtype, name)
+
+    @staticmethod
+    def from_spec(spec: Any) -> ArraySpec:
+        """The spec of the same shape, dtype and name, without bounds."""
+        return ArraySpec(spec.shape, spec.dtype, spec.name)
+
+    def replace(self, shape: Any = None, dtype: Any = None, name: str | None = None) -> ArraySpec:
+        """A copy in which what is not None is changed."""
+        return ArraySpec(
+            self.shape if shape is None else shape,
+            self.dtype if dtype is None else dtype,
+            self.name if name is None else name,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -72,8 +101,9 @@ class BoundedArraySpec(ArraySpec):
         name: For messages only.
 
     Raises:
-        SpecMismatchError: If a bound does not broadcast to the shape, or a minimum exceeds its
+        SpecMismatchError: If a bound does not broadcast to the shape or fit the dtype, or a minimum exceeds its
             maximum.
+        TypeError: If the dtype is neither a float nor an integer.
     """
 
     def __init__(
@@ -85,6 +115,8 @@ class BoundedArraySpec(ArraySpec):
         name: str | None = None,
     ) -> None:
         super().__init__(shape, dtype, name)
+        if self._dtype.kind not in "iuf":
+            raise TypeError(f"spec {name!r}: dtype {self._dtype} has no bounds; use a float or an integer dtype")
         info = np.finfo(self._dtype) if np.issubdtype(self._dtype, np.floating) else np.iinfo(self._dtype)
         # Infinite bounds become the dtype's largest numbers, so that clipping and sampling stay finite.
         self._minimum = _bound(info.min if minimum is None else minimum, self, float(info.min), float(info.max))
@@ -103,16 +135,57 @@ class BoundedArraySpec(ArraySpec):
         return self._maximum
 
     @property
-    def num_values(self) -> np.ndarray:
-        """How many values each element of a discrete spec can take.
+    def num_values(self) -> Any:
+        """How many values each element of a discrete spec can take: int64 of the spec's shape; None for a float.
 
         Raises:
-            SpecMismatchError: If the spec is not discrete.
+            SpecMismatchError: If there are more than an int64 can count.
         """
         if not is_discrete(self):
-            raise SpecMismatchError(f"spec {self.name!r} of dtype {self.dtype} is not discrete; it has no num_values")
+            return None
         minimum, maximum = self._minimum.astype(object), np.broadcast_to(self._maximum, _closed(self)).astype(object)
-        return np.asarray(maximum - minimum + 1, np.int64)
+        count = np.asarray(maximum - minimum + 1)
+        if np.any(count > np.iinfo(np.int64).max):
+            raise SpecMismatchError(f"spec {self.name!r} has {np.max(count)} values, more than an int64 can count")
+        return count.astype(np.int64)
+
+    @staticmethod
+    def from_spec(spec: Any, name: str | None = None) -> BoundedArraySpec:
+        """The spec with its bounds; the dtype's own where it has none.
+
+        Args:
+            spec: An array spec, or another one of NumPy dtype.
+            name: Name of the new spec; None for the same.
+        """
+        return BoundedArraySpec(
+            spec.shape,
+            spec.dtype,
+            getattr(spec, "minimum", None),
+            getattr(spec, "maximum", None),
+            spec.name if name is None else name,
+        )
+
+    def replace(  # type: ignore[override]  # the order of arguments is TF-Agents'
+        self,
+        shape: Any = None,
+        dtype: Any = None,
+        minimum: Any = None,
+        maximum: Any = None,
+        name: str | None = None,
+    ) -> BoundedArraySpec:
+        """A copy in which what is not None is changed."""
+        return BoundedArraySpec(
+            self.shape if shape is None else shape,
+            self.dtype if dtype is None else dtype,
+            self.minimum if minimum is None else minimum,
+            self.maximum if maximum is None else maximum,
+            self.name if name is None else name,
+        )
+
+    @functools.cached_property
+    def uniform_draw(self) -> UniformDraw:
+        """Draws from the bounds."""
+        return UniformDraw(self._minimum, self._maximum, self._dtype)
 
     def check_array(self, array: Any) -> bool:
         return (
@@ -168,3 +241,94 @@ def is_discrete(spec: Any) -> bool:
 def is_continuous(spec: Any) -> bool:
     """Whether the spec's dtype is a float."""
     return bool(np.issubdtype(spec.dtype, np.floating))
+
+
+def sample_bounded_spec(spec: BoundedArraySpec, rng: RandomSource) -> np.ndarray:
+    """A uniform draw from the bounds, both included.
+
+    Args:
+        spec: What to draw from; a float64 beyond half of its dtype's range is drawn from that much of it.
+        rng: ``np.random.RandomState`` or ``np.random.Generator``.
+
+    Returns:
+        An array of the spec's shape and dtype.
+    """
+    return spec.uniform_draw(rng, _known_shape(spec))
+
+
+def sample_spec_nest(structure: Any, rng: RandomSource, outer_dims: Sequence[int] = ()) -> Any:
+    """A uniform draw for each spec of a nest, in the nest's order.
+
+    Args:
+        structure: Nest of array specs; one without bounds has its dtype's.
+        rng: ``np.random.RandomState`` or ``np.random.Generator``.
+        outer_dims: Dimensions to put before each shape.
+
+    Raises:
+        SpecMismatchError: If a dimension of a spec is open.
+        TypeError: If a leaf is no array spec, or its dtype cannot be drawn.
+    """
+    outer = tuple(int(size) for size in outer_dims)
+
+    def draw(spec: Any) -> np.ndarray:
+        if not isinstance(spec, ArraySpec):
+            raise TypeError(f"sample_spec_nest takes array specs, not {type(spec).__name__}")
+        shape = outer + _known_shape(spec)
+        if spec.dtype == np.bool_:
+            return UniformDraw(np.asarray(0, np.uint8), np.asarray(1, np.uint8), np.dtype(np.uint8))(rng, shape) == 1
+        bounded = spec if isinstance(spec, BoundedArraySpec) else BoundedArraySpec.from_spec(spec)
+        return bounded.uniform_draw(rng, shape)
+
+    return map_structure(draw, structure)
+
+
+def _known_shape(spec: ArraySpec) -> tuple[int, ...]:
+    if None in spec.shape:
+        raise SpecMismatchError(f"spec {spec.name!r} of shape {spec.shape} cannot be drawn from; give all dimensions")
+    return spec.shape  # type: ignore[return-value]
+
+
+def add_outer_dims_nest(structure: Any, outer_dims: Sequence[int | None]) -> Any:
+    """The array specs with ``outer_dims`` before each shape; bounds stay as they are, they broadcast."""
+    return map_structure(lambda spec: spec.replace(shape=(*outer_dims, *spec.shape)), structure)
+
+
+def check_arrays_nest(arrays: Any, spec: Any) -> bool:
+    """Whether a nest of arrays has the specs' structure, and each array its spec's shape, dtype and bounds."""
+    try:
+        assert_arrays_spec_nest(arrays, spec)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def assert_arrays_spec_nest(arrays: Any, spec: Any) -> None:
+    """Checks what :func:`check_arrays_nest` tells.
+
+    Args:
+        arrays: Nest of arrays.
+        spec: Nest of array specs.
+
+    Raises:
+        TypeError: If a container's type differs; it names the place.
+        ValueError: If lengths, keys, or an array's shape, dtype or values differ; it names the array.
+    """
+    _assert_alike(arrays, spec, "")
+    for path, array, leaf in zip(paths(spec), flatten(arrays), flatten(spec), strict=True):
+        if not leaf.check_array(array):
+            got = f"{array.dtype} {array.shape}" if hasattr(array, "dtype") else type(array).__name__
+            raise ValueError(f"array{path}: expected {leaf}, got {got}: {array}")
+
+
+def _assert_alike(nest: Any, expected: Any, path: str) -> None:
+    kinds = [dict if isinstance(item, dict) else type(item) for item in (nest, expected)]
+    nested = [isinstance(item, dict | list | tuple) for item in (nest, expected)]
+    if nested[0] != nested[1] or (nested[0] and kinds[0] is not kinds[1]):
+        raise TypeError(f"array{path}: expected {type(expected).__name__}, got {type(nest).__name__}")
+    if not nested[0]:
+        return
+    keys, wanted = (sorted(item) if isinstance(item, dict) else list(range(len(item))) for item in (nest, expected))
+    if keys != wanted:
+        raise ValueError(f"array{path}: expected entries {wanted}, got {keys}")
+    for key in wanted:
+        _assert_alike(nest[key], expected[key], f"{path}/{key}")

@@ -8,11 +8,11 @@ import gymnasium as gym
 import numpy as np
 
 from distpolicy.errors import SpecMismatchError
-from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 
 
 def spec_from_space(space: gym.Space, name: str = "space") -> Any:
-    """The nest of :class:`BoundedArraySpec` that describes a Gymnasium space.
+    """The nest of specs that describes a Gymnasium space: bounded ones, but for a Box of booleans.
 
     Args:
         space: Box, Discrete (its start is kept), MultiDiscrete, MultiBinary, Dict or Tuple.
@@ -24,6 +24,8 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     Raises:
         SpecMismatchError: For any other space.
     """
+    if isinstance(space, gym.spaces.Box) and space.dtype == np.bool_:
+        return ArraySpec(space.shape, space.dtype, name)
     if isinstance(space, gym.spaces.Box):
         return BoundedArraySpec(space.shape, space.dtype, space.low, space.high, name)
     if isinstance(space, gym.spaces.Discrete):

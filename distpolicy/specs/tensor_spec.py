@@ -12,19 +12,31 @@ from tensorflow.python.framework.tensor_spec import BoundedTensorSpec
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.specs.spec_proto import from_packed_proto, from_pbtxt_file, from_proto, to_pbtxt_file, to_proto
+from distpolicy.specs.uniform_tensor_draw import draw_uniform
 
 TensorSpec = tf.TensorSpec
 
 __all__ = [
     "BoundedTensorSpec",
     "TensorSpec",
-    "add_outer_dims",
+    "add_outer_dim",
+    "add_outer_dims_nest",
+    "from_packed_proto",
+    "from_pbtxt_file",
+    "from_proto",
     "from_spec",
     "is_bounded",
     "is_continuous",
     "is_discrete",
+    "remove_outer_dims_nest",
+    "sample_bounded_spec",
+    "sample_spec_nest",
     "to_array_spec",
     "to_nest_array_spec",
+    "to_pbtxt_file",
+    "to_proto",
+    "with_dtype",
     "zero_spec_nest",
 ]
 
@@ -48,19 +60,31 @@ def _tensor_spec(spec: Any) -> Any:
     raise SpecMismatchError(f"no known conversion to a tensor spec from {type(spec).__name__}: {spec!r}")
 
 
-def to_array_spec(spec: Any) -> ArraySpec:
-    """The array spec of one tensor spec; open dimensions become None."""
+def to_array_spec(tensor_spec: Any) -> Any:
+    """The nest with every tensor spec turned into an array spec; open dimensions become None.
+
+    Raises:
+        SpecMismatchError: If a leaf is neither, or its rank is unknown.
+    """
+    return tf.nest.map_structure(_array_spec, tensor_spec)
+
+
+def _array_spec(spec: Any) -> ArraySpec:
     if isinstance(spec, ArraySpec):
         return spec
+    if not isinstance(spec, tf.TensorSpec):
+        raise SpecMismatchError(f"no known conversion to an array spec from {type(spec).__name__}: {spec!r}")
+    if spec.shape.rank is None:
+        raise SpecMismatchError(f"spec {spec.name!r} has no rank, which an array spec needs")
     shape = tuple(spec.shape.as_list())
     if isinstance(spec, BoundedTensorSpec):
         return BoundedArraySpec(shape, spec.dtype.as_numpy_dtype, spec.minimum, spec.maximum, spec.name)
     return ArraySpec(shape, spec.dtype.as_numpy_dtype, spec.name)
 
 
-def to_nest_array_spec(nest: Any) -> Any:
-    """:func:`to_array_spec` over a nest."""
-    return tf.nest.map_structure(to_array_spec, nest)
+def to_nest_array_spec(nest_array_spec: Any) -> Any:
+    """The same as :func:`to_array_spec`."""
+    return to_array_spec(nest_array_spec)
 
 
 def is_bounded(spec: Any) -> bool:
@@ -78,29 +102,146 @@ def is_continuous(spec: Any) -> bool:
     return tf.as_dtype(spec.dtype).is_floating
 
 
-def add_outer_dims(nest: Any, outer_dims: tuple[int | None, ...]) -> Any:
-    """The specs with ``outer_dims`` before each shape; bounds stay as they are, they broadcast."""
-
-    def add(spec: Any) -> Any:
-        shape = tf.TensorShape(outer_dims).concatenate(spec.shape)
-        if isinstance(spec, BoundedTensorSpec):
-            return BoundedTensorSpec(shape, spec.dtype, spec.minimum, spec.maximum, spec.name)
-        return TensorSpec(shape, spec.dtype, spec.name)
-
-    return tf.nest.map_structure(add, nest)
+def with_dtype(specs: Any, dtype: Any) -> Any:
+    """The specs with another dtype; bounds are cast to it."""
+    return tf.nest.map_structure(lambda spec: _rebuilt(spec, spec.shape, dtype), from_spec(specs))
 
 
-def zero_spec_nest(nest: Any, outer_dims: Any = None) -> Any:
+def add_outer_dims_nest(specs: Any, outer_dims: list[int | None] | tuple[int | None, ...]) -> Any:
+    """The specs with ``outer_dims`` before each shape; bounds stay as they are, they broadcast.
+
+    Raises:
+        ValueError: If ``outer_dims`` is neither a list nor a tuple.
+    """
+    if not isinstance(outer_dims, list | tuple):
+        raise ValueError(f"outer_dims must be a list or tuple of dimensions, not {outer_dims!r}")
+    outer = tf.TensorShape(outer_dims)
+    return tf.nest.map_structure(lambda spec: _rebuilt(spec, outer.concatenate(spec.shape)), from_spec(specs))
+
+
+def add_outer_dim(specs: Any, dim: int | None = None) -> Any:
+    """The specs with one more dimension before each shape; an open one unless ``dim`` is given."""
+    return add_outer_dims_nest(specs, (dim,))
+
+
+def remove_outer_dims_nest(specs: Any, num_outer_dims: int) -> Any:
+    """The specs without the first ``num_outer_dims`` dimensions.
+
+    Bounds that differ along those dimensions are those of their first entry.
+
+    Raises:
+        ValueError: If a shape has fewer dimensions; it names the spec.
+    """
+
+    def remove(spec: Any) -> Any:
+        if spec.shape.rank is None or spec.shape.rank < num_outer_dims:
+            raise ValueError(f"spec {spec.name!r} of shape {spec.shape} has fewer than {num_outer_dims} dimensions")
+        return _rebuilt(spec, spec.shape[num_outer_dims:])
+
+    return tf.nest.map_structure(remove, from_spec(specs))
+
+
+def _rebuilt(spec: Any, shape: tf.TensorShape, dtype: Any = None) -> Any:
+    dtype = tf.as_dtype(spec.dtype if dtype is None else dtype)
+    if not isinstance(spec, BoundedTensorSpec):
+        return TensorSpec(shape, dtype, spec.name)
+    bounds = [np.asarray(bound).astype(dtype.as_numpy_dtype) for bound in (spec.minimum, spec.maximum)]
+    # Bounds of more dimensions than the new shape's had entries for those that are gone.
+    bounds = [bound[(0,) * max(bound.ndim - shape.rank, 0)] for bound in bounds]
+    return BoundedTensorSpec(shape, dtype, *bounds, spec.name)
+
+
+def zero_spec_nest(specs: Any, outer_dims: Any = None) -> Any:
     """Zeros of each spec's shape and dtype.
 
     Args:
-        nest: Tensor specs.
+        specs: Nest of tensor specs.
         outer_dims: A list or a 1-D tensor of dimensions to put before each shape, or None.
+
+    Raises:
+        NotImplementedError: If a leaf is no dense tensor spec.
+        ValueError: If a dimension of a spec is open.
     """
-    outer = np.zeros(0, np.int32) if outer_dims is None else outer_dims
+    outer = tf.cast(() if outer_dims is None else outer_dims, tf.int32)
 
     def zeros(spec: Any) -> Any:
-        shape = tf.concat([tf.cast(outer, tf.int32), tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
-        return tf.zeros(shape, spec.dtype)
+        if not isinstance(spec, tf.TensorSpec):
+            raise NotImplementedError(f"zero_spec_nest takes tensor specs, not {type(spec).__name__}: {spec!r}")
+        shape = tf.constant(_known_shape(spec), tf.int32)
+        return tf.zeros(tf.concat([outer, shape], axis=0), spec.dtype)
 
-    return tf.nest.map_structure(zeros, nest)
+    return tf.nest.map_structure(zeros, specs)
+
+
+def sample_bounded_spec(spec: BoundedTensorSpec, seed: Any = None, outer_dims: Any = None) -> tf.Tensor:
+    """A uniform draw from the bounds, both included.
+
+    Args:
+        spec: Floats with bounds beyond an eighth of the dtype's range are drawn from that much of it.
+        seed: None, an int, a stateless seed int32 ``[2]``, or int32 ``[B, 2]``: one for each row, where B is the
+            first of ``outer_dims``. The same seed gives the same draw.
+        outer_dims: A list or a 1-D tensor of dimensions to put before the shape, or None.
+
+    Returns:
+        ``[*outer_dims, *shape]``.
+
+    Raises:
+        ValueError: If a dimension of the spec is open.
+    """
+    outer = () if outer_dims is None else outer_dims
+    return draw_uniform(_known_shape(spec), spec.dtype, spec.minimum, spec.maximum, seed, outer)
+
+
+def sample_spec_nest(
+    structure: Any, seed: Any = None, outer_dims: Any = (), minimum: Any = None, maximum: Any = None
+) -> Any:
+    """A uniform draw for each spec of a nest; each from a stream of its own.
+
+    Args:
+        structure: Nest of tensor specs; one without bounds has its dtype's.
+        seed: As for :func:`sample_bounded_spec`.
+        outer_dims: A list or a 1-D tensor of dimensions to put before each shape.
+        minimum: A number that no draw is below, or None.
+        maximum: A number that no draw is above, or None.
+
+    Raises:
+        TypeError: If a leaf is no tensor spec, or its dtype cannot be drawn.
+        ValueError: If a dimension of a spec is open, or nothing is left between the bounds.
+    """
+    seeds = _leaf_seeds(seed, len(tf.nest.flatten(structure)))
+
+    def draw(spec: Any, leaf_seed: Any) -> tf.Tensor:
+        if not isinstance(spec, tf.TensorSpec):
+            raise TypeError(f"sample_spec_nest takes tensor specs, not {type(spec).__name__}: {spec!r}")
+        outer = () if outer_dims is None else outer_dims
+        if spec.dtype == tf.bool:
+            return draw_uniform(_known_shape(spec), spec.dtype, 0, 1, leaf_seed, outer)
+        if not spec.dtype.is_floating and not spec.dtype.is_integer:
+            raise TypeError(f"spec {spec.name!r}: dtype {spec.dtype.name} cannot be drawn")
+        low = spec.minimum if is_bounded(spec) else np.asarray(spec.dtype.min)
+        high = spec.maximum if is_bounded(spec) else np.asarray(spec.dtype.max)
+        # In the spec's own dtype: a float would round a 64-bit integer.
+        low = low if minimum is None else np.maximum(low, np.asarray(minimum, low.dtype))
+        high = high if maximum is None else np.minimum(high, np.asarray(maximum, high.dtype))
+        if np.any(low > high):
+            raise ValueError(f"spec {spec.name!r}: nothing is left between the bounds {low} and {high}")
+        return draw_uniform(_known_shape(spec), spec.dtype, low, high, leaf_seed, outer)
+
+    leaves = [draw(spec, leaf_seed) for spec, leaf_seed in zip(tf.nest.flatten(structure), seeds, strict=True)]
+    return tf.nest.pack_sequence_as(structure, leaves)
+
+
+def _leaf_seeds(seed: Any, num: int) -> list[Any]:
+    if seed is None:
+        return [None] * num
+    from distpolicy.utils.sampling import stateless_seed
+
+    first = tf.convert_to_tensor(stateless_seed(seed))
+    # The first leaf takes the seed as it is; the first word counts steps, so the second tells leaves apart.
+    return [first if index == 0 else first + tf.constant([0, index], first.dtype) for index in range(num)]
+
+
+def _known_shape(spec: Any) -> list[int]:
+    if not spec.shape.is_fully_defined():
+        raise ValueError(f"spec {spec.name!r} of shape {spec.shape} has an open dimension; give all of them")
+    return spec.shape.as_list()

@@ -18,23 +18,37 @@ import numpy as np
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.utils.array_nest import flatten, map_structure
 
 
 class StepType:
-    """The place of a step in its episode."""
+    """The place of a step in its episode: int32 scalars. ``StepType(1)`` is ``StepType.MID``."""
 
     FIRST = np.asarray(0, np.int32)
     MID = np.asarray(1, np.int32)
     LAST = np.asarray(2, np.int32)
 
+    def __new__(cls, value: Any) -> Any:
+        """The step type of this number.
 
-def _is_tensor(value: Any) -> bool:
+        Raises:
+            ValueError: If there is none.
+        """
+        for step_type in (cls.FIRST, cls.MID, cls.LAST):
+            if np.ndim(value) == 0 and value == step_type:
+                return step_type
+        raise ValueError(f"{value!r} is no step type; use 0 (FIRST), 1 (MID) or 2 (LAST)")
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether the value is a tensor; imports no TensorFlow."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and bool(tensorflow.is_tensor(value))
 
 
-def _equal(left: Any, right: Any) -> Any:
-    if _is_tensor(left):
+def equal(left: Any, right: Any) -> Any:
+    """Where two arrays, or a tensor and another value, are equal."""
+    if is_tensor(left):
         import tensorflow as tf
 
         return tf.equal(left, right)
@@ -58,97 +72,196 @@ class TimeStep(NamedTuple):
 
     def is_first(self) -> Any:
         """Where an episode begins: bool ``[...]``."""
-        return _equal(self.step_type, StepType.FIRST)
+        return equal(self.step_type, StepType.FIRST)
 
     def is_mid(self) -> Any:
         """Where an episode goes on: bool ``[...]``."""
-        return _equal(self.step_type, StepType.MID)
+        return equal(self.step_type, StepType.MID)
 
     def is_last(self) -> Any:
         """Where an episode ends: bool ``[...]``."""
-        return _equal(self.step_type, StepType.LAST)
+        return equal(self.step_type, StepType.LAST)
 
 
-def _first_leaf(nest: Any) -> Any:
-    if isinstance(nest, dict):
-        return _first_leaf(nest[sorted(nest)[0]])
-    if isinstance(nest, tuple | list):
-        return _first_leaf(nest[0])
-    return nest
-
-
-def _make(step_type: np.ndarray, reward: Any, discount: Any, observation: Any, shape: tuple[int, ...]) -> TimeStep:
-    if _is_tensor(_first_leaf(observation)):
-        import tensorflow as tf
-
-        return TimeStep(
-            tf.fill(shape, tf.constant(step_type)),
-            tf.broadcast_to(tf.cast(reward, tf.float32), shape),
-            tf.broadcast_to(tf.cast(discount, tf.float32), shape),
-            observation,
-        )
-    return TimeStep(
-        np.full(shape, step_type, np.int32),
-        np.broadcast_to(np.asarray(reward, np.float32), shape).copy(),
-        np.broadcast_to(np.asarray(discount, np.float32), shape).copy(),
-        observation,
-    )
-
-
-def _shape(reward: Any, outer_dims: Sequence[int] | None) -> tuple[int, ...]:
-    if outer_dims is not None:
-        return tuple(outer_dims)
-    return tuple(np.shape(reward)) if not _is_tensor(reward) else tuple(reward.shape)
-
-
-def restart(observation: Any, batch_size: int | None = None) -> TimeStep:
+def restart(observation: Any, batch_size: Any = None, reward_spec: Any = None) -> TimeStep:
     """The FIRST step of an episode: reward 0, discount 1.
 
     Args:
         observation: A nest of arrays or tensors, ``[batch_size, ...]`` if that is given.
-        batch_size: Number of environments, or None for one without a batch dimension.
+        batch_size: Number of environments: an int or a scalar tensor, or a list of several outer dimensions;
+            None for one environment without a batch dimension.
+        reward_spec: Nest of specs of one reward; None for a float32 scalar.
     """
-    shape = () if batch_size is None else (int(batch_size),)
-    return _make(StepType.FIRST, 0.0, 1.0, observation, shape)
+    outer = () if batch_size is None else batch_size
+    if _is_tensor_nest(observation):
+        import tensorflow as tf
+
+        dims = tf.reshape(tf.cast(outer, tf.int32), [-1])
+
+        def zeros(spec: Any) -> Any:
+            shape = tf.concat([dims, tf.constant(_dims(spec), tf.int32)], axis=0)
+            return tf.zeros(shape, tf.as_dtype(spec.dtype))
+    else:
+        dims = np.reshape(np.asarray(outer, np.int64), -1)
+
+        def zeros(spec: Any) -> Any:
+            return np.zeros((*dims, *_dims(spec)), getattr(spec.dtype, "as_numpy_dtype", spec.dtype))
+
+    reward = map_structure(zeros, ArraySpec((), np.float32) if reward_spec is None else reward_spec)
+    return _make(StepType.FIRST, reward, 1.0, observation, dims)
 
 
 def transition(observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None) -> TimeStep:
-    """A MID step. ``outer_dims`` is the reward's shape unless given."""
-    return _make(StepType.MID, reward, discount, observation, _shape(reward, outer_dims))
+    """A MID step.
+
+    Args:
+        observation: A nest of arrays or tensors.
+        reward: A number, a list of numbers, an array, a tensor, or a nest of those. Rewards become float32, unless
+            ``outer_dims`` are given: arrays and tensors keep their dtype then.
+        discount: Broadcast to the outer dimensions.
+        outer_dims: The batch dimensions: the first reward's shape unless given. A reward that is a vector of one
+            environment needs ``()``.
+
+    Raises:
+        ValueError: If a reward or discount is NaN or None, which is seen in arrays and numbers only, or does not
+            fit the outer dimensions.
+    """
+    return _make(StepType.MID, _rewards(reward, observation, outer_dims), discount, observation, outer_dims)
 
 
 def termination(observation: Any, reward: Any, outer_dims: Sequence[int] | None = None) -> TimeStep:
-    """The LAST step of an episode that ended by itself: discount 0."""
-    return _make(StepType.LAST, reward, 0.0, observation, _shape(reward, outer_dims))
+    """The LAST step of an episode that ended by itself: discount 0.
+
+    Args:
+        observation: As for :func:`transition`.
+        reward: As for :func:`transition`.
+        outer_dims: As for :func:`transition`.
+
+    Raises:
+        ValueError: As for :func:`transition`.
+    """
+    return _make(StepType.LAST, _rewards(reward, observation, outer_dims), 0.0, observation, outer_dims)
 
 
 def truncation(observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None) -> TimeStep:
-    """The LAST step of an episode that was cut, say by a time limit: the discount stays."""
-    return _make(StepType.LAST, reward, discount, observation, _shape(reward, outer_dims))
+    """The LAST step of an episode that was cut, say by a time limit: the discount stays.
 
-
-def time_step_spec(observation_spec: Any) -> TimeStep:
-    """The spec of a time step with these observations: array specs, or tensor specs if those are given.
+    Args:
+        observation: As for :func:`transition`.
+        reward: As for :func:`transition`.
+        discount: As for :func:`transition`.
+        outer_dims: As for :func:`transition`.
 
     Raises:
-        SpecMismatchError: If the first leaf is neither.
+        ValueError: As for :func:`transition`.
     """
-    leaf = _first_leaf(observation_spec)
-    if isinstance(leaf, ArraySpec):
+    return _make(StepType.LAST, _rewards(reward, observation, outer_dims), discount, observation, outer_dims)
+
+
+def _is_tensor_nest(nest: Any) -> bool:
+    return any(is_tensor(leaf) for leaf in flatten(nest)[:1])
+
+
+def _dims(spec: Any) -> list[int]:
+    return [int(size) for size in spec.shape]
+
+
+def _rewards(reward: Any, observation: Any, outer_dims: Any) -> Any:
+    """The rewards as arrays, or as tensors where the observation is of tensors."""
+    as_tensor = _is_tensor_nest(observation)
+
+    def convert(value: Any) -> Any:
+        if as_tensor:
+            import tensorflow as tf
+
+            if is_tensor(value):
+                value = value if outer_dims is not None else tf.cast(value, tf.float32)
+            else:
+                value = tf.constant(_as_array(value, "reward", outer_dims is not None))
+            missing = 0 if outer_dims is None else len(outer_dims) - value.shape.rank
+            return tf.broadcast_to(value, outer_dims) if missing > 0 else value
+        value = _as_array(value, "reward", outer_dims is not None)
+        missing = 0 if outer_dims is None else len(outer_dims) - value.ndim
+        return np.broadcast_to(value, tuple(outer_dims)).copy() if outer_dims is not None and missing > 0 else value
+
+    def walk(nest: Any) -> Any:
+        # A list of numbers is one array; of arrays, a nest of rewards.
+        if isinstance(nest, list) and all(isinstance(leaf, int | float | np.generic) for leaf in flatten(nest)):
+            return convert(nest)
+        if isinstance(nest, dict):
+            return type(nest)({key: walk(value) for key, value in nest.items()})
+        if isinstance(nest, list | tuple):
+            children = [walk(value) for value in nest]
+            return type(nest)(*children) if hasattr(nest, "_fields") else type(nest)(children)
+        return convert(nest)
+
+    return walk(reward)
+
+
+def _as_array(value: Any, what: str, keep_dtype: bool) -> np.ndarray:
+    keep = keep_dtype and isinstance(value, np.ndarray | np.generic)
+    array = np.array(value, None if keep else np.float32)
+    if np.issubdtype(array.dtype, np.floating) and np.any(np.isnan(array)):
+        raise ValueError(f"{what} is NaN or None: {value}")
+    return array
+
+
+def _make(step_type: np.ndarray, reward: Any, discount: Any, observation: Any, outer_dims: Any) -> TimeStep:
+    if _is_tensor_nest(observation):
+        import tensorflow as tf
+
+        if outer_dims is None:
+            first = flatten(reward)[0]
+            outer_dims = first.shape if first.shape.is_fully_defined() else tf.shape(first)
+        if not is_tensor(discount):
+            discount = _as_array(discount, "discount", False)
+        return TimeStep(
+            tf.fill(outer_dims, tf.constant(step_type)),
+            reward,
+            tf.broadcast_to(tf.cast(discount, tf.float32), outer_dims),
+            observation,
+        )
+    shape = np.shape(flatten(reward)[0]) if outer_dims is None else tuple(outer_dims)
+    try:
+        discount = np.broadcast_to(_as_array(discount, "discount", False), shape).copy()
+    except ValueError as error:
+        raise ValueError(f"discount does not fit the outer dimensions {shape}: {error}") from None
+    return TimeStep(np.full(shape, step_type, np.int32), reward, discount, observation)
+
+
+def time_step_spec(observation_spec: Any = None, reward_spec: Any = None) -> TimeStep:
+    """The spec of a time step: of array specs, or of tensor specs if those are given.
+
+    Args:
+        observation_spec: Nest of specs; None for a time step without specs.
+        reward_spec: Nest of specs of one reward; None for a float32 scalar.
+
+    Raises:
+        SpecMismatchError: If a leaf is no spec.
+        TypeError: If array and tensor specs are mixed.
+    """
+    if observation_spec is None:
+        return TimeStep((), (), (), ())
+    given = [*flatten(observation_spec), *([] if reward_spec is None else flatten(reward_spec))]
+    tensorflow = sys.modules.get("tensorflow")
+    is_tensor_spec = [tensorflow is not None and isinstance(leaf, tensorflow.TypeSpec) for leaf in given]
+    for leaf, of_tensors in zip(given, is_tensor_spec, strict=True):
+        if not of_tensors and not isinstance(leaf, ArraySpec):
+            raise SpecMismatchError(f"observation_spec must hold array or tensor specs, not {type(leaf).__name__}")
+    if len(set(is_tensor_spec)) > 1:
+        raise TypeError(f"observation and reward specs must all be array specs or all tensor specs, but are {given}")
+    if not any(is_tensor_spec):
         return TimeStep(
             ArraySpec((), np.int32, "step_type"),
-            ArraySpec((), np.float32, "reward"),
+            ArraySpec((), np.float32, "reward") if reward_spec is None else reward_spec,
             BoundedArraySpec((), np.float32, 0.0, 1.0, "discount"),
             observation_spec,
         )
-    if "tensorflow" in sys.modules:
-        from distpolicy.specs import tensor_spec
+    from distpolicy.specs import tensor_spec
 
-        if isinstance(leaf, tensor_spec.TensorSpec | tensor_spec.BoundedTensorSpec):
-            return TimeStep(
-                tensor_spec.TensorSpec((), np.int32, "step_type"),
-                tensor_spec.TensorSpec((), np.float32, "reward"),
-                tensor_spec.BoundedTensorSpec((), np.float32, 0.0, 1.0, "discount"),
-                observation_spec,
-            )
-    raise SpecMismatchError(f"observation_spec must hold array or tensor specs, not {type(leaf).__name__}")
+    return TimeStep(
+        tensor_spec.TensorSpec((), np.int32, "step_type"),
+        tensor_spec.TensorSpec((), np.float32, "reward") if reward_spec is None else reward_spec,
+        tensor_spec.BoundedTensorSpec((), np.float32, 0.0, 1.0, "discount"),
+        observation_spec,
+    )

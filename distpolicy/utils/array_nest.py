@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -24,6 +26,50 @@ def map_structure(function: Callable[..., Any], *nests: Any) -> Any:
         children = [map_structure(function, *column) for column in zip(*nests, strict=True)]
         return type(first)(*children) if hasattr(first, "_fields") else type(first)(children)
     return function(*nests)
+
+
+def packer(structure: Any) -> Callable[[Sequence[Any]], Any]:
+    """A function that packs flat values into a nest.
+
+    It is many times as quick as :func:`map_structure`, for calls that are made at every step.
+
+    Args:
+        structure: A nest whose leaves are places in the flat values.
+    """
+    if isinstance(structure, dict):
+        kind, keys = type(structure), list(structure)
+        entries = [packer(structure[key]) for key in keys]
+        return lambda values: kind({key: entry(values) for key, entry in zip(keys, entries, strict=True)})
+    if isinstance(structure, tuple | list):
+        sequence: Any = type(structure)
+        children = [packer(child) for child in structure]
+        if hasattr(structure, "_fields"):
+            return lambda values: sequence(*[child(values) for child in children])
+        return lambda values: sequence([child(values) for child in children])
+    return operator.itemgetter(structure)
+
+
+def getters(nest: Any) -> list[Callable[[Any], Any]]:
+    """For each leaf, in the order of :func:`flatten`, a function that takes it out of a nest like this one.
+
+    Quicker than :func:`flatten` where few leaves are wanted.
+    """
+    return [_getter(keys) for keys in _keys(nest)]
+
+
+def _keys(nest: Any) -> list[tuple[Any, ...]]:
+    if isinstance(nest, dict):
+        return [(key, *rest) for key in sorted(nest) for rest in _keys(nest[key])]
+    if isinstance(nest, tuple | list):
+        return [(index, *rest) for index, child in enumerate(nest) for rest in _keys(child)]
+    return [()]
+
+
+def _getter(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if len(keys) == 2:
+        first, second = keys
+        return lambda nest: nest[first][second]
+    return lambda nest: functools.reduce(operator.getitem, keys, nest)
 
 
 def paths(nest: Any, prefix: str = "") -> list[str]:

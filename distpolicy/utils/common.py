@@ -1,16 +1,57 @@
-"""Updating one set of variables from another."""
+"""Updating one set of variables from another, and the helpers that TF-Agents has under this name."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from distpolicy.errors import SpecMismatchError
+from distpolicy.utils.action_distributions import entropy, log_probability
+from distpolicy.utils.flat_call import flat_call
 from distpolicy.utils.module_variables import NamedVariable, natural_key
+from distpolicy.utils.ou_process import OUProcess, ornstein_uhlenbeck_process
+from distpolicy.utils.spec_scaling import clip_to_spec, scale_to_spec, spec_means_and_magnitudes
+from distpolicy.utils.tensor_ops import (
+    element_wise_huber_loss,
+    element_wise_squared_loss,
+    get_episode_mask,
+    index_with_actions,
+    replicate,
+    transpose_batch_time,
+)
+from distpolicy.utils.variable_watch import mark_updated
+from distpolicy.utils.variables import create_variable, extract_shared_variables
+
+__all__ = [
+    "OUProcess",
+    "SoftUpdate",
+    "SourceVariable",
+    "check_tau",
+    "clip_to_spec",
+    "create_variable",
+    "element_wise_huber_loss",
+    "element_wise_squared_loss",
+    "entropy",
+    "extract_shared_variables",
+    "function",
+    "get_episode_mask",
+    "index_with_actions",
+    "log_probability",
+    "ornstein_uhlenbeck_process",
+    "paired_variables",
+    "replicate",
+    "safe_has_state",
+    "scale_to_spec",
+    "soft_device_placement",
+    "soft_variables_update",
+    "spec_means_and_magnitudes",
+    "transpose_batch_time",
+]
 
 
 class SourceVariable(Protocol):
@@ -100,6 +141,28 @@ class SoftUpdate:
                 tf.raw_ops.AssignVariableOp(resource=item.variable.handle, value=value)
         elif tau != 0.0 or other != 0.0:
             self._blend(values, tf.constant(tau, tf.float64), tf.constant(other, tf.float64))
+        mark_updated(item.variable for item in self._target)
+
+    def compiled_copy(self, source: Sequence[NamedVariable], sort_variables_by_name: bool) -> Callable[[], None]:
+        """A function that copies from these variables in one compiled call, for updates that are made again and again.
+
+        Raises:
+            SpecMismatchError: If the variables do not match.
+        """
+        pairs = paired_variables(source, self._target, sort_variables_by_name)
+
+        def copy_all() -> list[tf.Tensor]:
+            for value, variable in pairs:
+                variable.assign(value)
+            return []
+
+        copy = flat_call(tf.function(copy_all, autograph=False).get_concrete_function(), [])
+
+        def copy_and_tell() -> None:
+            copy([])
+            mark_updated(item.variable for item in self._target)
+
+        return copy_and_tell
 
     def _blend_all(self, values: list[tf.Tensor], tau: tf.Tensor, tau_non_trainable: tf.Tensor) -> None:
         for item, value in zip(self._target, values, strict=True):
@@ -147,3 +210,27 @@ def soft_variables_update(
     update(
         [NamedVariable(item.name, item) for item in source_variables], tau, tau_non_trainable, sort_variables_by_name
     )
+
+
+def function(*args: Any, **kwargs: Any) -> Any:
+    """``tf.function`` without autograph, and with as few traces as shapes allow, unless told otherwise.
+
+    As a decorator it may be used with or without parentheses.
+    """
+    return tf.function(*args, **{"autograph": False, "reduce_retracing": True, **kwargs})
+
+
+def safe_has_state(state: Any) -> bool:
+    """Whether there is a state: it is neither None nor an empty tuple or list."""
+    return state is not None and not (isinstance(state, list | tuple) and not state)
+
+
+@contextlib.contextmanager
+def soft_device_placement() -> Iterator[None]:
+    """Within it, operations that a device does not have run on another."""
+    before = tf.config.get_soft_device_placement()
+    tf.config.set_soft_device_placement(True)
+    try:
+        yield
+    finally:
+        tf.config.set_soft_device_placement(before)

@@ -65,6 +65,11 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
     elif isinstance(node, tf.Module) and id(node) not in visited:
         visited.add(id(node))
         attributes = vars(node)
+        if "_variables_by_path" in attributes:
+            # A policy of a SavedModel has no layers to walk; it knows the paths that its variables had.
+            for item in attributes["_variables_by_path"]:
+                yield _join(path, item.path), item.variable
+            return
         for name in sorted(attributes, key=natural_key):
             # tf.Module's own bookkeeping.
             if name not in _BOOKKEEPING and not name.startswith("_self_"):

@@ -1,56 +1,172 @@
-"""Nests: checking them against specs."""
+"""Nests: everything that TF-Agents has under this name.
+
+What is not written here comes from ``nest_checks``, ``nest_pruning``, ``nest_batching`` and ``array_batching``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+# Public in TF-Agents' module of this name.
+from tensorflow.python.util.nest import (
+    flatten_up_to,
+    flatten_with_tuple_paths,
+    map_structure_up_to,
+    map_structure_with_paths,
+)
+
+from distpolicy.utils.array_batching import (
+    batch_nested_array,
+    get_outer_array_shape,
+    stack_nested_arrays,
+    unbatch_nested_array,
+    unstack_nested_arrays,
+    unstack_nested_arrays_into_flat_items,
+)
 from distpolicy.utils.array_nest import paths
+from distpolicy.utils.nest_batching import (
+    batch_nested_tensors,
+    flatten_multi_batched_nested_tensors,
+    remove_singleton_batch_spec_dim,
+    split_nested_tensors,
+    stack_nested_tensors,
+    tile_batch,
+    unbatch_nested_tensors,
+    unbatch_nested_tensors_to_arrays,
+    unstack_nested_tensors,
+)
+from distpolicy.utils.nest_checks import (
+    assert_matches_spec,
+    assert_matching_dtypes_and_inner_shapes,
+    assert_same_structure,
+    assert_tensors_matching_dtypes_and_shapes,
+    assert_value_spec,
+    flatten_and_check_shape_nested_specs,
+    get_outer_rank,
+    is_batched_nested_tensors,
+    spec_shape,
+)
+from distpolicy.utils.nest_pruning import prune_extra_keys
+
+__all__ = [
+    "assert_matches_spec",
+    "assert_matching_dtypes_and_inner_shapes",
+    "assert_same_structure",
+    "assert_tensors_matching_dtypes_and_shapes",
+    "assert_value_spec",
+    "batch_nested_array",
+    "batch_nested_tensors",
+    "fast_map_structure",
+    "fast_map_structure_flatten",
+    "flatten_and_check_shape_nested_specs",
+    "flatten_multi_batched_nested_tensors",
+    "flatten_up_to",
+    "flatten_with_joined_paths",
+    "flatten_with_tuple_paths",
+    "get_outer_array_shape",
+    "get_outer_rank",
+    "get_outer_shape",
+    "has_tensors",
+    "is_batched_nested_tensors",
+    "map_structure_up_to",
+    "map_structure_with_paths",
+    "prune_extra_keys",
+    "remove_singleton_batch_spec_dim",
+    "spec_shape",
+    "split_nested_tensors",
+    "stack_nested_arrays",
+    "stack_nested_tensors",
+    "tile_batch",
+    "unbatch_nested_array",
+    "unbatch_nested_tensors",
+    "unbatch_nested_tensors_to_arrays",
+    "unstack_nested_arrays",
+    "unstack_nested_arrays_into_flat_items",
+    "unstack_nested_tensors",
+    "where",
+]
 
 
-def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | None = None) -> int:
-    """Checks structure, dtype and shape of a nest.
+def has_tensors(*nests: Any) -> bool:
+    """Whether any leaf of the nests is a tensor."""
+    return any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(nests))
+
+
+def flatten_with_joined_paths(structure: Any, expand_composites: bool = False) -> list[tuple[str, Any]]:
+    """Pairs of a leaf's path, such as ``observation/camera``, and the leaf."""
+    pairs = flatten_with_tuple_paths(structure, expand_composites=expand_composites)
+    return [("/".join(str(part) for part in path), leaf) for path, leaf in pairs]
+
+
+def fast_map_structure(func: Callable[..., Any], *structure: Any, **kwargs: Any) -> Any:
+    """``func`` of the leaves of nests that are known to be alike, in a nest like the first; nothing is checked."""
+    columns = zip(*(tf.nest.flatten(nest, **kwargs) for nest in structure), strict=False)
+    return tf.nest.pack_sequence_as(structure[0], [func(*column) for column in columns], **kwargs)
+
+
+def fast_map_structure_flatten(func: Callable[..., Any], structure: Any, *flat_structure: Any, **kwargs: Any) -> Any:
+    """:func:`fast_map_structure` of nests that are flat lists already."""
+    leaves = [func(*column) for column in zip(*flat_structure, strict=False)]
+    return tf.nest.pack_sequence_as(structure, leaves, **kwargs)
+
+
+def where(condition: Any, true_outputs: Any, false_outputs: Any) -> Any:
+    """Row by row one nest or the other.
 
     Args:
-        value: Nest of tensors or arrays.
-        spec: Nest of tensor specs.
-        what: What the value is, for messages.
-        num_outer_dims: Dimensions before each spec's shape, or None if the first leaf shall tell.
+        condition: bool, of a shape that all leaves' shapes begin with, such as ``[B]``.
+        true_outputs: Nest of tensors ``[B, ...]``.
+        false_outputs: A nest like it.
 
     Returns:
-        The number of outer dimensions.
+        A nest like ``true_outputs``.
 
     Raises:
-        ValueError: If the nest's structure or a leaf's shape differs; it names the leaf.
-        TypeError: If a container's type or a leaf's dtype differs; it names the leaf.
+        ValueError: If the nests differ, or a leaf's shape does not begin with the condition's; it names the leaf.
+        TypeError: If the nests differ in a container's type.
     """
-    try:
-        tf.nest.assert_same_structure(value, spec)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{what}: its structure differs from the spec's: expected {_structure(spec)}, got {_structure(value)}"
-        ) from None
-    leaves = tf.nest.flatten(value)
-    for path, leaf, leaf_spec in zip(paths(spec), leaves, tf.nest.flatten(spec), strict=True):
-        where = f"{what}{path}"
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or tf.as_dtype(dtype) != leaf_spec.dtype:
-            got = type(leaf).__name__ if dtype is None else tf.as_dtype(dtype).name
-            raise TypeError(f"{where}: expected dtype {leaf_spec.dtype.name}, got {got}")
-        shape = tf.TensorShape(leaf.shape)
-        rank = leaf_spec.shape.rank
-        if shape.rank is None or rank is None:
+    assert_same_structure(true_outputs, false_outputs, message="true_outputs and false_outputs differ")
+    condition = tf.convert_to_tensor(condition)
+    for path, leaf in zip(paths(true_outputs), tf.nest.flatten(true_outputs), strict=True):
+        shape = tf.convert_to_tensor(leaf).shape
+        if shape.rank is None:
             continue
-        outer = shape.rank - rank
-        if num_outer_dims is None:
-            num_outer_dims = outer
-        if outer != num_outer_dims or outer < 0 or not shape[outer:].is_compatible_with(leaf_spec.shape):
+        outer = shape[: condition.shape.rank]
+        if not condition.shape.is_compatible_with(outer):
             raise ValueError(
-                f"{where}: expected {num_outer_dims} outer dimensions and then {leaf_spec.shape}, got {shape}"
+                f"true_outputs{path}: expected a shape that begins with the condition's {condition.shape}, got {shape}"
             )
-    return num_outer_dims or 0
+
+    def select(true: Any, false: Any) -> tf.Tensor:
+        true = tf.convert_to_tensor(true)
+        inner = tf.ones([tf.rank(true) - condition.shape.rank], tf.int32)
+        return tf.where(tf.reshape(condition, tf.concat([tf.shape(condition), inner], axis=0)), true, false)
+
+    return tf.nest.map_structure(select, true_outputs, false_outputs)
 
 
-def _structure(nest: Any) -> str:
-    return str(tf.nest.map_structure(lambda _: ".", nest)).replace("'.'", ".")
+def get_outer_shape(nested_tensor: Any, spec: Any) -> tf.Tensor:
+    """The dimensions before the specs' shapes: int32 ``[num_outer_dims]``; all leaves have to agree on their number.
+
+    Args:
+        nested_tensor: Nest of tensors or arrays ``[..., *shape]``.
+        spec: Nest of tensor specs.
+
+    Returns:
+        The outer shape of the first leaf; empty for an empty nest.
+
+    Raises:
+        ValueError: If structures, ranks or inner shapes differ; it names the leaf.
+        TypeError: If the structures differ in a container's type.
+    """
+    num_outer_dims = get_outer_rank(nested_tensor, spec)
+    leaves = tf.nest.flatten(nested_tensor)
+    if not leaves or num_outer_dims == 0:
+        return tf.zeros([0], tf.int32)
+    static = tf.TensorShape(leaves[0].shape)[:num_outer_dims]
+    if static.is_fully_defined():
+        return tf.constant(static.as_list(), tf.int32)
+    return tf.shape(leaves[0])[:num_outer_dims]

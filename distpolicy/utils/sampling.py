@@ -9,23 +9,42 @@ operations, the same on every device.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-_GAMMA = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
+from distpolicy.distributions.shifted_categorical import ShiftedCategorical
+from distpolicy.utils import array_sampling
+
+NoiseSource = Callable[[tf.Tensor, int], tf.Tensor]
+
+_noise_source: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextVar("noise_source", default=None)
+
+
+@contextlib.contextmanager
+def noise_from(source: NoiseSource) -> Iterator[None]:
+    """Within it, :func:`row_uniform` asks ``source(seed, num)`` for its numbers.
+
+    For engines that draw outside and hand the numbers in.
+    """
+    token = _noise_source.set(source)
+    try:
+        yield
+    finally:
+        _noise_source.reset(token)
 
 
 def _mix(z: tf.Tensor) -> tf.Tensor:
     def xor_shift(value: tf.Tensor, bits: int) -> tf.Tensor:
         return tf.bitwise.bitwise_xor(value, tf.bitwise.right_shift(value, tf.constant(bits, tf.uint64)))
 
-    z = xor_shift(z, 30) * tf.constant(_MIX_1, tf.uint64)
-    z = xor_shift(z, 27) * tf.constant(_MIX_2, tf.uint64)
+    z = xor_shift(z, 30) * tf.constant(array_sampling.MIX_1, tf.uint64)
+    z = xor_shift(z, 27) * tf.constant(array_sampling.MIX_2, tf.uint64)
     return xor_shift(z, 31)
 
 
@@ -36,12 +55,17 @@ def row_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
         seed: int32 ``[B, 2]``.
         num: Numbers for each row.
     """
+    source = _noise_source.get()
+    return generate_uniform(seed, num) if source is None else source(seed, num)
+
+
+def generate_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
+    """:func:`row_uniform` from the generator itself, whatever the source of noise."""
     key = _mix(tf.bitcast(seed, tf.uint64))[:, tf.newaxis]
-    counters = (np.arange(1, num + 1, dtype=np.uint64) * np.uint64(_GAMMA)).astype(np.uint64)
-    bits = _mix(key + tf.constant(counters)[tf.newaxis])
-    # 24 bits are what a float32 holds; the half and the minimum keep the ends out: logarithms stay finite.
-    high = tf.cast(tf.bitwise.right_shift(bits, tf.constant(40, tf.uint64)), tf.float32)
-    return tf.minimum((high + 0.5) * 2.0**-24, 1.0 - 2.0**-24)
+    bits = _mix(key + tf.constant(array_sampling.counters(num))[tf.newaxis])
+    # The middles of 2**23 intervals: float32 holds each exactly, and neither end is among them: logarithms stay finite.
+    high = tf.cast(tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64)), tf.float32)
+    return high * 2.0**-23 + 2.0**-24
 
 
 def row_normal(seed: tf.Tensor, num: int) -> tf.Tensor:
@@ -49,6 +73,18 @@ def row_normal(seed: tf.Tensor, num: int) -> tf.Tensor:
     uniform = row_uniform(seed, 2 * num)
     radius = tf.sqrt(-2.0 * tf.math.log(uniform[:, :num]))
     return radius * tf.cos(2.0 * np.pi * uniform[:, num:])
+
+
+def row_seeds(seed: tf.Tensor, num_rows: Any) -> tf.Tensor:
+    """A seed for each row, int32 ``[num_rows, 2]``, from one int32 ``[2]``.
+
+    Args:
+        seed: int32 ``[2]``.
+        num_rows: An int, or an integer tensor.
+    """
+    steps = tf.range(1, tf.cast(num_rows, tf.int64) + 1, dtype=tf.int64)
+    counters = tf.bitcast(steps, tf.uint64) * tf.constant(array_sampling.GAMMA, tf.uint64)
+    return tf.bitcast(tf.bitcast(seed, tf.uint64) + counters, tf.int32)
 
 
 def stateless_seed(seed: Any) -> Any:
@@ -81,6 +117,31 @@ def sample(distribution: tfp.distributions.Distribution, seed: Any = None) -> tf
     return drawn
 
 
+def log_prob(distribution: tfp.distributions.Distribution, value: tf.Tensor) -> tf.Tensor:
+    """The log-probability of a value.
+
+    Of categorical distributions it is computed here: TFP's operation takes neither int8 nor every engine.
+
+    Args:
+        distribution: Any TFP distribution.
+        value: ``[*batch_shape, *event_shape]``.
+    """
+    if isinstance(distribution, ShiftedCategorical):
+        return log_prob(distribution.distribution, value - distribution.shift)
+    if isinstance(distribution, tfp.distributions.Categorical):
+        log_probabilities = tf.nn.log_softmax(distribution.logits_parameter())
+        num_categories = log_probabilities.shape[-1]
+        chosen = tf.one_hot(tf.cast(value, tf.int32), num_categories, on_value=True, off_value=False, dtype=tf.bool)
+        return tf.reduce_sum(tf.where(chosen, log_probabilities, tf.zeros_like(log_probabilities)), axis=-1)
+    if isinstance(distribution, tfp.distributions.Independent):
+        num_dims = int(tf.get_static_value(distribution.reinterpreted_batch_ndims))
+        each = log_prob(distribution.distribution, value)
+        return tf.reduce_sum(each, axis=list(range(-num_dims, 0)))
+    # Another tensor: for the very one that was drawn TFP's bijectors remember what it came from, which at a saturated
+    # tanh is another density than a learner finds for the stored action.
+    return distribution.log_prob(tf.identity(value))
+
+
 def fold_rows(seed: tf.Tensor) -> tf.Tensor:
     """One stateless seed int32 ``[2]`` made of a seed for each row."""
     mixed = tf.bitcast(_mix(tf.bitcast(seed, tf.uint64)), tf.int32)
@@ -92,7 +153,7 @@ def _row_sample(distribution: tfp.distributions.Distribution, seed: tf.Tensor) -
     if isinstance(distribution, tfd.Categorical):
         logits = distribution.logits_parameter()
         uniform = _row_shaped(row_uniform, seed, logits)
-        drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), axis=-1)
+        drawn = tf.argmax(logits - tf.cast(tf.math.log(-tf.math.log(uniform)), logits.dtype), axis=-1)
         return tf.cast(drawn, distribution.dtype)
     if isinstance(distribution, tfd.Normal | tfd.MultivariateNormalDiag):
         loc, scale = distribution.mean(), distribution.stddev()

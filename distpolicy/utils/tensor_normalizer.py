@@ -2,73 +2,293 @@
 
 from __future__ import annotations
 
+import abc
+import re
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from distpolicy.errors import SpecMismatchError
+from distpolicy.specs.tensor_spec import from_spec
+from distpolicy.utils.nest_checks import assert_same_structure
 
-class StreamingTensorNormalizer(tf.Module):
+
+class TensorNormalizer(tf.Module, abc.ABC):
+    """Mean and variance of every leaf of a nest, and normalisation by them.
+
+    Each leaf has statistics of its own, one for each element of its spec's shape. They are variables, which are not
+    trainable, and part of whatever module holds the normaliser.
+
+    Args:
+        tensor_spec: Nest of specs of one value, without batch dimensions.
+        scope: Name of the module.
+        clip_value: Bound of a result's magnitude, where :meth:`normalize` is given none.
+        variance_epsilon: What is added to the variance, where :meth:`normalize` is given none.
+    """
+
+    def __init__(
+        self,
+        tensor_spec: Any,
+        scope: str = "normalize_tensor",
+        clip_value: float = 5.0,
+        variance_epsilon: float = 1e-3,
+    ) -> None:
+        super().__init__(name=re.sub(r"\W", "_", scope))
+        # Past tf.Module's tracking, which would wrap dicts and lists.
+        object.__setattr__(self, "_tensor_spec", from_spec(tensor_spec))
+        self._clip_value, self._variance_epsilon = clip_value, variance_epsilon
+
+    @property
+    def tensor_spec(self) -> Any:
+        """The specs of one value."""
+        return self._tensor_spec
+
+    def update(self, tensor: Any, outer_dims: Any = (0,), weights: Any = None) -> None:
+        """Takes a batch into the statistics.
+
+        Args:
+            tensor: Nest of ``[..., *shape]``; all dimensions before the spec's shape are batch dimensions.
+            outer_dims: The batch dimensions, which follow from the specs: another list than theirs is an error, but
+                for the default.
+            weights: ``[...]``, 1 where a value counts and 0 where it does not; None if all count.
+
+        Raises:
+            ValueError: If the nest differs from the specs', or ``outer_dims`` are not the tensors'.
+        """
+        assert_same_structure(tensor, self._tensor_spec, message=f"{self.name}: tensor differs from its spec")
+        leaves = zip(*(tf.nest.flatten(nest) for nest in (tensor, self._tensor_spec)), strict=True)
+        for index, (leaf, spec) in enumerate(leaves):
+            values = tf.cast(leaf, tf.float64)
+            outer = values.shape.rank - spec.shape.rank
+            if _as_list(outer_dims) not in ([0], list(range(outer))):
+                raise ValueError(
+                    f"{self.name}: outer_dims {outer_dims} do not fit a tensor of shape {values.shape} for spec "
+                    f"shape {spec.shape}; leave them out, and give weights by name"
+                )
+            weight = tf.ones(tf.shape(values)[:outer], tf.float64) if weights is None else tf.cast(weights, tf.float64)
+            self._update_leaf(index, values, weight)
+
+    def normalize(
+        self,
+        tensor: Any,
+        clip_value: float | None = None,
+        center_mean: bool = True,
+        variance_epsilon: float | None = None,
+    ) -> Any:
+        """The tensors with mean 0 and variance 1, clipped.
+
+        Args:
+            tensor: Nest of ``[..., *shape]``.
+            clip_value: Bound of the results' magnitude; 0 or less for none; None for the constructor's.
+            center_mean: Whether the mean is subtracted.
+            variance_epsilon: Added to the variance; None for the constructor's.
+
+        Returns:
+            A nest of the same shapes, of the specs' dtypes where those are floats and float32 otherwise.
+
+        Raises:
+            ValueError: If the nest differs from the specs'.
+        """
+        assert_same_structure(tensor, self._tensor_spec, message=f"{self.name}: tensor differs from its spec")
+        clip = self._clip_value if clip_value is None else clip_value
+        epsilon = self._variance_epsilon if variance_epsilon is None else variance_epsilon
+        normalized = []
+        leaves = zip(*(tf.nest.flatten(nest) for nest in (tensor, self._tensor_spec)), strict=True)
+        for index, (leaf, spec) in enumerate(leaves):
+            # Statistics are rounded once, and the values are only multiplied and added.
+            dtype = tf.float64 if spec.dtype == tf.float64 else tf.float32
+            mean, inverse_deviation = self._leaf_statistics(index, epsilon)
+            values = tf.cast(leaf, dtype)
+            if center_mean:
+                values = values - tf.cast(mean, dtype)
+            result = values * tf.cast(inverse_deviation, dtype)
+            result = tf.clip_by_value(result, -clip, clip) if clip > 0 else result
+            normalized.append(tf.cast(result, spec.dtype) if spec.dtype.is_floating else result)
+        return tf.nest.pack_sequence_as(tensor, normalized)
+
+    def copy(self) -> TensorNormalizer:
+        """A normaliser with the same settings and statistics, in variables of its own."""
+        made = type(self)(self._tensor_spec, **self._settings())
+        for mine, its in zip(self.variables, made.variables, strict=True):
+            its.assign(mine)
+        return made
+
+    @abc.abstractmethod
+    def reset(self) -> None:
+        """Sets the statistics back to those of a new normaliser."""
+
+    def _settings(self) -> dict[str, Any]:
+        return {"scope": self.name, "clip_value": self._clip_value, "variance_epsilon": self._variance_epsilon}
+
+    def _make_variables(self, name: str, value: float, shape_of: Callable[[Any], Any]) -> Any:
+        """A nest like the specs of float64 variables that hold one value."""
+        return tf.nest.map_structure(
+            lambda spec: tf.Variable(tf.fill(shape_of(spec), tf.constant(value, tf.float64)), False, name=name),
+            self._tensor_spec,
+        )
+
+    def _like_spec(self, leaves: list[Any]) -> Any:
+        return tf.nest.pack_sequence_as(self._tensor_spec, leaves)
+
+    @abc.abstractmethod
+    def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
+        """Takes float64 values ``[..., *shape]`` with weights ``[...]`` into the index-th leaf's statistics."""
+
+    @abc.abstractmethod
+    def _leaf_statistics(self, index: int, variance_epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+        """The index-th leaf's mean, and one over the root of its variance with the epsilon; float64 ``[*shape]``."""
+
+
+def _as_list(dims: Any) -> list[Any]:
+    return np.ravel(dims).tolist()
+
+
+def _weighted(values: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[int]]:
+    """The weights' sum, the weights in a shape that multiplies the values, and the batch dimensions' axes."""
+    rank = values.shape.rank - weight.shape.rank
+    expanded = tf.reshape(weight, tf.concat([tf.shape(weight), tf.ones([rank], tf.int32)], axis=0))
+    return tf.reduce_sum(weight), expanded, list(range(weight.shape.rank))
+
+
+class EMATensorNormalizer(TensorNormalizer):
+    """Exponential moving averages of the mean, and of the variance about the mean before.
+
+    They begin at 0 and 1. A batch without any weight changes nothing.
+
+    Args:
+        tensor_spec: As for :class:`TensorNormalizer`.
+        scope: As for :class:`TensorNormalizer`.
+        norm_update_rate: Share of the way that a batch moves the statistics, in [0, 1].
+        clip_value: As for :class:`TensorNormalizer`.
+        variance_epsilon: As for :class:`TensorNormalizer`.
+    """
+
+    def __init__(
+        self,
+        tensor_spec: Any,
+        scope: str = "normalize_tensor",
+        norm_update_rate: float = 0.001,
+        clip_value: float = 5.0,
+        variance_epsilon: float = 1e-3,
+    ) -> None:
+        super().__init__(tensor_spec, scope, clip_value, variance_epsilon)
+        self._norm_update_rate = norm_update_rate
+        self.mean = self._make_variables("mean", 0.0, lambda spec: spec.shape)
+        self.moving_variance = self._make_variables("variance", 1.0, lambda spec: spec.shape)
+
+    def variance(self) -> Any:
+        """The variances: nest of float64 ``[*shape]``."""
+        return self._like_spec([tf.identity(variance) for variance in tf.nest.flatten(self.moving_variance)])
+
+    def reset(self) -> None:
+        for variable in tf.nest.flatten(self.mean):
+            variable.assign(tf.zeros_like(variable))
+        for variable in tf.nest.flatten(self.moving_variance):
+            variable.assign(tf.ones_like(variable))
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "norm_update_rate": self._norm_update_rate}
+
+    def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
+        mean, variance = (tf.nest.flatten(nest)[index] for nest in (self.mean, self.moving_variance))
+        count, expanded, axes = _weighted(values, weight)
+        rate = tf.where(count > 0.0, tf.constant(self._norm_update_rate, tf.float64), 0.0)
+        old_mean = tf.identity(mean)
+        squares = tf.reduce_sum(tf.square(values - old_mean) * expanded, axis=axes)
+        variance.assign_add(rate * (tf.math.divide_no_nan(squares, count) - variance))
+        new_mean = tf.math.divide_no_nan(tf.reduce_sum(values * expanded, axis=axes), count)
+        mean.assign_add(rate * (new_mean - old_mean))
+
+    def _leaf_statistics(self, index: int, variance_epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+        mean, variance = (tf.nest.flatten(nest)[index] for nest in (self.mean, self.moving_variance))
+        return tf.identity(mean), tf.math.rsqrt(variance + variance_epsilon)
+
+
+class StreamingTensorNormalizer(TensorNormalizer):
     """Mean and variance over all values seen, merged exactly.
 
     Batches are merged by the parallel formula of Chan, Golub and LeVeque ("Algorithms for computing the
     sample variance", 1983) in float64, so that the result is that of one pass over all data. Before the
-    first update it leaves values as they are.
+    first update it leaves values as they are, but for the clipping. :attr:`count`, :attr:`mean` and
+    :attr:`sum_of_squares` are nests of float64 variables like the specs.
 
     Args:
-        tensor_spec: The spec of one value, without batch dimensions.
-        name: Name of the module.
+        tensor_spec: As for :class:`TensorNormalizer`.
+        scope: As for :class:`TensorNormalizer`.
+        clip_value: As for :class:`TensorNormalizer`.
+        variance_epsilon: As for :class:`TensorNormalizer`.
     """
 
-    def __init__(self, tensor_spec: Any, name: str = "streaming_tensor_normalizer") -> None:
-        super().__init__(name=name)
-        shape = tf.TensorShape(tensor_spec.shape)
-        self.count = tf.Variable(tf.zeros((), tf.float64), trainable=False, name="count")
-        self.mean = tf.Variable(tf.zeros(shape, tf.float64), trainable=False, name="mean")
-        self.sum_of_squares = tf.Variable(tf.zeros(shape, tf.float64), trainable=False, name="sum_of_squares")
+    def __init__(
+        self,
+        tensor_spec: Any,
+        scope: str = "normalize_tensor",
+        clip_value: float = 5.0,
+        variance_epsilon: float = 1e-3,
+    ) -> None:
+        super().__init__(tensor_spec, scope, clip_value, variance_epsilon)
+        self.count = self._make_variables("count", 0.0, lambda spec: ())
+        self.mean = self._make_variables("mean", 0.0, lambda spec: spec.shape)
+        self.sum_of_squares = self._make_variables("sum_of_squares", 0.0, lambda spec: spec.shape)
 
-    def update(self, tensor: tf.Tensor, weight: tf.Tensor | None = None) -> None:
-        """Merges a batch into the statistics.
+    def variance(self) -> Any:
+        """The variances (population): nest of float64 ``[*shape]``; 1 before two values have been seen."""
+        parts = zip(*(tf.nest.flatten(nest) for nest in (self.count, self.sum_of_squares)), strict=True)
+        return self._like_spec([_variance(count, sum_of_squares) for count, sum_of_squares in parts])
+
+    def reset(self) -> None:
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def merge(self, other: StreamingTensorNormalizer) -> None:
+        """Takes in the statistics of another, as if its values had come here.
+
+        The other must have seen other values: a copy that went on counting would bring the common ones twice.
 
         Args:
-            tensor: ``[..., *shape]``.
-            weight: ``[...]``, 1 where the value counts and 0 where it does not; None if all count.
+            other: A normaliser of the same specs.
+
+        Raises:
+            SpecMismatchError: If its specs have another structure or other shapes; nothing has been changed then.
         """
-        rank = self.mean.shape.rank
-        values = tf.cast(tensor, tf.float64)
-        outer = values.shape.rank - rank
-        axes = list(range(outer))
-        weights = tf.ones(tf.shape(values)[:outer], tf.float64) if weight is None else tf.cast(weight, tf.float64)
-        count = tf.reduce_sum(weights)
-        expanded = tf.reshape(weights, tf.concat([tf.shape(weights), tf.ones([rank], tf.int32)], axis=0))
+        try:
+            assert_same_structure(other.count, self.count)
+        except (TypeError, ValueError) as error:
+            raise SpecMismatchError(f"{self.name}: statistics of another nest cannot be merged: {error}") from None
+        for mine, its in zip(tf.nest.flatten(self.mean), tf.nest.flatten(other.mean), strict=True):
+            if mine.shape != its.shape:
+                raise SpecMismatchError(f"{self.name}: statistics of shape {its.shape} do not fit shape {mine.shape}")
+        nests = (other.count, other.mean, other.sum_of_squares)
+        for index, part in enumerate(zip(*(tf.nest.flatten(nest) for nest in nests), strict=True)):
+            self._merge_leaf(index, *(tf.identity(variable) for variable in part))
+
+    def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
+        count, expanded, axes = _weighted(values, weight)
         mean = tf.math.divide_no_nan(tf.reduce_sum(values * expanded, axis=axes), count)
-        squares = tf.reduce_sum(tf.square(values - mean) * expanded, axis=axes)
-        total = self.count + count
-        delta = mean - self.mean
-        self.sum_of_squares.assign_add(squares + tf.square(delta) * tf.math.divide_no_nan(self.count * count, total))
-        self.mean.assign_add(delta * tf.math.divide_no_nan(count, total))
-        self.count.assign(total)
+        self._merge_leaf(index, count, mean, tf.reduce_sum(tf.square(values - mean) * expanded, axis=axes))
 
-    def variance(self) -> tf.Tensor:
-        """The variance (population), float64; 1 before two values have been seen."""
-        seen = self.count > 1.0
-        safe = tf.where(seen, self.count, 1.0)
-        return tf.where(seen, self.sum_of_squares / safe, tf.ones_like(self.sum_of_squares))
+    def _merge_leaf(self, index: int, count: tf.Tensor, mean: tf.Tensor, sum_of_squares: tf.Tensor) -> None:
+        own_count, own_mean, own_squares = (
+            tf.nest.flatten(nest)[index] for nest in (self.count, self.mean, self.sum_of_squares)
+        )
+        total = own_count + count
+        delta = mean - own_mean
+        between = tf.square(delta) * tf.math.divide_no_nan(own_count * count, total)
+        own_squares.assign_add(sum_of_squares + between)
+        own_mean.assign_add(delta * tf.math.divide_no_nan(count, total))
+        own_count.assign(total)
 
-    def normalize(
-        self, tensor: tf.Tensor, clip_value: float = 10.0, center_mean: bool = True, variance_epsilon: float = 1e-8
-    ) -> tf.Tensor:
-        """The tensor with mean 0 and variance 1, clipped; float32 of the same shape.
+    def _leaf_statistics(self, index: int, variance_epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+        count, mean, sum_of_squares = (
+            tf.nest.flatten(nest)[index] for nest in (self.count, self.mean, self.sum_of_squares)
+        )
+        inverse = tf.math.rsqrt(_variance(count, sum_of_squares) + variance_epsilon)
+        return tf.identity(mean), tf.where(count > 0.0, inverse, tf.ones_like(inverse))
 
-        Args:
-            tensor: ``[..., *shape]``.
-            clip_value: Bound of the result's magnitude; 0 for none.
-            center_mean: Whether the mean is subtracted.
-            variance_epsilon: Added to the variance.
-        """
-        # Statistics are rounded to float32 once, and the values are only multiplied and added.
-        scale = tf.cast(tf.math.rsqrt(self.variance() + variance_epsilon), tf.float32)
-        values = tf.cast(tensor, tf.float32)
-        if center_mean:
-            values = values - tf.cast(self.mean, tf.float32)
-        normalized = values * scale
-        return tf.clip_by_value(normalized, -clip_value, clip_value) if clip_value > 0 else normalized
+
+def _variance(count: tf.Tensor, sum_of_squares: tf.Tensor) -> tf.Tensor:
+    seen = count > 1.0
+    safe = tf.where(seen, count, 1.0)
+    return tf.where(seen, sum_of_squares / safe, tf.ones_like(sum_of_squares))

@@ -308,7 +308,7 @@ def greedy_actions(policy: Any, observation: np.ndarray) -> np.ndarray:
 
 def test_exported_policy_has_the_files_of_a_saved_model(fresh: Learner) -> None:
     files = fresh.export_policy()
-    assert {"saved_model.pb", "policy_specs.json", "variables/variables.index"} <= files.keys()
+    assert {"saved_model.pb", "policy_specs.pbtxt", "variables/variables.index"} <= files.keys()
     assert {type(data) for data in files.values()} == {bytes}
 
 
@@ -320,14 +320,15 @@ def test_exported_policy_acts_in_a_process_with_tensorflow_alone(
     observation = rollouts[0][0].observation.reshape(-1, 4)
     np.save(tmp_path / "observation.npy", observation)
     script = (
-        "import sys, numpy as np, tensorflow as tf\n"
+        "import collections, sys, numpy as np, tensorflow as tf\n"
+        "TimeStep = collections.namedtuple('TimeStep', 'step_type reward discount observation')\n"
         "observation = np.load('observation.npy')\n"
         "policy = tf.saved_model.load('policy')\n"
         "n = len(observation)\n"
         "reward, discount = np.zeros(n, np.float32), np.ones(n, np.float32)\n"
-        "step = policy.action(np.zeros(n, np.int32), reward, discount, observation, ())\n"
+        "step = policy.action(TimeStep(np.zeros(n, np.int32), reward, discount, observation))\n"
         "assert not any(name.split('.')[0] == 'distpolicy' for name in sys.modules)\n"
-        "np.save('action.npy', step['action'].numpy())\n"
+        "np.save('action.npy', step.action.numpy())\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     expected = greedy_actions(fresh._agent.policy, observation)

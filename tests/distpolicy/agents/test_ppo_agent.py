@@ -316,7 +316,7 @@ def test_one_step_equals_a_plain_reference(snapshot: Snapshot) -> None:
 
     def values_of(observation: np.ndarray) -> tf.Tensor:
         hidden = tf.tanh(dense(weights, "value_network/encoder/layers/0", tf.constant(observation)))
-        return dense(weights, "value_network/encoder/layers/1", hidden)[..., 0]
+        return dense(weights, "value_network/value", hidden)[..., 0]
 
     value = values_of(rollout.observation).numpy().astype(np.float64)
     boundary = rollout.step_type[:, :-1] == LAST

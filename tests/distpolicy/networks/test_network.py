@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from distpolicy.networks.network import Network
@@ -136,3 +137,144 @@ def test_initial_state_is_zeros_with_or_without_a_batch_size() -> None:
     assert network.get_initial_state(tf.constant(2))["h"].shape == (2, 4)
     assert not network.get_initial_state(5)["h"].numpy().any()
     assert isinstance(network.state_spec, dict)
+
+
+class PlainNetwork(Network):
+    """Takes neither step types nor a state nor a mode."""
+
+    def __init__(self, input_tensor_spec: Any = None, units: int = 2, *, bias: bool = True, **others: Any) -> None:
+        super().__init__(input_tensor_spec, name=others.get("name"))
+        self.dense = keras.layers.Dense(units, use_bias=bias)
+        self.others = others
+
+    def call(self, observation: Any) -> Any:  # type: ignore[override]
+        return self.dense(observation), ()
+
+
+class AskingNetwork(Network):
+    """Returns what it was called with."""
+
+    def call(self, observation: Any, network_state: Any = (), mask: Any = None, *, scale: float = 1.0) -> Any:  # type: ignore[override]
+        return {"scaled": observation * scale, "masked": tf.constant(mask is not None)}, network_state
+
+
+def test_arguments_that_call_lacks_are_left_out() -> None:
+    network = PlainNetwork(VECTOR)
+    step_type = tf.zeros([4], tf.int32)
+    outputs, state = network(tf.ones([4, 3]), step_type=step_type, network_state=(), training=True, mask=None)
+    assert outputs.shape == (4, 2)
+    assert state == ()
+    with pytest.raises(TypeError, match="mask"):
+        network(tf.ones([4, 3]), mask=tf.ones([4, 2]))
+    with pytest.raises(TypeError, match="takes 0 arguments"):
+        network(tf.ones([4, 3]), step_type)
+
+
+def test_arguments_of_its_own_reach_call_by_place_and_by_name() -> None:
+    network = AskingNetwork(VECTOR)
+    outputs, _ = network(tf.ones([4, 3]), (), tf.ones([4]), scale=2.0)
+    np.testing.assert_array_equal(outputs["scaled"], np.full((4, 3), 2.0))
+    assert outputs["masked"]
+    assert not network(tf.ones([4, 3]), step_type=tf.ones([4], tf.int32))[0]["masked"]
+    with pytest.raises(TypeError, match="twice"):
+        network(tf.ones([4, 3]), (), network_state=())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        (tf.ones([4, 2]), r"inputs: expected .*\(3,\), got \(4, 2\)"),
+        (tf.ones([4, 3], tf.float64), "expected dtype float32, got float64"),
+        ((tf.ones([4, 3]),), "structure"),
+        (tf.ones([]), r"\(3,\)"),
+    ],
+)
+def test_inputs_that_do_not_match_the_specs_are_refused(inputs: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        PlainNetwork(VECTOR)(inputs)
+
+
+class NestNetwork(Network):
+    """Returns its nest of inputs."""
+
+    def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+        return observation, network_state
+
+
+def test_leaf_that_does_not_match_is_named_and_extra_keys_are_dropped() -> None:
+    network = NestNetwork({"a": VECTOR, "b": {"c": ArraySpec((), np.int32)}})
+    good = {"a": tf.ones([4, 3]), "b": {"c": tf.ones([4], tf.int32)}, "more": tf.ones([7])}
+    assert set(network(good)[0]) == {"a", "b"}
+    with pytest.raises(ValueError, match="inputs/b/c: expected dtype int32"):
+        network({**good, "b": {"c": tf.ones([4])}})
+
+
+def test_arrays_are_taken_for_tensors() -> None:
+    values = np.ones((4, 3), np.float32)
+    network = PlainNetwork(VECTOR)
+    np.testing.assert_array_equal(network(values)[0], network(tf.constant(values))[0])
+
+
+def test_creating_variables_tells_the_outputs_specs_and_does_so_once() -> None:
+    network = PlainNetwork()
+    with pytest.raises(ValueError, match="input_tensor_spec"):
+        network.create_variables()
+    with pytest.raises(ValueError, match="input_tensor_spec"):
+        _ = network.variables
+    assert not network.built
+    spec = network.create_variables(VECTOR)
+    assert network.built
+    assert (spec.shape, spec.dtype) == ((2,), tf.float32)
+    before = network.variables
+    assert network.create_variables(ArraySpec((9,), np.float32)) is spec
+    assert all(left is right for left, right in zip(before, network.variables, strict=True))
+    assert network.input_tensor_spec.shape == (3,)
+    rich = RichNetwork().create_variables()
+    assert {name: item.shape for name, item in rich.items()} == {"mean": (2,), "scale": (2,)}
+
+
+def test_copy_takes_the_arguments_but_for_those_that_are_given() -> None:
+    network = PlainNetwork(VECTOR, 5, bias=False, name="First", note="kept")
+    copied = network.copy(name="Second", units=4)
+    assert (network.name, copied.name) == ("First", "Second")
+    assert copied.others == {"name": "Second", "note": "kept"}
+    assert [variable.shape for variable in copied.variables] == [(3, 4)]
+    assert [variable.shape for variable in network.copy().variables] == [(3, 5)]
+    assert not {id(item) for item in network.copy().variables} & {id(item) for item in network.variables}
+    with pytest.raises(TypeError, match="'units'"):
+        RichNetwork().copy(units=3)
+
+
+def test_names_that_python_cannot_hold_are_taken() -> None:
+    assert PlainNetwork(VECTOR, name="Target-Q/1").name == "Target_Q_1"
+    assert PlainNetwork(VECTOR, name="2nd").name == "_2nd"
+
+
+def test_call_that_returns_no_pair_is_refused() -> None:
+    class Wrong(Network):
+        def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+            return observation
+
+    with pytest.raises(TypeError, match=r"must return \(outputs, network_state\)"):
+        Wrong(VECTOR)(tf.ones([4, 3]))
+
+
+def test_state_of_other_keys_or_shapes_is_refused() -> None:
+    network = RichNetwork()
+    with pytest.raises(ValueError, match="network_state"):
+        network(tf.ones([2, 3]), network_state={"other": tf.zeros([2, 4])})
+    with pytest.raises(ValueError, match="network_state/h"):
+        network(tf.ones([2, 3]), network_state={"h": tf.zeros([2, 5])})
+
+
+def test_summary_and_layers_show_what_there_is() -> None:
+    network = RichNetwork()
+    lines: list[str] = []
+    network.summary(lines.append)
+    assert len(lines) == len(network.variables) + 1
+    assert any("moving_mean" in line and "not trained" in line for line in lines)
+    assert sum(int(np.prod(variable.shape)) for variable in network.variables) == int(lines[-1].split()[1])
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert sorted(kinds) == sorted(
+        ["Dense", "BatchNormalization", "Dropout", "Dense", "Dense", "GRUCell", "Sequential"]
+    )

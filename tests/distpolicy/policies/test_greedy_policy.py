@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from distpolicy.networks.projection import NormalProjection, TanhNormalProjection
+from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.tf_policy import TFPolicy
@@ -41,7 +41,7 @@ def test_mode_of_a_categorical_is_its_most_likely_value(
 def test_mode_of_a_normal_is_its_mean_within_the_bounds(
     make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], to_tensors: Callable[[Any], Any]
 ) -> None:
-    policy = make_policy(BOX, network={"continuous_projection_net": NormalProjection})
+    policy = make_policy(BOX)
     step = to_tensors(make_step(64))
     mean = policy.distribution(step).action.mean().numpy()
     action = GreedyPolicy(policy).action(step).action
@@ -51,9 +51,9 @@ def test_mode_of_a_normal_is_its_mean_within_the_bounds(
 def test_mode_of_a_squashed_normal_is_the_squashed_mean(
     make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], to_tensors: Callable[[Any], Any]
 ) -> None:
-    policy = make_policy(BOX, network={"continuous_projection_net": TanhNormalProjection})
+    policy = make_policy(BOX, network={"continuous_projection_net": TanhNormalProjectionNetwork})
     step = to_tensors(make_step(64))
-    mean = policy.distribution(step).action.distribution.distribution.mean().numpy()
+    mean = policy.distribution(step).action.input_distribution.mean().numpy()
     expected = np.array([0.0, 2.0]) + np.array([1.0, 2.0]) * np.tanh(mean)
     np.testing.assert_allclose(GreedyPolicy(policy).action(step).action, expected, rtol=1e-5, atol=1e-6)
 
@@ -65,9 +65,8 @@ def test_variables_are_those_of_the_wrapped_policy(make_policy: Callable[..., Ac
     assert [id(item) for item in greedy.variables()] == [id(item) for item in policy.variables()]
 
 
-def test_wrapped_policy_resets_the_state_and_its_info_is_not_passed_on(
+def test_wrapped_policy_resets_the_state(
     make_recurrent_policy: Callable[..., ActorPolicy],
-    make_policy: Callable[..., ActorPolicy],
     make_step: Callable[..., TimeStep],
     to_tensors: Callable[[Any], Any],
 ) -> None:
@@ -76,9 +75,53 @@ def test_wrapped_policy_resets_the_state_and_its_info_is_not_passed_on(
     step = to_tensors(make_step(2, step_type=[StepType.FIRST, StepType.MID]))
     np.testing.assert_array_equal(greedy.action(step, state).state["steps"], [1, 7])
     assert set(greedy.get_initial_state(2)) == {"sum", "steps"}
-    emitting = GreedyPolicy(make_policy(emit_log_probability=True))
-    assert emitting.info_spec == ()
-    assert emitting.action(step).info == ()
+
+
+@pytest.mark.parametrize("spec", [BoundedArraySpec((), np.int64, 0, 3), BOX])
+def test_log_probability_of_what_is_certain_is_0(
+    make_policy: Callable[..., ActorPolicy],
+    make_step: Callable[..., TimeStep],
+    to_tensors: Callable[[Any], Any],
+    spec: BoundedArraySpec,
+) -> None:
+    policy = make_policy(spec, emit_log_probability=True)
+    greedy = GreedyPolicy(policy)
+    assert greedy.info_spec == policy.info_spec
+    assert greedy.emit_log_probability
+    np.testing.assert_array_equal(greedy.action(to_tensors(make_step(5))).info.log_probability, np.zeros(5))
+
+
+def test_info_of_the_wrapped_policy_is_passed_on() -> None:
+    class Informed(TFPolicy):
+        def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+            mode = tfp.distributions.Deterministic(time_step.observation)
+            return PolicyStep(mode, policy_state, {"note": time_step.step_type})
+
+    policy = Informed(
+        ts.time_step_spec(ArraySpec((), np.float32)),
+        BoundedArraySpec((), np.float32),
+        info_spec={"note": ArraySpec((), np.int32)},
+    )
+    step = GreedyPolicy(policy).action(ts.transition(tf.zeros([2]), tf.zeros([2])))
+    np.testing.assert_array_equal(step.info["note"], [1, 1])
+
+
+def test_distribution_without_a_mode_is_an_error() -> None:
+    class Mixed(TFPolicy):
+        def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+            parts = tfp.distributions.Categorical(logits=tf.zeros_like(time_step.observation)[:, tf.newaxis])
+            normal = tfp.distributions.Normal(time_step.observation[:, tf.newaxis], 1.0)
+            return PolicyStep(tfp.distributions.MixtureSameFamily(parts, normal), policy_state, ())
+
+    policy = Mixed(ts.time_step_spec(ArraySpec((), np.float32)), BoundedArraySpec((), np.float32))
+    for call in (GreedyPolicy(policy).action, GreedyPolicy(policy).distribution):
+        with pytest.raises(ValueError, match="MixtureSameFamily has no mode"):
+            call(ts.restart(tf.zeros([2]), 2))
+
+
+def test_what_is_no_policy_is_refused() -> None:
+    with pytest.raises(ValueError, match="wraps a TFPolicy"):
+        GreedyPolicy(lambda step: step)  # type: ignore[arg-type]
 
 
 def test_state_is_carried_over_first_where_the_wrapped_policy_carries_it() -> None:

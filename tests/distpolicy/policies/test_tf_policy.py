@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distpolicy.networks.projection import TanhNormalProjection
+from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -209,14 +209,20 @@ def test_state_of_a_single_step_without_batch_is_reset(make_recurrent_policy: Ca
     assert policy.action(ts.transition(observation, 0.0), state).state["steps"] == 5
 
 
-def test_time_is_not_taken_for_the_state_s_own_dimension(make_recurrent_policy: Callable[..., ActorPolicy]) -> None:
+def test_state_before_several_steps_is_reset_where_the_first_of_them_is_first() -> None:
+    class Carrier(TFPolicy):
+        def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+            return PolicyStep(tf.zeros([2, 3], tf.int64), policy_state, ())
+
     # As many steps as the state has elements: a mask [B, T] would fit the state [B, 3], and zero the wrong ones.
-    policy = make_recurrent_policy()
-    step_type = tf.constant([[StepType.FIRST, StepType.MID, StepType.MID]] * 2)
-    step = TimeStep(step_type, tf.zeros([2, 3]), tf.ones([2, 3]), tf.zeros([2, 3, 3]))
-    state = {"sum": tf.ones([2, 3]), "steps": tf.constant([4, 5])}
-    with pytest.raises(ValueError, match="outer dimension"):
-        policy.action(step, state)
+    spec = ArraySpec((3,), np.float32)
+    action_spec = BoundedArraySpec((), np.int64, 0, 3)
+    policy = Carrier(ts.time_step_spec(spec), action_spec, policy_state_spec=spec)
+    first, mid = int(StepType.FIRST), int(StepType.MID)
+    step = TimeStep(
+        tf.constant([[mid, first, mid], [first, mid, mid]]), tf.zeros([2, 3]), tf.ones([2, 3]), tf.zeros([2, 3, 3])
+    )
+    np.testing.assert_array_equal(policy.action(step, tf.ones([2, 3])).state, [[1.0] * 3, [0.0] * 3])
 
 
 @settings(max_examples=20, deadline=None)
@@ -383,7 +389,7 @@ def test_actions_of_a_nest_are_drawn_independently(
 def test_squashed_draws_stay_within_the_bounds_and_have_a_finite_log_probability(
     make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], to_tensors: Any, row_seeds: Any
 ) -> None:
-    network = {"continuous_projection_net": TanhNormalProjection}
+    network = {"continuous_projection_net": TanhNormalProjectionNetwork}
     policy = make_policy(BOX, network=network, clip=False, emit_log_probability=True)
     step = to_tensors(make_step(256))
     answer = policy.action(step, (), tf.constant(row_seeds(256)))
@@ -392,14 +398,15 @@ def test_squashed_draws_stay_within_the_bounds_and_have_a_finite_log_probability
     assert np.all(action <= BOX.maximum)
     assert np.ptp(action[:, 1]) > 2.0
     # Change of variables by hand: y = c + h tanh(x), so log p(y) = log N(x) - log(h (1 - tanh(x)^2)).
-    squashed = policy.distribution(step).action.distribution
-    mean = squashed.distribution.mean().numpy().astype(np.float64)
-    stddev = squashed.distribution.stddev().numpy().astype(np.float64)
+    normal = policy.distribution(step).action.input_distribution
+    mean = normal.mean().numpy().astype(np.float64)
+    stddev = normal.stddev().numpy().astype(np.float64)
     center, half = np.array([0.0, 2.0]), np.array([1.0, 2.0])
     tanh = (action - center) / half
     z = (np.arctanh(tanh) - mean) / stddev
     density = -0.5 * z**2 - np.log(stddev) - 0.5 * np.log(2 * np.pi) - np.log(half * (1 - tanh**2))
     inside = np.all(np.abs(tanh) < 0.99, axis=-1)
+    assert inside.sum() > 50
     np.testing.assert_allclose(
         answer.info.log_probability.numpy()[inside], density.sum(axis=-1)[inside], rtol=1e-3, atol=1e-3
     )

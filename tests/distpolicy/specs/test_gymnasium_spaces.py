@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from distpolicy.errors import SpecMismatchError
-from distpolicy.specs import BoundedArraySpec, spec_from_space
+from distpolicy.specs import ArraySpec, BoundedArraySpec, spec_from_space
 from distpolicy.utils.array_nest import flatten
 
 BOX = gym.spaces.Box(np.array([-1.0, -np.inf], np.float32), np.array([2.0, np.inf], np.float32))
@@ -16,6 +16,7 @@ def test_box_keeps_bounds_shape_and_dtype() -> None:
     assert spec_from_space(BOX) == BoundedArraySpec((2,), np.float32, [-1.0, -largest], [2.0, largest])
     image = spec_from_space(gym.spaces.Box(0, 255, (4, 4, 3), np.uint8))
     assert image == BoundedArraySpec((4, 4, 3), np.uint8, 0, 255)
+    assert spec_from_space(gym.spaces.Box(0, 1, (2,), np.bool_)) == ArraySpec((2,), np.bool_)
 
 
 def test_discrete_keeps_its_start() -> None:
@@ -52,6 +53,12 @@ def test_nests_are_kept_and_leaves_are_named_by_their_path() -> None:
         gym.spaces.MultiDiscrete([[2, 3], [4, 5]]),
         gym.spaces.MultiBinary(4),
         gym.spaces.Box(-1.0, 1.0, (), np.float64),
+        gym.spaces.Box(0, 1, (3,), np.bool_),
+        gym.spaces.Box(0, 2**64 - 1, (2,), np.uint64),
+        gym.spaces.Box(-5, 5, (2,), np.int16),
+        gym.spaces.Discrete(3, dtype=np.int32),
+        gym.spaces.MultiDiscrete([2, 3], dtype=np.int8, start=[-1, 4]),
+        gym.spaces.MultiBinary([2, 3]),
     ],
     ids=repr,
 )

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import pytest
+import tensorflow as tf
 
 from distpolicy.trajectories.policy_step import PolicyInfo, PolicyStep, get_log_probability, set_log_probability
 
@@ -55,3 +56,16 @@ def test_step_is_replaced_by_a_copy() -> None:
     step = PolicyStep(1)
     assert step.replace(state=2) == PolicyStep(1, 2, ())
     assert step == PolicyStep(1, (), ())
+
+
+def test_wrappers_that_a_module_puts_around_infos_count_as_what_they_wrap() -> None:
+    module = tf.Module()
+    module.info, module.named = {"value": [1.0]}, Info(3.0)
+    changed = set_log_probability(module.info, -2.0)
+    assert changed == {"value": [1.0], "log_probability": -2.0}
+    assert type(changed) is dict
+    assert "log_probability" not in module.info
+    assert get_log_probability(changed) == -2.0
+    module.changed = changed
+    assert get_log_probability(module.changed) == -2.0
+    assert set_log_probability(module.named, -2.0) == Info(3.0, -2.0)

@@ -14,6 +14,7 @@ from distpolicy.errors import SpecMismatchError
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.utils import common
 from distpolicy.utils.common import soft_variables_update
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
@@ -191,3 +192,47 @@ def test_eager_policy_update_reaches_the_wrapped_policy(
     assert_same_bits(snapshot(target), snapshot(source))
     with pytest.raises(ValueError, match="tau"):
         wrapped.update(source, math.nan)
+
+
+def test_functions_are_traced_once_for_growing_batches_and_not_converted() -> None:
+    @common.function
+    def plain(value: tf.Tensor) -> tf.Tensor:
+        return value * 2
+
+    @common.function()
+    def called(value: tf.Tensor) -> tf.Tensor:
+        if value.shape[0] is None:
+            return value
+        return value + 1
+
+    for size in range(1, 6):
+        np.testing.assert_array_equal(plain(tf.ones([size])), [2.0] * size)
+    assert plain.experimental_get_tracing_count() <= 2
+    np.testing.assert_array_equal(called(tf.ones([1])), [2.0])
+    eager = common.function(lambda: tf.executing_eagerly(), reduce_retracing=False)
+    assert not eager()
+
+    @common.function
+    def branches(value: tf.Tensor) -> tf.Tensor:
+        return value if value > 0 else -value
+
+    with pytest.raises(Exception, match="symbolic"):
+        branches(tf.constant(1.0))
+
+
+def test_state_is_told_from_none() -> None:
+    assert common.safe_has_state([tf.zeros([1])])
+    assert common.safe_has_state(tf.zeros([1]))
+    assert common.safe_has_state({"a": tf.zeros([1])})
+    for nothing in ((), [], None):
+        assert not common.safe_has_state(nothing)
+
+
+def test_soft_placement_holds_within_it_only() -> None:
+    before = tf.config.get_soft_device_placement()
+    for setting in (False, True):
+        tf.config.set_soft_device_placement(setting)
+        with common.soft_device_placement():
+            assert tf.config.get_soft_device_placement()
+        assert tf.config.get_soft_device_placement() == setting
+    tf.config.set_soft_device_placement(before)

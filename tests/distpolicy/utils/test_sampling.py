@@ -10,7 +10,8 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distpolicy.utils.sampling import fold_rows, row_normal, row_uniform, sample
+from distpolicy.distributions.shifted_categorical import ShiftedCategorical
+from distpolicy.utils.sampling import fold_rows, log_prob, row_normal, row_uniform, sample
 
 tfd = tfp.distributions
 WORD = 2**64
@@ -35,9 +36,8 @@ def reference_uniform(seed: np.ndarray, num: int) -> np.ndarray:
     rows = []
     for low, high in seed.astype(np.uint32).tolist():
         words = split_mix(mix(low + (high << 32)), num)
-        rows.append([((word >> 40) + 0.5) / 2**24 for word in words])
-    # 1 - 2**-25 has no float32 of its own: the nearest below 1 stands for it.
-    return np.minimum(np.array(rows).astype(np.float32), np.float32(1 - 2**-24))
+        rows.append([((word >> 41) + 0.5) / 2**23 for word in words])
+    return np.array(rows).astype(np.float32)
 
 
 def test_reference_gives_the_published_numbers() -> None:
@@ -150,3 +150,31 @@ def test_other_distributions_draw_from_one_seed_folded_of_all(row_seeds: Any) ->
 def test_one_seed_for_all_is_tfp_s_own_draw() -> None:
     normal = tfd.Normal(tf.zeros([5]), 1.0)
     np.testing.assert_array_equal(sample(normal, tf.constant([1, 2])), normal.sample(seed=tf.constant([1, 2])))
+
+
+@pytest.mark.parametrize("dtype", [tf.int8, tf.int32, tf.int64])
+@pytest.mark.parametrize("logits_dtype", [tf.float32, tf.float64])
+def test_log_probability_of_categories_equals_a_numpy_reference(dtype: tf.DType, logits_dtype: tf.DType) -> None:
+    logits = np.random.default_rng(0).normal(size=(4, 3, 5))
+    values = np.random.default_rng(1).integers(0, 5, size=(4, 3))
+    expected = np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
+    expected = np.take_along_axis(expected, values[..., np.newaxis], axis=-1)[..., 0]
+    categorical = tfp.distributions.Categorical(logits=tf.constant(logits, logits_dtype), dtype=dtype)
+    found = log_prob(categorical, tf.constant(values, dtype))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    joint = log_prob(tfp.distributions.Independent(categorical, 1), tf.constant(values, dtype))
+    np.testing.assert_allclose(joint, expected.sum(axis=-1), rtol=1e-5)
+    shifted = ShiftedCategorical(logits=tf.constant(logits, logits_dtype), dtype=dtype, shift=-2)
+    np.testing.assert_allclose(log_prob(shifted, tf.constant(values - 2, dtype)), expected, rtol=1e-5)
+    assert sample(categorical, row_seed_tensor(4)).dtype == dtype
+
+
+def row_seed_tensor(num_rows: int) -> tf.Tensor:
+    return tf.constant(np.arange(2 * num_rows, dtype=np.int32).reshape(num_rows, 2))
+
+
+def test_log_probability_at_a_saturated_tanh_is_that_of_the_stored_action() -> None:
+    normal = tfp.distributions.Normal(tf.constant([12.0, 0.3]), tf.constant([1.0, 0.5]))
+    squashed = tfp.distributions.TransformedDistribution(normal, tfp.bijectors.Tanh())
+    action = sample(squashed, tf.constant([[1, 2], [3, 4]]))
+    np.testing.assert_allclose(log_prob(squashed, action), squashed.log_prob(action.numpy()), rtol=1e-6)

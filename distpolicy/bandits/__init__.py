@@ -1,0 +1,1 @@
+"""Policies that TF-Agents keeps with its bandits."""

@@ -1,0 +1,1 @@
+"""Loops of a policy and an environment."""

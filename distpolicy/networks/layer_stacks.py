@@ -1,0 +1,159 @@
+"""Building stacks of layers whose initial weights follow from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.errors import ConfigError
+from distpolicy.keras_layers.permanent_variable_rate_dropout import PermanentVariableRateDropout
+
+ConvLayerParams = Sequence[Sequence[Any]]
+DropoutLayerParams = Sequence[float | dict[str, Any] | None]
+
+
+def default_initializer() -> keras.initializers.Initializer:
+    """Of hidden layers for which none is given."""
+    return keras.initializers.VarianceScaling(scale=2.0, mode="fan_in", distribution="truncated_normal")
+
+
+def clone_initializer(initializer: Any, index: int = 0, seed: int | None = None) -> Any:
+    """An initializer for the index-th of the layers that are given the same one.
+
+    Keras 3 initializers draw the same values every time, so that two layers must not share one.
+
+    Args:
+        initializer: A Keras initializer, its name, or a function of shape and dtype, which stays as it is.
+        index: Is added to the seed.
+        seed: The seed, if the initializer has none of its own; None to draw one.
+    """
+    initializer = keras.initializers.get(initializer)
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if "seed" in config:
+        base = config["seed"] if config["seed"] is not None else seed
+        config["seed"] = base + index if isinstance(base, int | np.integer) else base
+    return type(initializer).from_config(config)
+
+
+def copy_layer(layer: Any) -> Any:
+    """A layer or network of the same configuration with weights of its own; another callable stays as it is.
+
+    Raises:
+        ValueError: If a layer cannot tell its configuration.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return keras.layers.Lambda(layer.function, arguments=layer.arguments)
+    if isinstance(layer, keras.Layer):
+        try:
+            if isinstance(layer, keras.Model):
+                return keras.models.clone_model(layer)
+            return type(layer).from_config(layer.get_config())
+        except (NotImplementedError, TypeError) as error:
+            raise ConfigError(
+                f"layer {layer.name} of class {type(layer).__name__} cannot be copied: give it get_config ({error})"
+            ) from error
+    return layer.copy() if hasattr(layer, "create_variables") else layer
+
+
+def conv_layers(
+    conv_layer_params: ConvLayerParams | None,
+    activation_fn: Any,
+    kernel_initializer: Any,
+    conv_type: str = "2d",
+    dtype: Any = tf.float32,
+    seed: int | None = None,
+) -> list[keras.Layer]:
+    """Convolutions without padding.
+
+    Args:
+        conv_layer_params: For each ``(filters, kernel_size, strides)``, or with a ``dilation`` as fourth.
+        activation_fn: Keras activation.
+        kernel_initializer: See :func:`clone_initializer`.
+        conv_type: ``"2d"`` or ``"1d"``.
+        dtype: Of the layers.
+        seed: Of the initial weights.
+
+    Raises:
+        ValueError: If ``conv_type`` or an entry of ``conv_layer_params`` is another.
+    """
+    kinds: dict[str, Callable[..., keras.Layer]] = {"2d": keras.layers.Conv2D, "1d": keras.layers.Conv1D}
+    if conv_type not in kinds:
+        raise ConfigError(f"conv_type must be '1d' or '2d', but is {conv_type!r}")
+    layers = []
+    for index, params in enumerate(conv_layer_params or ()):
+        if len(params) not in (3, 4):
+            raise ConfigError(
+                f"conv_layer_params[{index}] must be (filters, kernel_size, strides[, dilation]), but is {params}"
+            )
+        filters, kernel_size, strides = params[:3]
+        layers.append(
+            kinds[conv_type](
+                int(filters),
+                kernel_size,
+                strides=strides,
+                dilation_rate=params[3] if len(params) == 4 else 1,
+                activation=activation_fn,
+                kernel_initializer=clone_initializer(kernel_initializer, index, seed),
+                dtype=tf.as_dtype(dtype).name,
+            )
+        )
+    return layers
+
+
+def dense_layers(
+    fc_layer_params: Sequence[int] | None,
+    activation_fn: Any,
+    kernel_initializer: Any,
+    dropout_layer_params: DropoutLayerParams | None = None,
+    weight_decay_params: Sequence[float | None] | None = None,
+    dtype: Any = tf.float32,
+    seed: int | None = None,
+    first_index: int = 0,
+) -> list[keras.Layer]:
+    """Dense layers, each followed by its Dropout if it has one.
+
+    Args:
+        fc_layer_params: Width of each layer.
+        activation_fn: Keras activation.
+        kernel_initializer: See :func:`clone_initializer`.
+        dropout_layer_params: For each layer a rate, a dict of the arguments ``rate`` and ``permanent``, or None.
+        weight_decay_params: For each layer the factor of its kernel's squared norm in the network's losses, or None.
+        dtype: Of the layers.
+        seed: Of the initial weights.
+        first_index: Place of the first layer among those that share the seed.
+
+    Raises:
+        ValueError: If the parameters differ in length.
+    """
+    widths = list(fc_layer_params or ())
+    dropouts = list(dropout_layer_params or [None] * len(widths))
+    decays = list(weight_decay_params or [None] * len(widths))
+    for what, params in (("dropout_layer_params", dropouts), ("weight_decay_params", decays)):
+        if len(params) != len(widths):
+            raise ConfigError(f"{what} must have one entry for each of {len(widths)} dense layers, not {len(params)}")
+    layers: list[keras.Layer] = []
+    for index, (width, dropout, decay) in enumerate(zip(widths, dropouts, decays, strict=True)):
+        layers.append(
+            keras.layers.Dense(
+                int(width),
+                activation=activation_fn,
+                kernel_initializer=clone_initializer(kernel_initializer, first_index + index, seed),
+                kernel_regularizer=None if decay is None else keras.regularizers.L2(decay),
+                dtype=tf.as_dtype(dtype).name,
+            )
+        )
+        if dropout is not None:
+            arguments = dropout if isinstance(dropout, dict) else {"rate": dropout}
+            layers.append(PermanentVariableRateDropout(**arguments, seed=None if seed is None else seed + index))
+    return layers
+
+
+def num_layers(conv_layer_params: ConvLayerParams | None, fc_layer_params: Sequence[int] | None) -> int:
+    """How many layers the parameters stand for; seeds are counted by it."""
+    return len(conv_layer_params or ()) + len(fc_layer_params or ())

@@ -1,0 +1,88 @@
+"""NestMap: a layer for each leaf of a nest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from distpolicy.errors import ConfigError
+from distpolicy.networks.layer_stacks import copy_layer
+from distpolicy.networks.network import Network
+from distpolicy.networks.stateful_layers import call_layer, state_spec_of, with_resets
+from distpolicy.utils.array_nest import paths
+from distpolicy.utils.nest_utils import flatten_up_to
+
+
+@keras.saving.register_keras_serializable("distpolicy")
+class NestFlatten(keras.layers.Layer):
+    """A layer that makes a list of the leaves of a nest."""
+
+    def call(self, inputs: Any) -> list[tf.Tensor]:
+        """The leaves in ``tf.nest``'s order."""
+        return tf.nest.flatten(inputs)
+
+
+class NestMap(Network):
+    """Passes each leaf of its inputs through a layer of its own.
+
+    Args:
+        nested_layers: Nest of what :class:`Sequential` takes.
+        input_spec: A nest like it of specs of one input, or None if it is not known yet.
+        name: Name of the module.
+
+    Raises:
+        ValueError: If the nests differ.
+        TypeError: If a layer cannot be called.
+    """
+
+    def __init__(self, nested_layers: Any, input_spec: Any = None, name: str | None = None) -> None:
+        if input_spec is not None and paths(nested_layers) != paths(input_spec):
+            raise ConfigError(
+                f"nested_layers must be a nest like input_spec, with the leaves {paths(input_spec)}; "
+                f"got {paths(nested_layers)}"
+            )
+        layers = tf.nest.map_structure(with_resets, nested_layers)
+        specs = tf.nest.map_structure(state_spec_of, layers)
+        super().__init__(input_spec, specs if tf.nest.flatten(specs) else (), name)
+        # Once for tf.Module, which saves what it tracks and wraps lists and dicts, and once as they are.
+        self._nested_layers = layers
+        object.__setattr__(self, "_self_layers", layers)
+        object.__setattr__(self, "_self_given", nested_layers)
+
+    @property
+    def nested_layers(self) -> Any:
+        """The nest of layers."""
+        return self._self_layers
+
+    def copy(self, **kwargs: Any) -> NestMap:
+        """A NestMap of copies of the layers, with weights of their own; functions are shared.
+
+        Args:
+            **kwargs: Arguments of the constructor that differ.
+        """
+        if "nested_layers" not in kwargs:
+            kwargs["nested_layers"] = tf.nest.map_structure(copy_layer, self._self_given)
+        return super().copy(**kwargs)
+
+    def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+        """The layers' outputs.
+
+        Args:
+            inputs: Nest of ``[B, ...]`` or ``[B, T, ...]`` like ``nested_layers``.
+            step_type: int32 of the outer dimensions; states are reset where it is FIRST. None to reset nowhere.
+            network_state: A nest like ``nested_layers`` of the layers' states; ``()`` if none has one.
+            training: Whether dropout acts.
+
+        Returns:
+            A nest of outputs like ``nested_layers``, and one of the states after them.
+        """
+        layers, values = tf.nest.flatten(self._self_layers), tf.nest.flatten(inputs)
+        if tf.nest.flatten(self.state_spec):
+            states = flatten_up_to(self._self_layers, network_state, check_types=False)
+        else:
+            states = [()] * len(layers)
+        pairs = [call_layer(*item, step_type, training) for item in zip(layers, values, states, strict=True)]
+        outputs, after = (tf.nest.pack_sequence_as(self._self_layers, column) for column in zip(*pairs, strict=True))
+        return outputs, after if tf.nest.flatten(self.state_spec) else network_state

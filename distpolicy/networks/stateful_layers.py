@@ -1,0 +1,67 @@
+"""Layers, networks and functions called alike, with or without a state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from distpolicy.errors import ConfigError
+from distpolicy.keras_layers.arguments import takes_training
+from distpolicy.keras_layers.dynamic_unroll_layer import DynamicUnroll
+from distpolicy.networks.network import Network
+from distpolicy.specs import tensor_spec
+from distpolicy.trajectories.time_step import StepType
+
+
+def with_resets(layer: Any) -> Any:
+    """The layer, or, of a recurrent Keras layer or cell, an unroll of its cell that can reset the state.
+
+    Raises:
+        ValueError: If a recurrent layer does not return sequences, goes backwards or keeps its state by itself.
+        TypeError: If it cannot be called.
+    """
+    if not callable(layer):
+        raise TypeError(f"expected a Keras layer, a Network or a function, got {type(layer).__name__}")
+    if isinstance(layer, keras.layers.RNN):
+        if not layer.return_sequences or layer.go_backwards or layer.stateful:
+            raise ConfigError(
+                f"recurrent layer {layer.name} must have return_sequences=True, and neither go_backwards nor stateful"
+            )
+        return DynamicUnroll(layer.cell)
+    is_cell = isinstance(layer, keras.Layer) and hasattr(layer, "state_size") and not isinstance(layer, DynamicUnroll)
+    return DynamicUnroll(layer) if is_cell else layer
+
+
+def state_spec_of(layer: Any) -> Any:
+    """Nest of the specs of the layer's state; ``()`` for none. Of cells a tuple."""
+    if isinstance(layer, Network):
+        return layer.state_spec
+    if not isinstance(layer, DynamicUnroll):
+        return ()
+    sizes, dtype = layer.state_size, layer.compute_dtype
+    if isinstance(sizes, list):
+        return tuple(tensor_spec.TensorSpec((size,), dtype) for size in sizes)
+    return tuple(tuple(tensor_spec.TensorSpec((size,), dtype) for size in cell) for cell in sizes)
+
+
+def call_layer(layer: Any, inputs: Any, state: Any, step_type: Any, training: bool) -> tuple[Any, Any]:
+    """The layer's outputs and its next state.
+
+    Args:
+        layer: What :func:`with_resets` returned.
+        inputs: Nest of tensors.
+        state: Nest like :func:`state_spec_of`.
+        step_type: int32 of the outer dimensions, or None to reset nowhere.
+        training: Whether dropout acts.
+    """
+    if isinstance(layer, Network):
+        return layer(inputs, step_type=step_type, network_state=state, training=training)
+    if isinstance(layer, DynamicUnroll):
+        reset_mask = None if step_type is None else tf.equal(step_type, StepType.FIRST)
+        outputs, after = layer(inputs, initial_state=state, reset_mask=reset_mask, training=training)
+        return outputs, tf.nest.pack_sequence_as(state_spec_of(layer), tf.nest.flatten(after))
+    if isinstance(layer, keras.Layer) and takes_training(layer):
+        return layer(inputs, training=training), state
+    return layer(inputs), state

@@ -1,0 +1,100 @@
+"""ValueRnnNetwork: a sequence of observations in, their values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from distpolicy.networks.layer_stacks import ConvLayerParams, DropoutLayerParams, clone_initializer
+from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
+from distpolicy.networks.network import Network
+from distpolicy.networks.utils import apply_dense, outer_rank
+
+
+class ValueRnnNetwork(Network):
+    """A recurrent encoder and one linear output: float32 ``[B]`` or ``[B, T]``.
+
+    Args:
+        input_tensor_spec: Nest of specs of one observation.
+        preprocessing_layers: See :class:`EncodingNetwork`.
+        preprocessing_combiner: The same.
+        conv_layer_params: The same.
+        input_fc_layer_params: See :class:`LSTMEncodingNetwork`.
+        input_dropout_layer_params: The same.
+        lstm_size: The same.
+        output_fc_layer_params: The same.
+        activation_fn: Keras activation of the dense layers.
+        dtype: Of the layers and of the state.
+        name: Name of the module.
+        cell: The same: ``"lstm"`` or ``"gru"``.
+        kernel_initializer: Of the hidden dense layers.
+        last_kernel_initializer: Of the output layer; uniform in ±0.03 by default.
+        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+    """
+
+    def __init__(
+        self,
+        input_tensor_spec: Any,
+        preprocessing_layers: Any = None,
+        preprocessing_combiner: Any = None,
+        conv_layer_params: ConvLayerParams | None = None,
+        input_fc_layer_params: Sequence[int] | None = (75, 40),
+        input_dropout_layer_params: DropoutLayerParams | None = None,
+        lstm_size: Sequence[int] | None = (40,),
+        output_fc_layer_params: Sequence[int] | None = (75, 40),
+        activation_fn: Any = "relu",
+        dtype: Any = tf.float32,
+        name: str | None = "ValueRnnNetwork",
+        *,
+        cell: str = "lstm",
+        kernel_initializer: Any = None,
+        last_kernel_initializer: Any = None,
+        seed: int | None = None,
+    ) -> None:
+        encoder = LSTMEncodingNetwork(
+            input_tensor_spec,
+            preprocessing_layers=preprocessing_layers,
+            preprocessing_combiner=preprocessing_combiner,
+            conv_layer_params=conv_layer_params,
+            input_fc_layer_params=input_fc_layer_params,
+            lstm_size=lstm_size,
+            output_fc_layer_params=output_fc_layer_params,
+            activation_fn=activation_fn,
+            dtype=dtype,
+            cell=cell,
+            input_dropout_layer_params=input_dropout_layer_params,
+            kernel_initializer=kernel_initializer,
+            seed=seed,
+        )
+        super().__init__(input_tensor_spec, encoder.state_spec, name)
+        self._encoder = encoder
+        if last_kernel_initializer is None:
+            last_kernel_initializer = keras.initializers.RandomUniform(-0.03, 0.03)
+        self._value = keras.layers.Dense(
+            1,
+            kernel_initializer=clone_initializer(
+                last_kernel_initializer, 0, None if seed is None else seed + encoder.num_layers
+            ),
+            dtype=tf.as_dtype(dtype).name,
+        )
+
+    def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+        """The values.
+
+        Args:
+            observation: Nest of ``[B, *shape]``, ``[B, T, *shape]`` or ``shape``.
+            step_type: int32 of the outer dimensions; the state is reset where it is FIRST. None to reset nowhere.
+            network_state: Nest of ``[B, size]`` like ``state_spec``: the state before the first step.
+            training: Whether dropout acts.
+
+        Returns:
+            float of the outer dimensions, and the state after the last step.
+        """
+        encoding, network_state = self._encoder(
+            observation, step_type=step_type, network_state=network_state, training=training
+        )
+        value = apply_dense(self._value, encoding, outer_rank(observation, self.input_tensor_spec))
+        return tf.squeeze(value, axis=-1), network_state

@@ -1,0 +1,144 @@
+"""EpsilonGreedyPolicy: the greedy action, or now and then a random one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.errors import ConfigError
+from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.policy_wrapper import PolicyWrapper
+from distpolicy.policies.random_tf_policy import RandomTFPolicy
+from distpolicy.policies.row_draws import outer_shape_of, stream_seed, uniform_rows, where_rows
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.trajectories import policy_step as ps
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+
+
+class EpsilonGreedyPolicy(PolicyWrapper):
+    """Takes a random action with probability epsilon, row by row, and the wrapped policy's most likely one otherwise.
+
+    The log-probability is that of the mixture: an action that is the greedy one counts both ways of drawing it. For
+    continuous actions, where the greedy one is a point, it is the logarithm of its probability there, and of the
+    density elsewhere. The rest of the info is the wrapped policy's, also where the action was random.
+
+    Args:
+        policy: The policy to wrap.
+        epsilon: Probability of a random action: a float, a tensor, a variable, or a callable that returns one. Where
+            the policy is compiled, what a callable returns as a Python number is kept; let it read a variable instead.
+        exploration_mask: For one discrete action, 1 for each action that is explored and 0 for others. Where the
+            wrapped policy's own mask allows none of these, any action that it allows is explored.
+        info_fields_to_inherit_from_greedy: Fields of the info; they are always the wrapped policy's.
+        name: Name of the module.
+
+    Raises:
+        ValueError: If epsilon is not in [0, 1], the exploration mask has not one entry for each action or allows none,
+            or the info has no such field.
+        NotImplementedError: If there is a mask, and the action is not one discrete action.
+    """
+
+    def __init__(
+        self,
+        policy: TFPolicy,
+        epsilon: float | tf.Tensor | tf.Variable | Callable[[], Any],
+        exploration_mask: Sequence[int] | None = None,
+        info_fields_to_inherit_from_greedy: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        super().__init__(policy, sets_log_probability=True, clip=False, name=name)
+        _check_epsilon(epsilon)
+        fields = getattr(self.info_spec, "_fields", self.info_spec)
+        for field in info_fields_to_inherit_from_greedy:
+            if field not in fields:
+                raise ConfigError(f"info_fields_to_inherit_from_greedy: the policy's info has no field {field!r}")
+        self._epsilon = epsilon
+        self._greedy_policy = GreedyPolicy(policy)
+        # It checks nothing that the greedy policy has not checked.
+        if exploration_mask is None:
+            splitter = policy.observation_and_action_constraint_splitter
+            self._random_policy: RandomTFPolicy = RandomTFPolicy(
+                policy.time_step_spec,
+                policy.action_spec,
+                observation_and_action_constraint_splitter=splitter,
+                validate_args=False,
+            )
+        else:
+            self._random_policy = _ExplorationPolicy(policy, exploration_mask)
+
+    @property
+    def epsilon(self) -> Any:
+        """The probability of a random action, as it was given."""
+        return self._epsilon
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        greedy = self._greedy_policy.action(time_step, policy_state, seed)
+        own_seed = self._own_seed(seed)
+        random = self._random_policy.action(time_step, (), own_seed).action
+        epsilon = tf.cast(self._epsilon() if callable(self._epsilon) else self._epsilon, tf.float32)
+        explores = uniform_rows(stream_seed(own_seed, 1), outer_shape_of(time_step.step_type)) < epsilon
+        action = where_rows(explores, random, greedy.action)
+        info = greedy.info
+        if self._emit_log_probability:
+            random_log_probability = self._random_policy.log_probability(time_step, action)
+
+            def mixed(drawn: tf.Tensor, best: tf.Tensor, log_probability: tf.Tensor) -> tf.Tensor:
+                return _mixture_log_probability(drawn, best, log_probability, epsilon)
+
+            info = ps.set_log_probability(
+                info, tf.nest.map_structure(mixed, action, greedy.action, random_log_probability)
+            )
+        return PolicyStep(action, greedy.state, info)
+
+    def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+        raise NotImplementedError("EpsilonGreedyPolicy has no distribution; call action")
+
+
+def _check_epsilon(epsilon: Any) -> None:
+    if isinstance(epsilon, int | float | np.number) and not (0.0 <= float(epsilon) <= 1.0):
+        kind = "NaN" if math.isnan(float(epsilon)) else str(epsilon)
+        raise ConfigError(f"epsilon must be in [0, 1], but is {kind}")
+
+
+class _ExplorationPolicy(RandomTFPolicy):
+    """Draws from those actions that an exploration mask names and the policy's own mask allows."""
+
+    def __init__(self, policy: TFPolicy, exploration_mask: Sequence[int]) -> None:
+        self._own_splitter = policy.observation_and_action_constraint_splitter
+        super().__init__(
+            policy.time_step_spec,
+            policy.action_spec,
+            observation_and_action_constraint_splitter=lambda observation: (observation, exploration_mask),
+            validate_args=False,
+        )
+        self._explored = np.asarray(exploration_mask) != 0
+        if self._explored.shape != (self.num_actions,) or not self._explored.any():
+            raise ConfigError(
+                f"exploration_mask must have {self.num_actions} entries, one for each action, and not all 0; "
+                f"it is {np.asarray(exploration_mask).tolist()}"
+            )
+
+    def _mask(self, time_step: TimeStep) -> tf.Tensor:
+        outer_shape = outer_shape_of(time_step.step_type)
+        explored = tf.broadcast_to(self._explored, tf.concat([outer_shape, [self.num_actions]], axis=0))
+        if self._own_splitter is None:
+            return explored
+        allowed = tf.cast(self._own_splitter(time_step.observation)[1], tf.bool)
+        both = tf.logical_and(allowed, explored)
+        return tf.where(tf.reduce_any(both, axis=-1, keepdims=True), both, allowed)
+
+
+def _mixture_log_probability(
+    drawn: tf.Tensor, best: tf.Tensor, random_log_probability: tf.Tensor, epsilon: tf.Tensor
+) -> tf.Tensor:
+    """``log(epsilon p_random(a) + (1 - epsilon) [a is the greedy action])``, float32 ``[...]``."""
+    inner = list(range(random_log_probability.shape.rank, drawn.shape.rank))
+    is_best = tf.reduce_all(tf.equal(drawn, best), axis=inner)
+    if drawn.dtype.is_floating:
+        # A probability and a density do not add up.
+        return tf.where(is_best, tf.math.log(1.0 - epsilon), tf.math.log(epsilon) + random_log_probability)
+    return tf.math.log(epsilon * tf.exp(random_log_probability) + tf.where(is_best, 1.0 - epsilon, 0.0))

@@ -1,0 +1,196 @@
+"""LiteRTAction: a policy's action by LiteRT's interpreter, on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import flatten, getters, packer
+from distpolicy.utils.array_sampling import row_uniform
+from distpolicy.utils.litert_function import LiteRTError, LiteRTFunction
+from distpolicy.utils.nest_utils import assert_matches_spec
+from distpolicy.utils.sampling import generate_uniform, noise_from
+from distpolicy.utils.variable_watch import watch
+
+# A batch is filled up to a multiple of as many rows as vector instructions take: what is left over they compute by
+# other instructions, with other rounding, and what a row gives must not depend on the batch that it is in.
+LANES = 8
+
+
+class _Draw(NamedTuple):
+    """Random numbers that the policy asks for in each call.
+
+    Attributes:
+        offset: int32 ``[2]``: what it adds to a row's seed; None for nothing.
+        num: Numbers for each row.
+    """
+
+    offset: np.ndarray | None
+    num: int
+
+
+class _Program(NamedTuple):
+    """The program for one number of rows.
+
+    Attributes:
+        function: Takes the leaves of time step and state, then the random numbers of each draw.
+        draws: The draws.
+        inputs: For each leaf that the policy looks at its place among the function's inputs and what takes it out of
+            ``(time_step, policy_state)``.
+        num_inputs: The function's inputs before the random numbers.
+        padded: For a batch that is no multiple of ``LANES``, arrays to put each used input into; otherwise None.
+        pack: Makes a PolicyStep of the flat outputs.
+    """
+
+    function: LiteRTFunction
+    draws: list[_Draw]
+    inputs: list[tuple[int, Callable[[Any], Any]]]
+    num_inputs: int
+    padded: dict[int, np.ndarray] | None
+    pack: Callable[[Sequence[Any]], PolicyStep]
+
+
+class LiteRTAction:
+    """Converts ``policy.action`` once for each batch size; a call costs a few microseconds more than the arithmetic.
+
+    The program takes the uniform numbers behind every draw as inputs. They are generated here, in NumPy, from the same
+    seeds and by the same generator, so that actions and log-probabilities are those of the TensorFlow path but for
+    rounding. The program holds a copy of the variables: it is renewed after every ``update`` of a policy that has
+    them, and by :meth:`refresh`.
+
+    Args:
+        policy: The policy.
+    """
+
+    def __init__(self, policy: TFPolicy) -> None:
+        self._policy = policy
+        self._programs: dict[tuple[int, ...], _Program] = {}
+        self.stale = False
+        self.tracing_count = 0
+        watch(policy.variables(), self)
+
+    def refresh(self) -> None:
+        """Takes over the policy's variables as they are now."""
+        self.stale = False
+        for program in self._programs.values():
+            program.function.refresh()
+
+    def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> PolicyStep:
+        """The policy's step, as NumPy arrays.
+
+        Args:
+            time_step: Nest of arrays ``[B, ...]``.
+            policy_state: Nest of arrays or tensors ``[B, ...]``.
+            seed: int32 ``[B, 2]``.
+
+        Raises:
+            LiteRTError: If the policy cannot be converted; says why.
+            ValueError: If an array that the policy looks at has not the spec's shape and dtype.
+        """
+        program = self._programs.get(time_step.step_type.shape)
+        if program is None:
+            program = self._programs[time_step.step_type.shape] = self._convert(time_step, policy_state, seed)
+        if self.stale:
+            self.refresh()
+        leaves: list[Any] = [None] * program.num_inputs
+        leaves += _noise(seed, program.draws)
+        nest = (time_step, policy_state)
+        try:
+            for place, get in program.inputs:
+                leaves[place] = get(nest)
+            if program.padded is None:
+                return program.pack(program.function(leaves))
+            num_rows = len(seed)
+            for place, array in program.padded.items():
+                np.copyto(array[:num_rows], leaves[place], casting="equiv")
+                leaves[place] = array
+            return program.pack([output[:num_rows] for output in program.function(leaves)])
+        except (ValueError, TypeError, LookupError):
+            # Neither LiteRT nor NumPy says which array it was.
+            assert_matches_spec(time_step, self._policy.time_step_spec, "time_step", 1)
+            assert_matches_spec(policy_state, self._policy.policy_state_spec, "policy_state", 1)
+            raise
+
+    def _convert(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> _Program:
+        num_rows = -(-len(seed) // LANES) * LANES
+        seed = np.resize(seed, (num_rows, 2))
+        inputs = tf.nest.map_structure(lambda leaf: _like_given(leaf, num_rows), (time_step, policy_state))
+        step, draws = self._record(inputs, seed)
+        places: list[PolicyStep] = []
+        num_leaves = len(flatten(inputs))
+
+        def flat_action(*leaves: tf.Tensor) -> list[tf.Tensor]:
+            noise = iter(leaves[num_leaves:])
+            with noise_from(lambda seed, num: next(noise)):
+                given = tf.nest.pack_sequence_as(inputs, leaves[:num_leaves])
+                step = self._policy.action(given[0], given[1], tf.zeros_like(seed))
+            places.append(tf.nest.pack_sequence_as(step, list(range(len(tf.nest.flatten(step))))))
+            return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(step)]
+
+        specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in flatten(inputs)]
+        specs += [tf.TensorSpec((num_rows, draw.num), tf.float32) for draw in draws]
+        function = LiteRTFunction(flat_action, specs)
+        self.tracing_count += 1
+        _check_alike(step, function([*flatten(inputs), *_noise(seed, draws)]))
+        padded = None
+        if np.shape(time_step.step_type) != (num_rows,):
+            padded = {i: np.zeros(specs[i].shape, specs[i].dtype.as_numpy_dtype) for i in function.needed_inputs}
+        get = getters((time_step, policy_state))
+        used = [(place, get[place]) for place in function.needed_inputs if place < num_leaves]
+        return _Program(function, draws, used, num_leaves, padded, packer(places[-1]))
+
+    def _record(self, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[_Draw]]:
+        """The step by TensorFlow, and the draws that it made."""
+
+        def run(seed: np.ndarray) -> tuple[PolicyStep, list[tuple[np.ndarray, int]]]:
+            asked: list[tuple[np.ndarray, int]] = []
+
+            def source(asked_seed: tf.Tensor, num: int) -> tf.Tensor:
+                asked.append((asked_seed.numpy(), num))
+                return generate_uniform(asked_seed, num)
+
+            tensors = tf.nest.map_structure(tf.constant, inputs)
+            with noise_from(source):
+                step = self._policy.action(tensors[0], tensors[1], tf.constant(seed))
+            return step, asked
+
+        step, asked = run(seed)
+        other_seed = np.random.default_rng(0).integers(2**31, size=seed.shape, dtype=np.int32)
+        draws = []
+        for (first, num), (second, _) in zip(asked, run(other_seed)[1], strict=True):
+            offset = first - seed
+            if not (np.array_equal(offset, second - other_seed) and (offset == offset[:1]).all()):
+                raise LiteRTError("it mixes the rows' seeds before it draws")
+            draws.append(_Draw(offset[0].copy() if offset.any() else None, num))
+        return step, draws
+
+
+def _noise(seed: np.ndarray, draws: list[_Draw]) -> list[np.ndarray]:
+    return [row_uniform(seed if offset is None else seed + offset, num) for offset, num in draws]
+
+
+def _like_given(leaf: Any, num_rows: int) -> np.ndarray:
+    """Something to try the program with, ``[num_rows, ...]``: floats that are not all alike, the rest as it came."""
+    array = np.asarray(leaf)
+    shape = (num_rows, *array.shape[1:])
+    if np.issubdtype(array.dtype, np.floating):
+        return np.random.default_rng(0).normal(size=shape).astype(array.dtype)
+    return np.resize(array, shape)
+
+
+def _check_alike(expected: PolicyStep, outputs: list[np.ndarray]) -> None:
+    """Refuses a program whose outputs are not TensorFlow's."""
+    for want, got in zip(tf.nest.flatten(expected), outputs, strict=True):
+        want = np.asarray(want)
+        if want.shape != got.shape or want.dtype != got.dtype:
+            raise LiteRTError(f"it returns {got.dtype}{got.shape} where TensorFlow returns {want.dtype}{want.shape}")
+        close = np.isclose(want, got, rtol=1e-3, atol=1e-4, equal_nan=True)
+        # Between two actions that are all but equally good rounding decides, very rarely.
+        if np.mean(~close) > 0.01:
+            raise LiteRTError("its outputs are not TensorFlow's")

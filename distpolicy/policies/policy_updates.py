@@ -1,0 +1,48 @@
+"""What ``TFPolicy.update`` does."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from distpolicy.utils.common import SoftUpdate
+from distpolicy.utils.module_variables import NamedVariable
+
+
+class PolicyUpdates:
+    """Updates one policy from others, and remembers those that it copies from again and again.
+
+    The second copy from the same policy compiles the copying: it then takes one call instead of two a variable.
+
+    Args:
+        policy: The policy to update. The variables that it has now are updated.
+    """
+
+    def __init__(self, policy: Any) -> None:
+        self._soft_update = SoftUpdate(policy.named_variables())
+        self._copies: weakref.WeakKeyDictionary[tf.Module, dict[bool, Callable[[], None] | None]]
+        self._copies = weakref.WeakKeyDictionary()
+
+    def __call__(self, source: Any, tau: float, tau_non_trainable: float | None, sort_variables_by_name: bool) -> None:
+        """See :meth:`distpolicy.policies.tf_policy.TFPolicy.update`."""
+        if tau == 1.0 and tau_non_trainable in (None, 1.0) and isinstance(source, tf.Module):
+            copies = self._copies.setdefault(source, {})
+            if sort_variables_by_name in copies:
+                copy = copies[sort_variables_by_name]
+                if copy is None:
+                    copy = self._soft_update.compiled_copy(_named_variables(source), sort_variables_by_name)
+                    copies[sort_variables_by_name] = copy
+                copy()
+                return
+            copies[sort_variables_by_name] = None
+        self._soft_update(_named_variables(source), tau, tau_non_trainable, sort_variables_by_name)
+
+
+def _named_variables(policy: Any) -> Any:
+    if hasattr(policy, "named_variables"):
+        return policy.named_variables()
+    variables = policy.variables() if callable(policy.variables) else policy.variables
+    return [NamedVariable(variable.name, variable) for variable in variables]

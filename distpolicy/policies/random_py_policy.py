@@ -1,0 +1,171 @@
+"""RandomPyPolicy: actions drawn uniformly from their bounds, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.policies.py_policy import PyPolicy
+from distpolicy.policies.seeded_draws import array_seed, row_choice, seeded_draws
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.array_sampling import row_seeds
+
+_Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+class RandomPyPolicy(PyPolicy):
+    """Draws actions uniformly between their bounds, both included, or from those that a mask allows.
+
+    Actions, and the info after them, come from one stream. A ``seed`` given to :meth:`action` makes that draw by itself
+    and leaves the stream where it was; with int32 ``[B, 2]`` each row of a batch draws from its own. The state passes
+    through.
+
+    Args:
+        time_step_spec: A TimeStep of specs, or None, for observations of any shape.
+        action_spec: Nest of specs; floats without bounds are drawn from an eighth of their dtype's range to either
+            side.
+        policy_state_spec: Nest of specs.
+        info_spec: Nest of specs.
+        seed: Seed of the stream, anything that ``np.random.default_rng`` takes; None for one from the system.
+        outer_dims: Dimensions before each action's shape; None for those of the first leaf of the observation, or none
+            if there is no ``time_step_spec``.
+        observation_and_action_constraint_splitter: From an observation to a pair whose second is a mask
+            ``[..., num_actions]``, not 0 where an action is allowed. For one discrete action of shape () or (1,).
+
+    Raises:
+        NotImplementedError: If there is a splitter and the action is another than that.
+        ValueError: If a spec has an open dimension. When it acts, if a mask is not as wide as there are actions, or
+            allows none in a row; it names the row.
+    """
+
+    def __init__(
+        self,
+        time_step_spec: TimeStep | None,
+        action_spec: Any,
+        policy_state_spec: Any = (),
+        info_spec: Any = (),
+        seed: Any = None,
+        outer_dims: Sequence[int] | None = None,
+        observation_and_action_constraint_splitter: Any = None,
+    ) -> None:
+        super().__init__(
+            time_step_spec, action_spec, policy_state_spec, info_spec, observation_and_action_constraint_splitter
+        )
+        self._rng = np.random.default_rng(seed)
+        self._outer_dims = None if outer_dims is None else tuple(int(size) for size in outer_dims)
+        observation_specs = flatten(self._time_step_spec.observation)
+        self._observation_rank = len(observation_specs[0].shape) if observation_specs else None
+        # Of each leaf how it is drawn, worked out once: this is called at every step of an environment.
+        self._action_draws = map_structure(_draw_of, self._action_spec)
+        self._info_draws = map_structure(_draw_of, self._info_spec)
+        self._seeded_draws = seeded_draws((self._action_spec, self._info_spec))
+        self._has_one_action = isinstance(self._action_spec, ArraySpec)
+        if observation_and_action_constraint_splitter is not None:
+            self._masked_spec = _maskable(self._action_spec)
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
+        outer = self._outer_shape(time_step)
+        if seed is not None:
+            return self._seeded(time_step, policy_state, array_seed(seed), outer)
+        rng = self._rng
+        action: Any
+        if self._splitter is not None:
+            mask = self._mask(time_step, outer)
+            action = self._choose(mask, rng.random(mask.shape[:-1]))
+        elif self._has_one_action:
+            action = self._action_draws(rng, outer)
+        else:
+            action = map_structure(lambda draw: draw(rng, outer), self._action_draws)
+        info = map_structure(lambda draw: draw(rng, outer), self._info_draws) if self._info_spec != () else ()
+        return PolicyStep(action, policy_state, info)
+
+    def _seeded(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray, outer: tuple[int, ...]) -> PolicyStep:
+        """A step from a stateless seed ``[2]``, or one for each row."""
+        mask = None if self._splitter is None else self._mask(time_step, outer)
+        if mask is not None:
+            outer = mask.shape[:-1]
+        num_rows = int(np.prod(outer))
+        if seed.ndim == 2 and outer[:1] != seed.shape[:1]:
+            raise ConfigError(f"seed has shape {seed.shape}, and the batch {outer}; give a seed for each row")
+        if seed.ndim == 1:
+            rows = row_seeds(seed, num_rows) if outer else seed[np.newaxis]
+        else:
+            # Each step of a row goes on from the row's seed.
+            steps = (
+                row_seeds(np.zeros(2, np.int32), num_rows // len(seed))
+                if len(outer) > 1
+                else np.zeros((1, 2), np.int32)
+            )
+            rows = (seed[:, np.newaxis] + steps).reshape(-1, 2)
+        action, info = map_structure(lambda draw: draw(rows, outer), self._seeded_draws)
+        if mask is not None:
+            action = self._choose(mask, row_choice(rows).reshape(outer))
+        return PolicyStep(action, policy_state, info)
+
+    def _outer_shape(self, time_step: TimeStep) -> tuple[int, ...]:
+        if self._outer_dims is not None:
+            return self._outer_dims
+        if self._observation_rank is None:
+            return ()
+        leaf = time_step.observation
+        while isinstance(leaf, dict | tuple | list):
+            leaf = flatten(leaf)[0]
+        shape = np.shape(leaf)
+        return shape[: len(shape) - self._observation_rank]
+
+    def _mask(self, time_step: TimeStep, outer: tuple[int, ...]) -> np.ndarray:
+        """Where an action is allowed: bool ``[*outer, num_actions]``."""
+        spec = self._masked_spec
+        num_actions = int(spec.maximum.item()) - int(spec.minimum.item()) + 1
+        mask = np.asarray(self._splitter(time_step.observation)[1]) != 0
+        if mask.shape[-1:] != (num_actions,):
+            raise SpecMismatchError(
+                f"action_spec has {num_actions} actions and the mask has shape {mask.shape}; its last dimension must "
+                f"be {num_actions}"
+            )
+        return mask if self._outer_dims is None else np.broadcast_to(mask, (*outer, num_actions))
+
+    def _choose(self, mask: np.ndarray, uniform: np.ndarray) -> Any:
+        """One of the allowed actions for each row, from a number in [0, 1)."""
+        rank = mask.cumsum(axis=-1)
+        count = rank[..., -1]
+        if not count.all():
+            row = np.argwhere(count == 0)[0].tolist()
+            raise ConfigError(f"the mask of row {row} allows no action; allow at least one in every row")
+        wanted = np.minimum((uniform * count).astype(np.int64), count - 1)
+        index = np.argmax(rank > wanted[..., np.newaxis], axis=-1)
+        spec = self._masked_spec
+        action = (index + spec.minimum.item()).astype(spec.dtype).reshape(mask.shape[:-1] + spec.shape)
+        return map_structure(lambda _: np.asarray(action), self._action_spec)
+
+
+def _draw_of(spec: ArraySpec) -> _Draw:
+    """A function of a generator and outer dimensions that draws a spec's values."""
+    shape = tuple(size for size in spec.shape if size is not None)
+    if len(shape) != len(spec.shape):
+        raise SpecMismatchError(f"spec {spec.name!r} of shape {spec.shape} cannot be drawn from; give all dimensions")
+    if spec.dtype == np.bool_:
+        return lambda rng, outer: rng.random(outer + shape) < 0.5
+    bounded = spec if isinstance(spec, BoundedArraySpec) else BoundedArraySpec(shape, spec.dtype)
+    draw = bounded.uniform_draw
+    return lambda rng, outer: np.asarray(draw(rng, outer + shape))
+
+
+def _maskable(action_spec: Any) -> BoundedArraySpec:
+    leaves = flatten(action_spec)
+    if not (
+        len(leaves) == 1
+        and isinstance(leaves[0], BoundedArraySpec)
+        and is_discrete(leaves[0])
+        and leaves[0].shape in ((), (1,))
+    ):
+        raise NotImplementedError(
+            f"RandomPyPolicy masks one bounded discrete action of shape () or (1,), and action_spec is {action_spec}"
+        )
+    return leaves[0]

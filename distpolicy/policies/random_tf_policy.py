@@ -1,0 +1,171 @@
+"""RandomTFPolicy: actions drawn uniformly from their bounds, in TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.distributions.masked import MaskedCategorical
+from distpolicy.errors import SpecMismatchError
+from distpolicy.policies.row_draws import outer_shape_of, seeds_of_rows
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.specs import tensor_spec
+from distpolicy.specs.uniform_draw import sampling_bounds
+from distpolicy.trajectories import policy_step as ps
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import flatten
+from distpolicy.utils.sampling import sample
+
+
+class RandomTFPolicy(TFPolicy):
+    """Draws actions uniformly between their bounds, both included, or from those that a mask allows.
+
+    Values of the info beside the log-probability are drawn from ``info_spec``, too. Floats without bounds are drawn
+    from an eighth of their dtype's range to either side. The state passes through.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of specs.
+        policy_state_spec: Nest of specs.
+        info_spec: Nest of specs.
+        clip: Whether actions are clipped to their bounds, within which they are anyway.
+        emit_log_probability: Whether the info holds log-probabilities: of floats the logarithm of their density.
+        automatic_state_reset: Whether the state is reset where the time step is FIRST.
+        observation_and_action_constraint_splitter: From an observation to a pair whose second is a mask
+            ``[..., num_actions]``, not 0 where an action is allowed. For one discrete action of shape () or (1,).
+        validate_args: Whether inputs and outputs are checked against the specs.
+        name: Name of the module.
+
+    Raises:
+        NotImplementedError: If there is a splitter and the action is another than that, or from ``distribution``.
+        ValueError: When it acts, if a mask is not as wide as there are actions, or, eagerly, allows none in a row.
+    """
+
+    def __init__(
+        self,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        policy_state_spec: Any = (),
+        info_spec: Any = (),
+        clip: bool = True,
+        emit_log_probability: bool = False,
+        automatic_state_reset: bool = True,
+        observation_and_action_constraint_splitter: Any = None,
+        validate_args: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            time_step_spec,
+            action_spec,
+            policy_state_spec=policy_state_spec,
+            info_spec=info_spec,
+            clip=clip,
+            emit_log_probability=emit_log_probability,
+            automatic_state_reset=automatic_state_reset,
+            observation_and_action_constraint_splitter=observation_and_action_constraint_splitter,
+            validate_args=validate_args,
+            name=name,
+        )
+        leaves = flatten(self.action_spec)
+        if observation_and_action_constraint_splitter is not None and not (
+            len(leaves) == 1
+            and tensor_spec.is_bounded(leaves[0])
+            and tensor_spec.is_discrete(leaves[0])
+            and leaves[0].shape.as_list() in ([], [1])
+        ):
+            raise NotImplementedError(
+                "RandomTFPolicy masks one bounded discrete action of shape () or (1,), and action_spec holds "
+                + ", ".join(f"{leaf.dtype.name}{list(leaf.shape)}" for leaf in leaves)
+            )
+
+    def log_probability(self, time_step: TimeStep, action: Any) -> Any:
+        """The log-probability of actions within their bounds: a nest like the action's, float32 ``[...]`` a leaf.
+
+        Args:
+            time_step: Nest of ``[..., *shape]``; its masks count.
+            action: Nest of ``[..., *shape]``.
+        """
+        if self._splitter is not None:
+            (leaf,), (spec,) = flatten(action), flatten(self.action_spec)
+            masked = self._masked(time_step)
+            outer_shape = outer_shape_of(time_step.step_type)
+            index = tf.reshape(leaf - tf.cast(_bounds(spec)[0].item(), spec.dtype), outer_shape)
+            return tf.nest.pack_sequence_as(self.action_spec, [masked.log_prob(index)])
+        outer_shape = outer_shape_of(time_step.step_type)
+        return tf.nest.map_structure(
+            lambda spec: tf.fill(outer_shape, np.float32(_log_density(spec))), self.action_spec
+        )
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        outer_shape = outer_shape_of(time_step.step_type)
+        rows = seeds_of_rows(seed, outer_shape)
+        action, info = _draw_nests((self.action_spec, self.info_spec), rows, outer_shape)
+        if self._splitter is not None:
+            action = self._masked_action(time_step, rows, outer_shape)
+        if self._emit_log_probability:
+            info = ps.set_log_probability(info, self.log_probability(time_step, action))
+        return PolicyStep(action, policy_state, info)
+
+    def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+        raise NotImplementedError("RandomTFPolicy has no distribution; call action")
+
+    @property
+    def num_actions(self) -> int:
+        """How many values the one discrete action has that masks are for."""
+        (spec,) = flatten(self.action_spec)
+        minimum, maximum = _bounds(spec)
+        return int(maximum.item()) - int(minimum.item()) + 1
+
+    def _mask(self, time_step: TimeStep) -> tf.Tensor:
+        """Not 0 where an action is allowed: ``[..., num_actions]``."""
+        return tf.convert_to_tensor(self._splitter(time_step.observation)[1])
+
+    def _masked(self, time_step: TimeStep, flat: bool = False) -> MaskedCategorical:
+        mask = self._mask(time_step)
+        if not mask.shape[-1:].is_compatible_with([self.num_actions]):
+            raise SpecMismatchError(
+                f"{self.name}: action_spec has {self.num_actions} actions and the mask has shape {mask.shape}; "
+                f"its last dimension must be {self.num_actions}"
+            )
+        mask = tf.reshape(mask, [-1, self.num_actions]) if flat else mask
+        (spec,) = flatten(self.action_spec)
+        return MaskedCategorical(tf.zeros(tf.shape(mask)), mask, dtype=spec.dtype)
+
+    def _masked_action(self, time_step: TimeStep, rows: tf.Tensor, outer_shape: tf.Tensor) -> Any:
+        (spec,) = flatten(self.action_spec)
+        index = sample(self._masked(time_step, flat=True), rows)
+        shape = tf.concat([outer_shape, tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
+        action = tf.reshape(index + tf.cast(_bounds(spec)[0].item(), spec.dtype), shape)
+        return tf.nest.pack_sequence_as(self.action_spec, [action])
+
+
+def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds of a spec, or those of its dtype."""
+    if tensor_spec.is_bounded(spec):
+        return np.asarray(spec.minimum), np.asarray(spec.maximum)
+    if spec.dtype == tf.bool:
+        return np.asarray(False), np.asarray(True)
+    return np.asarray(spec.dtype.min), np.asarray(spec.dtype.max)
+
+
+def _draw_nests(specs: Any, rows: tf.Tensor, outer_shape: tf.Tensor) -> Any:
+    """A draw of ``[*outer_shape, *shape]`` for each spec, from a seed for each row."""
+    flat = tensor_spec.sample_spec_nest(specs, rows, tf.shape(rows)[:1])
+    return tf.nest.map_structure(
+        lambda leaf, spec: tf.reshape(leaf, tf.concat([outer_shape, spec.shape.as_list()], axis=0)), flat, specs
+    )
+
+
+def _log_density(spec: Any) -> float:
+    """The logarithm of the probability, or density, of any value of a spec."""
+    minimum, maximum = _bounds(spec)
+    if spec.dtype.is_floating:
+        low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), float(spec.dtype.max))
+        width = np.broadcast_to(np.asarray(high) - low, spec.shape.as_list())
+        # An element without width is certain.
+        return -float(np.sum(np.log(np.where(width > 0, width, 1.0))))
+    counts = np.asarray(maximum.astype(object) - minimum.astype(object) + 1, np.float64)
+    return -float(np.sum(np.log(np.broadcast_to(counts, spec.shape.as_list()))))

@@ -1,0 +1,260 @@
+"""SavedModelPolicy: a policy of a SavedModel that PolicySaver wrote, or TF-Agents' did."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from distpolicy.distributions.distribution_coding import decode_distribution
+from distpolicy.errors import CheckpointError, ConfigError
+from distpolicy.policies.policy_saver import POLICY_SPECS_JSON, POLICY_SPECS_PBTXT, specs_from_collect_data_spec
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.specs import tensor_spec
+from distpolicy.trajectories import policy_step as ps
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.module_variables import NamedVariable
+from distpolicy.utils.nest_utils import flatten_up_to
+from distpolicy.utils.sampling import fold_rows
+from distpolicy.utils.saved_variables import read_variables
+
+_logger = logging.getLogger(__name__)
+
+
+class SavedModelPolicy(TFPolicy):
+    """A policy like any other, over the functions of a SavedModel.
+
+    It can be wrapped, updated from another policy, and saved again. Its variables have the paths that they had in the
+    policy that was saved.
+
+    A model that TF-Agents wrote has no place for a seed: its actions are drawn from its own stream, and seeds that are
+    given change nothing.
+
+    Args:
+        saved_model_path: Folder of the model.
+        time_step_spec: A TimeStep of specs, and with it the specs below, for a model without ``policy_specs.pbtxt``.
+        action_spec: Nest of specs.
+        policy_state_spec: Nest of specs.
+        info_spec: Nest of specs.
+        name: Name of the module; the class's by default.
+
+    Raises:
+        CheckpointError: If the folder holds no SavedModel of a policy, or it is damaged.
+        ConfigError: If there are no specs, or the model takes something else than time steps.
+    """
+
+    def __init__(
+        self,
+        saved_model_path: str | os.PathLike[str],
+        time_step_spec: TimeStep | None = None,
+        action_spec: Any = None,
+        policy_state_spec: Any = (),
+        info_spec: Any = (),
+        name: str | None = None,
+    ) -> None:
+        path = os.fspath(saved_model_path)
+        saved = _load(path)
+        if time_step_spec is None:
+            specs = _read_specs(path)
+            time_step_spec, action_spec = specs["time_step_spec"], specs["action_spec"]
+            policy_state_spec, info_spec = specs["policy_state_spec"], specs["info_spec"]
+        # The saved action clips, and resets the state.
+        super().__init__(
+            time_step_spec,
+            action_spec,
+            policy_state_spec,
+            _with_own_classes(info_spec),
+            clip=False,
+            automatic_state_reset=False,
+            name=name,
+        )
+        self._emit_log_probability = ps.get_log_probability(self.info_spec) is not None
+        self._path = path
+        self._saved = saved
+        # Past tf.Module's tracking, which would wrap dicts and lists.
+        object.__setattr__(self, "_details", _read_details(path))
+        variables = list(saved.model_variables)
+        paths = self._details.get("variables", [f"model_variables/{index}" for index in range(len(variables))])
+        if len(paths) != len(variables):
+            raise CheckpointError(f"{path}: {POLICY_SPECS_JSON} and the model have different numbers of variables")
+        object.__setattr__(
+            self, "_variables_by_path", [NamedVariable(*pair) for pair in zip(paths, variables, strict=True)]
+        )
+        arguments = [trace.structured_input_signature[0] for trace in saved.action.concrete_functions]
+        if not all(hasattr(form[0], "step_type") for form in arguments):
+            raise ConfigError(f"{path} was saved with input_fn_and_spec: use tf.saved_model.load, it is no policy")
+        self._batch_size = tf.nest.flatten(arguments[0])[0].shape[0]
+        self._takes_seed = any(len(form) > 2 and form[2] is not None for form in arguments)
+        if not self._takes_seed:
+            _logger.info("%s was not saved by distpolicy: its actions do not depend on seeds that are given", path)
+
+    @property
+    def saved_model(self) -> Any:
+        """The object that TensorFlow loaded; functions that were registered with the saver are its attributes."""
+        return self._saved
+
+    def named_variables(self) -> list[NamedVariable]:
+        """The model's variables, by their paths in the policy that was saved."""
+        return list(self._variables_by_path)
+
+    def get_train_step(self) -> int:
+        """The train step that the model was saved with; -1 if there was none."""
+        return int(self._saved.get_train_step())
+
+    def get_metadata(self) -> dict[str, Any]:
+        """The metadata that the model was saved with, as NumPy values by name."""
+        return {key: value.numpy() for key, value in self._saved.get_metadata().items()}
+
+    def update_from_checkpoint(self, checkpoint_path: str | os.PathLike[str]) -> None:
+        """Takes the variables, train step and metadata of a later save of the same policy.
+
+        Args:
+            checkpoint_path: Folder that ``PolicySaver.save_checkpoint`` or ``PolicySaver.save`` wrote.
+
+        Raises:
+            CheckpointError: If it holds no checkpoint, is damaged, or is of another policy; nothing has changed then.
+        """
+        variables = {f"model_variables/{index}": item.variable for index, item in enumerate(self._variables_by_path)}
+        variables["train_step"] = self._saved.train_step
+        variables |= {f"metadata/{key}": variable for key, variable in self._saved.metadata.items()}
+        values = read_variables(checkpoint_path, list(variables))
+        for (path, variable), value in zip(variables.items(), values, strict=True):
+            if variable.shape != value.shape or variable.dtype != value.dtype:
+                raise CheckpointError(
+                    f"{checkpoint_path} is of another policy: {path} has shape {value.shape} and dtype {value.dtype} "
+                    f"there, and {tuple(variable.shape)} and {variable.dtype.name} here"
+                )
+        for variable, value in zip(variables.values(), values, strict=True):
+            variable.assign(value)
+
+    def _get_initial_state(self, batch_size: Any) -> Any:
+        if not tf.nest.flatten(self.policy_state_spec):
+            return self.policy_state_spec
+        if batch_size is None:
+            state = self._get_initial_state(self._batch_size or 1)
+            return tf.nest.map_structure(lambda leaf: leaf[0], state)
+        if self._batch_size is None:
+            state = self._saved.get_initial_state(tf.cast(batch_size, tf.int32))
+        else:
+            self._check_batch_size(tf.get_static_value(batch_size))
+            state = self._saved.get_initial_state()
+        return tf.nest.pack_sequence_as(self.policy_state_spec, tf.nest.flatten(state))
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        outer = tf.convert_to_tensor(time_step.step_type).shape.rank
+        inputs = self._batched(time_step, policy_state, outer)
+        if seed is None or not self._takes_seed:
+            step = self._saved.action(*inputs)
+        else:
+            # Seeds for each row are of rows as they were given.
+            step = self._saved.action(*inputs, fold_rows(seed) if seed.shape.rank == 2 and outer != 1 else seed)
+        leaves = [tf.nest.flatten(nest) for nest in (step.action, step.state, step.info)]
+        if outer != 1:
+            shape = tf.shape(time_step.step_type)
+            leaves = [[tf.reshape(leaf, tf.concat([shape, tf.shape(leaf)[1:]], 0)) for leaf in part] for part in leaves]
+        spec = self.policy_step_spec
+        return PolicyStep(*(tf.nest.pack_sequence_as(nest, part) for nest, part in zip(spec, leaves, strict=True)))
+
+    def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+        function = getattr(self._saved, "distribution", None)
+        # TF-Agents saves a function without a result where it cannot save the distribution.
+        if function is None or function.concrete_functions[0].structured_outputs is None:
+            raise NotImplementedError(f"{self._path} was saved without a distribution; only action() works")
+        outer = tf.convert_to_tensor(time_step.step_type).shape.rank
+        step = function(*self._batched(time_step, policy_state, outer))
+        descriptions = self._details.get("distributions")
+        if descriptions is None:
+            distributions = tf.nest.flatten(step.action)
+        else:
+            tensors = flatten_up_to(self.action_spec, step.action)
+            distributions = [decode_distribution(*pair) for pair in zip(descriptions, tensors, strict=True)]
+        state = tf.nest.flatten(step.state)
+        if outer != 1:
+            shape = tf.shape(time_step.step_type)
+            distributions = [_with_batch_shape(item, shape) for item in distributions]
+            state = [tf.reshape(leaf, tf.concat([shape, tf.shape(leaf)[1:]], 0)) for leaf in state]
+        # TF-Agents' policies may leave the info out where no action is taken.
+        info, info_spec = tf.nest.flatten(step.info), self.info_spec
+        return PolicyStep(
+            tf.nest.pack_sequence_as(self.action_spec, distributions),
+            tf.nest.pack_sequence_as(self.policy_state_spec, state),
+            tf.nest.pack_sequence_as(info_spec, info) if len(info) == len(tf.nest.flatten(info_spec)) else (),
+        )
+
+    def _batched(self, time_step: TimeStep, policy_state: Any, outer: int) -> tuple[Any, Any]:
+        """Time step and state in the saved function's own containers, with one batch dimension."""
+        if outer > 1 and tf.nest.flatten(self.policy_state_spec):
+            raise ConfigError(f"{self.name} is a SavedModel with a state: give time steps one at a time, [B, ...]")
+        time_step = tf.nest.pack_sequence_as(self.time_step_spec, tf.nest.flatten(time_step))
+
+        def batched(leaf: Any, spec: Any) -> tf.Tensor:
+            leaf = tf.convert_to_tensor(leaf)
+            if outer == 1:
+                return leaf
+            return tf.reshape(leaf, tf.concat([[-1], tf.shape(leaf)[leaf.shape.rank - spec.shape.rank :]], 0))
+
+        time_step = tf.nest.map_structure(batched, time_step, self.time_step_spec)
+        self._check_batch_size(time_step.step_type.shape[0])
+        return time_step, tf.nest.map_structure(batched, policy_state, self.policy_state_spec)
+
+    def _check_batch_size(self, batch_size: Any) -> None:
+        if None not in (self._batch_size, batch_size) and int(batch_size) != self._batch_size:
+            raise ConfigError(
+                f"{self._path} was saved for batches of {self._batch_size}, but got one of {int(batch_size)}; "
+                "save it with batch_size=None for any"
+            )
+
+
+def _load(path: str) -> Any:
+    if not any(tf.io.gfile.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
+        raise CheckpointError(f"{path} holds no saved_model.pb; give the folder that PolicySaver.save wrote")
+    # TF-Agents' models return distributions, whose types TensorFlow finds only where TFP has been loaded.
+    assert tfp.distributions.Distribution is not None
+    try:
+        saved = tf.saved_model.load(path)
+    except Exception as error:  # TensorFlow raises errors of a dozen classes for damaged files.
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} cannot be loaded as a SavedModel: {first_line}") from error
+    for name in ("action", "get_initial_state", "get_train_step", "get_metadata", "model_variables", "train_step"):
+        if not hasattr(saved, name):
+            raise CheckpointError(f"{path} is a SavedModel, but not of a policy: it has no {name}")
+    return saved
+
+
+def _read_specs(path: str) -> dict[str, Any]:
+    file = os.path.join(path, POLICY_SPECS_PBTXT)
+    if not tf.io.gfile.exists(file):
+        raise ConfigError(f"{path} holds no {POLICY_SPECS_PBTXT}; give time_step_spec and action_spec")
+    return specs_from_collect_data_spec(tensor_spec.from_pbtxt_file(file))
+
+
+def _read_details(path: str) -> dict[str, Any]:
+    """What ``policy_specs.json`` says; nothing of a model that TF-Agents wrote."""
+    file = os.path.join(path, POLICY_SPECS_JSON)
+    if not tf.io.gfile.exists(file):
+        return {}
+    try:
+        with tf.io.gfile.GFile(file) as stream:
+            details = json.loads(stream.read())
+    except ValueError as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(details, dict):
+        raise CheckpointError(f"{file} cannot be read: it holds no object of names and values")
+    return details
+
+
+def _with_own_classes(info_spec: Any) -> Any:
+    """The info's specs; a PolicyInfo that was read is a namedtuple of that name only."""
+    if type(info_spec).__name__ == "PolicyInfo":
+        return ps.PolicyInfo(*info_spec)
+    return info_spec
+
+
+def _with_batch_shape(distribution: Any, outer_shape: tf.Tensor) -> Any:
+    shape = tf.concat([outer_shape, distribution.batch_shape_tensor()[1:]], 0)
+    return tfp.distributions.BatchReshape(distribution, shape)

@@ -1,0 +1,62 @@
+"""Nests of tensor specs as TensorFlow's own StructuredValue protos, as SavedModels and TF-Agents hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf import text_format
+
+# What tf.saved_model codes its signatures by; it has no public name.
+from tensorflow.core.protobuf import struct_pb2
+from tensorflow.python.saved_model import nested_structure_coder
+
+from distpolicy.errors import ConfigError
+
+
+def to_proto(spec: Any) -> struct_pb2.StructuredValue:
+    """The proto of a nest of specs; array specs are coded as tensor specs, bounds are kept.
+
+    Raises:
+        SpecMismatchError: If a leaf is no spec.
+    """
+    from distpolicy.specs.tensor_spec import from_spec
+
+    return nested_structure_coder.encode_structure(from_spec(spec))
+
+
+def from_proto(spec_proto: struct_pb2.StructuredValue) -> Any:
+    """The nest of tensor specs that :func:`to_proto` coded.
+
+    A namedtuple comes back as one of the same name and fields, though of another class.
+    """
+    return nested_structure_coder.decode_proto(spec_proto)
+
+
+def from_packed_proto(spec_packed_proto: Any) -> Any:
+    """:func:`from_proto` of a proto that was packed into a ``google.protobuf.Any``."""
+    proto = struct_pb2.StructuredValue()
+    spec_packed_proto.Unpack(proto)
+    return from_proto(proto)
+
+
+def to_pbtxt_file(output_path: str | Path, spec: Any) -> None:
+    """Writes a nest of specs as text."""
+    with tf.io.gfile.GFile(str(output_path), "w") as file:
+        file.write(text_format.MessageToString(to_proto(spec)))
+
+
+def from_pbtxt_file(spec_path: str | Path) -> Any:
+    """Reads the nest of tensor specs that :func:`to_pbtxt_file`, or TF-Agents', wrote.
+
+    Raises:
+        tf.errors.NotFoundError: If there is no such file.
+        ConfigError: If it holds something else.
+    """
+    with tf.io.gfile.GFile(str(spec_path), "r") as file:
+        text = file.read()
+    try:
+        return from_proto(text_format.Parse(text, struct_pb2.StructuredValue()))
+    except (text_format.ParseError, nested_structure_coder.NotEncodableError, ValueError) as error:
+        raise ConfigError(f"{spec_path} holds no specs; give a file that to_pbtxt_file wrote: {error}") from None

@@ -1,0 +1,50 @@
+"""The migration page: its snippet runs, its two forms differ in the root of imports only, and its table is true."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "migration.md").read_text()
+BEFORE, AFTER = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+TABLE = {
+    f"distpolicy.{package}.{module}"
+    for package, modules in re.findall(r"^\| `([\w.]+)` \| (`.*`) \|$", PAGE, re.MULTILINE)
+    for module in re.findall(r"`(\w+)`", modules)
+}
+
+
+def test_the_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(AFTER, "docs/migration.md", "exec"), {"__name__": "snippet"})
+    printed = capsys.readouterr().out
+    assert re.search(r"reward per episode: \d+\.\d+", printed)
+    assert "the same action: True" in printed
+
+
+def test_the_two_snippets_differ_in_the_root_of_their_imports_only() -> None:
+    moved = [
+        line.replace("tf_agents", "distpolicy") if line.startswith("from ") else line for line in BEFORE.splitlines()
+    ]
+    assert BEFORE != AFTER
+    assert moved == AFTER.splitlines()
+
+
+def test_the_numbers_are_those_of_the_record() -> None:
+    record = json.loads((ROOT / "tests" / "golden" / "tf_agents_0_19.json").read_text())
+    assert f"{len(record['cases'])} small programs" in PAGE
+    assert f"{len(record['signatures'])} names" in PAGE
+
+
+def test_the_table_names_modules() -> None:
+    assert len(TABLE) > 40
+
+
+@pytest.mark.parametrize("module", sorted(TABLE))
+def test_a_module_of_the_table_exists(module: str) -> None:
+    assert importlib.import_module(module).__doc__
