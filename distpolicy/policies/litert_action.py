@@ -44,7 +44,8 @@ class _Program(NamedTuple):
         inputs: For each leaf that the policy looks at its place among the function's inputs and what takes it out of
             ``(time_step, policy_state)``.
         num_inputs: The function's inputs before the random numbers.
-        padded: For a batch that is no multiple of ``LANES``, arrays to put each used input into; otherwise None.
+        padded: For a batch that is no multiple of ``LANES``, for each used input its place, an array with more rows and
+            a view of the rows to fill; otherwise None.
         pack: Makes a PolicyStep of the flat outputs.
     """
 
@@ -52,7 +53,7 @@ class _Program(NamedTuple):
     draws: list[_Draw]
     inputs: list[tuple[int, Callable[[Any], Any]]]
     num_inputs: int
-    padded: dict[int, np.ndarray] | None
+    padded: list[tuple[int, np.ndarray, np.ndarray]] | None
     pack: Callable[[Sequence[Any]], PolicyStep]
 
 
@@ -107,8 +108,8 @@ class LiteRTAction:
             if program.padded is None:
                 return program.pack(program.function(leaves))
             num_rows = len(seed)
-            for place, array in program.padded.items():
-                np.copyto(array[:num_rows], leaves[place], casting="equiv")
+            for place, array, rows in program.padded:
+                np.copyto(rows, leaves[place], "equiv")
                 leaves[place] = array
             return program.pack([output[:num_rows] for output in program.function(leaves)])
         except (ValueError, TypeError, LookupError):
@@ -139,8 +140,10 @@ class LiteRTAction:
         self.tracing_count += 1
         _check_alike(step, function([*flatten(inputs), *_noise(seed, draws)]))
         padded = None
-        if np.shape(time_step.step_type) != (num_rows,):
-            padded = {i: np.zeros(specs[i].shape, specs[i].dtype.as_numpy_dtype) for i in function.needed_inputs}
+        num_given = len(time_step.step_type)
+        if num_given != num_rows:
+            arrays = [(i, np.zeros(specs[i].shape, specs[i].dtype.as_numpy_dtype)) for i in function.needed_inputs]
+            padded = [(i, array, array[:num_given]) for i, array in arrays]
         get = getters((time_step, policy_state))
         used = [(place, get[place]) for place in function.needed_inputs if place < num_leaves]
         return _Program(function, draws, used, num_leaves, padded, packer(places[-1]))

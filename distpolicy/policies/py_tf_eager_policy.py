@@ -177,7 +177,7 @@ class PyTFEagerPolicyBase(PyPolicy):
 
     def _batched_action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
         seed = self._stateless(seed)
-        shape = np.shape(time_step.step_type)
+        shape = time_step.step_type.shape
         if len(shape) == 1:
             if seed.ndim == 1:
                 seed = row_seeds(seed, shape[0])
