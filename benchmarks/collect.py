@@ -37,7 +37,8 @@ from distpolicy.weights import Weights, WeightsPacker
 from launch.config import TrainConfig
 from launch.factories import PolicyFactory
 from workers.collector import Collector, CollectorConfig
-from workers.environments import EnvironmentFactory, Vectorization, probe
+from workers.environment_factory import EnvironmentFactory, Vectorization
+from workers.environment_probe import probe
 
 ENV_ID = "CartPole-v1"
 

@@ -1,4 +1,4 @@
-"""The command line: ``distpolicy train``."""
+"""The command line: ``distpolicy train``, ``collect`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from launch import config as configuration
+from launch.collect_config import CollectConfig
 from launch.config import TrainConfig
+from launch.evaluate_config import EvaluateConfig
 from launch.run_directory import RunDirectory
+
+_T = TypeVar("_T")
 
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
 
 USAGE = """\
-usage: distpolicy train [OPTIONS]
+usage: distpolicy COMMAND [OPTIONS]
 
-Trains a TensorFlow policy on Ray. Without options it solves CartPole-v1.
-
-  distpolicy train --help       all options
+  distpolicy train              trains a TensorFlow policy on Ray; without options it solves CartPole-v1
+  distpolicy collect            runs a policy in many envs and keeps the data as Parquet
+  distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
+  distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
 
@@ -50,6 +55,30 @@ class TrainArguments:
     """Run directory to go on with, with its own settings where none are given."""
     debug: bool = False
     """Show tracebacks and the workers' output."""
+
+
+@dataclass(frozen=True)
+class CollectArguments:
+    """Runs a policy in many envs on many collectors, and keeps the data as Parquet."""
+
+    config: Annotated[CollectConfig, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder of a new dataset."""
+    resume: Path | None = None
+    """Dataset to go on with, after an end, Ctrl-C or a crash, or to add to by a larger --steps or --episodes."""
+    debug: bool = False
+    """Show tracebacks and the workers' output."""
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Plays whole episodes on fresh seeds: mean return with its interval, lengths, and videos."""
+
+    source: tyro.conf.Positional[Path]
+    """Run directory, or the folder of a SavedModel with --env."""
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)
+    debug: bool = False
+    """Show tracebacks."""
 
 
 def main() -> None:
@@ -93,17 +122,57 @@ def run(arguments: list[str], start: float) -> int:
     if arguments[0] == "--version":
         print(f"distpolicy {version('distpolicy')}")
         return 0
-    if arguments[0] != "train":
-        raise ConfigError(f"unknown command {arguments[0]!r}; the only one is train")
-    parsed = parse_train(arguments[1:])
-    if parsed.config.address is None:
-        # Read when Ray is imported: a Ray that this run starts then listens on loopback alone, as Ray's own
-        # default is on macOS and Windows.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    command = _COMMANDS.get(arguments[0])
+    if command is None:
+        raise ConfigError(f"unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}")
+    command(arguments[1:], start)
+    return 0
+
+
+def _train(arguments: list[str], start: float) -> None:
+    parsed = parse_train(arguments)
+    _prepare_ray(parsed.config.address)
     from launch.train import train  # Ray takes a second to import; help and bad input do not wait for it.
 
     train(parsed.config, Console(), start, parsed.run_dir, parsed.resume, parsed.debug)
-    return 0
+
+
+def _collect(arguments: list[str], start: float) -> None:
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--resume", type=Path)
+    base = CollectConfig()
+    try:
+        known, _ = first.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from error
+    if known.resume is not None:
+        base = configuration.load_as(CollectConfig, known.resume / "config.yaml")
+    parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
+    if (parsed.out is None) == (parsed.resume is None):
+        raise ConfigError("give either --out for a new dataset or --resume for one to go on with")
+    _prepare_ray(parsed.config.address)
+    from launch.collect import collect
+
+    folder = parsed.out or parsed.resume
+    assert folder is not None
+    collect(parsed.config, Console(), start, folder, parsed.resume is not None, parsed.debug)
+
+
+def _evaluate(arguments: list[str], start: float) -> None:
+    parsed = _parse(EvaluateArguments, arguments, None, "evaluate")
+    from launch.evaluate import evaluate
+
+    evaluate(parsed.source, parsed.config, Console())
+
+
+_COMMANDS = {"train": _train, "collect": _collect, "evaluate": _evaluate}
+
+
+def _prepare_ray(address: str | None) -> None:
+    if address is None:
+        # Read when Ray is imported: a Ray that this run starts then listens on loopback alone, as Ray's own
+        # default is on macOS and Windows.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def parse_train(arguments: list[str]) -> TrainArguments:
@@ -131,21 +200,22 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         if known.env is not None:
             base = dataclasses.replace(base, env=known.env)
     defaults = TrainArguments(config=base)
-    parsed = _parse(arguments, defaults)
+    parsed = _parse(TrainArguments, arguments, defaults, "train")
     if parsed.resume is not None and parsed.run_dir is not None:
         raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
     return parsed
 
 
-def _parse(arguments: list[str], defaults: TrainArguments) -> TrainArguments:
+def _parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: str) -> _T:
     """What tyro makes of the arguments; its boxes of several lines become one."""
     output = io.StringIO()
+    given: Any = {} if defaults is None else {"default": defaults}
     try:
         with contextlib.redirect_stderr(output):
-            return tyro.cli(TrainArguments, args=arguments, default=defaults, prog="distpolicy train")
+            return tyro.cli(kind, args=arguments, prog=f"distpolicy {command}", **given)
     except SystemExit as end:
         if not end.code:
             raise
         lines = [line.strip("│ ") for line in output.getvalue().splitlines()[1:]]
         message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰")), lines))
-        raise ConfigError(f"{message} (distpolicy train --help lists the options)") from None
+        raise ConfigError(f"{message} (distpolicy {command} --help lists the options)") from None

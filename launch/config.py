@@ -14,7 +14,7 @@ import yaml
 
 from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import ConfigError
-from workers.environments import Vectorization
+from workers.environment_factory import Vectorization
 
 EnvValue = bool | int | float | str
 Activation = Literal["tanh", "relu", "elu", "silu", "gelu"]
@@ -48,8 +48,9 @@ class TrainConfig:
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
     """Arguments of the environment, as KEY VALUE pairs."""
     vectorization: Vectorization = "auto"
-    """How env slots are stepped: one after the other (sync), each in its own process (async), or by the env's own
-    vectorised form (vector_entry_point); auto takes that where there is one, and sync else."""
+    """How env slots are stepped: one after the other (sync), each in its own process (async), by the env's own
+    vectorised form (vector_entry_point), or by EnvPool (envpool); auto takes the own form where there is one, and sync
+    else."""
     collectors: int = 2
     """Collectors, each a process with a CPU of its own."""
     slots: int = 32
@@ -170,13 +171,22 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
 
 
-def dump(config: TrainConfig) -> str:
+def dump(config: Any) -> str:
     """The config as YAML."""
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
 def load(path: Path) -> TrainConfig:
-    """A config from a YAML file.
+    """A training run's config from a YAML file.
+
+    Raises:
+        ConfigError: If the file cannot be read or holds something that is no config.
+    """
+    return load_as(TrainConfig, path)
+
+
+def load_as(kind: Any, path: Path) -> Any:
+    """A config dataclass from a YAML file.
 
     Raises:
         ConfigError: If the file cannot be read or holds something that is no config.
@@ -185,7 +195,7 @@ def load(path: Path) -> TrainConfig:
         values = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    return from_dict(TrainConfig, values, str(path))
+    return from_dict(kind, values, str(path))
 
 
 def preset_names() -> list[str]:

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
-from distpolicy.errors import DistPolicyError, WorkerLostError
+from distpolicy.errors import DistPolicyError
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.weights import Acknowledgement
+from launch import answers
 from launch.checkpoint import Progress
 from launch.config import TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
 from workers.actors import start_collector, start_learner
 from workers.collector import CollectorConfig, RolloutReport
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 from workers.evaluator import EvaluationResult
 
 # Iterations that are submitted but not yet accounted for. Two let the workers go on while the driver reads
@@ -142,22 +143,7 @@ class Driver:
 
     def get(self, references: Any) -> Any:
         """``ray.get`` with the run's deadline, and errors in our terms."""
-        try:
-            return ray.get(references, timeout=self._config.timeout_s)
-        except ray.exceptions.GetTimeoutError as error:
-            raise WorkerLostError(
-                f"no answer from a worker in {self._config.timeout_s:g} s; raise timeout_s if its work takes longer"
-            ) from error
-        except ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, DistPolicyError):
-                raise cause from error
-            reason = " ".join(str(cause).split())
-            raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
-        except ray.exceptions.RayActorError as error:
-            raise WorkerLostError(f"a worker died: {_last_line(error)}") from error
-        except ray.exceptions.RayError as error:
-            raise WorkerLostError(f"what a worker made is lost: {' '.join(str(error).split())}") from error
+        return answers.get(references, self._config.timeout_s)
 
     def broadcast(
         self,
@@ -339,9 +325,3 @@ class Driver:
         for actor in [self._learner, *self._collectors]:
             ray.kill(actor)
         self._collectors = []
-
-
-def _last_line(error: Exception) -> str:
-    """What an actor died of: the last line of a traceback of its constructor, or Ray's own reason."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if "Traceback" in str(error) else " ".join(lines[:2])

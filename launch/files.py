@@ -7,16 +7,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from workers.whole_file import write_whole
+
 
 def write_file(path: Path, data: bytes | str) -> None:
     """Writes a file beside its place, syncs it, and renames it."""
-    scratch = path.with_name(f".{path.name}.partial")
-    with open(scratch, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
-    _sync_folder(path.parent)
+    write_whole(path, data.encode() if isinstance(data, str) else data)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -54,8 +54,12 @@ class ProgressLine:
         shown = "-" if mean_return is None else f"{mean_return:.1f}"
         text = (
             f"env steps {env_steps:,}/{total_steps:,} · return {shown}{goal} · {steps_per_s:,.0f} steps/s · "
-            f"lag {policy_lag} · ETA {_duration(eta_s)}"
+            f"lag {policy_lag} · ETA {duration(eta_s)}"
         )
+        self.show_text(text)
+
+    def show_text(self, text: str) -> None:
+        """Shows a line in place of the last one."""
         if self._live is not None:
             self._live.update(Text(text))
             return
@@ -66,7 +70,8 @@ class ProgressLine:
             self._console.print(text, highlight=False, soft_wrap=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
     if seconds != seconds or seconds == float("inf"):
         return "-"
     minutes, rest = divmod(round(seconds), 60)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 from rich.console import Console
@@ -17,25 +13,15 @@ from launch import checkpoint, cluster, report
 from launch.checkpoint import Checkpoint, Progress
 from launch.config import TrainConfig
 from launch.driver import Driver, Outcome
+from launch.evaluation_text import describe_evaluation
 from launch.files import write_folder
 from launch.metrics import MetricsWriter
 from launch.progress_line import ProgressLine
 from launch.run_directory import RunDirectory, check_free
-from workers.environments import EnvironmentFactory, probe
-from workers.evaluator import EvaluationResult
+from launch.signals import handled, interrupt
+from workers.environment_factory import EnvironmentFactory
+from workers.environment_probe import probe
 from workers.memory import peak_memory_bytes
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal ended the run.
-
-    Args:
-        signal_number: Which.
-    """
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_code = 128 + signal_number
 
 
 def train(
@@ -80,11 +66,11 @@ def train(
     started: Progress = found.progress if found else Progress()
     epoch = found.epoch + 1 if found else 0
     # Again once Ray is there, since it sets its own handler of SIGTERM.
-    with _signals(_interrupt), cluster.connected(config.address, config.collectors, debug), _signals(_interrupt):
+    with handled(interrupt), cluster.connected(config.address, config.collectors, debug), handled(interrupt):
         gpus = cluster.num_gpus()
         console.print(
             f"{config.env}: {config.collectors} collectors x {config.slots} slots "
-            f"({factory.resolved_vectorization()}), learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
+            f"({factory.describe()}), learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
             highlight=False,
             soft_wrap=True,
         )
@@ -158,7 +144,7 @@ class _Run:
 
     def _interrupted(self) -> None:
         # A second Ctrl-C does not break the checkpoint that the first one asked for.
-        with _signals(signal.SIG_IGN):
+        with handled(None):
             self._say("interrupted: writing a checkpoint")
             self._driver.interrupt(self._on_iteration)
             progress = self._driver.progress
@@ -198,28 +184,3 @@ class _Run:
             f"{how} after {progress.env_steps:,} env steps in {progress.train_s:.1f} s from the first one "
             f"(compiling the update took {self._driver.warm_up_s():.1f} s)"
         )
-
-
-def describe_evaluation(result: EvaluationResult) -> str:
-    """The mean of an evaluation's returns with its 95 % interval, in a line."""
-    returns = np.asarray(result.returns)
-    half = 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else math.nan
-    return (
-        f"evaluation: {returns.size} episodes on fresh seeds, greedy policy: mean return {returns.mean():.1f} "
-        f"± {half:.1f} (95 %), min {returns.min():.1f}, max {returns.max():.1f}"
-    )
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(number)
-
-
-@contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    """SIGINT and SIGTERM go to a handler for a while."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

@@ -62,7 +62,11 @@ def test_nothing_imports_rllib(folder: str) -> None:
 
 @pytest.mark.parametrize(
     "modules",
-    ["launch.driver, launch.train, launch.cli", "distpolicy.weights, distpolicy.trajectories, distpolicy.specs"],
+    [
+        "launch.driver, launch.train, launch.cli",
+        "launch.collect, workers.dataset_views",
+        "distpolicy.weights, distpolicy.trajectories, distpolicy.specs",
+    ],
 )
 def test_what_a_driver_imports_leaves_tensorflow_out(modules: str) -> None:
     code = f"import sys\nimport {modules}\nprint(sorted(set(sys.modules) & {{'tensorflow', 'keras', 'ray.rllib'}}))"

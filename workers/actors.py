@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from workers.collector import Collector, CollectorConfig, PolicyFactory
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 from workers.learner import AgentFactory, Learner
+
+if TYPE_CHECKING:
+    from workers.dataset_collector import DatasetWriterConfig
 
 # TensorFlow's messages are for its developers, and Ray would pass each on to the driver.
 _COMMON = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -30,6 +33,20 @@ def start_collector(
     """A :class:`Collector` as an actor with one CPU; ``rollout`` returns two references: data and report."""
     actor = ray.remote(Collector).options(num_cpus=1, runtime_env={"env_vars": _COLLECTOR_ENVIRONMENT})
     return actor.remote(config, environment_factory, policy_factory)
+
+
+def start_dataset_collector(
+    config: CollectorConfig,
+    environment_factory: EnvironmentFactory,
+    policy_factory: PolicyFactory,
+    writer_config: DatasetWriterConfig,
+) -> Any:
+    """A :class:`workers.dataset_collector.DatasetCollector` as an actor with one CPU."""
+    # Here: training needs no pyarrow.
+    from workers.dataset_collector import DatasetCollector
+
+    actor = ray.remote(DatasetCollector).options(num_cpus=1, runtime_env={"env_vars": _COLLECTOR_ENVIRONMENT})
+    return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
 def start_learner(agent_factory: AgentFactory, epoch: int, num_gpus: float) -> Any:

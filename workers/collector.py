@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distpolicy.errors import EnvironmentCrashedError
+from distpolicy.errors import ConfigError, EnvironmentCrashedError
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.array_nest import flatten, map_structure
 from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
-from workers.environments import EnvironmentFactory
+from workers.environment import Environment, Fault
+from workers.environment_factory import EnvironmentFactory
 from workers.evaluator import EvaluationResult, Evaluator
 from workers.memory import peak_memory_bytes
 from workers.seeding import slot_seeds
+from workers.time_step_check import check_time_step
 
 
 class PolicyPair(NamedTuple):
@@ -64,27 +66,31 @@ class RolloutReport:
 
     Attributes:
         collector: Number of the collector.
-        weights: Acknowledgement of the weights that the rollout was collected with.
+        weights: Acknowledgement of the weights that the rollout was collected with; None if there were none.
         num_env_steps: Steps of environments; those that only reset are not counted.
         episode_returns: Of the episodes that ended, in order of step and slot.
         episode_lengths: Likewise.
+        episode_ends: Row and step of the rollout in which each ended.
         env_s: Seconds in the environments.
         policy_s: Seconds in the policy.
         total_s: Seconds in all.
         wait_s: Seconds between the last rollout and this one.
         first_step_time: Clock time (``time.time``) of the collector's very first step.
+        faults: Environments that failed and were replaced, with their slots' numbers over the whole run.
     """
 
     collector: int
-    weights: Acknowledgement
+    weights: Acknowledgement | None
     num_env_steps: int
     episode_returns: list[float]
     episode_lengths: list[int]
+    episode_ends: list[tuple[int, int]]
     env_s: float
     policy_s: float
     total_s: float
     wait_s: float
     first_step_time: float
+    faults: list[Fault] = dataclasses.field(default_factory=list)
 
 
 class Collector:
@@ -110,7 +116,9 @@ class Collector:
         self._policy, self._greedy_policy = policy_factory(*specs)
         # While the learner is being built: envs need not wait for it later.
         self._policy.warm_up(config.num_slots)
-        self._receiver = WeightsReceiver(self._policy, f"collector {config.index}")
+        # A policy that has no variables is never given weights.
+        has_variables = hasattr(self._policy, "named_variables")
+        self._receiver = WeightsReceiver(self._policy, f"collector {config.index}") if has_variables else None
         self._seeds = slot_seeds(config.seed, config.first_slot, config.num_slots, config.epoch)
         self._buffers = zero_rollout(
             self._environment.time_step_spec.observation,
@@ -120,6 +128,7 @@ class Collector:
             config.num_steps,
             config.first_slot,
         )
+        self._cuts = np.zeros((config.num_slots, config.num_steps), np.bool_)
         self._num_steps_taken = 0
         self._policy_state = self._policy.get_initial_state(config.num_slots)
         self._episode_return = np.zeros(config.num_slots, np.float64)
@@ -137,13 +146,30 @@ class Collector:
         sort_variables_by_name: bool = False,
     ) -> Acknowledgement:
         """Updates the policy from weights; see :meth:`distpolicy.weights.WeightsReceiver.apply`."""
+        if self._receiver is None:
+            raise ConfigError(f"collector {self._config.index}: its policy has no variables to apply weights to")
         return self._receiver.apply(weights, tau, tau_non_trainable, sort_variables_by_name)
 
-    def rollout(self, weights: Weights) -> tuple[Rollout, RolloutReport]:
+    @property
+    def policy(self) -> Any:
+        """The policy that acts in rollouts."""
+        return self._policy
+
+    @property
+    def environment(self) -> Environment:
+        """The slots."""
+        return self._environment
+
+    @property
+    def cuts(self) -> np.ndarray:
+        """bool ``[B, T]``: where the last rollout's episodes were cut by a fault; overwritten by the next one."""
+        return self._cuts
+
+    def rollout(self, weights: Weights | None = None) -> tuple[Rollout, RolloutReport]:
         """Applies weights and collects the next T steps of every slot.
 
         Args:
-            weights: The weights to act with.
+            weights: The weights to act with; None for those that the policy has.
 
         Raises:
             EnvironmentCrashedError: If an environment raises, or returns NaN or infinity.
@@ -151,17 +177,20 @@ class Collector:
         """
         start = time.perf_counter()
         wait_s = start - self._last_end
-        acknowledgement = self._receiver.apply(weights)
+        acknowledgement = None if weights is None else self.apply_weights(weights)
         if self._time_step is None:
-            self._time_step = self._in_environment(lambda: self._environment.reset(self._seeds.environment))
+            try:
+                self._time_step = self._environment.reset(self._seeds.environment)
+                check_time_step(self._time_step, self._environment.time_step_spec, self._environment.name)
+            except EnvironmentCrashedError as error:
+                raise self._located(error, self._num_steps_taken) from error
             self._first_step_time = time.time()
         rollout = self._buffers._replace(
             policy_state=map_structure(np.array, self._policy_state), discounted_return=self._discounted_return.copy()
         )
-        rollout.weights_version[:] = (weights.epoch, weights.version)
+        rollout.weights_version[:] = (0, 0) if weights is None else (weights.epoch, weights.version)
         env_s, policy_s = self._fill(rollout, self._time_step)
-        self._check_finite(rollout)
-        returns, lengths = self._finish_episodes(rollout)
+        returns, lengths, ends = self._finish_episodes(rollout)
         num_env_steps = int(np.count_nonzero(rollout.step_type[:, :-1] != StepType.LAST))
         self._last_end = time.perf_counter()
         report = RolloutReport(
@@ -170,19 +199,24 @@ class Collector:
             num_env_steps=num_env_steps,
             episode_returns=returns,
             episode_lengths=lengths,
+            episode_ends=ends,
             env_s=env_s,
             policy_s=policy_s,
             total_s=self._last_end - start,
             wait_s=wait_s,
             first_step_time=self._first_step_time,
+            faults=self._take_faults(),
         )
         return rollout, report
 
     def _fill(self, rollout: Rollout, time_step: TimeStep) -> tuple[float, float]:
         """Steps policy and environments; seconds in the environments and in the policy."""
         clock, policy, environment = time.perf_counter, self._policy, self._environment
-        seeds = self._seeds.rows(self._num_steps_taken, self._config.num_steps)
+        spec, name = environment.time_step_spec, environment.name
+        first_step = self._num_steps_taken
+        seeds = self._seeds.rows(first_step, self._config.num_steps)
         state = self._policy_state
+        observation_leaves, action_leaves = flatten(rollout.observation), flatten(rollout.action)
         info_leaves = flatten(rollout.policy_info)
         env_s = policy_s = 0.0
         for t in range(self._config.num_steps):
@@ -190,30 +224,38 @@ class Collector:
             step = policy.action(time_step, state, seeds[t])
             between = clock()
             state = step.state
-            rollout.observation[:, t] = time_step.observation
+            _put(observation_leaves, t, time_step.observation)
             rollout.step_type[:, t] = time_step.step_type
-            rollout.action[:, t] = step.action
-            for target, value in zip(info_leaves, flatten(step.info), strict=True):
-                target[:, t] = value
+            _put(action_leaves, t, step.action)
+            _put(info_leaves, t, step.info)
             copied = clock()
             try:
                 time_step = environment.step(step.action)
+                check_time_step(time_step, spec, name)
             except EnvironmentCrashedError as error:
-                raise self._located(error, self._num_steps_taken + t) from error
+                raise self._located(error, first_step + t) from error
             rollout.reward[:, t] = time_step.reward
             rollout.discount[:, t] = time_step.discount
+            self._cuts[:, t] = environment.cuts
             policy_s += between - begin
             env_s += clock() - copied
-        rollout.observation[:, -1] = time_step.observation
+        _put(observation_leaves, self._config.num_steps, time_step.observation)
         rollout.step_type[:, -1] = time_step.step_type
         self._num_steps_taken += self._config.num_steps
         self._time_step, self._policy_state = time_step, state
         return env_s, policy_s
 
-    def _finish_episodes(self, rollout: Rollout) -> tuple[list[float], list[int]]:
-        """Returns and lengths of the episodes that ended; carries the others' on."""
+    def _take_faults(self) -> list[Fault]:
+        """The faults since the last rollout, with their slots' numbers over the whole run."""
+        found = [fault._replace(slot=self._config.first_slot + fault.slot) for fault in self._environment.faults]
+        self._environment.faults.clear()
+        return found
+
+    def _finish_episodes(self, rollout: Rollout) -> tuple[list[float], list[int], list[tuple[int, int]]]:
+        """Returns, lengths and places of the episodes that ended; carries the others' on. Those that were cut have none."""
         returns: list[float] = []
         lengths: list[int] = []
+        ends: list[tuple[int, int]] = []
         gamma = self._config.reward_discount
         for t in range(self._config.num_steps):
             begins = rollout.step_type[:, t + 1] == StepType.FIRST
@@ -223,31 +265,12 @@ class Collector:
             self._discounted_return += rollout.reward[:, t]
             for sums in (self._episode_return, self._episode_length, self._discounted_return):
                 sums[begins] = 0
-            ended = np.flatnonzero(rollout.step_type[:, t + 1] == StepType.LAST)
+            ended = np.flatnonzero((rollout.step_type[:, t + 1] == StepType.LAST) & ~self._cuts[:, t])
             if ended.size:
                 returns.extend(self._episode_return[ended].tolist())
                 lengths.extend(self._episode_length[ended].tolist())
-        return returns, lengths
-
-    def _check_finite(self, rollout: Rollout) -> None:
-        for name, array in (("observation", rollout.observation), ("reward", rollout.reward)):
-            if not np.issubdtype(array.dtype, np.floating):
-                continue
-            finite = np.isfinite(array)
-            if finite.all():
-                continue
-            t, row = (int(place) for place in np.argwhere(~finite.swapaxes(0, 1))[0][:2])
-            step = self._num_steps_taken - self._config.num_steps + t
-            error = EnvironmentCrashedError(
-                f"env {self._environment.name} returned NaN or infinity as {name}", slot=row
-            )
-            raise self._located(error, step)
-
-    def _in_environment(self, call: Callable[[], TimeStep]) -> TimeStep:
-        try:
-            return call()
-        except EnvironmentCrashedError as error:
-            raise self._located(error, self._num_steps_taken) from error
+                ends.extend((int(row), t) for row in ended)
+        return returns, lengths, ends
 
     def _located(self, error: EnvironmentCrashedError, step: int) -> EnvironmentCrashedError:
         """The error with this collector's place in the run; its slot comes as a row of this collector."""
@@ -273,7 +296,7 @@ class Collector:
         Raises:
             EnvironmentCrashedError: If an environment raises.
         """
-        self._receiver.apply(weights)
+        self.apply_weights(weights)
         factory = self._environment_factory.with_seed_for_each_slot()
         evaluator = Evaluator(factory, self._greedy_policy, self._config.index)
         return evaluator.evaluate(num_episodes, first_episode, seed)
@@ -289,3 +312,12 @@ class Collector:
     def close(self) -> None:
         """Closes the environments."""
         self._environment.close()
+
+
+def _put(targets: list[np.ndarray], t: int, nest: Any) -> None:
+    """Copies a nest ``[B, ...]`` into step t of arrays ``[B, T, ...]``."""
+    if isinstance(nest, np.ndarray):
+        targets[0][:, t] = nest
+        return
+    for target, value in zip(targets, flatten(nest), strict=True):
+        target[:, t] = value

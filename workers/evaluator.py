@@ -8,8 +8,9 @@ import numpy as np
 
 from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import StepType
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 from workers.seeding import slot_seeds
+from workers.time_step_check import check_time_step
 
 # Streams of seeds apart from training's, which is 0.
 EVALUATION_STREAM = 1
@@ -65,7 +66,7 @@ class Evaluator:
         return result
 
     def _one_episode_a_slot(self, num_slots: int, first_episode: int, seed: int) -> EvaluationResult:
-        environment = self._environment_factory(num_slots)
+        environment = self._environment_factory.without_rebuilds()(num_slots)
         seeds = slot_seeds(seed, first_episode, num_slots, epoch=0, stream=EVALUATION_STREAM)
         try:
             time_step = environment.reset(seeds.environment)
@@ -77,7 +78,7 @@ class Evaluator:
             while running.any():
                 step = self._policy.action(time_step, state, seeds.rows(step_count, 1)[0])
                 time_step, state = environment.step(step.action), step.state
-                environment.check_finite(time_step)
+                check_time_step(time_step, environment.time_step_spec, environment.name)
                 returns[running] += time_step.reward[running]
                 lengths[running] += 1
                 running &= time_step.step_type != StepType.LAST

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.array_nest import map_structure
 
@@ -17,9 +16,9 @@ class Rollout(NamedTuple):
     The observation after the last step is included, so that its value can be bootstrapped from.
 
     Attributes:
-        observation: ``[B, T + 1, *shape]``.
+        observation: Nest of ``[B, T + 1, *shape]``.
         step_type: int32 ``[B, T + 1]``.
-        action: ``[B, T, *shape]`` as the policy chose it, before it was clipped to the environment's bounds.
+        action: Nest of ``[B, T, *shape]`` as the policy chose it, before it was clipped to the environment's bounds.
         policy_info: Nest of ``[B, T, ...]``.
         reward: float32 ``[B, T]``, of the transition from t to t + 1.
         discount: float32 ``[B, T]``, of step t + 1.
@@ -30,9 +29,9 @@ class Rollout(NamedTuple):
         first_slot: int64 scalar: number over the whole run of the slot in row 0.
     """
 
-    observation: np.ndarray
+    observation: Any
     step_type: np.ndarray
-    action: np.ndarray
+    action: Any
     policy_info: Any
     reward: np.ndarray
     discount: np.ndarray
@@ -46,7 +45,7 @@ class Rollout(NamedTuple):
         """The same as a :class:`Trajectory` of ``[B, T]`` views."""
         return Trajectory(
             step_type=self.step_type[:, :-1],
-            observation=self.observation[:, :-1],
+            observation=map_structure(lambda leaf: leaf[:, :-1], self.observation),
             action=self.action,
             policy_info=self.policy_info,
             next_step_type=self.step_type[:, 1:],
@@ -66,8 +65,8 @@ class Rollout(NamedTuple):
 
 
 def zero_rollout(
-    observation_spec: ArraySpec,
-    action_spec: ArraySpec,
+    observation_spec: Any,
+    action_spec: Any,
     info_spec: Any,
     num_slots: int,
     num_steps: int,
@@ -76,8 +75,8 @@ def zero_rollout(
     """A rollout of zeros, to be filled, or to compile an update for.
 
     Args:
-        observation_spec: Spec of one observation.
-        action_spec: Spec of one action.
+        observation_spec: Nest of specs of one observation.
+        action_spec: Nest of specs of one action.
         info_spec: Nest of specs of the policy's info.
         num_slots: B.
         num_steps: T.
@@ -88,9 +87,9 @@ def zero_rollout(
         return np.zeros((num_slots, steps, *spec.shape), spec.dtype)
 
     return Rollout(
-        observation=zeros(observation_spec, num_steps + 1),
+        observation=map_structure(lambda spec: zeros(spec, num_steps + 1), observation_spec),
         step_type=np.zeros((num_slots, num_steps + 1), np.int32),
-        action=zeros(action_spec),
+        action=map_structure(zeros, action_spec),
         policy_info=map_structure(zeros, info_spec),
         reward=np.zeros((num_slots, num_steps), np.float32),
         discount=np.zeros((num_slots, num_steps), np.float32),

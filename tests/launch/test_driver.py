@@ -16,7 +16,8 @@ from distpolicy.weights import Weights, checksum
 from launch.checkpoint import Progress
 from launch.config import NetworkConfig, TrainConfig
 from launch.driver import Driver, Outcome
-from workers.environments import EnvironmentFactory, probe
+from workers.environment_factory import EnvironmentFactory
+from workers.environment_probe import probe
 
 CONFIG = TrainConfig(
     collectors=2,

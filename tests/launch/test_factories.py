@@ -16,7 +16,8 @@ def test_graph_mode_is_refused_with_its_cause(factory: str) -> None:
         "tf.compat.v1.disable_v2_behavior()\n"
         "from launch.config import TrainConfig\n"
         "from launch.factories import AgentFactory, PolicyFactory\n"
-        "from workers.environments import EnvironmentFactory, probe\n"
+        "from workers.environment_factory import EnvironmentFactory\n"
+        "from workers.environment_probe import probe\n"
         "config = TrainConfig(); specs = probe(EnvironmentFactory(config.env))\n"
         f"{factory}\n"
     )

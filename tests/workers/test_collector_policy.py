@@ -18,7 +18,7 @@ from distpolicy.weights import Weights, WeightsPacker, checksum
 from launch.config import NetworkConfig, TrainConfig
 from launch.factories import PolicyFactory
 from workers.collector import Collector, CollectorConfig
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 from workers.learner import merge_rollouts
 
 NUM_STEPS, NUM_ROLLOUTS = 40, 3

@@ -25,7 +25,7 @@ from distpolicy.errors import StaleWeightsError
 from distpolicy.trajectories.time_step import StepType
 from distpolicy.weights import Acknowledgement
 from workers.collector import Collector, CollectorConfig, PolicyPair
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 from workers.seeding import slot_seeds
 
 FIRST, MID, LAST = int(StepType.FIRST), int(StepType.MID), int(StepType.LAST)

@@ -11,7 +11,8 @@ SCRIPT = """
 from distpolicy.agents.ppo_config import PPOConfig
 from launch.config import NetworkConfig, TrainConfig
 from launch.factories import AgentFactory
-from workers.environments import EnvironmentFactory, probe
+from workers.environment_factory import EnvironmentFactory
+from workers.environment_probe import probe
 from workers.learner import Learner
 
 config = TrainConfig(

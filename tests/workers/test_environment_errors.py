@@ -10,7 +10,8 @@ from toy_envs import CRASHING, CrashingEnv
 from toy_policies import empty_weights, scripted_collector
 
 from distpolicy.errors import EnvironmentCrashedError
-from workers.environments import EnvironmentFactory, Vectorization
+from workers.environment_factory import EnvironmentFactory, Vectorization
+from workers.fault_log import RebuildConfig
 from workers.seeding import slot_seeds
 
 FIRST_SLOT, FAULTY_ROW, SEED = 8, 1, 4
@@ -22,7 +23,7 @@ def crash(
 ) -> EnvironmentCrashedError:
     """The error of a collector with three slots, the second of which fails."""
     kwargs = {"seed": SLOT_SEEDS[FAULTY_ROW], "fault": fault, "call": call}
-    factory = EnvironmentFactory(CRASHING, vectorization, kwargs)
+    factory = EnvironmentFactory(CRASHING, vectorization, kwargs, rebuilds=RebuildConfig(max_rebuilds=0))
     collector = scripted_collector(factory, num_slots=3, num_steps=5, index=6, first_slot=FIRST_SLOT, seed=SEED)
 
     def collect() -> None:
@@ -85,8 +86,8 @@ def test_a_crash_carries_the_original_traceback(fault: str, function: str) -> No
 @pytest.mark.parametrize("call", [1, 2, 5, 6])
 def test_nan_in_an_observation_is_a_crash_of_its_slot_and_step(call: int) -> None:
     error = crash("observation", call)
-    # The observation is that of the step after the call; one call in between only resets.
-    step = call + (call > FIRST_LENGTH)
+    # Steps before the one that returned it; one call in between only resets.
+    step = call - 1 + (call > FIRST_LENGTH)
     assert "NaN or infinity as observation" in str(error)
     assert place(error) == (6, FIRST_SLOT + FAULTY_ROW, step, SLOT_SEEDS[FAULTY_ROW])
 
@@ -115,11 +116,11 @@ def test_the_faultless_slots_run_on_without_a_crash() -> None:
         collector.rollout(empty_weights(version))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium tells of every worker that it ends
-def test_a_crash_of_an_async_slot_has_its_cause_but_no_slot() -> None:
-    error = crash("step", 2, vectorization="async")
-    assert place(error) == (6, None, 1, None)
-    assert "raised OSError in step: the simulator is gone" in str(error)
+def test_a_crash_of_an_async_slot_is_told_like_that_of_a_sync_one() -> None:
+    sync, asynchronous = crash("step", 2), crash("step", 2, vectorization="async")
+    assert str(asynchronous) == str(sync)
+    assert place(asynchronous) == place(sync)
+    assert 'raise OSError("the simulator\\nis gone")' in asynchronous.traceback
 
 
 def test_the_toy_env_fails_where_it_is_told_to() -> None:

@@ -18,7 +18,10 @@ from toy_policies import empty_weights, kept, rollout_bytes, scripted_collector
 from distpolicy.errors import ConfigError
 from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.trajectories.time_step import StepType
-from workers.environments import EnvironmentFactory, probe
+from workers.environment_factory import EnvironmentFactory
+from workers.environment_probe import probe
+from workers.sync_environment import SyncEnvironment
+from workers.vector_environment import VectorEnvironment
 
 
 @pytest.mark.parametrize(("env_id", "mode"), [("CartPole-v1", "vector_entry_point"), ("Pendulum-v1", "sync")])
@@ -26,8 +29,7 @@ def test_auto_takes_the_envs_own_vectorised_form_if_there_is_one(env_id: str, mo
     factory = EnvironmentFactory(env_id)
     assert factory.resolved_vectorization() == mode
     environment = factory(2)
-    kind = "SyncVectorEnv" if mode == "sync" else "CartPoleVectorEnv"
-    assert type(environment._env.unwrapped).__name__ == kind
+    assert type(environment) is (SyncEnvironment if mode == "sync" else VectorEnvironment)
     environment.close()
 
 
@@ -102,7 +104,9 @@ def test_an_env_id_may_name_the_module_that_registers_it(tmp_path: Path, monkeyp
         (EnvironmentFactory("CartPole-v77"), r"unknown env 'CartPole-v77': .*version"),
         (EnvironmentFactory("not an id!"), r"unknown env 'not an id!'"),
         (EnvironmentFactory("no_such_module:Env-v0"), r"no_such_module"),
-        (EnvironmentFactory("ALE/Pong-v5"), r"pip install 'distpolicy\[atari\]'"),
+        (EnvironmentFactory("module_nobody_has:make_env"), r"module_nobody_has"),
+        (EnvironmentFactory("toy_envs:NoSuchFactory"), r"unknown env 'toy_envs:NoSuchFactory'"),
+        (EnvironmentFactory("toy_envs:no_env"), r"expected a gymnasium.Env, got a str"),
         (EnvironmentFactory(NOT_INSTALLED), r"needs a package that is not installed: .*pip install box3d"),
         (EnvironmentFactory(NO_SUCH_MODULE), r"package_that_nobody_installed"),
         (EnvironmentFactory("Pendulum-v1", "vector_entry_point"), r"no vectorised form; use --vectorization sync"),

@@ -7,7 +7,7 @@ from toy_envs import CRASHING, STREAM, episode_length
 from toy_policies import ScriptedPolicy, empty_weights, kept, rollout_bytes, scripted_collector
 
 from distpolicy.errors import EnvironmentCrashedError
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 from workers.evaluator import EVALUATION_STREAM, MAX_SLOTS, Evaluator
 from workers.seeding import slot_seeds
 

@@ -18,7 +18,8 @@ from distpolicy.weights import Weights
 from launch.config import NetworkConfig, TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
 from workers.collector import Collector, CollectorConfig
-from workers.environments import EnvironmentFactory, probe
+from workers.environment_factory import EnvironmentFactory
+from workers.environment_probe import probe
 from workers.learner import Learner, merge_rollouts
 
 CONFIG = TrainConfig(

@@ -15,7 +15,7 @@ from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.array_nest import flatten, map_structure
 from distpolicy.weights import Weights
 from workers.collector import Collector, CollectorConfig, PolicyPair
-from workers.environments import EnvironmentFactory
+from workers.environment_factory import EnvironmentFactory
 
 
 class CountState(NamedTuple):

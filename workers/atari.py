@@ -1,0 +1,139 @@
+"""Atari games: the usual preparation of their frames, in each of the forms in which they can be stepped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from distpolicy.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AtariConfig:
+    """How the frames of an Atari game become observations: uint8 ``[screen_size, screen_size, frame_stack]``.
+
+    Attributes:
+        frame_skip: Frames for each action; the observation is the maximum of the last two.
+        screen_size: Height and width of an observation, in grey.
+        frame_stack: Frames in an observation, the newest last.
+        noop_max: Most idle frames at the beginning of an episode; their number is drawn.
+        episodic_life: Whether a lost life ends the episode.
+        clip_rewards: Whether rewards are clipped to [-1, 1].
+        channels_last: Whether frames are the last dimension, as TensorFlow's convolutions on CPUs need them, or the
+            first.
+    """
+
+    frame_skip: int = 4
+    screen_size: int = 84
+    frame_stack: int = 4
+    noop_max: int = 30
+    episodic_life: bool = False
+    clip_rewards: bool = False
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("frame_skip", "screen_size", "frame_stack"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"atari.{name} must be 1 or more, but is {getattr(self, name)}")
+        if self.noop_max < 0:
+            raise ConfigError(f"atari.noop_max must be 0 or more, but is {self.noop_max}")
+
+
+def is_atari(env_id: str) -> bool:
+    """Whether an id is one of ale-py's."""
+    return env_id.startswith("ALE/")
+
+
+def import_atari() -> None:
+    """Registers ale-py's games, if it is installed."""
+    try:
+        import ale_py
+    except ImportError:
+        return
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    if not any(name.startswith("ALE/") for name in gym.registry):
+        gym.register_envs(ale_py)
+
+
+def wrap_atari(env: gym.Env, config: AtariConfig) -> gym.Env:
+    """One game with prepared frames.
+
+    Args:
+        env: A game whose own frame skip is 1.
+        config: How.
+    """
+    env = gym.wrappers.AtariPreprocessing(
+        env,
+        noop_max=config.noop_max,
+        frame_skip=config.frame_skip,
+        screen_size=config.screen_size,
+        terminal_on_life_loss=config.episodic_life,
+    )
+    env = gym.wrappers.FrameStackObservation(env, config.frame_stack, padding_type="zero")
+    if config.clip_rewards:
+        env = gym.wrappers.ClipReward(env, -1.0, 1.0)
+    return _ChannelsLast(env) if config.channels_last else env
+
+
+def vector_arguments(config: AtariConfig | None) -> dict[str, Any]:
+    """The arguments of ale-py's own vectorised form that do the same.
+
+    Raises:
+        ConfigError: If that form cannot leave the frames as they are.
+    """
+    if config is None:
+        raise ConfigError("ale-py's vectorised form always prepares frames; without it use --vectorization sync")
+    return {
+        "frameskip": config.frame_skip,
+        "img_height": config.screen_size,
+        "img_width": config.screen_size,
+        "stack_num": config.frame_stack,
+        "noop_max": config.noop_max,
+        "episodic_life": config.episodic_life,
+        "reward_clipping": config.clip_rewards,
+        "use_fire_reset": False,
+    }
+
+
+def envpool_arguments(config: AtariConfig | None, sticky_actions: float) -> dict[str, Any]:
+    """The arguments of EnvPool's form that do the same.
+
+    Args:
+        config: How frames are prepared.
+        sticky_actions: Probability that an action is repeated.
+
+    Raises:
+        ConfigError: If that form cannot leave the frames as they are.
+    """
+    if config is None:
+        raise ConfigError("EnvPool always prepares the frames of Atari games; without it use --vectorization sync")
+    return {
+        "frame_skip": config.frame_skip,
+        "img_height": config.screen_size,
+        "img_width": config.screen_size,
+        "stack_num": config.frame_stack,
+        "noop_max": config.noop_max,
+        "episodic_life": config.episodic_life,
+        "reward_clip": config.clip_rewards,
+        "use_fire_reset": False,
+        "repeat_action_probability": sticky_actions,
+    }
+
+
+def channels_last_space(space: gym.Space) -> gym.spaces.Box:
+    """The space of images ``[C, H, W]`` as ``[H, W, C]``."""
+    assert isinstance(space, gym.spaces.Box)
+    low, high = (np.moveaxis(bound, 0, -1) for bound in (space.low, space.high))
+    return gym.spaces.Box(low, high, dtype=space.dtype.type)
+
+
+class _ChannelsLast(gym.ObservationWrapper):
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self.observation_space = channels_last_space(env.observation_space)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return np.moveaxis(observation, 0, -1)

@@ -1,0 +1,86 @@
+"""VectorEnvironment: slots in an environment's own vectorised form."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from distpolicy.errors import ConfigError, EnvironmentCrashedError
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import map_structure
+from workers.action_rows import ActionRows
+from workers.atari import channels_last_space
+from workers.environment import FIRST, LAST, MID, Environment, first_steps
+from workers.fault_log import in_one_line
+
+
+class VectorEnvironment(Environment):
+    """A Gymnasium vector environment. It cannot tell which of its slots failed, so that a failure is the end.
+
+    Args:
+        env: A Gymnasium vector environment that resets a slot in the step after its episode's last.
+        name: Its name, for messages.
+        seed_each_slot: Whether ``reset`` takes an array of seeds; else the slots share one generator, which takes the
+            first seed.
+        channels_last: Whether observations are images ``[C, H, W]`` to be returned as ``[H, W, C]``.
+
+    Raises:
+        ConfigError: If the environment resets in another way. One that resets within the step (SAME_STEP) has begun
+            the slot's next episode already; it cannot hold that slot at FIRST while the others step.
+        SpecMismatchError: If a space is not supported.
+    """
+
+    def __init__(
+        self, env: gym.vector.VectorEnv, name: str, seed_each_slot: bool = False, channels_last: bool = False
+    ) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode != gym.vector.AutoresetMode.NEXT_STEP:
+            raise ConfigError(
+                f"env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported, in which the step after an "
+                "episode's last one resets"
+            )
+        space = env.single_observation_space
+        if channels_last:
+            space = channels_last_space(space)
+        super().__init__(name, int(env.num_envs), space, env.single_action_space)
+        self._env = env
+        self._seed_each_slot = seed_each_slot
+        self._channels_last = channels_last
+        self._actions = ActionRows(env.single_action_space)
+        self._ended = np.zeros(env.num_envs, np.bool_)
+
+    def reset(self, seeds: Sequence[int]) -> TimeStep:
+        seed: Any = np.array(seeds, np.int64) if self._seed_each_slot else int(seeds[0])
+        try:
+            observation, _ = self._env.reset(seed=seed)
+        except Exception as error:
+            raise self._crashed(error, "reset") from error
+        self._ended[:] = False
+        return first_steps(self._arranged(observation), self.num_slots)
+
+    def step(self, action: Any) -> TimeStep:
+        try:
+            observation, reward, terminated, truncated, _ = self._env.step(self._actions.clipped(action))
+        except Exception as error:
+            raise self._crashed(error, "step") from error
+        ended = np.logical_or(terminated, truncated)
+        step_type = np.where(self._ended, FIRST, np.where(ended, LAST, MID)).astype(np.int32)
+        self._ended = ended
+        discount = np.logical_not(terminated).astype(np.float32)
+        return TimeStep(step_type, np.asarray(reward, np.float32), discount, self._arranged(observation))
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _arranged(self, observation: Any) -> Any:
+        if self._channels_last:
+            return np.ascontiguousarray(np.moveaxis(observation, 1, -1))
+        return map_structure(np.asarray, observation) if isinstance(observation, dict | tuple) else observation
+
+    def _crashed(self, error: Exception, call: str) -> EnvironmentCrashedError:
+        text = "".join(traceback.format_exception(error))
+        return EnvironmentCrashedError(f"env {self.name} {in_one_line(error, call)}", traceback=text)

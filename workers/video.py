@@ -1,0 +1,77 @@
+"""Videos of episodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from distpolicy.errors import ConfigError
+from distpolicy.trajectories.time_step import StepType
+from workers.environment_factory import EnvironmentFactory
+from workers.evaluator import EVALUATION_STREAM
+from workers.fault_log import RebuildConfig
+from workers.seeding import slot_seeds
+from workers.sync_environment import SyncEnvironment
+
+DEFAULT_FPS = 30
+
+
+def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode: int, seed: int) -> float:
+    """Plays an episode of an evaluation again and writes it as mp4.
+
+    Args:
+        factory: Of the environment that was evaluated in.
+        policy: The policy that was evaluated.
+        path: The file.
+        episode: Number of the episode.
+        seed: Seed of the evaluation.
+
+    Returns:
+        The episode's return.
+
+    Raises:
+        ConfigError: If imageio is not installed, the environment cannot be rendered, or the file not written.
+    """
+    try:
+        import imageio.v2 as imageio
+    except ImportError:
+        raise ConfigError("videos need imageio: pip install 'distpolicy[video]'") from None
+    shown = dataclasses.replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"}, vectorization="sync")
+    made: list[gym.Env] = []
+
+    def make() -> gym.Env:
+        made.append(shown.make_single())
+        return made[-1]
+
+    slots = SyncEnvironment(make, factory.env_id, 1, RebuildConfig(max_rebuilds=0))
+    seeds = slot_seeds(seed, episode, 1, epoch=0, stream=EVALUATION_STREAM)
+    total, step_count = 0.0, 0
+    try:
+        fps = int(made[0].metadata.get("render_fps") or DEFAULT_FPS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer: Any = imageio.get_writer(path, fps=fps, macro_block_size=2)
+        with writer as video:
+            time_step, state = slots.reset(seeds.environment), policy.get_initial_state(1)
+            while time_step.step_type[0] != StepType.LAST:
+                video.append_data(_frame(made[-1], factory.env_id))
+                step = policy.action(time_step, state, seeds.rows(step_count, 1)[0])
+                time_step, state = slots.step(step.action), step.state
+                total += float(time_step.reward[0])
+                step_count += 1
+            video.append_data(_frame(made[-1], factory.env_id))
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}") from error
+    finally:
+        slots.close()
+    return total
+
+
+def _frame(env: gym.Env, name: str) -> np.ndarray:
+    frame = env.render()
+    if not isinstance(frame, np.ndarray):
+        raise ConfigError(f"env {name} cannot be rendered as pictures: render() gave a {type(frame).__name__}")
+    return frame
