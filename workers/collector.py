@@ -252,7 +252,7 @@ class Collector:
         return found
 
     def _finish_episodes(self, rollout: Rollout) -> tuple[list[float], list[int], list[tuple[int, int]]]:
-        """Returns, lengths and places of the episodes that ended; carries the others' on. Those that were cut have none."""
+        """Returns, lengths and places of the episodes that ended, and were not cut; carries the others' on."""
         returns: list[float] = []
         lengths: list[int] = []
         ends: list[tuple[int, int]] = []

@@ -38,6 +38,8 @@ class LiteRTFunction:
     def __init__(self, function: Callable[..., Sequence[tf.Tensor]], input_specs: Sequence[tf.TensorSpec]) -> None:
         interpreter_class = _interpreter_class()
         concrete = tf.function(function, autograph=False).get_concrete_function(*input_specs)
+        if any(op.type in _CALLS for op in concrete.graph.get_operations()):
+            concrete = _inlined(concrete, input_specs)
         graph = _Graph(concrete, len(input_specs))
         self._used = graph.used
         # The graph knows the variables by their handles: the concrete function keeps them alive.
@@ -87,6 +89,36 @@ class LiteRTFunction:
                 return computed
         sources = {"input": inputs, "parameter": self._parameter_values, "computed": computed}
         return [sources[kind][index] for kind, index in self._plan]
+
+
+# A function that was saved is called as a whole, and its variables are handed to it.
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
+
+def _inlined(concrete: Any, input_specs: Sequence[tf.TensorSpec]) -> Any:
+    """The same function with the functions that it calls in their places.
+
+    By an entry point of TensorFlow that is not public; without it the function is as it was.
+    """
+    try:
+        from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization as inline
+
+        graph_def = inline(concrete, lower_control_flow=False, aggressive_inlining=True)
+    except Exception:  # Whatever another TensorFlow does with what it does not promise.
+        return concrete
+    captures = [(outer, inner.name) for outer, inner in concrete.graph.captures]
+    inputs = [tensor.name for tensor in concrete.inputs[: len(input_specs)]]
+    outputs = [tensor.name for tensor in concrete.outputs]
+    owner = concrete  # it keeps the variables alive
+
+    def function(*leaves: tf.Tensor) -> list[tf.Tensor]:
+        mapped = dict(zip(inputs, leaves, strict=True))
+        mapped |= {name: tf.identity(outer) for outer, name in captures if name not in mapped}
+        return tf.graph_util.import_graph_def(graph_def, input_map=mapped, return_elements=outputs, name="")
+
+    found = tf.function(function, autograph=False).get_concrete_function(*input_specs)
+    found.distpolicy_owner = owner
+    return found
 
 
 class _Graph:

@@ -5,6 +5,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from distpolicy.errors import ConfigError
+from distpolicy.policies import policy_loader
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.policy_saver import PolicySaver
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -276,3 +279,18 @@ def test_keys_that_the_spec_has_not_are_passed_over() -> None:
         np.testing.assert_array_equal(litert.action(restart(given, 4)).action, 3.0)
     with pytest.raises(ValueError, match="observation"):
         litert.action(restart({"a": np.zeros((4, 1), np.float32)}, 4))
+
+
+def test_loaded_policy_that_draws_nothing_is_converted_too(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], tmp_path: Path
+) -> None:
+    PolicySaver(GreedyPolicy(make_policy(BOX))).save(str(tmp_path / "policy"))
+    loaded = policy_loader.load(str(tmp_path / "policy"))
+    litert, tensorflow = engines(loaded)
+    step = make_step(9)
+    assert_same(litert.action(step), tensorflow.action(step))
+    assert litert.inference == "litert", litert.inference_note
+    loaded.update(GreedyPolicy(make_policy(BOX, weights_seed=6)))
+    after = litert.action(step)
+    assert_same(after, tensorflow.action(step))
+    assert_same(after, engines(GreedyPolicy(make_policy(BOX, weights_seed=6)))[1].action(step))
