@@ -69,8 +69,8 @@ def train(
     with handled(interrupt), cluster.connected(config.address, config.collectors, debug), handled(interrupt):
         gpus = cluster.num_gpus()
         console.print(
-            f"{config.env}: {config.collectors} collectors x {config.slots} slots "
-            f"({factory.describe()}), learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
+            f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}; "
+            f"learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
             highlight=False,
             soft_wrap=True,
         )

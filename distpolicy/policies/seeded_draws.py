@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.specs.uniform_draw import sampling_bounds
-from distpolicy.utils.array_sampling import row_uniform
+from distpolicy.utils.array_sampling import row_bits, row_uniform
 
 _LOW_HALF, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
@@ -52,10 +54,19 @@ class SeededDraw:
 
     def __init__(self, spec: ArraySpec, place: int) -> None:
         is_bool = spec.dtype == np.bool_
-        bounded = spec if isinstance(spec, BoundedArraySpec) or is_bool else BoundedArraySpec(spec.shape, spec.dtype)
-        self._spec: Any = bounded
-        self._is_bool = is_bool
-        self._offset = np.array([0, place], np.int32)
+        bounded: Any = spec if isinstance(spec, BoundedArraySpec) or is_bool else BoundedArraySpec(spec.shape, spec.dtype)
+        self._shape = tuple(size or 0 for size in spec.shape)
+        self._num = int(np.prod(self._shape))
+        self._offset = np.array([0, place], np.int32) if place else None
+        self._draw: Callable[[np.ndarray], np.ndarray]
+        if is_bool:
+            self._draw = _draw_bools
+        elif np.issubdtype(spec.dtype, np.floating):
+            bounds = bounded.minimum.astype(np.float64), bounded.maximum.astype(np.float64)
+            low, high = sampling_bounds(*bounds, float(np.finfo(spec.dtype).max))
+            self._draw = functools.partial(_draw_floats, bounded, low, high - low)
+        else:
+            self._draw = _integer_draw(bounded)
 
     def __call__(self, rows: np.ndarray, outer: tuple[int, ...]) -> np.ndarray:
         """An array ``[*outer, *shape]``.
@@ -64,30 +75,40 @@ class SeededDraw:
             rows: int32 ``[num_rows, 2]``.
             outer: Its product is the number of rows.
         """
-        spec = self._spec
-        bits = _row_bits(rows + self._offset, int(np.prod(spec.shape)))
-        bits = bits.reshape(outer + spec.shape)
-        if self._is_bool:
-            return np.asarray(bits & np.uint64(1)).astype(np.bool_)
-        if np.issubdtype(spec.dtype, np.floating):
-            bounds = spec.minimum.astype(np.float64), spec.maximum.astype(np.float64)
-            low, high = sampling_bounds(*bounds, float(np.finfo(spec.dtype).max))
-            share = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-            drawn = np.asarray(low + share * (high - low)).astype(spec.dtype)
-            return np.asarray(np.clip(drawn, spec.minimum, spec.maximum))
-        minimum = spec.minimum.astype(object)
-        count = np.asarray(spec.maximum.astype(object) - minimum + 1, object)
-        # The whole of 64 bits counts one more than they can hold; the bits are the draw then.
-        whole = np.asarray(count == 2**64, bool)
-        offset = np.where(whole, bits, _scaled(bits, np.where(whole, 0, count).astype(np.uint64)))
+        bits = row_bits(rows if self._offset is None else rows + self._offset, self._num)
+        return self._draw(bits.reshape(outer + self._shape))
+
+
+def _draw_bools(bits: np.ndarray) -> np.ndarray:
+    return np.asarray(bits & np.uint64(1)).astype(np.bool_)
+
+
+def _draw_floats(spec: BoundedArraySpec, low: Any, width: Any, bits: np.ndarray) -> np.ndarray:
+    share = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    drawn = np.asarray(low + share * width).astype(spec.dtype)
+    return np.asarray(np.clip(drawn, spec.minimum, spec.maximum))
+
+
+def _integer_draw(spec: BoundedArraySpec) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of uint64 bits; what follows from the bounds alone is computed once."""
+    minimum = spec.minimum.astype(object)
+    count = np.asarray(spec.maximum.astype(object) - minimum + 1, object)
+    # The whole of 64 bits counts one more than they can hold; the bits are the draw then.
+    whole = np.asarray(count == 2**64, bool)
+    counts = np.where(whole, 0, count).astype(np.uint64)
+    lowest = np.asarray(minimum % 2**64).astype(np.uint64)
+    below_32_bits = bool((count < 2**32).all())
+
+    def draw(bits: np.ndarray) -> np.ndarray:
+        if below_32_bits:
+            # The upper 64 bits of the product of 64 bits and a count of at most 32.
+            offset = ((bits >> _HALF) * counts + (((bits & _LOW_HALF) * counts) >> _HALF)) >> _HALF
+        else:
+            offset = np.where(whole, bits, _scaled(bits, counts))
         # Two's complement: the sum wraps around to the right number, also below zero.
-        return np.asarray(offset + np.asarray(minimum % 2**64).astype(np.uint64)).astype(spec.dtype)
+        return np.asarray(offset + lowest).astype(spec.dtype)
 
-
-def _row_bits(rows: np.ndarray, num: int) -> np.ndarray:
-    """uint64 ``[num_rows, num]``, all 64 bits random."""
-    words = (row_uniform(rows, 4 * num) * np.float32(2.0**16)).astype(np.uint64).reshape(len(rows), num, 4)
-    return np.bitwise_or.reduce(words << np.array([48, 32, 16, 0], np.uint64), axis=-1)
+    return draw
 
 
 def _scaled(bits: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def draw_uniform(
 def _random_bits(shape: list[int], seed: Any, outer_dims: Any) -> tf.Tensor:
     """uint64 ``[*outer_dims, *shape]``, all 64 bits random."""
     # TensorFlow Probability comes with it, which specs alone do not need.
-    from distpolicy.utils.sampling import row_uniform, stateless_seed
+    from distpolicy.utils.sampling import row_bits, stateless_seed
 
     dims = tf.concat([tf.cast(outer_dims, tf.int32), tf.constant(shape, tf.int32)], axis=0)
     if seed is None:
@@ -62,11 +62,7 @@ def _random_bits(shape: list[int], seed: Any, outer_dims: Any) -> tf.Tensor:
         return tf.random.stateless_uniform(dims, seed, minval=None, maxval=None, dtype=tf.uint64)
     # Of a tensor the inner dimensions may be known though the batch size is not.
     num = int(np.prod([*_inner(outer_dims), *shape]))
-    # 16 bits of each number: the upper ones of a float32.
-    words = tf.cast(row_uniform(seed, 4 * num) * 2.0**16, tf.uint64)
-    words = tf.reshape(words, [-1, num, 4])
-    shifts = tf.constant([48, 32, 16, 0], tf.uint64)
-    return tf.reshape(tf.reduce_sum(tf.bitwise.left_shift(words, shifts), axis=-1), dims)
+    return tf.reshape(row_bits(seed, num), dims)
 
 
 def _inner(outer_dims: Any) -> list[int]:

@@ -35,6 +35,17 @@ def counters(num: int) -> np.ndarray:
     return found
 
 
+def row_bits(seed: np.ndarray, num: int) -> np.ndarray:
+    """Numbers uint64 ``[B, num]``, all bits random, from a seed for each row.
+
+    Args:
+        seed: int32 ``[B, 2]``.
+        num: Numbers for each row.
+    """
+    key = _mix(np.ascontiguousarray(seed).view(np.uint64))
+    return _mix(key + counters(num))
+
+
 def row_uniform(seed: np.ndarray, num: int) -> np.ndarray:
     """Uniform numbers in (0, 1), float32 ``[B, num]``, from a seed for each row.
 
@@ -42,8 +53,7 @@ def row_uniform(seed: np.ndarray, num: int) -> np.ndarray:
         seed: int32 ``[B, 2]``.
         num: Numbers for each row.
     """
-    key = _mix(np.ascontiguousarray(seed).view(np.uint64))
-    bits = _mix(key + counters(num))
+    bits = row_bits(seed, num)
     np.right_shift(bits, _SHIFTS[3], out=bits)
     uniform = bits.astype(np.float32)
     uniform *= _STEP

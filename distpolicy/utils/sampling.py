@@ -61,11 +61,20 @@ def row_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
 
 def generate_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
     """:func:`row_uniform` from the generator itself, whatever the source of noise."""
-    key = _mix(tf.bitcast(seed, tf.uint64))[:, tf.newaxis]
-    bits = _mix(key + tf.constant(array_sampling.counters(num))[tf.newaxis])
     # The middles of 2**23 intervals: float32 holds each exactly, and neither end is among them: logarithms stay finite.
-    high = tf.cast(tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64)), tf.float32)
+    high = tf.cast(tf.bitwise.right_shift(row_bits(seed, num), tf.constant(41, tf.uint64)), tf.float32)
     return high * 2.0**-23 + 2.0**-24
+
+
+def row_bits(seed: tf.Tensor, num: int) -> tf.Tensor:
+    """Numbers uint64 ``[B, num]``, all bits random, from a seed for each row.
+
+    Args:
+        seed: int32 ``[B, 2]``.
+        num: Numbers for each row.
+    """
+    key = _mix(tf.bitcast(seed, tf.uint64))[:, tf.newaxis]
+    return _mix(key + tf.constant(array_sampling.counters(num))[tf.newaxis])
 
 
 def row_normal(seed: tf.Tensor, num: int) -> tf.Tensor:
