@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.quiet import without_stderr
 from launch import config as configuration
 from launch.evaluate_config import EvaluateConfig
 from launch.evaluation_text import describe_evaluation
@@ -45,7 +46,9 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     policy_source = PolicySource(str(folder), config.inference, config.seed)
     policy_source.check(action_spec)
     factory = factory.with_seed_for_each_slot()
-    policy = policy_source(time_step_spec, action_spec).greedy
+    # TensorFlow greets on stderr when it is imported, whatever it is told.
+    with without_stderr():
+        policy = policy_source(time_step_spec, action_spec).greedy
     result = Evaluator(factory, policy).evaluate(config.episodes, seed=config.seed)
     console.print(f"{factory.env_id}: {folder}, inference by {policy.inference}", highlight=False, soft_wrap=True)
     console.print(describe_evaluation(result), highlight=False, soft_wrap=True)

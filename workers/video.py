@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         import imageio.v2 as imageio
     except ImportError:
         raise ConfigError("videos need imageio: pip install 'distpolicy[video]'") from None
+    # Gymnasium's own environments draw by pygame, which looks for a screen and a sound card.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     shown = dataclasses.replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"}, vectorization="sync")
     made: list[gym.Env] = []
 

@@ -54,7 +54,8 @@ class SeededDraw:
 
     def __init__(self, spec: ArraySpec, place: int) -> None:
         is_bool = spec.dtype == np.bool_
-        bounded: Any = spec if isinstance(spec, BoundedArraySpec) or is_bool else BoundedArraySpec(spec.shape, spec.dtype)
+        has_bounds = isinstance(spec, BoundedArraySpec) or is_bool
+        bounded: Any = spec if has_bounds else BoundedArraySpec(spec.shape, spec.dtype)
         self._shape = tuple(size or 0 for size in spec.shape)
         self._num = int(np.prod(self._shape))
         self._offset = np.array([0, place], np.int32) if place else None

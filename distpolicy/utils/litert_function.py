@@ -7,17 +7,15 @@ when they change, and handed to the program as inputs that stay where they are f
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from distpolicy.utils.flat_call import FlatCall, flat_call
+from distpolicy.utils.quiet import without_stderr
 
 
 class LiteRTError(Exception):
@@ -275,26 +273,13 @@ def _interpreter_class() -> Any:
 def _interpreter(interpreter_class: Any, graph: _Graph) -> Any:
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program()], tf.Module())
-        with _without_stderr():
+        # The converter's C++ prints a line for each operation and call site; what matters is in its error.
+        with without_stderr():
             interpreter = interpreter_class(model_content=converter.convert(), num_threads=1)
             interpreter.allocate_tensors()
     except Exception as error:  # The converter raises what it likes, its own class among them.
         raise LiteRTError(_reason(error)) from error
     return interpreter
-
-
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """The converter's C++ prints a line for each operation and call site; what matters is in its error."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,22 @@
+"""Keeping native libraries from writing to the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def without_stderr() -> Iterator[None]:
+    """Within it nothing that this process writes to stderr is seen, whoever writes it; exceptions pass as ever."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
