@@ -15,19 +15,21 @@ import ray
 from rich.console import Console
 
 from distpolicy.errors import ConfigError
+from distpolicy.trajectories.time_step import TimeStep
 from launch import answers, cluster
 from launch import config as configuration
 from launch.collect_config import CollectConfig
 from launch.files import write_file
 from launch.progress_line import ProgressLine, duration
 from launch.signals import handled, interrupt
-from workers.actors import start_dataset_collector
+from workers.actors import start_dataset_collector, start_inference_server
 from workers.collector import CollectorConfig
 from workers.dataset_collector import CollectorDescription, DatasetReport, DatasetWriterConfig
 from workers.dataset_manifest import DatasetManifest, ShardRecord, prepare_resume
 from workers.dataset_reader import count_episodes
 from workers.environment_probe import probe
-from workers.policy_source import PolicySource
+from workers.inference_server import ServerStatistics
+from workers.policy_source import PolicySource, ServedPolicySource
 from workers.slot_counters import SlotLimits
 
 CONFIG_FILE = "config.yaml"
@@ -58,12 +60,13 @@ def collect(
         DistPolicyError: If the job fails; what is whole is named in the manifest.
         Interrupted: If SIGINT or SIGTERM ended it, after what was collected has been made whole.
     """
-    _, action_spec = probe(config.environment_factory, for_training=False)
-    source = PolicySource(_absolute(config.policy), config.inference, config.seed)
-    source.check(action_spec)
+    specs = probe(config.environment_factory, for_training=False)
+    inference = "auto" if config.inference == "server" else config.inference
+    source = PolicySource(_absolute(config.policy), inference, config.seed)
+    source.check(specs[1])
     before = _Before.read(out, config) if resume else _Before.nothing(out, config)
     with handled(interrupt), cluster.connected(config.address, config.collectors, debug), handled(interrupt):
-        job = _Job(config, console, command_start, out, source, before)
+        job = _Job(config, console, command_start, out, source, specs, before)
         try:
             return job.run()
         finally:
@@ -131,9 +134,11 @@ class _Job:
         command_start: float,
         out: Path,
         source: PolicySource,
+        specs: tuple[TimeStep, Any],
         before: _Before,
     ) -> None:
         self._config, self._console, self._out = config, console, out
+        self._specs, self._server = specs, None
         self._command_start, self._source, self._before = command_start, source, before
         self._totals = _Totals()
         self._collectors: list[Any] = []
@@ -157,9 +162,9 @@ class _Job:
         return self._manifest
 
     def close(self) -> None:
-        for actor in self._collectors:
+        for actor in [*self._collectors, *([] if self._server is None else [self._server])]:
             ray.kill(actor)
-        self._collectors = []
+        self._collectors, self._server = [], None
 
     def _make_folder(self) -> None:
         try:
@@ -170,6 +175,13 @@ class _Job:
 
     def _start(self) -> None:
         config, first = self._config, 0
+        policy: Any = self._source
+        if config.inference == "server":
+            window_s = config.server_window_ms / 1000.0
+            self._server = start_inference_server(
+                self._source, *self._specs, config.slots, window_s, config.server_gpus
+            )
+            policy = ServedPolicySource(self._server, config.timeout_s)
         share, rest = divmod(config.slots, config.collectors)
         for index in range(config.collectors):
             num_slots = share + (index < rest)
@@ -185,7 +197,7 @@ class _Job:
             settings = CollectorConfig(
                 index, first, num_slots, config.rollout_steps, config.seed, epoch=self._before.epoch
             )
-            self._collectors.append(start_dataset_collector(settings, config.environment_factory, self._source, writer))
+            self._collectors.append(start_dataset_collector(settings, config.environment_factory, policy, writer))
             first += num_slots
 
     def _ready(self) -> CollectorDescription:
@@ -287,6 +299,12 @@ class _Job:
                 f"{totals.num_env_steps / totals.total_s * len(self._collectors):,.0f} env steps/s, "
                 f"{totals.env_s / totals.total_s:.0%} of what the envs alone would do; "
                 f"policy {totals.policy_s / totals.total_s:.0%} of the time"
+            )
+        if self._server is not None:
+            server: ServerStatistics = self._get(self._server.statistics.remote())
+            self._say(
+                f"server: {server.num_batches:,} batches of {server.mean_rows:.1f} rows, a call waited "
+                f"{server.mean_wait_s * 1000:.2f} ms for others, the policy took {server.mean_policy_s * 1000:.2f} ms"
             )
         free = shutil.disk_usage(self._out).free / 2**30
         self._say(

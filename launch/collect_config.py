@@ -8,7 +8,6 @@ from typing import Literal
 from distpolicy.errors import ConfigError
 from launch.config import EnvValue
 from workers.environment_factory import EnvironmentFactory, Vectorization
-from workers.policy_source import Inference
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,13 @@ class CollectConfig:
     """Steps of every slot in one call of a collector."""
     seed: int = 0
     """Seed of everything that is drawn."""
-    inference: Inference = "auto"
-    """What a SavedModel's actions are computed by: litert, tf, or auto."""
+    inference: Literal["auto", "litert", "tf", "server"] = "auto"
+    """What a SavedModel's actions are computed by: litert, tf, or auto, in each collector; or on a server that puts the
+    rows of all collectors together."""
+    server_window_ms: float = 2.0
+    """Milliseconds that a server waits for the rows of more collectors."""
+    server_gpus: float = 0.0
+    """GPUs of the server."""
     rows_per_shard: int = 100_000
     """Steps of a Parquet file."""
     compression: Literal["zstd", "lz4", "snappy", "none"] = "zstd"
@@ -60,6 +64,9 @@ class CollectConfig:
             raise ConfigError(f"{self.collectors} collectors need a slot each: slots must be {self.collectors} or more")
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, but is {self.seed}")
+        for name in ("server_window_ms", "server_gpus"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         if self.steps is not None and self.episodes is not None:

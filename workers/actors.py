@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from distpolicy.trajectories.time_step import TimeStep
 from workers.collector import Collector, CollectorConfig, PolicyFactory
 from workers.environment_factory import EnvironmentFactory
 from workers.learner import AgentFactory, Learner
@@ -47,6 +48,35 @@ def start_dataset_collector(
 
     actor = ray.remote(DatasetCollector).options(num_cpus=1, runtime_env={"env_vars": _COLLECTOR_ENVIRONMENT})
     return actor.remote(config, environment_factory, policy_factory, writer_config)
+
+
+def start_inference_server(
+    policy_factory: PolicyFactory,
+    time_step_spec: TimeStep,
+    action_spec: Any,
+    max_rows: int,
+    window_s: float,
+    num_gpus: float,
+) -> Any:
+    """An :class:`workers.inference_server.InferenceServer` as an actor.
+
+    It asks for no CPU: it works while the collectors wait.
+
+    Args:
+        policy_factory: Makes the policy.
+        time_step_spec: Array specs of one time step.
+        action_spec: Nest of array specs of one action.
+        max_rows: The most rows of a batch.
+        window_s: Seconds to wait for more rows.
+        num_gpus: GPUs to reserve; with 0 they are hidden from it.
+    """
+    from workers.inference_server import InferenceServer
+
+    environment = _COMMON if num_gpus else _COLLECTOR_ENVIRONMENT
+    actor = ray.remote(InferenceServer).options(
+        num_cpus=0, num_gpus=num_gpus, max_concurrency=1000, runtime_env={"env_vars": environment}
+    )
+    return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
 
 
 def start_learner(agent_factory: AgentFactory, epoch: int, num_gpus: float) -> Any:

@@ -131,3 +131,23 @@ class PolicySource:
                         f"policy {self.name}: its {what}{path} are {dtype} of shape {shape}, the env's "
                         f"{env_spec.dtype} of shape {env_spec.shape}"
                     )
+
+
+@dataclass(frozen=True)
+class ServedPolicySource:
+    """Builds a policy that asks a server.
+
+    Attributes:
+        server: An inference server as an actor.
+        timeout_s: Seconds after which a server that has not answered counts as lost.
+    """
+
+    server: Any
+    timeout_s: float
+
+    def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
+        """The policy, for rollouts and for evaluations."""
+        from workers.served_policy import ServedPolicy
+
+        policy = ServedPolicy(time_step_spec, action_spec, self.server, self.timeout_s)
+        return PolicyPair(policy, policy)
