@@ -100,6 +100,11 @@ class _Before:
         if not (out / "manifest.json").is_file():
             raise ConfigError(f"{out} is no dataset: it has no manifest.json")
         manifest = prepare_resume(out)
+        if (manifest.env_id, manifest.policy, manifest.seed) != (config.env, config.policy, config.seed):
+            raise ConfigError(
+                f"{out} was collected in {manifest.env_id} by policy {manifest.policy} with seed {manifest.seed}: "
+                "go on with these, or choose another --out"
+            )
         if manifest.num_slots != config.slots:
             raise ConfigError(f"{out} has {manifest.num_slots} env slots; go on with --slots {manifest.num_slots}")
         ended = [0] * config.slots if config.episodes is None else count_episodes(out, config.slots)
@@ -148,6 +153,8 @@ class _Job:
         self._start()
         description = self._ready()
         self._manifest = self._begin_manifest(description)
+        # Not before: a folder with these two files is a dataset that can be gone on with.
+        write_file(self._out / CONFIG_FILE, configuration.dump(self._config))
         self._manifest.save(self._out)
         try:
             with ProgressLine(self._console) as self._line:
@@ -169,7 +176,6 @@ class _Job:
     def _make_folder(self) -> None:
         try:
             self._out.mkdir(parents=True, exist_ok=True)
-            write_file(self._out / CONFIG_FILE, configuration.dump(self._config))
         except OSError as error:
             raise ConfigError(f"cannot write into {self._out}: {error.strerror or error}") from error
 
@@ -229,20 +235,23 @@ class _Job:
 
     def _loop(self) -> None:
         start = time.monotonic()
-        asked: deque[Any] = deque()
-        owners: dict[Any, Any] = {}
-        for _ in range(PIPELINE_DEPTH):
-            for actor in self._collectors:
-                owners[reference := actor.collect.remote()] = actor
-                asked.append(reference)
-        while owners:
-            done, _ = ray.wait(list(owners), num_returns=1, timeout=self._config.timeout_s)
+        # The reports of one collector are taken in its order: shards follow on one another. The collector that has
+        # just been served goes to the end, since Ray names those first that come first.
+        asked = deque(
+            (actor, deque(actor.collect.remote() for _ in range(PIPELINE_DEPTH))) for actor in self._collectors
+        )
+        while asked:
+            done, _ = ray.wait([queue[0] for _, queue in asked], num_returns=1, timeout=self._config.timeout_s)
             # If none is done in time, this says so.
-            reference = done[0] if done else next(iter(owners))
-            report: DatasetReport = self._get(reference, 1.0 if not done else self._config.timeout_s)
-            actor = owners.pop(reference)
+            place = next((place for place, (_, queue) in enumerate(asked) if queue[0] in done), 0)
+            actor, queue = asked[place]
+            report: DatasetReport = self._get(queue[0], 1.0 if not done else self._config.timeout_s)
+            del asked[place]
+            queue.popleft()
             if not report.finished:
-                owners[actor.collect.remote()] = actor
+                queue.append(actor.collect.remote())
+            if queue:
+                asked.append((actor, queue))
             self._account(report, time.monotonic() - start)
 
     def _account(self, report: DatasetReport, seconds: float) -> None:
@@ -273,7 +282,9 @@ class _Job:
         return [record for part in parts for record in part]
 
     def _add(self, records: list[ShardRecord]) -> None:
-        if records:
+        # Of a job that was interrupted, reports may not have been read, or read and not been added.
+        named = {shard.file for shard in self._manifest.shards}
+        if records := [record for record in records if record.file not in named]:
             self._manifest = self._manifest.with_shards(records)
             self._manifest.save(self._out)
 

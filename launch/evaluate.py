@@ -50,7 +50,11 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     with without_stderr():
         policy = policy_source(time_step_spec, action_spec).greedy
     result = Evaluator(factory, policy).evaluate(config.episodes, seed=config.seed)
-    console.print(f"{factory.env_id}: {folder}, inference by {policy.inference}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{factory.env_id}: {folder}, inference by {getattr(policy, 'inference', 'numpy')}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(describe_evaluation(result), highlight=False, soft_wrap=True)
     lengths = np.asarray(result.lengths)
     console.print(

@@ -14,6 +14,6 @@ def describe_evaluation(result: EvaluationResult) -> str:
     returns = np.asarray(result.returns)
     half = 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else math.nan
     return (
-        f"evaluation: {returns.size} episodes on fresh seeds, greedy policy: mean return {returns.mean():.1f} "
+        f"evaluation: {returns.size} episodes on fresh seeds: mean return {returns.mean():.1f} "
         f"± {half:.1f} (95 %), min {returns.min():.1f}, max {returns.max():.1f}"
     )

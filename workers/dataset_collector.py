@@ -113,6 +113,7 @@ class DatasetCollector:
             epoch=config.epoch,
             limits=writer_config.limits,
         )
+        self._records: list[ShardRecord] = []
         self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
 
     def describe(self) -> CollectorDescription:
@@ -130,6 +131,7 @@ class DatasetCollector:
             return DatasetReport(self._config.index, 0, [], [], [], 0.0, 0.0, 0.0, 0, [], True)
         rollout, report = self._collector.rollout()
         shards = self._writer.write(rollout, self._collector.cuts)
+        self._records += shards
         kept = self._writer.kept
         ended = [place for place, (row, t) in enumerate(report.episode_ends) if kept[row, t]]
         return DatasetReport(
@@ -149,10 +151,14 @@ class DatasetCollector:
     def flush(self) -> list[ShardRecord]:
         """Makes what has been collected whole.
 
+        Returns:
+            All shards that this collector has written, those of reports that nobody has read too.
+
         Raises:
             DistPolicyError: If the folder cannot be written any more.
         """
-        return self._writer.flush()
+        self._records += self._writer.flush()
+        return list(self._records)
 
     def close(self) -> None:
         """Closes the environments and the writer."""

@@ -111,7 +111,7 @@ def read_rollouts(folder: str | Path, num_steps: int) -> Iterator[Steps]:
 
 
 def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
-    """How many episodes of each slot end in a dataset.
+    """How many episodes of each slot end in a dataset; those that a fault cut do not count.
 
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged.
@@ -120,10 +120,10 @@ def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
     for shard in DatasetManifest.load(folder).shards:
         path = Path(folder) / shard.file
         try:
-            table = pq.read_table(path, columns=["slot", "next_step_type"])
+            table = pq.read_table(path, columns=["slot", "next_step_type", "cut"])
         except (OSError, pa.ArrowException) as error:
             raise CheckpointError(f"{path} is missing or damaged: {error}; see which shards are with verify") from error
-        ended = table["next_step_type"].to_numpy() == StepType.LAST
+        ended = (table["next_step_type"].to_numpy() == StepType.LAST) & ~table["cut"].to_numpy()
         counts += np.bincount(table["slot"].to_numpy()[ended], minlength=num_slots)
     return counts.tolist()
 

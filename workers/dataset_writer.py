@@ -104,7 +104,7 @@ class DatasetWriter:
         first_slot = int(rollout.first_slot)
         slots = np.arange(first_slot, first_slot + rollout.num_slots)
         begins = self._counters.next_steps(slots)
-        places = self._counters.advance(rollout.step_type, first_slot)
+        places = self._counters.advance(rollout.step_type, first_slot, cuts)
         self._kept = places.keep
         rows = self._rows.rows(rollout, cuts, places)
         num_rows = len(rows["eps_id"][0])

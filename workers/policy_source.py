@@ -131,6 +131,21 @@ class PolicySource:
                         f"policy {self.name}: its {what}{path} are {dtype} of shape {shape}, the env's "
                         f"{env_spec.dtype} of shape {env_spec.shape}"
                     )
+                if what == "actions" and hasattr(policy_spec, "minimum") and not _within(policy_spec, env_spec):
+                    raise ConfigError(
+                        f"policy {self.name}: its {what}{path} are in [{policy_spec.minimum}, {policy_spec.maximum}], "
+                        f"the env's in [{env_spec.minimum}, {env_spec.maximum}]"
+                    )
+
+
+def _within(inner: Any, outer: Any) -> bool:
+    """Whether one spec's bounds are inside another's, which has none or is looser by no more than rounding."""
+    if not hasattr(outer, "minimum"):
+        return True
+    tolerance = 0 if np.issubdtype(outer.dtype, np.integer) else 1e-6 * np.maximum(np.abs(outer.minimum), 1)
+    return bool(
+        np.all(inner.minimum >= outer.minimum - tolerance) and np.all(inner.maximum <= outer.maximum + tolerance)
+    )
 
 
 @dataclass(frozen=True)

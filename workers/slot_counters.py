@@ -43,7 +43,8 @@ class SlotLimits(NamedTuple):
 
     Attributes:
         next_steps: For each slot the step before which it stops, counted over the dataset; None for no such limit.
-        num_episodes: For each slot the number of episodes in this epoch after which it stops; None for no such limit.
+        num_episodes: For each slot the number of whole episodes in this epoch after which it stops; None for no such
+            limit.
     """
 
     next_steps: Mapping[int, int] | None = None
@@ -91,12 +92,14 @@ class SlotCounters:
         self._hold(int(slots.max(initial=-1)) + 1)
         return self._next_step[slots]
 
-    def advance(self, step_type: np.ndarray, first_slot: int) -> Places:
+    def advance(self, step_type: np.ndarray, first_slot: int, cuts: np.ndarray | None = None) -> Places:
         """Counts the next transitions of consecutive slots.
 
         Args:
             step_type: int32 ``[B, T + 1]``.
             first_slot: Number of the slot in row 0.
+            cuts: bool ``[B, T]``: where an episode was cut by a fault, which is none of ``num_episodes``; None for
+                nowhere.
 
         Raises:
             ConfigError: If there are more slots or episodes than an episode id holds.
@@ -120,12 +123,17 @@ class SlotCounters:
         if episode[:, -1].max(initial=0) >= MAX_EPISODES:
             raise ConfigError(f"a slot has {MAX_EPISODES} episodes, more than an episode id holds; begin a new dataset")
         numbers = np.arange(first_slot, first_slot + num_slots)
+        ends = (step_type[:, 1:] == StepType.LAST) & keep
+        if cuts is not None:
+            ends &= ~cuts
+        # Whole episodes before each transition.
+        ended = np.cumsum(ends, axis=1) - ends + self._num_ended[rows, np.newaxis]
         if self._limits.next_steps is not None:
             keep = keep & (step < _of_slots(self._limits.next_steps, numbers)[:, np.newaxis])
         if self._limits.num_episodes is not None:
-            keep = keep & (episode < _of_slots(self._limits.num_episodes, numbers)[:, np.newaxis])
+            keep = keep & (ended < _of_slots(self._limits.num_episodes, numbers)[:, np.newaxis])
         num_kept = np.count_nonzero(keep, axis=1)
-        self._num_ended[rows] += np.count_nonzero(keep & (step_type[:, 1:] == StepType.LAST), axis=1)
+        self._num_ended[rows] += np.count_nonzero(keep & ends, axis=1)
         eps_id = (((slot << _EPOCH_BITS) | self._epoch) << _EPISODE_BITS) | episode
         self._next_step[rows] += num_kept
         self._num_episodes[rows] = episode[:, -1] + 1

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from distpolicy.errors import ConfigError
+from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.time_step import StepType
 from workers.environment_factory import EnvironmentFactory
 from workers.evaluator import EVALUATION_STREAM
@@ -51,7 +51,12 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         made.append(shown.make_single())
         return made[-1]
 
-    slots = SyncEnvironment(make, factory.env_id, 1, RebuildConfig(max_rebuilds=0))
+    try:
+        slots = SyncEnvironment(make, factory.env_id, 1, RebuildConfig(max_rebuilds=0))
+    except DistPolicyError:
+        raise
+    except Exception as error:  # An environment's constructor may raise anything.
+        raise _cannot_render(factory.env_id, error) from error
     seeds = slot_seeds(seed, episode, 1, epoch=0, stream=EVALUATION_STREAM)
     total, step_count = 0.0, 0
     try:
@@ -75,7 +80,15 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
 
 
 def _frame(env: gym.Env, name: str) -> np.ndarray:
-    frame = env.render()
+    try:
+        frame = env.render()
+    except Exception as error:  # So may its pictures.
+        raise _cannot_render(name, error) from error
     if not isinstance(frame, np.ndarray):
         raise ConfigError(f"env {name} cannot be rendered as pictures: render() gave a {type(frame).__name__}")
     return frame
+
+
+def _cannot_render(name: str, error: Exception) -> ConfigError:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ConfigError(f"env {name} cannot be rendered as pictures (render_mode rgb_array): {reason}")

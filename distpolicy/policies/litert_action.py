@@ -127,18 +127,22 @@ class LiteRTAction:
         num_leaves = len(flatten(inputs))
 
         def flat_action(*leaves: tf.Tensor) -> list[tf.Tensor]:
-            noise = iter(leaves[num_leaves:])
+            noise = iter(leaves[num_leaves:-1])
             with noise_from(lambda seed, num: next(noise)):
                 given = tf.nest.pack_sequence_as(inputs, leaves[:num_leaves])
-                step = self._policy.action(given[0], given[1], tf.zeros_like(seed))
+                # The seed is an input too, so that draws by other means do not become constants; see below.
+                step = self._policy.action(given[0], given[1], leaves[-1])
             places.append(tf.nest.pack_sequence_as(step, list(range(len(tf.nest.flatten(step))))))
             return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(step)]
 
         specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in flatten(inputs)]
         specs += [tf.TensorSpec((num_rows, draw.num), tf.float32) for draw in draws]
+        specs.append(tf.TensorSpec(seed.shape, tf.int32))
         function = LiteRTFunction(flat_action, specs)
+        if len(specs) - 1 in function.needed_inputs:
+            raise LiteRTError("it draws from its seed by other means than those of distpolicy.utils.sampling")
         self.tracing_count += 1
-        _check_alike(step, function([*flatten(inputs), *_noise(seed, draws)]))
+        _check_alike(step, function([*flatten(inputs), *_noise(seed, draws), seed]))
         padded = None
         num_given = len(time_step.step_type)
         if num_given != num_rows:

@@ -294,3 +294,16 @@ def test_loaded_policy_that_draws_nothing_is_converted_too(
     after = litert.action(step)
     assert_same(after, tensorflow.action(step))
     assert_same(after, engines(GreedyPolicy(make_policy(BOX, weights_seed=6)))[1].action(step))
+
+
+def test_loaded_policy_that_draws_runs_by_tensorflow(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], tmp_path: Path
+) -> None:
+    # Its draws are inside the saved function. With the zeros of a warm-up as seeds they must not become constants.
+    PolicySaver(make_policy()).save(str(tmp_path / "policy"))
+    litert, tensorflow = engines(policy_loader.load(str(tmp_path / "policy")))
+    litert.warm_up(64)
+    assert litert.inference == "tf"
+    assert litert.inference_note
+    step, seeds = make_step(64), row_seeds(64)
+    assert_same(litert.action(step, (), seeds), tensorflow.action(step, (), seeds))

@@ -1,0 +1,106 @@
+"""`distpolicy evaluate` as a user runs it: as a subprocess."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+from test_train_command import distpolicy
+
+from launch import config as configuration
+from launch.config import TrainConfig
+
+
+def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return distpolicy("evaluate", *arguments, cwd=cwd)
+
+
+def figure(output: str, name: str) -> float:
+    """The number after a name."""
+    found = re.search(rf"{name} (-?[\d.]+)", output)
+    assert found, output
+    return float(found[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run directory `run` as training leaves it, of CartPole-v1, and one without a policy, `young`."""
+    from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
+    from distpolicy.policies.actor_policy import ActorPolicy
+    from distpolicy.policies.policy_saver import PolicySaver
+    from workers.environment_factory import EnvironmentFactory
+
+    made = tmp_path_factory.mktemp("evaluate")
+    env = EnvironmentFactory("CartPole-v1", "sync")(1)
+    network = ActorDistributionNetwork(env.time_step_spec.observation, env.action_spec, fc_layer_params=(4,))
+    for name in ("run", "young"):
+        (made / name).mkdir()
+        (made / name / "config.yaml").write_text(configuration.dump(TrainConfig()))
+    PolicySaver(ActorPolicy(env.time_step_spec, env.action_spec, network)).save(str(made / "run" / "policy"))
+    (made / "empty").mkdir()
+    return made
+
+
+def test_evaluate_tells_the_same_of_a_run_and_of_its_policy_and_its_videos_show_the_best_and_the_worst(
+    folder: Path,
+) -> None:
+    first = evaluate("run", "--episodes", "20", "--video", "videos/of/run", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    assert not first.stderr
+    again = evaluate("run/policy", "--env", "CartPole-v1", "--episodes", "20", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    told = [line for line in first.stdout.splitlines() if line.startswith(("evaluation: ", "lengths: "))]
+    assert told == again.stdout.splitlines()[1:]
+    assert told[0].startswith("evaluation: 20 episodes on fresh seeds")
+    assert figure(first.stdout, "mean return") == figure(first.stdout, "lengths: mean")
+
+    lowest, highest = figure(told[0], "min"), figure(told[0], "max")
+    assert lowest < highest
+    for name, total in (("best", highest), ("worst", lowest)):
+        [path] = (folder / "videos" / "of" / "run").glob(f"{name}-episode-*-return-{total:g}.mp4")
+        assert f"video of the {name} episode: {path.relative_to(folder)}" in first.stdout
+        frames = np.stack(imageio.mimread(path, memtest=False))
+        # CartPole gives 1 a step.
+        assert len(frames) == total + 1
+        assert frames[:, ::10, ::10].max() > 200
+        assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_other_seeds_are_other_episodes(folder: Path) -> None:
+    results = [evaluate("run", "--episodes", "5", "--seed", seed, cwd=folder).stdout for seed in ("0", "1")]
+    assert results[0].splitlines()[1:] != results[1].splitlines()[1:]
+
+
+@pytest.mark.parametrize("name", ["random", "fixed:1"])
+def test_a_policy_without_a_folder_is_evaluated_too(tmp_path: Path, name: str) -> None:
+    result = evaluate(name, "--env", "CartPole-v1", "--episodes", "5", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "evaluation: 5 episodes" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "Missing from distpolicy evaluate: PATH"),
+        (("nowhere",), "nowhere is no run directory: give --env"),
+        (("young",), "young has no policy yet"),
+        (("empty", "--env", "CartPole-v1"), "give random, fixed:VALUE, or the folder of a SavedModel"),
+        (("run", "--env", "Nope-v0"), "unknown env 'Nope-v0'"),
+        (("run", "--env", "Acrobot-v1"), "its observations are float32 of shape (4,), the env's float32 of shape (6,)"),
+        (("run", "--episodes", "0"), "episodes must be 1 or more"),
+        (("run", "--seed", "-1"), "seed must be 0 or more"),
+        (("run", "--episodes", "2", "--video", "run/config.yaml/videos"), "cannot write run/config.yaml/videos"),
+        (("run", "--no-such-option"), "no-such-option"),
+    ],
+)
+def test_bad_input_to_evaluate_ends_with_one_line_and_code_2(
+    folder: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    result = evaluate(*arguments, cwd=folder)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert told in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
