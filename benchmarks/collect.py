@@ -1,204 +1,232 @@
-"""Env steps a second of one collector, beside what the environment and the inference alone allow.
+"""Env steps a second of collectors, beside what environments and inference alone allow, and beside peers.
 
-Three things take turns in one process with one thread, as collectors have it:
+Things that are compared take turns in one run; each ratio is the median over the turns of the two figures of one turn.
+All count slots times steps, the steps that reset a slot included. But for Ray's everything is one process with one
+thread, as collectors have it.
 
-- collector: rollouts of a :class:`workers.collector.Collector` with the policy that a run builds, each with new
-  weights;
-- env: the same Gymnasium vector environment, made by ``gym.make_vec`` as a user would, stepped with actions that were
-  drawn beforehand;
-- env + NumPy: that environment with the same network's bare inference in NumPy: two tanh layers of 64, logits, a draw
-  by the Gumbel-max trick and its log-probability.
+- collector: rollouts of a :class:`workers.collector.Collector` with the policy that a run builds (two layers of 64),
+  an LSTM of 64 or the Nature CNN, each with new weights;
+- env: the environment alone, stepped with actions that were drawn beforehand: the faster of the collector's own and
+  the vector environment that a user makes by ``gym.make_vec`` (or EnvPool);
+- env + NumPy: that vector environment with the same network's bare inference in NumPy: two tanh layers of 64, logits,
+  a draw by the Gumbel-max trick and its log-probability;
+- Ray: two collectors as actors, beside twice the rate of one environment alone, for steps of several costs;
+- dataset: a collector that writes Parquet, until all is whole on disk, beside one that does not;
+- peers: each in a process of its own, with the same environment, slots, steps of a rollout and size of network.
 
-All three count slots times steps, the steps that reset a slot included. Each ratio is the median over the turns of the
-two figures of one turn. The goals are shares of env for environments stepped one by one, and of env + NumPy for
-vectorised ones, where inference costs as much as the environment.
+The goals are shares of env for environments stepped one by one, and of env + NumPy for vectorised ones, where inference
+costs as much as the environment.
 
     python benchmarks/collect.py
+    python benchmarks/collect.py --only cartpole-vector-64 dataset --turns 100
+    python benchmarks/collect.py --only sb3 --sb3-python PATH/TO/A/python/that/has/it
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
-import time
+import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
 
 # Before TensorFlow and NumPy are imported; the same as workers/actors.py gives to collectors.
 os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import gymnasium as gym
+import collect_dataset
+import collect_peers
+import collect_scaling
+import collect_sides
 import numpy as np
+from collect_sides import Case
 from reporting import met, print_header, print_table
 
-from distpolicy.weights import Weights, WeightsPacker
-from launch.config import TrainConfig
-from launch.factories import PolicyFactory
-from workers.collector import Collector, CollectorConfig
-from workers.environment_factory import EnvironmentFactory, Vectorization
-from workers.environment_probe import probe
-
-ENV_ID = "CartPole-v1"
-
-
-class Case(NamedTuple):
-    """One measurement.
-
-    Attributes:
-        vectorization: How the environment is stepped.
-        num_slots: Slots of the collector.
-        num_rollouts: Rollouts in a turn; a tenth of a second or so.
-        limit: Which limit the goal is a share of.
-        goal: That share.
-    """
-
-    vectorization: Vectorization
-    num_slots: int
-    num_rollouts: int
-    limit: str
-    goal: float
+CASES = {
+    "cartpole-sync": Case("CartPole-v1", "sync", 64, 4, "env", 0.85),
+    "cartpole-vector-64": Case("CartPole-v1", "vector_entry_point", 64, 12, "env + NumPy", 0.75),
+    "cartpole-vector-1024": Case("CartPole-v1", "vector_entry_point", 1024, 4, "env + NumPy", 0.8),
+    "envpool": Case("CartPole-v1", "envpool", 64, 6, "env", 0.5, needs={"envpool": "distpolicy[envpool]"}),
+    "lunarlander": Case("LunarLander-v3", "sync", 16, 4, "env", 0.85, needs={"Box2D": "distpolicy[box2d]"}),
+    "halfcheetah": Case("HalfCheetah-v5", "sync", 16, 4, "env", 0.85, needs={"mujoco": "distpolicy[mujoco]"}),
+    "pong": Case(
+        "ALE/Pong-v5",
+        "vector_entry_point",
+        16,
+        1,
+        "env",
+        None,
+        policy="Nature CNN",
+        most_turns=8,
+        needs={"ale_py": "distpolicy[atari]"},
+    ),
+    "lstm": Case("CartPole-v1", "sync", 64, 4, "env", 0.6, policy="LSTM 64"),
+}
 
 
-CASES = (
-    Case("sync", 64, 4, "env", 0.8),
-    Case("vector_entry_point", 64, 12, "env + NumPy", 0.3),
-    Case("vector_entry_point", 1024, 4, "env + NumPy", 0.5),
-)
+class Tally:
+    """How many goals there were, and how many were met."""
+
+    def __init__(self) -> None:
+        self.num_goals = self.num_met = 0
+
+    def judge(self, reached: bool) -> str:
+        """What the table says."""
+        self.num_goals += 1
+        self.num_met += reached
+        return met(reached)
 
 
-class CollectorSide:
-    """A collector, and a source of weights for it.
+def print_limits(names: list[str], turns: int, tally: Tally) -> None:
+    """The table of collectors beside their limits."""
+    rows, notes = [], []
+    for name in names:
+        case = CASES[name]
+        missing = [package for module, package in case.needs.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            print(f"{name}: skipped: pip install '{missing[0]}'", flush=True)
+            continue
+        figures = collect_sides.measure(case, turns)
+        numpy_speeds = figures.speeds.get("env + NumPy")
+        ratio = figures.ratio(case.limit)
+        rows.append(
+            [
+                f"{case.env_id} {case.vectorization} {case.num_slots}, {case.policy}",
+                _median(figures.speeds["collector"]),
+                _median(figures.speeds["env"]),
+                "" if numpy_speeds is None else _median(numpy_speeds),
+                f"{figures.ratio('env'):.2f}",
+                "" if numpy_speeds is None else f"{figures.ratio('env + NumPy'):.2f}",
+                "reported" if case.goal is None else f">= {case.goal} of {case.limit}",
+                "" if case.goal is None else tally.judge(ratio >= case.goal),
+            ]
+        )
+        rest = 1.0 - figures.env_share - figures.policy_share
+        notes.append(
+            f"{rows[-1][0]}: env is {figures.env_name}; inference by {figures.inference}; the collector's time is "
+            f"{figures.env_share:.0%} env, {figures.policy_share:.0%} policy, {rest:.0%} the rest"
+        )
+    if rows:
+        print_table(
+            ["collector", "collector/s", "env/s", "env + NumPy/s", "of env", "of env + NumPy", "goal", ""], rows
+        )
+        print("\n".join(notes), flush=True)
+
+
+def print_scaling(turns: int) -> None:
+    """The table of two collectors on Ray."""
+    if (os.cpu_count() or 1) < collect_scaling.NUM_COLLECTORS:
+        print(f"ray: skipped: {collect_scaling.NUM_COLLECTORS} collectors need a CPU each")
+        return
+    rows = [
+        [
+            f"{result.cost.step_s * 1e6:,.0f} µs",
+            _median(result.env_speeds),
+            _median(result.speeds),
+            f"{result.ratio:.2f}",
+        ]
+        for result in collect_scaling.measure(turns)
+    ]
+    count, slots = collect_scaling.NUM_COLLECTORS, collect_scaling.SLOTS_EACH
+    print_table([f"step cost, sync {slots}", "one env/s", f"{count} collectors/s", "efficiency"], rows)
+
+
+def print_dataset(turns: int, tally: Tally) -> None:
+    """The table of the dataset's cost."""
+    rows = []
+    for case in collect_dataset.CASES:
+        if case.cpus > (os.cpu_count() or 1):
+            print(f"dataset on {case.cpus} CPUs: skipped: there are fewer")
+            continue
+        speeds = collect_dataset.measure(case, turns)
+        cost = 1.0 - float(np.median(speeds["writing"] / speeds["collector"]))
+        rows.append(
+            [
+                f"CartPole-v1 {case.vectorization} {collect_dataset.NUM_SLOTS}, {case.cpus} CPU",
+                _median(speeds["collector"]),
+                _median(speeds["writing"]),
+                f"{cost:.0%}",
+                "reported" if case.goal is None else f"<= {case.goal:.0%}",
+                "" if case.goal is None else tally.judge(cost <= case.goal),
+            ]
+        )
+    print_table(["writing the dataset", "collector/s", "writing/s", "cost", "goal", ""], rows)
+
+
+def print_peers(pythons: dict[str, str | None], turns: int, tally: Tally) -> None:
+    """The table of peers, of which some may not be there.
 
     Args:
-        case: What is measured.
-        num_steps: Steps of a rollout.
+        pythons: For the option of each peer that is asked for a Python that has it, or None.
+        turns: Turns of each.
+        tally: Counts the goals.
     """
-
-    def __init__(self, case: Case, num_steps: int) -> None:
-        factory = EnvironmentFactory(ENV_ID, case.vectorization)
-        policy_factory = PolicyFactory(TrainConfig())
-        self._collector = Collector(CollectorConfig(0, 0, case.num_slots, num_steps, seed=0), factory, policy_factory)
-        self._packer = WeightsPacker(policy_factory(*probe(factory)).collect)
-        self._num_rollouts = case.num_rollouts
-        self._version = 0
-
-    def weights(self) -> Weights:
-        """The next version."""
-        self._version += 1
-        return self._packer.pack(0, self._version)
-
-    def run(self) -> float:
-        """Seconds of a turn; packing is the learner's work and not in it."""
-        versions = [self.weights() for _ in range(self._num_rollouts)]
-        start = time.perf_counter()
-        for weights in versions:
-            self._collector.rollout(weights)
-        return time.perf_counter() - start
-
-
-class NumpyPolicy:
-    """The same network's inference, with nothing around it.
-
-    Args:
-        weights: Weights of the policy.
-    """
-
-    def __init__(self, weights: Weights) -> None:
-        named = weights.named_variables()
-        kernels = [item.variable for item in named if item.path.endswith("kernel")]
-        biases = [item.variable for item in named if item.path.endswith("bias")]
-        *self._hidden, self._output = zip(kernels, biases, strict=True)
-        self._random = np.random.default_rng(0)
-
-    def __call__(self, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int64 actions ``[B]`` and their float32 log-probabilities ``[B]``."""
-        values = observation
-        for kernel, bias in self._hidden:
-            values = np.tanh(values @ kernel + bias)
-        logits = values @ self._output[0] + self._output[1]
-        noise = self._random.gumbel(size=logits.shape)
-        action = np.argmax(logits + noise, axis=1)
-        log_sum = np.log(np.sum(np.exp(logits), axis=1))
-        return action, logits[np.arange(action.size), action] - log_sum
+    rows, versions = [], []
+    for peer in collect_peers.PEERS:
+        if peer.option not in pythons:
+            continue
+        python = pythons[peer.option]
+        if python is None:
+            print(f"{peer.name}: skipped: give a Python that has it by {peer.option}", flush=True)
+            continue
+        try:
+            found, peer_speeds, ours = collect_peers.measure(peer, python, turns)
+        except RuntimeError as error:
+            print(f"{peer.name}: skipped: {error}", flush=True)
+            continue
+        versions.append(", ".join(f"{name} {value}" for name, value in found.items()))
+        for name, speeds in ours.items():
+            ratio, goal = float(np.median(speeds / peer_speeds)), peer.goals[name]
+            row = [f"{peer.name}; ours {name}", _median(peer_speeds), _median(speeds), f"{ratio:.1f} x"]
+            rows.append([*row, f">= {goal:g} x", tally.judge(ratio >= goal)])
+    if rows:
+        print_table(["peer, CartPole-v1, 64 slots", "peer/s", "ours/s", "ratio", "goal", ""], rows)
+        print("\n".join(f"peer: {text}" for text in versions), flush=True)
 
 
-class EnvSide:
-    """The environment alone, or with the NumPy policy.
-
-    Args:
-        case: What is measured.
-        num_steps: Steps of a turn.
-    """
-
-    def __init__(self, case: Case, num_steps: int) -> None:
-        self._env = gym.make_vec(ENV_ID, num_envs=case.num_slots, vectorization_mode=case.vectorization)
-        self._observation, _ = self._env.reset(seed=0)
-        self._actions = np.random.default_rng(0).integers(2, size=(num_steps, case.num_slots))
-
-    def run(self) -> float:
-        """Seconds of a turn with actions drawn beforehand."""
-        start = time.perf_counter()
-        for action in self._actions:
-            self._env.step(action)
-        return time.perf_counter() - start
-
-    def run_policy(self, policy: NumpyPolicy) -> float:
-        """Seconds of a turn with the policy's actions."""
-        start = time.perf_counter()
-        for _ in self._actions:
-            action, _ = policy(self._observation)
-            self._observation = self._env.step(action)[0]
-        return time.perf_counter() - start
-
-
-def measure(case: Case, rollout_steps: int, repeats: int) -> dict[str, np.ndarray]:
-    """Steps a second of each side in every turn."""
-    num_steps = case.num_rollouts * rollout_steps
-    collector = CollectorSide(case, rollout_steps)
-    env, env_with_policy = EnvSide(case, num_steps), EnvSide(case, num_steps)
-    policy = NumpyPolicy(collector.weights())
-    sides: dict[str, Callable[[], float]] = {
-        "collector": collector.run,
-        "env": env.run,
-        "env + NumPy": lambda: env_with_policy.run_policy(policy),
-    }
-    for run in sides.values():
-        run()  # compiles, and fills caches
-    seconds = {name: np.zeros(repeats) for name in sides}
-    for turn in range(repeats):
-        for name, run in sides.items():
-            seconds[name][turn] = run()
-    return {name: num_steps * case.num_slots / values for name, values in seconds.items()}
+def _median(values: np.ndarray) -> str:
+    return f"{np.median(values):,.0f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--rollout-steps", type=int, default=32, help="steps of a rollout")
-    parser.add_argument("--repeats", type=int, default=60, help="turns of each side")
+    peers = {peer.option.removeprefix("--").removesuffix("-python"): peer.option for peer in collect_peers.PEERS}
+    groups = ["ray", "dataset", *peers]
+    parser.add_argument(
+        "--only", nargs="+", choices=[*CASES, *groups], metavar="CASE", help=", ".join([*CASES, *groups])
+    )
+    parser.add_argument("--turns", type=int, default=40, help="turns of each side; long ones have a fifth of them")
+    for peer in collect_peers.PEERS:
+        parser.add_argument(peer.option, metavar="PATH", help=f"a Python that has what {peer.name} needs")
     arguments = parser.parse_args()
-    print_header(f"collecting {ENV_ID} in one process with one thread", ["tensorflow", "gymnasium", "numpy"])
-    rows, missed = [], 0
-    for case in CASES:
-        speeds = measure(case, arguments.rollout_steps, arguments.repeats)
-        ratios = {name: float(np.median(speeds["collector"] / speeds[name])) for name in ("env", "env + NumPy")}
-        reached = ratios[case.limit] >= case.goal
-        missed += not reached
-        rows.append(
-            [
-                f"{case.vectorization}, {case.num_slots} slots",
-                *(f"{np.median(values):,.0f}" for values in speeds.values()),
-                *(f"{ratio:.2f}" for ratio in ratios.values()),
-                f">= {case.goal} of {case.limit}",
-                met(reached),
-            ]
-        )
-    columns = ["case", "collector/s", "env/s", "env + NumPy/s", "of env", "of env + NumPy", "goal", ""]
-    print_table(columns, rows)
-    print(f"{len(rows) - missed} of {len(rows)} goals met")
+    chosen = arguments.only or [*CASES, *groups]
+    few_turns = max(1, arguments.turns // 5)
+    print_header("collecting", ["tensorflow", "gymnasium", "numpy", "ray"])
+    tally = Tally()
+    steps: list[Callable[[], None]] = [
+        partial(print_limits, [name for name in CASES if name in chosen], arguments.turns, tally)
+    ]
+    if "dataset" in chosen:
+        steps.append(partial(print_dataset, few_turns, tally))
+    pythons = {option: _python(arguments, name) for name, option in peers.items() if name in chosen}
+    steps.append(partial(print_peers, pythons, few_turns, tally))
+    if "ray" in chosen:
+        steps.append(partial(print_scaling, few_turns))
+    for step in steps:
+        step()
+    print(f"{tally.num_met} of {tally.num_goals} goals met")
+
+
+def _python(arguments: argparse.Namespace, name: str) -> str | None:
+    """What was given for a peer; this Python for Stable-Baselines3, if it has it."""
+    given = getattr(arguments, f"{name}_python")
+    if given is None and name == "sb3" and importlib.util.find_spec("stable_baselines3") is not None:
+        return sys.executable
+    return given
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ray
 
+from distpolicy import errors
 from distpolicy.errors import DistPolicyError, WorkerLostError
 
 
@@ -33,9 +35,19 @@ def get(references: Any, timeout_s: float) -> Any:
         reason = " ".join(str(cause).split())
         raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
     except ray.exceptions.RayActorError as error:
-        raise WorkerLostError(f"a worker died: {_last_line(error)}") from error
+        raise _of_constructor(error) or WorkerLostError(f"a worker died: {_last_line(error)}") from error
     except ray.exceptions.RayError as error:
         raise WorkerLostError(f"what a worker made is lost: {' '.join(str(error).split())}") from error
+
+
+def _of_constructor(error: Exception) -> DistPolicyError | None:
+    """The error of ours that a worker's constructor raised; Ray only has its text."""
+    found = re.findall(r"^distpolicy\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
+    if not found:
+        return None
+    name, message = found[-1]
+    kind = getattr(errors, name, None)
+    return kind(message) if isinstance(kind, type) and issubclass(kind, DistPolicyError) else None
 
 
 def _last_line(error: Exception) -> str:
