@@ -131,9 +131,8 @@ class Collector:
         self._cuts = np.zeros((config.num_slots, config.num_steps), np.bool_)
         self._num_steps_taken = 0
         self._policy_state = self._policy.get_initial_state(config.num_slots)
-        self._episode_return = np.zeros(config.num_slots, np.float64)
-        self._episode_length = np.zeros(config.num_slots, np.int64)
-        self._discounted_return = np.zeros(config.num_slots, np.float64)
+        # Of each slot's running episode: return, length, discounted return.
+        self._sums = np.zeros((3, config.num_slots), np.float64)
         self._time_step: TimeStep | None = None
         self._first_step_time = 0.0
         self._last_end = time.perf_counter()
@@ -186,7 +185,7 @@ class Collector:
                 raise self._located(error, self._num_steps_taken) from error
             self._first_step_time = time.time()
         rollout = self._buffers._replace(
-            policy_state=map_structure(np.array, self._policy_state), discounted_return=self._discounted_return.copy()
+            policy_state=map_structure(np.array, self._policy_state), discounted_return=self._sums[2].copy()
         )
         rollout.weights_version[:] = (0, 0) if weights is None else (weights.epoch, weights.version)
         env_s, policy_s = self._fill(rollout, self._time_step)
@@ -214,7 +213,7 @@ class Collector:
         clock, policy, environment = time.perf_counter, self._policy, self._environment
         spec, name = environment.time_step_spec, environment.name
         first_step = self._num_steps_taken
-        seeds = self._seeds.rows(first_step, self._config.num_steps)
+        seeds = policy.prepare_seeds(self._seeds.rows(first_step, self._config.num_steps))
         state = self._policy_state
         observation_leaves, action_leaves = flatten(rollout.observation), flatten(rollout.action)
         info_leaves = flatten(rollout.policy_info)
@@ -253,24 +252,22 @@ class Collector:
 
     def _finish_episodes(self, rollout: Rollout) -> tuple[list[float], list[int], list[tuple[int, int]]]:
         """Returns, lengths and places of the episodes that ended, and were not cut; carries the others' on."""
-        returns: list[float] = []
-        lengths: list[int] = []
-        ends: list[tuple[int, int]] = []
-        gamma = self._config.reward_discount
+        # Steps first, and the sums side by side: most of the cost is the number of calls.
+        rewards, next_types = rollout.reward.T.astype(np.float64), np.ascontiguousarray(rollout.step_type[:, 1:].T)
+        begins = next_types == StepType.FIRST
+        ended = (next_types == StepType.LAST) & ~self._cuts.T
+        added = np.stack([rewards, np.ones_like(rewards), rewards], axis=1)
+        factors = np.array([[1.0], [1.0], [self._config.reward_discount]])
+        history = np.empty_like(added)
+        sums = self._sums
         for t in range(self._config.num_steps):
-            begins = rollout.step_type[:, t + 1] == StepType.FIRST
-            self._episode_return += rollout.reward[:, t]
-            self._episode_length += 1
-            self._discounted_return *= gamma
-            self._discounted_return += rollout.reward[:, t]
-            for sums in (self._episode_return, self._episode_length, self._discounted_return):
-                sums[begins] = 0
-            ended = np.flatnonzero((rollout.step_type[:, t + 1] == StepType.LAST) & ~self._cuts[:, t])
-            if ended.size:
-                returns.extend(self._episode_return[ended].tolist())
-                lengths.extend(self._episode_length[ended].tolist())
-                ends.extend((int(row), t) for row in ended)
-        return returns, lengths, ends
+            np.multiply(sums, factors, out=sums)
+            np.add(sums, added[t], out=sums)
+            np.copyto(sums, 0.0, where=begins[t])
+            history[t] = sums
+        steps, rows = np.nonzero(ended)
+        returns, lengths = history[steps, 0, rows], history[steps, 1, rows].astype(np.int64)
+        return returns.tolist(), lengths.tolist(), list(zip(rows.tolist(), steps.tolist(), strict=True))
 
     def _located(self, error: EnvironmentCrashedError, step: int) -> EnvironmentCrashedError:
         """The error with this collector's place in the run; its slot comes as a row of this collector."""

@@ -141,3 +141,15 @@ def first_steps(observation: Any, num_slots: int) -> TimeStep:
     """FIRST steps ``[B]`` of a nest of observations ``[B, ...]``."""
     reward, discount = np.zeros(num_slots, np.float32), np.ones(num_slots, np.float32)
     return TimeStep(np.full(num_slots, FIRST, np.int32), reward, discount, observation)
+
+
+def following_step_types(before: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """int32 ``[B]``: FIRST where the last step ended an episode, LAST where this one does, elsewhere MID.
+
+    Args:
+        before: bool ``[B]``: where the last step was LAST.
+        ended: bool ``[B]``: where an episode has ended.
+    """
+    # Arithmetic on FIRST = 0, MID = 1, LAST = 2: a third of the time of np.where.
+    step_type = np.add(ended, MID, dtype=np.int32)
+    return np.multiply(step_type, ~before, out=step_type)

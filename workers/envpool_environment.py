@@ -12,7 +12,7 @@ from distpolicy.errors import ConfigError, EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.action_rows import ActionRows
 from workers.atari import channels_last_space
-from workers.environment import FIRST, LAST, MID, Environment, first_steps
+from workers.environment import Environment, first_steps, following_step_types
 from workers.fault_log import in_one_line
 
 
@@ -83,10 +83,11 @@ class EnvPoolEnvironment(Environment):
         except Exception as error:
             raise self._crashed(error, "step") from error
         ended = np.logical_or(terminated, truncated)
-        step_type = np.where(self._ended, FIRST, np.where(ended, LAST, MID)).astype(np.int32)
-        self._ended = ended
+        self._ended, before = ended, self._ended
         discount = np.logical_not(terminated).astype(np.float32)
-        return TimeStep(step_type, np.asarray(reward, np.float32), discount, self._arranged(observation))
+        return TimeStep(
+            following_step_types(before, ended), np.asarray(reward, np.float32), discount, self._arranged(observation)
+        )
 
     def close(self) -> None:
         if self._pool is not None:

@@ -14,7 +14,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.array_nest import map_structure
 from workers.action_rows import ActionRows
 from workers.atari import channels_last_space
-from workers.environment import FIRST, LAST, MID, Environment, first_steps
+from workers.environment import Environment, first_steps, following_step_types
 from workers.fault_log import in_one_line
 
 
@@ -68,10 +68,11 @@ class VectorEnvironment(Environment):
         except Exception as error:
             raise self._crashed(error, "step") from error
         ended = np.logical_or(terminated, truncated)
-        step_type = np.where(self._ended, FIRST, np.where(ended, LAST, MID)).astype(np.int32)
-        self._ended = ended
+        self._ended, before = ended, self._ended
         discount = np.logical_not(terminated).astype(np.float32)
-        return TimeStep(step_type, np.asarray(reward, np.float32), discount, self._arranged(observation))
+        return TimeStep(
+            following_step_types(before, ended), np.asarray(reward, np.float32), discount, self._arranged(observation)
+        )
 
     def close(self) -> None:
         self._env.close()

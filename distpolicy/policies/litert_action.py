@@ -23,6 +23,18 @@ from distpolicy.utils.variable_watch import watch
 LANES = 8
 
 
+class PreparedSeed(NamedTuple):
+    """The seed of a call, with the random numbers that follow from it.
+
+    Attributes:
+        seed: int32 ``[B, 2]``.
+        noise: float32 ``[B, num]`` of each draw.
+    """
+
+    seed: np.ndarray
+    noise: list[np.ndarray]
+
+
 class _Draw(NamedTuple):
     """Random numbers that the policy asks for in each call.
 
@@ -82,25 +94,44 @@ class LiteRTAction:
         for program in self._programs.values():
             program.function.refresh()
 
-    def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> PolicyStep:
+    def prepare_seeds(self, seeds: np.ndarray) -> Any:
+        """The seeds of calls to come, in the form in which a call takes them at least cost.
+
+        Args:
+            seeds: int32 ``[T, B, 2]``.
+
+        Returns:
+            T seeds; they are as they were if there is no program for this batch size yet.
+        """
+        program = self._programs.get((seeds.shape[1],))
+        if program is None:
+            return seeds
+        flat = seeds.reshape(-1, 2)
+        noise = [part.reshape(*seeds.shape[:2], -1) for part in _noise(flat, program.draws)]
+        return [PreparedSeed(seed, [part[t] for part in noise]) for t, seed in enumerate(seeds)]
+
+    def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray | PreparedSeed) -> PolicyStep:
         """The policy's step, as NumPy arrays.
 
         Args:
             time_step: Nest of arrays ``[B, ...]``.
             policy_state: Nest of arrays or tensors ``[B, ...]``.
-            seed: int32 ``[B, 2]``.
+            seed: int32 ``[B, 2]``, or one of :meth:`prepare_seeds`.
 
         Raises:
             LiteRTError: If the policy cannot be converted; says why.
             ValueError: If an array that the policy looks at has not the spec's shape and dtype.
         """
+        noise: list[np.ndarray] | None = None
+        if isinstance(seed, PreparedSeed):
+            seed, noise = seed.seed, seed.noise
         program = self._programs.get(time_step.step_type.shape)
         if program is None:
             program = self._programs[time_step.step_type.shape] = self._convert(time_step, policy_state, seed)
         if self.stale:
             self.refresh()
         leaves: list[Any] = [None] * program.num_inputs
-        leaves += _noise(seed, program.draws)
+        leaves += _noise(seed, program.draws) if noise is None else noise
         nest = (time_step, policy_state)
         try:
             for place, get in program.inputs:

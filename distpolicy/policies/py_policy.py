@@ -100,6 +100,14 @@ class PyPolicy(abc.ABC):
     def warm_up(self, batch_size: int) -> None:  # noqa: B027  # most policies have nothing to do
         """Gets ready for batches of this size, so that the first action is as quick as any; draws nothing."""
 
+    def prepare_seeds(self, seeds: np.ndarray) -> Any:
+        """The seeds of the next T calls in the form in which :meth:`action` takes them at least cost: T of them.
+
+        Args:
+            seeds: int32 ``[T, B, 2]``.
+        """
+        return seeds
+
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
         """The action for a time step.
 

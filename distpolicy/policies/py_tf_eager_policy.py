@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from distpolicy.errors import ConfigError
 from distpolicy.policies.compiled_action import CompiledAction
-from distpolicy.policies.litert_action import LiteRTAction
+from distpolicy.policies.litert_action import LiteRTAction, PreparedSeed
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
@@ -149,6 +149,16 @@ class PyTFEagerPolicyBase(PyPolicy):
             step = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), self.time_step_spec)
             self.action(step, self.get_initial_state(batch_size), np.zeros((batch_size, 2), np.int32))
 
+    def prepare_seeds(self, seeds: np.ndarray) -> Any:
+        """The seeds of the next T calls, each to be handed to ``action``: their random numbers are drawn at once.
+
+        Actions are the same as with the seeds themselves.
+
+        Args:
+            seeds: int32 ``[T, B, 2]``.
+        """
+        return seeds if self._litert is None else self._litert.prepare_seeds(seeds)
+
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
         """The action for a time step; a collector's every step ends here.
 
@@ -156,7 +166,7 @@ class PyTFEagerPolicyBase(PyPolicy):
             time_step: Nest of arrays.
             policy_state: The state that the last call returned, or the initial one.
             seed: None for the next of this policy's own, an int, an int32 array ``[2]``, or ``[B, 2]``: one for
-                each row.
+                each row; or one of :meth:`prepare_seeds`.
 
         Returns:
             Action and info as arrays, and the state as tensors or arrays, with a batch dimension in any case.
@@ -176,6 +186,10 @@ class PyTFEagerPolicyBase(PyPolicy):
         )
 
     def _batched_action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        if isinstance(seed, PreparedSeed):
+            if self._litert is not None:
+                return self._litert(time_step, policy_state, seed)
+            seed = seed.seed
         seed = self._stateless(seed)
         shape = time_step.step_type.shape
         if len(shape) == 1:

@@ -307,3 +307,22 @@ def test_loaded_policy_that_draws_runs_by_tensorflow(
     assert litert.inference_note
     step, seeds = make_step(64), row_seeds(64)
     assert_same(litert.action(step, (), seeds), tensorflow.action(step, (), seeds))
+
+
+@pytest.mark.parametrize("inference", ["litert", "tf"])
+def test_prepared_seeds_give_the_same_actions(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], inference: Any
+) -> None:
+    eager = PyTFEagerPolicy(
+        make_policy(BOX, emit_log_probability=True), True, batch_time_steps=False, inference=inference
+    )
+    seeds = np.random.default_rng(0).integers(2**31, size=(5, 6, 2), dtype=np.int32)
+    for when in ("before it is converted", "after"):
+        prepared = eager.prepare_seeds(seeds)
+        assert len(prepared) == 5, when
+        for t in range(5):
+            step = make_step(6, t)
+            plain, quick = eager.action(step, (), seeds[t]), eager.action(step, (), prepared[t])
+            np.testing.assert_array_equal(quick.action, plain.action)
+            np.testing.assert_array_equal(quick.info.log_probability, plain.info.log_probability)
+    assert eager.inference == inference
