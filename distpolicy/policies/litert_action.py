@@ -123,7 +123,7 @@ class LiteRTAction:
             ValueError: If an array that the policy looks at has not the spec's shape and dtype.
         """
         noise: list[np.ndarray] | None = None
-        if isinstance(seed, PreparedSeed):
+        if not isinstance(seed, np.ndarray):
             seed, noise = seed.seed, seed.noise
         program = self._programs.get(time_step.step_type.shape)
         if program is None:
