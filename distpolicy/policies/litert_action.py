@@ -123,8 +123,9 @@ class LiteRTAction:
             ValueError: If an array that the policy looks at has not the spec's shape and dtype.
         """
         noise: list[np.ndarray] | None = None
-        if not isinstance(seed, np.ndarray):
-            seed, noise = seed.seed, seed.noise
+        if isinstance(seed, PreparedSeed):
+            noise = seed.noise
+            seed = seed.seed
         program = self._programs.get(time_step.step_type.shape)
         if program is None:
             program = self._programs[time_step.step_type.shape] = self._convert(time_step, policy_state, seed)
