@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from distpolicy.errors import ConfigError, EnvironmentCrashedError
+from distpolicy.errors import ConfigError
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
-from workers.action_rows import ActionRows
-from workers.atari import channels_last_space
-from workers.environment import Environment, first_steps, following_step_types
-from workers.fault_log import in_one_line
+from workers.batched_environment import BatchedEnvironment
 
 
-class VectorEnvironment(Environment):
+class VectorEnvironment(BatchedEnvironment):
     """A Gymnasium vector environment. It cannot tell which of its slots failed, so that a failure is the end.
 
     Args:
@@ -43,15 +38,9 @@ class VectorEnvironment(Environment):
                 f"env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported, in which the step after an "
                 "episode's last one resets"
             )
-        space = env.single_observation_space
-        if channels_last:
-            space = channels_last_space(space)
-        super().__init__(name, int(env.num_envs), space, env.single_action_space)
+        super().__init__(name, int(env.num_envs), env.single_observation_space, env.single_action_space, channels_last)
         self._env = env
         self._seed_each_slot = seed_each_slot
-        self._channels_last = channels_last
-        self._actions = ActionRows(env.single_action_space)
-        self._ended = np.zeros(env.num_envs, np.bool_)
 
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         seed: Any = np.array(seeds, np.int64) if self._seed_each_slot else int(seeds[0])
@@ -59,29 +48,10 @@ class VectorEnvironment(Environment):
             observation, _ = self._env.reset(seed=seed)
         except Exception as error:
             raise self._crashed(error, "reset") from error
-        self._ended[:] = False
-        return first_steps(self._arranged(observation), self.num_slots)
-
-    def step(self, action: Any) -> TimeStep:
-        try:
-            observation, reward, terminated, truncated, _ = self._env.step(self._actions.clipped(action))
-        except Exception as error:
-            raise self._crashed(error, "step") from error
-        ended = np.logical_or(terminated, truncated)
-        self._ended, before = ended, self._ended
-        discount = np.logical_not(terminated).astype(np.float32)
-        return TimeStep(
-            following_step_types(before, ended), np.asarray(reward, np.float32), discount, self._arranged(observation)
-        )
+        return self._begun(observation)
 
     def close(self) -> None:
         self._env.close()
 
-    def _arranged(self, observation: Any) -> Any:
-        if self._channels_last:
-            return np.ascontiguousarray(np.moveaxis(observation, 1, -1))
-        return map_structure(np.asarray, observation) if isinstance(observation, dict | tuple) else observation
-
-    def _crashed(self, error: Exception, call: str) -> EnvironmentCrashedError:
-        text = "".join(traceback.format_exception(error))
-        return EnvironmentCrashedError(f"env {self.name} {in_one_line(error, call)}", traceback=text)
+    def _step_all(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+        return self._env.step(action)

@@ -34,9 +34,9 @@ def put_in_place(path: Path) -> None:
         OSError: If it cannot be.
     """
     scratch = scratch_path(path)
-    _sync(scratch)
+    sync(scratch)
     os.replace(scratch, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def file_sha256(path: Path) -> str:
@@ -49,7 +49,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Has what was written to a file, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

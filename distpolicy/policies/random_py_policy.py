@@ -9,12 +9,12 @@ import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.policies.py_policy import PyPolicy
-from distpolicy.policies.seeded_draws import array_seed, row_choice, seeded_draws
+from distpolicy.policies.seeded_draws import row_choice, seeded_draws
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.array_nest import flatten, map_structure
-from distpolicy.utils.array_sampling import row_seeds
+from distpolicy.utils.array_sampling import array_seed, row_seeds
 
 _Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 

@@ -16,13 +16,6 @@ from distpolicy.utils.array_sampling import row_bits, row_uniform
 _LOW_HALF, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def array_seed(seed: Any) -> np.ndarray:
-    """A stateless seed, int32 ``[2]`` of an int, and int32 ``[2]`` or ``[B, 2]`` of an array."""
-    if isinstance(seed, int | np.integer):
-        return np.array([int(seed) & 0xFFFFFFFFFFFFFFFF], np.uint64).view(np.int32)
-    return np.asarray(seed, np.int32)
-
-
 def row_choice(rows: np.ndarray) -> np.ndarray:
     """A number in (0, 1) for each row: float32 ``[num_rows]``."""
     return row_uniform(rows, 1)[:, 0]

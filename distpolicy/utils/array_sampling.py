@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,13 @@ def row_uniform(seed: np.ndarray, num: int) -> np.ndarray:
     uniform *= _STEP
     uniform += _HALF_STEP
     return uniform
+
+
+def array_seed(seed: Any) -> np.ndarray:
+    """A stateless seed, int32 ``[2]`` of an int, and int32 ``[2]`` or ``[B, 2]`` of an array."""
+    if isinstance(seed, int | np.integer):
+        return np.array([int(seed) & 0xFFFFFFFFFFFFFFFF], np.uint64).view(np.int32)
+    return np.asarray(seed, np.int32)
 
 
 def row_seeds(seed: np.ndarray, num_rows: int) -> np.ndarray:

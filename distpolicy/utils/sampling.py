@@ -101,11 +101,7 @@ def stateless_seed(seed: Any) -> Any:
 
     Other arrays become int32; tensors stay as they are.
     """
-    if tf.is_tensor(seed):
-        return seed
-    if isinstance(seed, int | np.integer):
-        return np.array([int(seed) & 0xFFFFFFFFFFFFFFFF], np.uint64).view(np.int32)
-    return np.asarray(seed, np.int32)
+    return seed if tf.is_tensor(seed) else array_sampling.array_seed(seed)
 
 
 def sample(distribution: tfp.distributions.Distribution, seed: Any = None) -> tf.Tensor:
