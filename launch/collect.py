@@ -21,6 +21,7 @@ from launch import config as configuration
 from launch.collect_config import CollectConfig
 from launch.files import write_file
 from launch.progress_line import ProgressLine, duration
+from launch.shares import shares
 from launch.signals import handled, interrupt
 from workers.actors import start_dataset_collector, start_inference_server
 from workers.collector import CollectorConfig
@@ -188,9 +189,7 @@ class _Job:
                 self._source, *self._specs, config.slots, window_s, config.server_gpus
             )
             policy = ServedPolicySource(self._server, config.timeout_s)
-        share, rest = divmod(config.slots, config.collectors)
-        for index in range(config.collectors):
-            num_slots = share + (index < rest)
+        for index, num_slots in enumerate(shares(config.slots, config.collectors)):
             slots = range(first, first + num_slots)
             writer = DatasetWriterConfig(
                 str(self._out.absolute()),

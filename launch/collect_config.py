@@ -7,6 +7,7 @@ from typing import Literal
 
 from distpolicy.errors import ConfigError
 from launch.config import EnvValue
+from launch.shares import shares
 from workers.environment_factory import EnvironmentFactory, Vectorization
 
 
@@ -89,5 +90,4 @@ class CollectConfig:
 
     def quotas(self, total: int) -> dict[int, int]:
         """Each slot's share of a total; the first ones have one more where it does not divide."""
-        share, rest = divmod(total, self.slots)
-        return {slot: share + (slot < rest) for slot in range(self.slots)}
+        return dict(enumerate(shares(total, self.slots)))

@@ -17,6 +17,7 @@ from launch import answers
 from launch.checkpoint import Progress
 from launch.config import TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
+from launch.shares import shares
 from workers.actors import start_collector, start_learner
 from workers.collector import CollectorConfig, RolloutReport
 from workers.environment_factory import EnvironmentFactory
@@ -301,10 +302,8 @@ class Driver:
         Args:
             num_episodes: How many episodes, at most.
         """
-        share, rest = divmod(num_episodes, len(self._collectors))
         references, first = [], 0
-        for index, collector in enumerate(self._collectors):
-            count = share + (index < rest)
+        for collector, count in zip(self._collectors, shares(num_episodes, len(self._collectors)), strict=True):
             if count:
                 references.append(collector.evaluate.remote(self._weights, count, first, self._config.seed))
             first += count

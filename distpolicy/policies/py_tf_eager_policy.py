@@ -17,10 +17,9 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.array_nest import map_structure
-from distpolicy.utils.array_sampling import row_seeds
+from distpolicy.utils.array_sampling import array_seed, row_seeds
 from distpolicy.utils.litert_function import LiteRTError
 from distpolicy.utils.module_variables import NamedVariable
-from distpolicy.utils.sampling import stateless_seed
 
 _logger = logging.getLogger(__name__)
 
@@ -220,7 +219,7 @@ class PyTFEagerPolicyBase(PyPolicy):
             return seed
         if seed is None:
             return self._seeds.integers(np.iinfo(np.int32).max, size=2, dtype=np.int32)
-        return np.asarray(stateless_seed(seed), np.int32)
+        return array_seed(seed)
 
 
 class PyTFEagerPolicy(PyTFEagerPolicyBase):
