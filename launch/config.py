@@ -28,15 +28,23 @@ class NetworkConfig:
     """Width of each dense layer of the actor."""
     value_units: tuple[int, ...] = (64, 64)
     """Width of each dense layer of the critic."""
+    recurrent: Literal["none", "lstm", "gru"] = "none"
+    """Cells that actor and critic share, before their own layers; their state is carried from rollout to rollout."""
+    recurrent_units: tuple[int, ...] = (64,)
+    """Size of each recurrent cell; several are stacked."""
+    encoder_units: tuple[int, ...] = ()
+    """Width of each dense layer before the recurrent cells."""
     activation: Activation = "tanh"
     """Activation of the dense layers."""
     continuous: Literal["clipped_normal", "tanh_normal"] = "clipped_normal"
     """Distribution of continuous actions: a normal whose samples are clipped to the bounds, or one squashed by tanh."""
 
     def __post_init__(self) -> None:
-        for name, units in (("actor_units", self.actor_units), ("value_units", self.value_units)):
-            if any(width < 1 for width in units):
-                raise ConfigError(f"network.{name} must be widths of 1 or more, but is {units}")
+        for name in ("actor_units", "value_units", "recurrent_units", "encoder_units"):
+            if any(width < 1 for width in getattr(self, name)):
+                raise ConfigError(f"network.{name} must be widths of 1 or more, but is {getattr(self, name)}")
+        if self.recurrent != "none" and not self.recurrent_units:
+            raise ConfigError(f"network.recurrent {self.recurrent} needs a cell: give network.recurrent_units")
 
 
 @dataclass(frozen=True)
@@ -96,10 +104,16 @@ class TrainConfig:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         if self.max_policy_lag > 0:
             raise ConfigError("max_policy_lag above 0 needs an off-policy correction that PPO has not: set it to 0")
-        if self.batch_size % self.ppo.num_minibatches:
+        length, unit, parts = 1, "steps", f"rollout_steps {self.rollout_steps}"
+        if self.network.recurrent != "none":
+            length, unit = self.ppo.sequence_length or self.rollout_steps, "sequences"
+            parts = f"rollout_steps {self.rollout_steps} / ppo.sequence_length {length}"
+            if self.rollout_steps % length:
+                raise ConfigError(f"ppo.sequence_length {length} does not divide rollout_steps {self.rollout_steps}")
+        if (num_samples := self.batch_size // length) % self.ppo.num_minibatches:
             raise ConfigError(
-                f"ppo.num_minibatches {self.ppo.num_minibatches} does not divide the batch of {self.batch_size} "
-                f"(collectors {self.collectors} x slots {self.slots} x rollout_steps {self.rollout_steps})"
+                f"ppo.num_minibatches {self.ppo.num_minibatches} does not divide the batch of {num_samples} {unit} "
+                f"(collectors {self.collectors} x slots {self.slots} x {parts})"
             )
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import DistPolicyError
+from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.time_step import TimeStep
 from launch.config import TrainConfig
 from workers.collector import PolicyPair
@@ -32,6 +33,34 @@ def _require_eager() -> None:
         )
 
 
+def _encoding_network(config: TrainConfig, time_step_spec: TimeStep) -> Any:
+    """What actor and critic share, or None."""
+    import keras
+
+    from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
+
+    network, seed = config.network, _network_seed(config, 2)
+    if network.recurrent == "none":
+        return None
+    return LSTMEncodingNetwork(
+        time_step_spec.observation,
+        input_fc_layer_params=network.encoder_units or None,
+        lstm_size=network.recurrent_units,
+        output_fc_layer_params=None,
+        activation_fn=network.activation,
+        cell=network.recurrent,
+        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed),
+        seed=seed + len(network.encoder_units),
+    )
+
+
+def _head_input_spec(config: TrainConfig, time_step_spec: TimeStep) -> Any:
+    """What actor and critic read: encodings, or observations."""
+    if config.network.recurrent == "none":
+        return time_step_spec.observation
+    return ArraySpec((config.network.recurrent_units[-1],), np.float32, "encoding")
+
+
 def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Any:
     import keras
 
@@ -43,7 +72,7 @@ def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: A
     # learning", 2020).
     last_initializer = keras.initializers.Orthogonal(0.01, seed=seed + len(network.actor_units))
     return ActorDistributionNetwork(
-        time_step_spec.observation,
+        _head_input_spec(config, time_step_spec),
         action_spec,
         fc_layer_params=network.actor_units,
         activation_fn=network.activation,
@@ -79,7 +108,7 @@ def _value_network(config: TrainConfig, time_step_spec: TimeStep) -> Any:
 
     network, seed = config.network, _network_seed(config, 1)
     return ValueNetwork(
-        time_step_spec.observation,
+        _head_input_spec(config, time_step_spec),
         fc_layer_params=network.value_units,
         activation_fn=network.activation,
         kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed),
@@ -105,11 +134,14 @@ class PolicyFactory:
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
         """The policies, compiled."""
         _require_eager()
-        from distpolicy.agents.ppo_agent import make_collect_policy
+        from distpolicy.agents.actor_critic import make_policy_network
+        from distpolicy.agents.ppo_policy import make_collect_policy
         from distpolicy.policies.greedy_policy import GreedyPolicy
         from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
-        network = _actor_network(self.config, time_step_spec, action_spec)
+        actor = _actor_network(self.config, time_step_spec, action_spec)
+        encoding = _encoding_network(self.config, time_step_spec)
+        network = make_policy_network(time_step_spec.observation, actor, encoding)
         policy = make_collect_policy(time_step_spec, action_spec, network, self.config.ppo.normalize_observations)
         collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
         greedy = PyTFEagerPolicy(GreedyPolicy(policy), use_tf_function=True, batch_time_steps=False, inference="auto")
@@ -151,4 +183,5 @@ class AgentFactory:
             self.config.ppo,
             seed=self.config.seed,
             jit_compile=self.config.jit_compile,
+            encoding_network=_encoding_network(self.config, self.time_step_spec),
         )

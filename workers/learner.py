@@ -54,9 +54,15 @@ class Learner:
 
         start = time.perf_counter()
         state = self.state()
-        data_spec = to_nest_array_spec(self._agent.collect_policy.collect_data_spec)
+        policy = self._agent.collect_policy
+        data_spec, state_spec = map(to_nest_array_spec, (policy.collect_data_spec, policy.policy_state_spec))
         zeros = zero_rollout(
-            data_spec.observation, data_spec.action, data_spec.policy_info, num_slots=num_slots, num_steps=num_steps
+            data_spec.observation,
+            data_spec.action,
+            data_spec.policy_info,
+            num_slots=num_slots,
+            num_steps=num_steps,
+            policy_state_spec=state_spec,
         )
         self._agent.train(zeros, 0.0)
         seal_compile_cache()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.advantages import discounted_returns, generalized_advantage_estimation
 from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.agents.ppo_policy import make_collect_policy, make_normalizer
+from distpolicy.agents.sequences import SequenceStates, burned_in, cut_burn_in, cut_sequences, unroll_sequences
+from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
-from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
+from distpolicy.utils.array_nest import flatten
 from distpolicy.utils.module_variables import NamedVariable, named_variables
-from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+from distpolicy.utils.sampling import log_prob
 
 
 class PPOAgent(tf.Module):
@@ -26,14 +31,23 @@ class PPOAgent(tf.Module):
 
     The whole update of a batch (advantages, all epochs, all minibatches) is one function, traced and compiled once.
 
+    Recurrent networks are unrolled from the state that their policy had before each rollout, and reset where the
+    policy's state was. Their minibatches are of sequences; see ``sequence_length``, ``sequence_states`` and ``burn_in``
+    of the config.
+
     Args:
         time_step_spec: A TimeStep of specs.
-        action_spec: Bounded spec of one action.
-        actor_network: From observations to distributions.
-        value_network: From observations to values.
+        action_spec: Nest of bounded specs of one action.
+        actor_network: From observations, or from encodings, to distributions.
+        value_network: From observations, or from encodings, to values; without a state of its own.
         config: The settings.
         seed: Seed of the order of minibatches.
         jit_compile: Whether XLA compiles the update.
+        encoding_network: What actor and critic share, such as an :class:`LSTMEncodingNetwork`; None if they read
+            observations themselves.
+
+    Raises:
+        ConfigError: If a state would not be carried; see :class:`ActorCritic`.
     """
 
     def __init__(
@@ -45,16 +59,18 @@ class PPOAgent(tf.Module):
         config: PPOConfig,
         seed: int = 0,
         jit_compile: bool = True,
+        encoding_network: Network | None = None,
     ) -> None:
         super().__init__(name="ppo_agent")
         self._config = config
         self._seed = seed
+        time_step_spec = tensor_spec.from_spec(time_step_spec)
+        self._actor_critic = ActorCritic(time_step_spec.observation, actor_network, value_network, encoding_network)
         self._collect_policy = make_collect_policy(
-            time_step_spec, action_spec, actor_network, config.normalize_observations
+            time_step_spec, action_spec, self._actor_critic.policy_network, config.normalize_observations
         )
         self._value_network = value_network
-        value_network.create_variables()
-        self._reward_normalizer = _normalizer(tensor_spec.TensorSpec((), tf.float32))
+        self._reward_normalizer = make_normalizer(tensor_spec.TensorSpec((), tf.float32))
         self.train_step = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
         self._trained = [*self._collect_policy.trainable_variables, *value_network.trainable_variables]
         self._optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
@@ -99,9 +115,12 @@ class PPOAgent(tf.Module):
 
         Returns:
             Losses and other figures by name.
+
+        Raises:
+            ConfigError: If ``sequence_length`` does not divide T.
         """
         tensors = tf.nest.map_structure(tf.constant, rollout)
-        minibatches = tf.constant(self._minibatches(rollout.num_slots * rollout.num_steps))
+        minibatches = tf.constant(self._minibatches(rollout.num_slots, rollout.num_steps))
         metrics = self._train(tensors, minibatches, tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
         return {name: float(value) for name, value in metrics.items()}
 
@@ -113,29 +132,33 @@ class PPOAgent(tf.Module):
         # the ratio of probabilities is 1 before the first step.
         observation = self._normalized(rollout.observation)
         reward = self._normalized_reward(rollout, is_boundary, mask)
-        value = self._value_network(observation)[0]
+
+        def unroll() -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
+            return self._unroll(observation, rollout)
+
+        value, states = unroll()
         advantage = generalized_advantage_estimation(
             reward, config.discount * rollout.discount, value, is_boundary, config.gae_lambda
         )
         target = advantage + value[:, :-1]
         samples = {
-            "observation": observation[:, :-1],
+            "observation": _without_last(observation),
+            "step_type": rollout.step_type[:, :-1],
             "action": rollout.action,
-            "log_probability": rollout.policy_info.log_probability,
+            "log_probability": tf.add_n(flatten(rollout.policy_info.log_probability)),
             "advantage": advantage,
             "target": target,
             "mask": mask,
         }
-        samples = {name: _flatten_time(tensor) for name, tensor in samples.items()}
-        metrics = self._epochs(samples, minibatches, progress)
+        metrics = self._epochs(self._cut(samples), states, unroll, minibatches, progress)
         if config.normalize_observations:
-            self._collect_policy.observation_normalizer.update(rollout.observation[:, :-1])
+            self._collect_policy.observation_normalizer.update(_without_last(rollout.observation))
         self.train_step.assign_add(1)
         residual = _masked_variance(target - value[:, :-1], mask)
         metrics["explained_variance"] = 1.0 - residual / (_masked_variance(target, mask) + 1e-8)
         return metrics
 
-    def _normalized(self, observation: tf.Tensor) -> tf.Tensor:
+    def _normalized(self, observation: Any) -> Any:
         normalizer = self._collect_policy.observation_normalizer
         return observation if normalizer is None else normalizer.normalize(observation)
 
@@ -147,19 +170,62 @@ class PPOAgent(tf.Module):
         self._reward_normalizer.update(returns, weights=mask)
         return self._reward_normalizer.normalize(rollout.reward, center_mean=False)
 
-    def _minibatches(self, num_samples: int) -> np.ndarray:
+    def _unroll(self, observation: Any, rollout: Rollout) -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
+        """Values of all steps, and the states that sequences begin with."""
+        if not self._actor_critic.is_recurrent:
+            return self._actor_critic(observation, rollout.step_type, ())[1], ()
+        length = self._length(rollout.num_steps)
+        return unroll_sequences(
+            self._actor_critic, observation, rollout.step_type, rollout.policy_state, length, self._config.burn_in
+        )
+
+    def _length(self, num_steps: int) -> int:
+        """Steps of a sequence; 1 without recurrent networks, whose steps can be put together at will."""
+        if not self._actor_critic.is_recurrent:
+            return 1
+        length = self._config.sequence_length or num_steps
+        if num_steps % length:
+            raise ConfigError(f"ppo.sequence_length {length} does not divide the rollouts' {num_steps} steps")
+        return length
+
+    def _cut(self, samples: dict[str, Any]) -> dict[str, Any]:
+        """Nests ``[B, T, ...]`` as those of samples: steps ``[N, ...]``, or sequences ``[N, L, ...]``."""
+        if not self._actor_critic.is_recurrent:
+            return tf.nest.map_structure(_flatten_time, samples)
+        num_slots, num_steps = samples["mask"].shape
+        length, burn_in = self._length(num_steps), self._config.burn_in
+        cut = tf.nest.map_structure(lambda tensor: cut_sequences(tensor, length), samples)
+        if burn_in:
+            names = ("observation", "step_type")
+            before = tuple(samples[name] for name in names)
+            cut["before"] = tf.nest.map_structure(lambda tensor: cut_burn_in(tensor, length, burn_in), before)
+            cut["is_first"] = tf.tile(tf.range(num_steps // length) == 0, [num_slots])
+        return cut
+
+    def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
         """The samples of every epoch's minibatches, int32 ``[E * M, size]``, drawn from the seed and the train step.
 
         Drawn out here, since XLA sorts slowly, and a function that holds no seed is compiled once for all seeds.
         """
         config = self._config
+        num_samples = num_slots * num_steps // self._length(num_steps)
         size = num_samples // config.num_minibatches
+        if not size:
+            raise ConfigError(
+                f"ppo.num_minibatches {config.num_minibatches} is more than the {num_samples} sequences of a batch; "
+                "lower it, or ppo.sequence_length"
+            )
         draw = np.random.default_rng([self._seed, int(self.train_step.numpy())])
         orders = [draw.permutation(num_samples)[: size * config.num_minibatches] for _ in range(config.num_epochs)]
         return np.concatenate(orders).reshape(-1, size).astype(np.int32)
 
     def _epochs(
-        self, samples: dict[str, tf.Tensor], minibatches: tf.Tensor, progress: tf.Tensor
+        self,
+        samples: dict[str, Any],
+        states: SequenceStates | tuple[()],
+        unroll: Callable[[], tuple[tf.Tensor, Any]],
+        minibatches: tf.Tensor,
+        progress: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """A step on every minibatch; the means of the steps' figures."""
         config = self._config
@@ -168,18 +234,22 @@ class PPOAgent(tf.Module):
         names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "gradient_norm")
         num_steps = int(minibatches.shape[0])
 
-        def one(index: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            batch = {name: tf.gather(tensor, minibatches[index]) for name, tensor in samples.items()}
+        def one(index: tf.Tensor, sums: tf.Tensor, states: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+            if config.sequence_states == "recomputed" and states:
+                begins = tf.logical_and(index % config.num_minibatches == 0, index > 0)
+                states = tf.cond(begins, lambda: unroll()[1], lambda: states)
+            chosen = minibatches[index]
+            batch = tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), {**samples, "states": states})
             figures = self._step(batch, learning_rate, clip_range)
-            return index + 1, sums + tf.stack([figures[name] for name in names])
+            return index + 1, sums + tf.stack([figures[name] for name in names]), states
 
-        _, sums = tf.while_loop(lambda index, _: index < num_steps, one, (tf.constant(0), tf.zeros([len(names)])))
+        _, sums, _ = tf.while_loop(
+            lambda index, *_: index < num_steps, one, (tf.constant(0), tf.zeros([len(names)]), states)
+        )
         metrics = {name: sums[place] / num_steps for place, name in enumerate(names)}
         return {**metrics, "learning_rate": learning_rate, "clip_range": clip_range}
 
-    def _step(
-        self, batch: dict[str, tf.Tensor], learning_rate: tf.Tensor, clip_range: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def _step(self, batch: dict[str, Any], learning_rate: tf.Tensor, clip_range: tf.Tensor) -> dict[str, tf.Tensor]:
         """One gradient step on one minibatch (equations 7 and 9)."""
         config = self._config
         mask = batch["mask"]
@@ -192,15 +262,18 @@ class PPOAgent(tf.Module):
         if config.normalize_advantages:
             center = mean(advantage)
             advantage = (advantage - center) * tf.math.rsqrt(mean(tf.square(advantage - center)) + 1e-8)
+        state = self._state_before(batch)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
-            distribution = self._collect_policy.distribution_of(batch["observation"])
-            log_ratio = tf.where(mask > 0.0, distribution.log_prob(batch["action"]) - batch["log_probability"], 0.0)
+            distribution, value, _ = self._actor_critic(batch["observation"], batch["step_type"], state)
+            log_ratio = tf.where(
+                mask > 0.0, _log_probability(distribution, batch["action"]) - batch["log_probability"], 0.0
+            )
             ratio = tf.exp(log_ratio)
             clipped = tf.clip_by_value(ratio, 1.0 - clip_range, 1.0 + clip_range)
             policy_loss = -mean(tf.minimum(ratio * advantage, clipped * advantage))
-            value_loss = mean(tf.square(self._value_network(batch["observation"])[0] - batch["target"]))
-            entropy = mean(distribution.entropy())
+            value_loss = mean(tf.square(value - batch["target"]))
+            entropy = mean(tf.add_n([item.entropy() for item in flatten(distribution)]))
             loss = policy_loss + config.value_loss_weight * value_loss - config.entropy_weight * entropy
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         norm = self._optimizer.apply(gradients, self._trained, learning_rate)
@@ -214,36 +287,25 @@ class PPOAgent(tf.Module):
             "gradient_norm": norm,
         }
 
-
-class PPOCollectPolicy(ActorPolicy):
-    """Does not clip, since PPO learns from actions as they were drawn, and emits their log-probabilities."""
-
-    def distribution_of(self, normalized_observation: tf.Tensor) -> Any:
-        """The distribution for observations that are normalised already."""
-        return self._actor_network(normalized_observation)[0]
-
-
-def make_collect_policy(
-    time_step_spec: TimeStep, action_spec: Any, actor_network: Network, normalize_observations: bool
-) -> PPOCollectPolicy:
-    """The policy that collectors run; the learner's is built by the same function."""
-    normalizer = None
-    if normalize_observations:
-        normalizer = _normalizer(time_step_spec.observation)
-    return PPOCollectPolicy(
-        time_step_spec,
-        action_spec,
-        actor_network,
-        observation_normalizer=normalizer,
-        clip=False,
-        emit_log_probability=True,
-        name="collect_policy",
-    )
+    def _state_before(self, batch: dict[str, Any]) -> Any:
+        """The state that each sample begins with; no gradient flows into it."""
+        states = batch["states"]
+        if not states:
+            return ()
+        if not self._config.burn_in:
+            return states.start
+        observation, step_type = batch["before"]
+        return burned_in(self._actor_critic, observation, step_type, states, batch["is_first"])
 
 
-def _normalizer(spec: Any) -> StreamingTensorNormalizer:
-    """With the bound and the epsilon that PPO's common settings were found with."""
-    return StreamingTensorNormalizer(spec, clip_value=10.0, variance_epsilon=1e-8)
+def _log_probability(distribution: Any, action: Any) -> tf.Tensor:
+    """Of a whole action: the sum over the leaves of its nest."""
+    parts = zip(flatten(distribution), flatten(action), strict=True)
+    return tf.add_n([tf.cast(log_prob(item, drawn), tf.float32) for item, drawn in parts])
+
+
+def _without_last(nest: Any) -> Any:
+    return tf.nest.map_structure(lambda tensor: tensor[:, :-1], nest)
 
 
 def _flatten_time(tensor: tf.Tensor) -> tf.Tensor:

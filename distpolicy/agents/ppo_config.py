@@ -27,11 +27,20 @@ class PPOConfig:
     num_epochs: int = 10
     """Passes over each batch."""
     num_minibatches: int = 8
-    """Minibatches a pass; must divide collectors x slots x rollout_steps."""
+    """Minibatches a pass, of steps, or of sequences with recurrent networks; must divide their number."""
     value_loss_weight: float = 0.5
     """Weight of the value loss."""
     entropy_weight: float = 0.0
     """Weight of the entropy bonus."""
+    sequence_length: int | None = None
+    """Steps of the sequences that recurrent networks are trained on; must divide rollout_steps. None for all of them.
+    Gradients do not flow further."""
+    sequence_states: Literal["stored", "recomputed"] = "stored"
+    """The state that a sequence begins with: the one that the weights which acted came to, or one computed anew, from
+    the rollout's first state, before each pass."""
+    burn_in: int = 0
+    """Steps before a sequence over which the newest weights compute its state before it is learned from, without
+    gradients (R2D2); at most sequence_length. The first sequence of a rollout keeps the state that came with it."""
     max_gradient_norm: float = 0.5
     """Bound of the gradient's global norm."""
     adam_epsilon: float = 1e-5
@@ -55,6 +64,12 @@ class PPOConfig:
         for name, value in positive.items():
             if not value > 0:
                 raise ConfigError(f"ppo.{name} must be above 0, but is {value}")
+        if self.sequence_length is not None and self.sequence_length < 1:
+            raise ConfigError(f"ppo.sequence_length must be 1 or more, but is {self.sequence_length}")
+        if self.burn_in < 0 or self.burn_in > (self.sequence_length or 0):
+            raise ConfigError(
+                f"ppo.burn_in must be from 0 to ppo.sequence_length ({self.sequence_length}), but is {self.burn_in}"
+            )
         for name, value in {"discount": self.discount, "gae_lambda": self.gae_lambda}.items():
             if not 0 <= value <= 1:
                 raise ConfigError(f"ppo.{name} must be in [0, 1], but is {value}")

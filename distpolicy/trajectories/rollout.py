@@ -71,6 +71,7 @@ def zero_rollout(
     num_slots: int,
     num_steps: int,
     first_slot: int = 0,
+    policy_state_spec: Any = (),
 ) -> Rollout:
     """A rollout of zeros, to be filled, or to compile an update for.
 
@@ -81,6 +82,7 @@ def zero_rollout(
         num_slots: B.
         num_steps: T.
         first_slot: Number over the whole run of the slot in row 0.
+        policy_state_spec: Nest of specs of the policy's state.
     """
 
     def zeros(spec: Any, steps: int = num_steps) -> np.ndarray:
@@ -93,7 +95,7 @@ def zero_rollout(
         policy_info=map_structure(zeros, info_spec),
         reward=np.zeros((num_slots, num_steps), np.float32),
         discount=np.zeros((num_slots, num_steps), np.float32),
-        policy_state=(),
+        policy_state=map_structure(lambda spec: np.zeros((num_slots, *spec.shape), spec.dtype), policy_state_spec),
         discounted_return=np.zeros(num_slots, np.float64),
         weights_version=np.zeros((num_steps, 2), np.int64),
         first_slot=np.asarray(first_slot, np.int64),

@@ -154,7 +154,7 @@ def test_a_value_out_of_range_is_refused(values: dict[str, Any], message: str) -
 
 
 def test_minibatches_that_do_not_divide_the_batch_are_refused_with_its_size() -> None:
-    message = r"num_minibatches 7 does not divide the batch of 48 \(collectors 2 x slots 4 x rollout_steps 6\)"
+    message = r"num_minibatches 7 does not divide the batch of 48 steps \(collectors 2 x slots 4 x rollout_steps 6\)"
     with pytest.raises(ConfigError, match=message):
         TrainConfig(collectors=2, slots=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=7))
     assert TrainConfig(collectors=2, slots=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=6)).batch_size == 48

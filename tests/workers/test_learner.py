@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from toy_policies import kept
 
 from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.time_step import restart
 from distpolicy.weights import Weights
 from launch.config import NetworkConfig, TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
@@ -146,8 +148,8 @@ def test_published_weights_act_as_the_learners_own_policy(fresh: Learner, rollou
     collector = Collector(CollectorConfig(0, 0, 2, 20, seed=0), ENVIRONMENT, PolicyFactory(CONFIG))
     rollout, _ = collector.rollout(weights)
     policy = fresh._agent.collect_policy
-    observation = policy.observation_normalizer.normalize(rollout.observation[:, :-1].reshape(-1, 4))
-    expected = policy.distribution_of(observation).log_prob(rollout.action.reshape(-1)).numpy()
+    time_steps = tf.nest.map_structure(tf.constant, restart(rollout.observation[:, :-1].reshape(-1, 4), 40))
+    expected = policy.distribution(time_steps).action.log_prob(rollout.action.reshape(-1)).numpy()
     np.testing.assert_allclose(rollout.policy_info.log_probability.reshape(-1), expected, atol=1e-5)
 
 

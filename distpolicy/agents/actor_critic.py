@@ -1,0 +1,103 @@
+"""ActorCritic: an actor and a critic, each by itself or over an encoding that they share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from distpolicy.errors import ConfigError
+from distpolicy.networks.network import Network
+from distpolicy.networks.sequential import Sequential
+
+
+class ActorCritic(tf.Module):
+    """Computes distributions and values of the same steps at once.
+
+    With an encoding network both read its outputs: what is recurrent is unrolled once for the two, and its state, which
+    is the policy's, is all the state there is.
+
+    Args:
+        observation_spec: Nest of specs of one observation.
+        actor_network: From observations, or from encodings, to distributions.
+        value_network: From observations, or from encodings, to values.
+        encoding_network: From observations to encodings; None for networks that read observations themselves.
+
+    Raises:
+        ConfigError: If the value network has a state, which nobody would keep for it between rollouts, or the actor
+            has one beside that of the encoding network.
+    """
+
+    def __init__(
+        self,
+        observation_spec: Any,
+        actor_network: Network,
+        value_network: Network,
+        encoding_network: Network | None = None,
+    ) -> None:
+        super().__init__(name="actor_critic")
+        if tf.nest.flatten(value_network.state_spec):
+            raise ConfigError(
+                f"value_network {value_network.name} has a state, which policies do not carry: make the recurrent part "
+                "an encoding_network that actor and critic share"
+            )
+        if encoding_network is not None and tf.nest.flatten(actor_network.state_spec):
+            raise ConfigError(
+                f"actor_network {actor_network.name} has a state although there is an encoding_network: put all that "
+                "is recurrent into the encoding_network"
+            )
+        self._encoding_network = encoding_network
+        self._actor_network = actor_network
+        self._value_network = value_network
+        self._policy_network = make_policy_network(observation_spec, actor_network, encoding_network)
+        self._policy_network.create_variables(observation_spec)
+        value_network.create_variables()
+
+    @property
+    def policy_network(self) -> Network:
+        """From observations to distributions, encoding and all."""
+        return self._policy_network
+
+    @property
+    def value_network(self) -> Network:
+        """The critic without the encoding."""
+        return self._value_network
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether there is a state."""
+        return bool(tf.nest.flatten(self._policy_network.state_spec))
+
+    def __call__(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
+        """Distributions and values.
+
+        Args:
+            observation: Nest of ``[B, *shape]`` or ``[B, T, *shape]``.
+            step_type: int32 ``[B]`` or ``[B, T]``; the state is reset where it is FIRST.
+            state: Nest of ``[B, ...]``: the policy's state before the first step.
+
+        Returns:
+            A nest of distributions, float32 values of the outer dimensions, and the state after the last step.
+        """
+        encoding, inner = observation, state
+        if self._encoding_network is not None:
+            before = state[0] if self.is_recurrent else ()
+            encoding, after = self._encoding_network(observation, step_type=step_type, network_state=before)
+            state, inner = ((after,) if self.is_recurrent else ()), ()
+        distribution, after = self._actor_network(encoding, step_type=step_type, network_state=inner)
+        if self._encoding_network is None:
+            state = after
+        return distribution, self._value_network(encoding, step_type=step_type)[0], state
+
+
+def make_policy_network(observation_spec: Any, actor_network: Network, encoding_network: Network | None) -> Network:
+    """From observations to distributions: the actor, after the encoding if there is one.
+
+    Args:
+        observation_spec: Nest of specs of one observation.
+        actor_network: See :class:`ActorCritic`.
+        encoding_network: The same.
+    """
+    if encoding_network is None:
+        return actor_network
+    return Sequential([encoding_network, actor_network], observation_spec, "PolicyNetwork")

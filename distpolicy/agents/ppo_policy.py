@@ -1,0 +1,39 @@
+"""The policy that PPO's collectors run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distpolicy.networks.network import Network
+from distpolicy.policies.actor_policy import ActorPolicy
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+
+
+def make_collect_policy(
+    time_step_spec: TimeStep, action_spec: Any, actor_network: Network, normalize_observations: bool
+) -> ActorPolicy:
+    """The policy that collectors run; the learner's is built by the same function.
+
+    It does not clip, since PPO learns from actions as they were drawn, and emits their log-probabilities.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of bounded specs of one action.
+        actor_network: From observations to distributions, see :attr:`ActorCritic.policy_network`.
+        normalize_observations: Whether it holds statistics that observations are normalised by.
+    """
+    return ActorPolicy(
+        time_step_spec,
+        action_spec,
+        actor_network,
+        observation_normalizer=make_normalizer(time_step_spec.observation) if normalize_observations else None,
+        clip=False,
+        emit_log_probability=True,
+        name="collect_policy",
+    )
+
+
+def make_normalizer(spec: Any) -> StreamingTensorNormalizer:
+    """With the bound and the epsilon that PPO's common settings were found with."""
+    return StreamingTensorNormalizer(spec, clip_value=10.0, variance_epsilon=1e-8)
