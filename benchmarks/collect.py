@@ -1,8 +1,8 @@
 """Env steps a second of collectors, beside what environments and inference alone allow, and beside peers.
 
 Things that are compared take turns in one run; each ratio is the median over the turns of the two figures of one turn.
-All count slots times steps, the steps that reset a slot included. But for Ray's everything is one process with one
-thread, as collectors have it.
+All count slots times steps, the steps that reset a slot included. But for Ray's and two groups everything is one
+process with one thread, as collectors have it.
 
 - collector: rollouts of a :class:`workers.collector.Collector` with the policy that a run builds (two layers of 64),
   an LSTM of 64 or the Nature CNN, each with new weights;
@@ -11,8 +11,11 @@ thread, as collectors have it.
 - env + NumPy: that vector environment with the same network's bare inference in NumPy: two tanh layers of 64, logits,
   a draw by the Gumbel-max trick and its log-probability;
 - Ray: two collectors as actors, beside twice the rate of one environment alone, for steps of several costs;
+- groups: a collector whose slots are stepped in two groups, so that the policy acts for one while the other is stepped,
+  beside one with one group; both may use all CPUs;
 - dataset: a collector that writes Parquet, until all is whole on disk, beside one that does not;
-- peers: each in a process of its own, with the same environment, slots, steps of a rollout and size of network.
+- peers: each in a process of its own, with the same environment, slots, steps of a rollout and size of network, in the
+  quickest of its ways to step environments without more processes.
 
 The goals are shares of env for environments stepped one by one, and of env + NumPy for vectorised ones, where inference
 costs as much as the environment.
@@ -37,6 +40,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import collect_dataset
+import collect_groups
 import collect_peers
 import collect_scaling
 import collect_sides
@@ -133,6 +137,27 @@ def print_scaling(turns: int) -> None:
     print_table([f"step cost, sync {slots}", "one env/s", f"{count} collectors/s", "efficiency"], rows)
 
 
+def print_groups(turns: int) -> None:
+    """The table of collectors with two groups of slots."""
+    rows = []
+    for case in collect_groups.CASES:
+        if package := collect_groups.missing_package(case):
+            print(f"groups, {case.title}: skipped: pip install '{package}'", flush=True)
+            continue
+        figures = collect_groups.measure(case, turns)
+        rows.append(
+            [
+                case.title,
+                _median(figures.speeds[1]),
+                _median(figures.speeds[2]),
+                f"{figures.ratio:.2f}",
+                f"{figures.env_share:.0%} env, {figures.policy_share:.0%} policy",
+            ]
+        )
+    cpus = len(os.sched_getaffinity(0))
+    print_table([f"groups of slots, {cpus} CPUs", "one/s", "two/s", "two / one", "time of one"], rows)
+
+
 def print_dataset(turns: int, tally: Tally) -> None:
     """The table of the dataset's cost."""
     rows = []
@@ -172,14 +197,15 @@ def print_peers(pythons: dict[str, str | None], turns: int, tally: Tally) -> Non
             print(f"{peer.name}: skipped: give a Python that has it by {peer.option}", flush=True)
             continue
         try:
-            found, peer_speeds, ours = collect_peers.measure(peer, python, turns)
+            figures = collect_peers.measure(peer, python, turns)
         except RuntimeError as error:
             print(f"{peer.name}: skipped: {error}", flush=True)
             continue
-        versions.append(", ".join(f"{name} {value}" for name, value in found.items()))
-        for name, speeds in ours.items():
-            ratio, goal = float(np.median(speeds / peer_speeds)), peer.goals[name]
-            row = [f"{peer.name}; ours {name}", _median(peer_speeds), _median(speeds), f"{ratio:.1f} x"]
+        versions.append(", ".join(f"{name} {value}" for name, value in figures.versions.items()))
+        for name, speeds in figures.ours.items():
+            ratio, goal = float(np.median(speeds / figures.speeds)), peer.goals[name]
+            sides = f"{peer.name}, {figures.mode}; ours {name}"
+            row = [sides, _median(figures.speeds), _median(speeds), f"{ratio:.1f} x"]
             rows.append([*row, f">= {goal:g} x", tally.judge(ratio >= goal)])
     if rows:
         print_table(["peer, CartPole-v1, 64 slots", "peer/s", "ours/s", "ratio", "goal", ""], rows)
@@ -195,7 +221,7 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     peers = {peer.option.removeprefix("--").removesuffix("-python"): peer.option for peer in collect_peers.PEERS}
-    groups = ["ray", "dataset", *peers]
+    groups = ["ray", "groups", "dataset", *peers]
     parser.add_argument(
         "--only", nargs="+", choices=[*CASES, *groups], metavar="CASE", help=", ".join([*CASES, *groups])
     )
@@ -210,6 +236,8 @@ def main() -> None:
     steps: list[Callable[[], None]] = [
         partial(print_limits, [name for name in CASES if name in chosen], arguments.turns, tally)
     ]
+    if "groups" in chosen:
+        steps.append(partial(print_groups, few_turns))
     if "dataset" in chosen:
         steps.append(partial(print_dataset, few_turns, tally))
     pythons = {option: _python(arguments, name) for name, option in peers.items() if name in chosen}

@@ -1,4 +1,4 @@
-"""BusyEnv: an environment whose step takes as long as it is told to, and keeps its CPU busy meanwhile."""
+"""Environments whose step takes as long as it is told to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EPISODE_STEPS = 200
 
 
 class BusyEnv(gym.Env):
-    """Two actions, observations of CartPole's shape, episodes of 200 steps.
+    """Two actions, observations of CartPole's shape, episodes of 200 steps. It keeps its CPU busy.
 
     Args:
         cost_s: Seconds that a step takes.
@@ -31,9 +31,19 @@ class BusyEnv(gym.Env):
         return self._observation, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._spend()
+        self._steps += 1
+        return self._observation, 1.0, False, self._steps >= EPISODE_STEPS, {}
+
+    def _spend(self) -> None:
         if self._cost_s:
             end = time.perf_counter() + self._cost_s
             while time.perf_counter() < end:
                 pass
-        self._steps += 1
-        return self._observation, 1.0, False, self._steps >= EPISODE_STEPS, {}
+
+
+class WaitingEnv(BusyEnv):
+    """Likewise, but it only waits, as for a simulator on another machine."""
+
+    def _spend(self) -> None:
+        time.sleep(self._cost_s)

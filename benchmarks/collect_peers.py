@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,19 +27,55 @@ class Peer(NamedTuple):
         script: In ``peers``.
         option: Of the command: a Python that has it.
         goals: How many times as fast ours has to be, for each of :data:`OURS`.
+        modes: Options of the script for each of its ways to step environments in one process; the quickest counts.
     """
 
     name: str
     script: str
     option: str
     goals: dict[str, float]
+    modes: dict[str, tuple[str, ...]]
 
 
 PEERS = (
-    Peer("Stable-Baselines3", "sb3_collect.py", "--sb3-python", {"best vector mode": 5.0, "sync": 2.0}),
-    Peer("RLlib's env runner", "rllib_collect.py", "--rllib-python", {"best vector mode": 20.0}),
-    Peer("TorchRL's collector", "torchrl_collect.py", "--torchrl-python", {"best vector mode": 20.0}),
+    Peer(
+        "Stable-Baselines3",
+        "sb3_collect.py",
+        "--sb3-python",
+        {"best vector mode": 5.0, "sync": 2.0},
+        {"DummyVecEnv": ()},
+    ),
+    Peer(
+        "RLlib's env runner",
+        "rllib_collect.py",
+        "--rllib-python",
+        {"best vector mode": 20.0},
+        {mode: ("--vectorization", mode) for mode in ("vector_entry_point", "sync")},
+    ),
+    Peer(
+        "TorchRL's collector",
+        "torchrl_collect.py",
+        "--torchrl-python",
+        {"best vector mode": 20.0},
+        {"SerialEnv": ()},
+    ),
 )
+
+
+class PeerFigures(NamedTuple):
+    """What a peer came to.
+
+    Attributes:
+        versions: Of its packages.
+        mode: The quickest of its modes.
+        speeds: Its steps a second in every turn in that mode.
+        ours: Those of each of :data:`OURS` that has a goal.
+    """
+
+    versions: dict[str, str]
+    mode: str
+    speeds: np.ndarray
+    ours: dict[str, np.ndarray]
 
 
 class PeerProcess:
@@ -46,15 +84,16 @@ class PeerProcess:
     Args:
         peer: Which.
         python: A Python that has it.
+        options: Of its script.
 
     Raises:
         RuntimeError: If it does not start.
     """
 
-    def __init__(self, peer: Peer, python: str) -> None:
+    def __init__(self, peer: Peer, python: str, options: Sequence[str] = ()) -> None:
         self._name = peer.name
         self._process = subprocess.Popen(
-            [python, str(SCRIPTS / peer.script)],
+            [python, str(SCRIPTS / peer.script), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -87,21 +126,27 @@ class PeerProcess:
         return json.loads(line)
 
 
-def measure(peer: Peer, python: str, turns: int) -> tuple[dict[str, str], np.ndarray, dict[str, np.ndarray]]:
-    """The peer's versions, its steps a second in every turn, and those of each of ours that has a goal."""
-    process = PeerProcess(peer, python)
-    ours = {name: CollectorSide(OURS[name]) for name in peer.goals}
-    try:
-        peer_speeds, speeds = np.zeros(turns), {name: np.zeros(turns) for name in ours}
+def measure(peer: Peer, python: str, turns: int) -> PeerFigures:
+    """Takes turns: the peer in each of its modes, and ours.
+
+    Raises:
+        RuntimeError: If the peer does not run.
+    """
+    with ExitStack() as stack:
+        processes = {}
+        for mode, options in peer.modes.items():
+            processes[mode] = PeerProcess(peer, python, options)
+            stack.callback(processes[mode].close)
+        ours = {name: CollectorSide(OURS[name]) for name in peer.goals}
         for side in ours.values():
+            stack.callback(side.close)
             side.run()
+        peer_speeds = {mode: np.zeros(turns) for mode in processes}
+        our_speeds = {name: np.zeros(turns) for name in ours}
         for turn in range(turns):
-            peer_speeds[turn] = process.run()
+            for mode, process in processes.items():
+                peer_speeds[mode][turn] = process.run()
             for name, side in ours.items():
-                case = OURS[name]
-                speeds[name][turn] = case.num_slots * case.steps_in_turn / side.run()
-    finally:
-        process.close()
-        for side in ours.values():
-            side.close()
-    return process.versions, peer_speeds, speeds
+                our_speeds[name][turn] = OURS[name].num_slots * OURS[name].steps_in_turn / side.run()
+        best = max(peer_speeds, key=lambda mode: float(np.median(peer_speeds[mode])))
+        return PeerFigures(processes[best].versions, best, peer_speeds[best], our_speeds)

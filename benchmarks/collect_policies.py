@@ -9,7 +9,7 @@ import numpy as np
 
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.weights import Weights
-from launch.config import TrainConfig
+from launch.config import NetworkConfig, TrainConfig
 from launch.factories import PolicyFactory
 from workers.collector import PolicyPair
 
@@ -68,6 +68,7 @@ def _pair(time_step_spec: TimeStep, action_spec: Any, network: Any, normalize_ob
 # The first is the one that a run builds: two layers of 64.
 FACTORIES: dict[str, Any] = {
     "64x64": PolicyFactory(TrainConfig()),
+    "1024x1024": PolicyFactory(TrainConfig(network=NetworkConfig(actor_units=(1024, 1024)))),
     "LSTM 64": LSTMPolicyFactory(),
     "Nature CNN": CNNPolicyFactory(),
 }

@@ -11,7 +11,7 @@ import numpy as np
 from collect_policies import FACTORIES, NumpyPolicy
 
 from distpolicy.weights import Weights, WeightsPacker
-from workers.collector import Collector, CollectorConfig
+from workers.collector import Collector, CollectorConfig, PolicyFactory
 from workers.environment_factory import EnvironmentFactory, Vectorization
 from workers.environment_probe import probe
 
@@ -54,10 +54,12 @@ class CollectorSide:
 
     Args:
         case: What is measured.
+        policy_factory: Makes the policies; None for the case's.
     """
 
-    def __init__(self, case: Case) -> None:
-        factory, policy_factory = EnvironmentFactory(case.env_id, case.vectorization), FACTORIES[case.policy]
+    def __init__(self, case: Case, policy_factory: PolicyFactory | None = None) -> None:
+        factory = EnvironmentFactory(case.env_id, case.vectorization)
+        policy_factory = policy_factory or FACTORIES[case.policy]
         config = CollectorConfig(0, 0, case.num_slots, case.num_steps, seed=0)
         self._collector = Collector(config, factory, policy_factory)
         self._packer = WeightsPacker(policy_factory(*probe(factory)).collect)

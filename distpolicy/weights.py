@@ -152,11 +152,12 @@ def checksum(buffers: dict[str, np.ndarray]) -> int:
     """
     total = 0
     for buffer in buffers.values():
-        raw = buffer.reshape(-1).view(np.uint8)
-        whole = raw.size // 8 * 8
-        total += int(np.add.reduce(raw[:whole].view(np.uint64)))
-        if whole != raw.size:
-            total += int(np.add.reduce(raw[whole:], dtype=np.uint64))
+        flat = buffer.reshape(-1)
+        if rest := flat.nbytes % 8:
+            flat = flat.view(np.uint8)
+            total += int(np.add.reduce(flat[-rest:], dtype=np.uint64))
+            flat = flat[:-rest]
+        total += int(np.add.reduce(flat.view(np.uint64)))
     return total % 2**64
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.placement import Node
 
 _CONNECT_TIMEOUT_S = 10.0
+_TOKEN_ADVICE = "copy the head's ~/.ray/auth_token here, and set RAY_AUTH_MODE=token"
+_HEAD_RESOURCE = "node:__internal_head__"
 
 
 @contextlib.contextmanager
@@ -37,7 +40,7 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
         # The first error ends the run and is told in one line; those of calls that depended on it say nothing more.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address is not None:
-        _check_reachable(address)
+        check_reachable(address)
     level = "info" if debug else "error"
     try:
         if address is None:
@@ -51,10 +54,16 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
             ray.init(address=address, log_to_driver=debug, logging_level=level)
     except ConnectionError as error:
         raise ConfigError(
-            f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address"
-        ) from (error)
+            f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address; if there is one, "
+            f"its version is another, or it asks for a token: {_TOKEN_ADVICE}"
+        ) from error
+    except ray.exceptions.AuthenticationError as error:
+        raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
+    if not debug:
+        # Whatever log_to_driver says, raylets tell of each worker that ended in a paragraph; we do in a line.
+        ray._private.worker._worker_logs_enabled = False
     try:
         if address is not None:
             _check_cpus(num_collectors, int(ray.cluster_resources().get("CPU", 0)), f"the Ray cluster at {address} has")
@@ -63,7 +72,7 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
         ray.shutdown()
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Refuses an address at which nothing listens, which Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
@@ -77,6 +86,32 @@ def _check_reachable(address: str) -> None:
 def num_gpus() -> float:
     """GPUs that the cluster has."""
     return float(ray.cluster_resources().get("GPU", 0))
+
+
+def nodes() -> list[Node]:
+    """The nodes that are alive, the head first; those of one address are told apart by the start of their ids."""
+    # Ray has no public call for what is free on each node.
+    free = ray._private.state.available_resources_per_node()
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    addresses = [node["NodeManagerAddress"] for node in alive]
+    found = []
+    for node, address in zip(alive, addresses, strict=True):
+        node_id, total = node["NodeID"], node["Resources"]
+        store = int(total.get("object_store_memory", 0))
+        name = address if addresses.count(address) == 1 else f"{address}/{node_id[:6]}"
+        if _HEAD_RESOURCE in total:
+            name += " (head)"
+        found.append(Node(name, _wanted(total), _wanted(free.get(node_id, {})), node_id, store))
+    return sorted(found, key=lambda node: (not node.name.endswith("(head)"), node.name))
+
+
+def _wanted(resources: Mapping[str, float]) -> dict[str, float]:
+    """What actors ask for by name: neither memory nor the resources that Ray gives each node for itself."""
+    return {
+        name: amount
+        for name, amount in sorted(resources.items())
+        if name not in ("memory", "object_store_memory") and not name.startswith(("node:", "accelerator_type:"))
+    }
 
 
 def _check_cpus(num_collectors: int, cpus: int, who: str) -> None:

@@ -35,6 +35,9 @@ class CollectConfig:
     """Collectors, each a process with a CPU of its own."""
     slots: int = 64
     """Env slots over all collectors."""
+    slot_groups: Literal[1, 2] = 1
+    """Groups that each collector's slots are stepped in: with 2, the policy acts for one while the envs of the other
+    are stepped. For envs that wait or compute outside Python (async, Atari, EnvPool), and for an inference server."""
     rollout_steps: int = 128
     """Steps of every slot in one call of a collector."""
     seed: int = 0
@@ -51,7 +54,9 @@ class CollectConfig:
     compression: Literal["zstd", "lz4", "snappy", "none"] = "zstd"
     """Compression of the Parquet files."""
     step_timeout_s: float = 60.0
-    """Seconds after which an env step counts as hanging and its slot is replaced (async)."""
+    """Seconds after which a step counts as hanging. With async it is the step of one slot, and that slot is replaced;
+    else it is the time from one step of a collector's slots to the next, policy call and resets included, and the
+    collector is replaced: its steps that are in no file yet are collected again."""
     timeout_s: float = 600.0
     """Seconds after which a collector that has not answered counts as lost."""
     address: str | None = None
@@ -61,8 +66,11 @@ class CollectConfig:
         for name in ("collectors", "slots", "rollout_steps", "rows_per_shard"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        if self.slots < self.collectors:
-            raise ConfigError(f"{self.collectors} collectors need a slot each: slots must be {self.collectors} or more")
+        if self.slot_groups not in (1, 2):
+            raise ConfigError(f"slot_groups must be 1 or 2, but is {self.slot_groups}")
+        if self.slots < (least := self.collectors * self.slot_groups):
+            each = "a slot" if self.slot_groups == 1 else "two slots"
+            raise ConfigError(f"{self.collectors} collectors need {each} each: slots must be {least} or more")
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, but is {self.seed}")
         for name in ("server_window_ms", "server_gpus"):

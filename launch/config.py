@@ -14,7 +14,7 @@ import yaml
 
 from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import ConfigError
-from workers.environment_factory import Vectorization
+from workers.environment_factory import EnvironmentFactory, Vectorization
 
 EnvValue = bool | int | float | str
 Activation = Literal["tanh", "relu", "elu", "silu", "gelu"]
@@ -33,7 +33,10 @@ class NetworkConfig:
     recurrent_units: tuple[int, ...] = (64,)
     """Size of each recurrent cell; several are stacked."""
     encoder_units: tuple[int, ...] = ()
-    """Width of each dense layer before the recurrent cells."""
+    """Width of each dense layer that actor and critic share, after the convolutions and before the recurrent cells."""
+    conv_layers: tuple[tuple[int, int, int], ...] = ()
+    """Filters, kernel size and stride of each convolution that actor and critic share over images; none given: 32 8 4
+    64 4 2 64 3 1 (Mnih et al., 2015) for images of 36x36 or more, and smaller ones for smaller images."""
     activation: Activation = "tanh"
     """Activation of the dense layers."""
     continuous: Literal["clipped_normal", "tanh_normal"] = "clipped_normal"
@@ -43,6 +46,8 @@ class NetworkConfig:
         for name in ("actor_units", "value_units", "recurrent_units", "encoder_units"):
             if any(width < 1 for width in getattr(self, name)):
                 raise ConfigError(f"network.{name} must be widths of 1 or more, but is {getattr(self, name)}")
+        if any(number < 1 for layer in self.conv_layers for number in layer):
+            raise ConfigError(f"network.conv_layers must be numbers of 1 or more, but is {self.conv_layers}")
         if self.recurrent != "none" and not self.recurrent_units:
             raise ConfigError(f"network.recurrent {self.recurrent} needs a cell: give network.recurrent_units")
 
@@ -55,6 +60,9 @@ class TrainConfig:
     """Gymnasium id of the environment."""
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
     """Arguments of the environment, as KEY VALUE pairs."""
+    wrappers: tuple[str, ...] = ()
+    """Wrappers around each env, the first innermost: package.module.Class, with arguments as a JSON object right
+    after it."""
     vectorization: Vectorization = "auto"
     """How env slots are stepped: one after the other (sync), each in its own process (async), by the env's own
     vectorised form (vector_entry_point), or by EnvPool (envpool); auto takes the own form where there is one, and sync
@@ -117,6 +125,11 @@ class TrainConfig:
             )
 
     @property
+    def environment_factory(self) -> EnvironmentFactory:
+        """Makes the envs."""
+        return EnvironmentFactory(self.env, self.vectorization, self.env_kwargs, wrappers=self.wrappers)
+
+    @property
     def batch_size(self) -> int:
         """Steps of an update, over all collectors."""
         return self.collectors * self.slots * self.rollout_steps
@@ -132,7 +145,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -> Any:
@@ -175,6 +188,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
             return None
         return _checked(next(option for option in options if option is not type(None)), value, where)
     if origin is tuple and isinstance(value, list | tuple):
+        if options[-1] is not Ellipsis and len(value) != len(options):
+            raise ConfigError(f"{where}: expected {len(options)} values, got {value!r}")
         return tuple(_checked(options[0], item, where) for item in value)
     if origin is dict and isinstance(value, dict):
         return value

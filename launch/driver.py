@@ -19,9 +19,9 @@ from launch.config import TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
 from launch.shares import shares
 from workers.actors import start_collector, start_learner
-from workers.collector import CollectorConfig, RolloutReport
-from workers.environment_factory import EnvironmentFactory
+from workers.collector import CollectorConfig
 from workers.evaluator import EvaluationResult
+from workers.rollout_report import RolloutReport
 
 # Iterations that are submitted but not yet accounted for. Two let the workers go on while the driver reads
 # reports and writes metrics; what is in flight stays bounded.
@@ -90,7 +90,6 @@ class Driver:
         self._returns: deque[float] = deque(self._progress.recent_returns, maxlen=100)
         # All start at once: each spends seconds importing TensorFlow.
         self._learner = start_learner(AgentFactory(config, time_step_spec, action_spec), epoch, num_gpus)
-        factory = EnvironmentFactory(config.env, config.vectorization, config.env_kwargs)
         self._collectors = [
             start_collector(
                 CollectorConfig(
@@ -102,7 +101,7 @@ class Driver:
                     epoch=epoch,
                     reward_discount=config.ppo.discount,
                 ),
-                factory,
+                config.environment_factory,
                 PolicyFactory(config),
             )
             for index in range(config.collectors)

@@ -76,12 +76,13 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         env, folder = config.env or run.env, source / "policy"
         # Of another env the run's arguments say nothing.
         kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
+        wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
         if not folder.is_dir():
             raise ConfigError(f"{source} has no policy yet: it is written when the run ends; go on with it by --resume")
     else:
         if config.env is None:
             raise ConfigError(f"{source} is no run directory: give --env, if it is the folder of a SavedModel")
-        env, folder, kwargs = config.env, source, config.env_kwargs
+        env, folder, kwargs, wrappers = config.env, source, config.env_kwargs, config.wrappers
         vectorization = config.vectorization or "auto"
-    return EnvironmentFactory(env, vectorization, kwargs, wrappers=config.wrappers), folder
+    return EnvironmentFactory(env, vectorization, kwargs, wrappers=wrappers), folder

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import DistPolicyError
-from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.time_step import TimeStep
 from launch.config import TrainConfig
 from workers.collector import PolicyPair
@@ -34,34 +33,51 @@ def _require_eager() -> None:
 
 
 def _encoding_network(config: TrainConfig, time_step_spec: TimeStep) -> Any:
-    """What actor and critic share, or None."""
+    """What actor and critic share, or None where they read observations themselves."""
     import keras
 
+    from distpolicy.networks.encoding_network import EncodingNetwork
     from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
+    from distpolicy.networks.observation_encoding import preprocessing_for
 
     network, seed = config.network, _network_seed(config, 2)
-    if network.recurrent == "none":
-        return None
-    return LSTMEncodingNetwork(
+    layers, combiner = preprocessing_for(
         time_step_spec.observation,
-        input_fc_layer_params=network.encoder_units or None,
-        lstm_size=network.recurrent_units,
-        output_fc_layer_params=None,
+        conv_layer_params=network.conv_layers,
+        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=_network_seed(config, 3)),
+    )
+    initializer = keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed)
+    if network.recurrent != "none":
+        return LSTMEncodingNetwork(
+            time_step_spec.observation,
+            preprocessing_layers=layers,
+            preprocessing_combiner=combiner,
+            input_fc_layer_params=network.encoder_units or None,
+            lstm_size=network.recurrent_units,
+            output_fc_layer_params=None,
+            activation_fn=network.activation,
+            cell=network.recurrent,
+            kernel_initializer=initializer,
+            seed=seed + len(network.encoder_units),
+        )
+    if layers is None and not network.encoder_units:
+        return None
+    return EncodingNetwork(
+        time_step_spec.observation,
+        preprocessing_layers=layers,
+        preprocessing_combiner=combiner,
+        fc_layer_params=network.encoder_units,
         activation_fn=network.activation,
-        cell=network.recurrent,
-        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed),
-        seed=seed + len(network.encoder_units),
+        kernel_initializer=initializer,
     )
 
 
-def _head_input_spec(config: TrainConfig, time_step_spec: TimeStep) -> Any:
+def _head_input_spec(encoding_network: Any, time_step_spec: TimeStep) -> Any:
     """What actor and critic read: encodings, or observations."""
-    if config.network.recurrent == "none":
-        return time_step_spec.observation
-    return ArraySpec((config.network.recurrent_units[-1],), np.float32, "encoding")
+    return time_step_spec.observation if encoding_network is None else encoding_network.create_variables()
 
 
-def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: Any) -> Any:
+def _actor_network(config: TrainConfig, input_spec: Any, action_spec: Any) -> Any:
     import keras
 
     from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
@@ -72,7 +88,7 @@ def _actor_network(config: TrainConfig, time_step_spec: TimeStep, action_spec: A
     # learning", 2020).
     last_initializer = keras.initializers.Orthogonal(0.01, seed=seed + len(network.actor_units))
     return ActorDistributionNetwork(
-        _head_input_spec(config, time_step_spec),
+        input_spec,
         action_spec,
         fc_layer_params=network.actor_units,
         activation_fn=network.activation,
@@ -95,20 +111,22 @@ def _normal_projection(spec: Any, kind: str, kernel_initializer: Any) -> Any:
         spec,
         std_bias_initializer_value=-0.5,
         mean_transform=scale_to_spec,
-        std_transform=tf.exp if squashed else lambda log_stddev: tf.exp(log_stddev) * half_width,
+        std_transform=tf.exp
+        if squashed
+        else lambda log_stddev: tf.exp(log_stddev) * tf.cast(half_width, log_stddev.dtype),
         scale_distribution=squashed,
         kernel_initializer=kernel_initializer,
     )
 
 
-def _value_network(config: TrainConfig, time_step_spec: TimeStep) -> Any:
+def _value_network(config: TrainConfig, input_spec: Any) -> Any:
     import keras
 
     from distpolicy.networks.value_network import ValueNetwork
 
     network, seed = config.network, _network_seed(config, 1)
     return ValueNetwork(
-        _head_input_spec(config, time_step_spec),
+        input_spec,
         fc_layer_params=network.value_units,
         activation_fn=network.activation,
         kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed),
@@ -139,8 +157,8 @@ class PolicyFactory:
         from distpolicy.policies.greedy_policy import GreedyPolicy
         from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
-        actor = _actor_network(self.config, time_step_spec, action_spec)
         encoding = _encoding_network(self.config, time_step_spec)
+        actor = _actor_network(self.config, _head_input_spec(encoding, time_step_spec), action_spec)
         network = make_policy_network(time_step_spec.observation, actor, encoding)
         policy = make_collect_policy(time_step_spec, action_spec, network, self.config.ppo.normalize_observations)
         collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
@@ -175,13 +193,15 @@ class AgentFactory:
         for gpu in tf.config.list_physical_devices("GPU"):
             # Before anything runs on it: TensorFlow takes the whole memory otherwise.
             tf.config.experimental.set_memory_growth(gpu, True)
+        encoding = _encoding_network(self.config, self.time_step_spec)
+        input_spec = _head_input_spec(encoding, self.time_step_spec)
         return PPOAgent(
             self.time_step_spec,
             self.action_spec,
-            _actor_network(self.config, self.time_step_spec, self.action_spec),
-            _value_network(self.config, self.time_step_spec),
+            _actor_network(self.config, input_spec, self.action_spec),
+            _value_network(self.config, input_spec),
             self.config.ppo,
             seed=self.config.seed,
             jit_compile=self.config.jit_compile,
-            encoding_network=_encoding_network(self.config, self.time_step_spec),
+            encoding_network=encoding,
         )

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from launch.return_text import show_return
+
 # A log file gets a line as often; a terminal shows the newest four times a second.
 _LOG_INTERVAL_S = 2.0
 
@@ -51,7 +53,7 @@ class ProgressLine:
     ) -> None:
         """Shows the newest figures."""
         goal = "" if target is None else f"/{target:g}"
-        shown = "-" if mean_return is None else f"{mean_return:.1f}"
+        shown = "-" if mean_return is None else show_return(mean_return)
         text = (
             f"env steps {env_steps:,}/{total_steps:,} · return {shown}{goal} · {steps_per_s:,.0f} steps/s · "
             f"lag {policy_lag} · ETA {duration(eta_s)}"

@@ -17,9 +17,9 @@ from launch.evaluation_text import describe_evaluation
 from launch.files import write_folder
 from launch.metrics import MetricsWriter
 from launch.progress_line import ProgressLine
+from launch.return_text import show_return
 from launch.run_directory import RunDirectory, check_free
 from launch.signals import handled, interrupt
-from workers.environment_factory import EnvironmentFactory
 from workers.environment_probe import probe
 from workers.memory import peak_memory_bytes
 
@@ -50,7 +50,7 @@ def train(
         DistPolicyError: If the run fails.
         Interrupted: If SIGINT or SIGTERM ended it, after a checkpoint.
     """
-    factory = EnvironmentFactory(config.env, config.vectorization, config.env_kwargs)
+    factory = config.environment_factory
     time_step_spec, action_spec = probe(factory)
     found: Checkpoint | None = None
     if resume is not None:
@@ -175,11 +175,11 @@ class _Run:
     def _print_end(self, progress: Progress) -> None:
         mean = float(np.mean(progress.recent_returns)) if progress.recent_returns else math.nan
         if progress.solved:
-            how = f"solved: mean return {mean:.1f} over 100 episodes (target {self._config.target_return:g})"
+            how = f"solved: mean return {show_return(mean)} over 100 episodes (target {self._config.target_return:g})"
         elif self._config.target_return is None:
-            how = f"done: mean return {mean:.1f} over the last {len(progress.recent_returns)} episodes"
+            how = f"done: mean return {show_return(mean)} over the last {len(progress.recent_returns)} episodes"
         else:
-            how = f"target {self._config.target_return:g} not reached: mean return {mean:.1f}"
+            how = f"target {self._config.target_return:g} not reached: mean return {show_return(mean)}"
         self._say(
             f"{how} after {progress.env_steps:,} env steps in {progress.train_s:.1f} s from the first one "
             f"(compiling the update took {self._driver.warm_up_s():.1f} s)"

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from distpolicy.errors import ConfigError, EnvironmentCrashedError
+from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.array_nest import map_structure
 from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
-from workers.environment import Environment, Fault
+from workers.environment import Environment
 from workers.environment_factory import EnvironmentFactory
+from workers.episode_sums import EpisodeSums
 from workers.evaluator import EvaluationResult, Evaluator
 from workers.memory import peak_memory_bytes
+from workers.rollout_report import RolloutReport
 from workers.seeding import slot_seeds
-from workers.time_step_check import check_time_step
+from workers.slot_group import GroupBuffers, SlotGroup
+from workers.slot_threads import SlotThreads
 
 
 class PolicyPair(NamedTuple):
     """What a collector's policy factory makes; both share their variables.
 
     Attributes:
-        collect: Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``.
+        collect: Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``. Two groups of
+            slots call it one at a time, unless it has ``is_thread_safe``, which is true.
         greedy: Acts in evaluations.
     """
 
@@ -49,6 +56,7 @@ class CollectorConfig:
         seed: The run's seed.
         epoch: How often the run was started.
         reward_discount: Discount of the running returns that rewards are normalised by.
+        num_groups: Groups that the slots are stepped in, 1 or 2; see :class:`Collector`.
     """
 
     index: int
@@ -58,39 +66,15 @@ class CollectorConfig:
     seed: int
     epoch: int = 0
     reward_discount: float = 0.99
+    num_groups: int = 1
 
-
-@dataclasses.dataclass(frozen=True)
-class RolloutReport:
-    """What the driver learns about a rollout, without its data.
-
-    Attributes:
-        collector: Number of the collector.
-        weights: Acknowledgement of the weights that the rollout was collected with; None if there were none.
-        num_env_steps: Steps of environments; those that only reset are not counted.
-        episode_returns: Of the episodes that ended, in order of step and slot.
-        episode_lengths: Likewise.
-        episode_ends: Row and step of the rollout in which each ended.
-        env_s: Seconds in the environments.
-        policy_s: Seconds in the policy.
-        total_s: Seconds in all.
-        wait_s: Seconds between the last rollout and this one.
-        first_step_time: Clock time (``time.time``) of the collector's very first step.
-        faults: Environments that failed and were replaced, with their slots' numbers over the whole run.
-    """
-
-    collector: int
-    weights: Acknowledgement | None
-    num_env_steps: int
-    episode_returns: list[float]
-    episode_lengths: list[int]
-    episode_ends: list[tuple[int, int]]
-    env_s: float
-    policy_s: float
-    total_s: float
-    wait_s: float
-    first_step_time: float
-    faults: list[Fault] = dataclasses.field(default_factory=list)
+    def __post_init__(self) -> None:
+        if self.num_groups not in (1, 2):
+            raise ConfigError(f"collector {self.index}: num_groups must be 1 or 2, but is {self.num_groups}")
+        if self.num_slots < self.num_groups:
+            raise ConfigError(
+                f"collector {self.index}: {self.num_groups} groups need a slot each, and num_slots is {self.num_slots}"
+            )
 
 
 class Collector:
@@ -99,6 +83,13 @@ class Collector:
     The arrays of a rollout are allocated once and filled again by the next one: whoever keeps a rollout in the
     same process copies it. (A Ray call serialises it before the next one begins.) Episodes and recurrent state go
     on from one rollout to the next.
+
+    With two groups the slots are halved, and each half is stepped by itself, in a thread of its own, with policy calls
+    of half the rows: while the policy acts for one, the environments of the other are stepped. That helps where
+    environments or the policy wait or compute outside Python (``async``, Atari, EnvPool, MuJoCo; large networks, an
+    inference server) and a CPU is free for it; Python itself runs in one thread at a time. Every slot keeps its seeds,
+    and with them its data, but in an environment's own vectorised form whose slots share one generator: there are two
+    of those then. Environments must not share state with one another.
 
     Args:
         config: The settings.
@@ -111,31 +102,45 @@ class Collector:
     ) -> None:
         self._config = config
         self._environment_factory = environment_factory
-        self._environment = environment_factory(config.num_slots)
-        specs = (self._environment.time_step_spec, self._environment.action_spec)
-        self._policy, self._greedy_policy = policy_factory(*specs)
+        sizes = [len(rows) for rows in np.array_split(np.arange(config.num_slots), config.num_groups)]
+        self._threads = SlotThreads(config.num_groups)
+        environments = self._threads.run([partial(environment_factory, size) for size in sizes])
+        self._time_step_spec, self._action_spec = environments[0].time_step_spec, environments[0].action_spec
+        self._policy, self._greedy_policy = policy_factory(self._time_step_spec, self._action_spec)
         # While the learner is being built: envs need not wait for it later.
-        self._policy.warm_up(config.num_slots)
+        for size in set(sizes):
+            self._policy.warm_up(size)
         # A policy that has no variables is never given weights.
         has_variables = hasattr(self._policy, "named_variables")
         self._receiver = WeightsReceiver(self._policy, f"collector {config.index}") if has_variables else None
-        self._seeds = slot_seeds(config.seed, config.first_slot, config.num_slots, config.epoch)
-        self._buffers = zero_rollout(
-            self._environment.time_step_spec.observation,
-            self._environment.action_spec,
-            self._policy.info_spec,
-            config.num_slots,
-            config.num_steps,
-            config.first_slot,
+        self._buffers = GroupBuffers(
+            zero_rollout(
+                self._time_step_spec.observation,
+                self._action_spec,
+                self._policy.info_spec,
+                config.num_slots,
+                config.num_steps,
+                config.first_slot,
+            ),
+            np.zeros((config.num_slots, config.num_steps), np.bool_),
         )
-        self._cuts = np.zeros((config.num_slots, config.num_steps), np.bool_)
-        self._num_steps_taken = 0
-        self._policy_state = self._policy.get_initial_state(config.num_slots)
-        # Of each slot's running episode: return, length, discounted return.
-        self._sums = np.zeros((3, config.num_slots), np.float64)
-        self._time_step: TimeStep | None = None
+        self._groups = self._make_groups(environments)
+        self._episodes = EpisodeSums(config.num_slots, config.num_steps, config.reward_discount)
         self._first_step_time = 0.0
+        self._closed = False
         self._last_end = time.perf_counter()
+
+    def _make_groups(self, environments: list[Environment]) -> list[SlotGroup]:
+        config, groups, first = self._config, [], 0
+        is_thread_safe = getattr(self._policy, "is_thread_safe", False)
+        policy_lock: Any = contextlib.nullcontext() if is_thread_safe else threading.Lock()
+        for environment in environments:
+            num_slots, first_slot = environment.num_slots, config.first_slot + first
+            seeds = slot_seeds(config.seed, first_slot, num_slots, config.epoch)
+            buffers = self._buffers.rows(slice(first, first + num_slots))
+            groups.append(SlotGroup(config.index, first_slot, environment, self._policy, policy_lock, seeds, buffers))
+            first += num_slots
+        return groups
 
     def apply_weights(
         self,
@@ -155,14 +160,24 @@ class Collector:
         return self._policy
 
     @property
-    def environment(self) -> Environment:
-        """The slots."""
-        return self._environment
+    def time_step_spec(self) -> TimeStep:
+        """Array specs of one slot's time step."""
+        return self._time_step_spec
+
+    @property
+    def action_spec(self) -> Any:
+        """Nest of array specs of one slot's action."""
+        return self._action_spec
 
     @property
     def cuts(self) -> np.ndarray:
         """bool ``[B, T]``: where the last rollout's episodes were cut by a fault; overwritten by the next one."""
-        return self._cuts
+        return self._buffers.cuts
+
+    @property
+    def steps_begun(self) -> int:
+        """How often slots have been stepped, the call under way included; two groups count apart."""
+        return sum(group.steps_begun for group in self._groups)
 
     def rollout(self, weights: Weights | None = None) -> tuple[Rollout, RolloutReport]:
         """Applies weights and collects the next T steps of every slot.
@@ -177,109 +192,34 @@ class Collector:
         start = time.perf_counter()
         wait_s = start - self._last_end
         acknowledgement = None if weights is None else self.apply_weights(weights)
-        if self._time_step is None:
-            try:
-                self._time_step = self._environment.reset(self._seeds.environment)
-                check_time_step(self._time_step, self._environment.time_step_spec, self._environment.name)
-            except EnvironmentCrashedError as error:
-                raise self._located(error, self._num_steps_taken) from error
+        groups = self._groups
+        if not self._first_step_time:
+            self._threads.run([group.reset for group in groups])
             self._first_step_time = time.time()
-        rollout = self._buffers._replace(
-            policy_state=map_structure(np.array, self._policy_state), discounted_return=self._sums[2].copy()
+        rollout = self._buffers.rollout._replace(
+            policy_state=map_structure(_joined, *[group.policy_state for group in groups]),
+            discounted_return=self._episodes.discounted_return,
         )
         rollout.weights_version[:] = (0, 0) if weights is None else (weights.epoch, weights.version)
-        env_s, policy_s = self._fill(rollout, self._time_step)
-        returns, lengths, ends = self._finish_episodes(rollout)
-        num_env_steps = int(np.count_nonzero(rollout.step_type[:, :-1] != StepType.LAST))
+        self._threads.run([group.fill for group in groups])
+        ended = self._episodes.add(rollout, self._buffers.cuts)
+        faults = [fault for group in groups for fault in group.take_faults()]
         self._last_end = time.perf_counter()
         report = RolloutReport(
             collector=self._config.index,
             weights=acknowledgement,
-            num_env_steps=num_env_steps,
-            episode_returns=returns,
-            episode_lengths=lengths,
-            episode_ends=ends,
-            env_s=env_s,
-            policy_s=policy_s,
+            num_env_steps=int(np.count_nonzero(rollout.step_type[:, :-1] != StepType.LAST)),
+            episode_returns=ended.returns,
+            episode_lengths=ended.lengths,
+            episode_ends=ended.places,
+            env_s=sum(group.env_s for group in groups) / len(groups),
+            policy_s=sum(group.policy_s for group in groups) / len(groups),
             total_s=self._last_end - start,
             wait_s=wait_s,
             first_step_time=self._first_step_time,
-            faults=self._take_faults(),
+            faults=sorted(faults, key=lambda fault: fault.step),
         )
         return rollout, report
-
-    def _fill(self, rollout: Rollout, time_step: TimeStep) -> tuple[float, float]:
-        """Steps policy and environments; seconds in the environments and in the policy."""
-        clock, policy, environment = time.perf_counter, self._policy, self._environment
-        spec, name = environment.time_step_spec, environment.name
-        first_step = self._num_steps_taken
-        seeds = policy.prepare_seeds(self._seeds.rows(first_step, self._config.num_steps))
-        state = self._policy_state
-        observation_leaves, action_leaves = flatten(rollout.observation), flatten(rollout.action)
-        info_leaves = flatten(rollout.policy_info)
-        env_s = policy_s = 0.0
-        for t in range(self._config.num_steps):
-            begin = clock()
-            step = policy.action(time_step, state, seeds[t])
-            between = clock()
-            state = step.state
-            _put(observation_leaves, t, time_step.observation)
-            rollout.step_type[:, t] = time_step.step_type
-            _put(action_leaves, t, step.action)
-            _put(info_leaves, t, step.info)
-            copied = clock()
-            try:
-                time_step = environment.step(step.action)
-                check_time_step(time_step, spec, name)
-            except EnvironmentCrashedError as error:
-                raise self._located(error, first_step + t) from error
-            rollout.reward[:, t] = time_step.reward
-            rollout.discount[:, t] = time_step.discount
-            self._cuts[:, t] = environment.cuts
-            policy_s += between - begin
-            env_s += clock() - copied
-        _put(observation_leaves, self._config.num_steps, time_step.observation)
-        rollout.step_type[:, -1] = time_step.step_type
-        self._num_steps_taken += self._config.num_steps
-        self._time_step, self._policy_state = time_step, state
-        return env_s, policy_s
-
-    def _take_faults(self) -> list[Fault]:
-        """The faults since the last rollout, with their slots' numbers over the whole run."""
-        found = [fault._replace(slot=self._config.first_slot + fault.slot) for fault in self._environment.faults]
-        self._environment.faults.clear()
-        return found
-
-    def _finish_episodes(self, rollout: Rollout) -> tuple[list[float], list[int], list[tuple[int, int]]]:
-        """Returns, lengths and places of the episodes that ended, and were not cut; carries the others' on."""
-        # Steps first, and the sums side by side: most of the cost is the number of calls.
-        rewards, next_types = rollout.reward.T.astype(np.float64), np.ascontiguousarray(rollout.step_type[:, 1:].T)
-        begins = next_types == StepType.FIRST
-        ended = (next_types == StepType.LAST) & ~self._cuts.T
-        added = np.stack([rewards, np.ones_like(rewards), rewards], axis=1)
-        factors = np.array([[1.0], [1.0], [self._config.reward_discount]])
-        history = np.empty_like(added)
-        sums = self._sums
-        for t in range(self._config.num_steps):
-            np.multiply(sums, factors, out=sums)
-            np.add(sums, added[t], out=sums)
-            np.copyto(sums, 0.0, where=begins[t])
-            history[t] = sums
-        steps, rows = np.nonzero(ended)
-        returns, lengths = history[steps, 0, rows], history[steps, 1, rows].astype(np.int64)
-        return returns.tolist(), lengths.tolist(), list(zip(rows.tolist(), steps.tolist(), strict=True))
-
-    def _located(self, error: EnvironmentCrashedError, step: int) -> EnvironmentCrashedError:
-        """The error with this collector's place in the run; its slot comes as a row of this collector."""
-        row = error.slot
-        return EnvironmentCrashedError(
-            error.message,
-            collector=self._config.index,
-            slot=None if row is None else self._config.first_slot + row,
-            step=step,
-            seed=None if row is None else self._seeds.environment[row],
-            traceback=error.traceback,
-        )
 
     def evaluate(self, weights: Weights, num_episodes: int, first_episode: int, seed: int) -> EvaluationResult:
         """Runs whole episodes with the greedy policy, in environments of their own.
@@ -307,14 +247,13 @@ class Collector:
         return self._config.index
 
     def close(self) -> None:
-        """Closes the environments."""
-        self._environment.close()
+        """Closes the environments and ends the threads; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._threads.run([group.close for group in self._groups])
+            self._threads.close()
 
 
-def _put(targets: list[np.ndarray], t: int, nest: Any) -> None:
-    """Copies a nest ``[B, ...]`` into step t of arrays ``[B, T, ...]``."""
-    if isinstance(nest, np.ndarray):
-        targets[0][:, t] = nest
-        return
-    for target, value in zip(targets, flatten(nest), strict=True):
-        target[:, t] = value
+def _joined(*states: Any) -> np.ndarray:
+    """A leaf of the groups' states as one array ``[B, ...]``; a copy."""
+    return np.concatenate([np.asarray(state) for state in states])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from workers.collector import Collector, CollectorConfig, PolicyFactory
-from workers.dataset_manifest import ShardRecord
+from workers.dataset_manifest import ShardRecord, stacks_file
 from workers.dataset_schema import DatasetSchema
 from workers.dataset_writer import DatasetWriter
 from workers.environment import Fault
 from workers.environment_factory import EnvironmentFactory
+from workers.hang_watch import HangWatch
 from workers.slot_counters import SlotLimits
 
 
@@ -86,6 +88,10 @@ class DatasetReport:
 class DatasetCollector:
     """Steps its slots until each is at its limit, and writes what they did.
 
+    Unless each slot has a process, which ``async`` watches itself, a step of all slots (policy call, environments,
+    resets) that takes longer than ``environment_factory.step_timeout_s`` ends this process; see
+    :func:`workers.dataset_manifest.stacks_file`.
+
     Args:
         config: The settings of the collector.
         environment_factory: Makes the slots.
@@ -113,6 +119,13 @@ class DatasetCollector:
             epoch=config.epoch,
             limits=writer_config.limits,
         )
+        self._watch: HangWatch | None = None
+        if environment_factory.resolved_vectorization() != "async":
+            self._watch = HangWatch(
+                stacks_file(writer_config.folder, writer_config.name),
+                environment_factory.step_timeout_s,
+                lambda: self._collector.steps_begun,
+            )
         self._records: list[ShardRecord] = []
         self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
 
@@ -129,7 +142,8 @@ class DatasetCollector:
         """
         if self._writer.finished(self._slots):
             return DatasetReport(self._config.index, 0, [], [], [], 0.0, 0.0, 0.0, 0, [], True)
-        rollout, report = self._collector.rollout()
+        with self._watch or contextlib.nullcontext():
+            rollout, report = self._collector.rollout()
         shards = self._writer.write(rollout, self._collector.cuts)
         self._records += shards
         kept = self._writer.kept
@@ -162,15 +176,17 @@ class DatasetCollector:
 
     def close(self) -> None:
         """Closes the environments and the writer."""
+        if self._watch is not None:
+            self._watch.close()
         self._writer.close()
         self._collector.close()
 
 
 def _describe(collector: Collector, environment_factory: EnvironmentFactory) -> CollectorDescription:
-    environment, policy = collector.environment, collector.policy
+    policy = collector.policy
     inference = "numpy"
     if hasattr(policy, "inference"):
         note = policy.inference_note
         inference = f"{policy.inference} ({note})" if note else policy.inference
-    schema = DatasetSchema(environment.time_step_spec, environment.action_spec, policy.info_spec)
+    schema = DatasetSchema(collector.time_step_spec, collector.action_spec, policy.info_spec)
     return CollectorDescription(schema, environment_factory.describe(), inference)

@@ -253,12 +253,40 @@ def prepare_resume(folder: str | Path) -> DatasetManifest:
     manifest = DatasetManifest.load(folder)
     for shard in manifest.shards:
         _check_size(Path(folder) / shard.file, shard)
+    remove_unnamed(folder, manifest)
+    (Path(folder) / f".{MANIFEST}.partial").unlink(missing_ok=True)
+    return manifest
+
+
+def stacks_file(folder: str | Path, name: str) -> Path:
+    """Where a collector leaves the stacks of its threads if it hangs.
+
+    Args:
+        folder: The dataset's folder.
+        name: What its shards' names begin with.
+    """
+    return Path(folder) / f".{name}.stacks"
+
+
+def remove_unnamed(folder: str | Path, manifest: DatasetManifest, name: str = "*") -> None:
+    """Removes what collectors have left in a folder that is no part of its dataset, such as shards that were not named.
+
+    Args:
+        folder: The dataset's folder.
+        manifest: Names the shards to keep.
+        name: What the shards' names of a single collector begin with.
+
+    Raises:
+        DistPolicyError: If a file cannot be removed.
+    """
     named = {shard.file for shard in manifest.shards}
-    for pattern in ("*.parquet", ".*.parquet.partial", f".{MANIFEST}.partial"):
+    for pattern in (f"{name}-*.parquet", f".{name}-*.parquet.partial", stacks_file(folder, name).name):
         for path in Path(folder).glob(pattern):
             if path.name not in named:
-                path.unlink()
-    return manifest
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise DistPolicyError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def _check_size(path: Path, shard: ShardRecord) -> None:

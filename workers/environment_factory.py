@@ -40,7 +40,8 @@ class EnvironmentFactory:
             :meth:`workers.single_environment.WrapperConfig.parse`, a mapping has ``name`` and ``kwargs``.
         atari: How the frames of Atari games (ids ``ALE/…``) are prepared; None for the game's own frames.
         rebuilds: How many failures of a slot are borne (``sync``, ``async``).
-        step_timeout_s: Seconds after which a step or reset counts as hanging (``async``).
+        step_timeout_s: Seconds after which a step or reset counts as hanging: of a slot (``async``), or of all slots
+            of a collector that writes a dataset (the other forms).
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
     """
 

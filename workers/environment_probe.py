@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
+import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.array_nest import flatten, paths
 from workers.environment import Environment
 from workers.environment_factory import EnvironmentFactory
 
+# The network has an output for each.
+MAX_ACTION_VALUES = 10_000
+
 
 def check_supported(environment: Environment) -> None:
-    """Refuses what training's networks cannot take yet; collecting takes every space.
+    """Refuses what training's networks cannot take; collecting takes every space.
 
     Raises:
-        ConfigError: If the observation is not one Box, or the action neither a scalar Discrete nor a Box.
+        ConfigError: If an observation has no leaf, or an action is of bools or of too many integers; names the leaf.
     """
-    observation_space, action_space = environment.observation_space, environment.action_space
-    if not isinstance(observation_space, gym.spaces.Box):
-        raise ConfigError(
-            f"env {environment.name} has observations {observation_space}; only Box observations are supported: "
-            "flatten them with gymnasium.wrappers.FlattenObservation"
-        )
-    if not isinstance(action_space, gym.spaces.Discrete | gym.spaces.Box):
-        raise ConfigError(
-            f"env {environment.name} has actions {action_space}; only Discrete and Box actions are supported"
-        )
+    if not flatten(environment.time_step_spec.observation):
+        raise ConfigError(f"env {environment.name} has observations {environment.observation_space} without any leaf")
+    for path, spec in zip(paths(environment.action_spec), flatten(environment.action_spec), strict=True):
+        name = f"env {environment.name} has action{path}"
+        if spec.dtype.kind == "b":
+            raise ConfigError(f"{name} of bools; declare it as MultiBinary")
+        if spec.dtype.kind in "iu":
+            num_values = max(int(high) - int(low) + 1 for low, high in np.nditer([spec.minimum, spec.maximum]))
+            if num_values > MAX_ACTION_VALUES:
+                raise ConfigError(
+                    f"{name} of {num_values:,} integers; training takes {MAX_ACTION_VALUES:,}: give it closer bounds"
+                )
 
 
 def probe(factory: EnvironmentFactory, for_training: bool = True) -> tuple[TimeStep, Any]:

@@ -1,4 +1,4 @@
-"""FaultLog: the failures of a batch of slots, and how many more of them are borne."""
+"""How many failures are borne: RebuildBudget of one thing that fails, FaultLog of a batch of slots."""
 
 from __future__ import annotations
 
@@ -40,6 +40,42 @@ class RebuildConfig:
             raise ConfigError(f"backoff_s {self.backoff_s} and max_backoff_s {self.max_backoff_s} must be 0 or more")
 
 
+class RebuildBudget:
+    """Counts the replacements of one thing.
+
+    Args:
+        config: How many there may be.
+    """
+
+    def __init__(self, config: RebuildConfig) -> None:
+        self._config = config
+        self._recent: deque[int] = deque()
+
+    @property
+    def num_recent(self) -> int:
+        """Replacements that count."""
+        return len(self._recent)
+
+    def take(self, step: int) -> bool:
+        """Whether a replacement is borne; if so, it counts.
+
+        Args:
+            step: Steps that had been taken.
+        """
+        while self._recent and self._recent[0] <= step - self._config.window_steps:
+            self._recent.popleft()
+        if len(self._recent) >= self._config.max_rebuilds:
+            return False
+        self._recent.append(step)
+        return True
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds to wait before the replacement: longer, the more of them count."""
+        exponent = min(max(len(self._recent) - 1, 0), 60)
+        return min(self._config.backoff_s * 2**exponent, self._config.max_backoff_s)
+
+
 class FaultLog:
     """Counts the failures of each slot, and gives its replacements their seeds.
 
@@ -55,7 +91,7 @@ class FaultLog:
         self._faults = faults
         self._seeds: list[int | None] = [None] * num_slots
         self._num_rebuilds = [0] * num_slots
-        self._recent: list[deque[int]] = [deque() for _ in range(num_slots)]
+        self._budgets = [RebuildBudget(config) for _ in range(num_slots)]
         self._num_steps = 0
 
     @property
@@ -83,19 +119,16 @@ class FaultLog:
         Raises:
             EnvironmentCrashedError: If the slot's budget is used up.
         """
-        recent = self._recent[row]
-        while recent and recent[0] <= self._num_steps - self._config.window_steps:
-            recent.popleft()
-        if len(recent) >= self._config.max_rebuilds:
-            rebuilt = f"; it was rebuilt {len(recent)} times within {self._config.window_steps:,} steps"
+        budget = self._budgets[row]
+        if not budget.take(self._num_steps):
+            rebuilt = f"; it was rebuilt {budget.num_recent} times within {self._config.window_steps:,} steps"
             raise EnvironmentCrashedError(
-                f"env {self._name} {error}{rebuilt if recent else ''}",
+                f"env {self._name} {error}{rebuilt if budget.num_recent else ''}",
                 slot=row,
                 step=self._num_steps,
                 seed=self._seeds[row],
                 traceback=traceback,
             )
-        recent.append(self._num_steps)
         self._num_rebuilds[row] += 1
         self._faults.append(Fault(row, self._num_steps, call, error, traceback))
 
@@ -105,8 +138,7 @@ class FaultLog:
 
     def back_off(self, row: int) -> None:
         """Waits before the replacement of a slot: longer, the more of them count."""
-        exponent = min(max(len(self._recent[row]) - 1, 0), 60)
-        time.sleep(min(self._config.backoff_s * 2**exponent, self._config.max_backoff_s))
+        time.sleep(self._budgets[row].wait_s)
 
     def rebuild_seed(self, row: int) -> int:
         """The seed of the slot's present replacement: another one each time, from the slot's own seed."""

@@ -22,7 +22,12 @@ class ServedPolicy(PyPolicy):
         action_spec: Nest of array specs of one action.
         server: An :class:`workers.inference_server.InferenceServer` as an actor.
         timeout_s: Seconds after which a server that has not answered counts as lost.
+
+    Attributes:
+        is_thread_safe: A call is a message: while one is answered, others may be sent.
     """
+
+    is_thread_safe = True
 
     def __init__(self, time_step_spec: TimeStep, action_spec: Any, server: Any, timeout_s: float) -> None:
         self._server, self._timeout_s = server, timeout_s

@@ -145,7 +145,7 @@ class PPOAgent(tf.Module):
             "observation": _without_last(observation),
             "step_type": rollout.step_type[:, :-1],
             "action": rollout.action,
-            "log_probability": tf.add_n(flatten(rollout.policy_info.log_probability)),
+            "log_probability": _sum(flatten(rollout.policy_info.log_probability)),
             "advantage": advantage,
             "target": target,
             "mask": mask,
@@ -273,7 +273,7 @@ class PPOAgent(tf.Module):
             clipped = tf.clip_by_value(ratio, 1.0 - clip_range, 1.0 + clip_range)
             policy_loss = -mean(tf.minimum(ratio * advantage, clipped * advantage))
             value_loss = mean(tf.square(value - batch["target"]))
-            entropy = mean(tf.add_n([item.entropy() for item in flatten(distribution)]))
+            entropy = mean(_sum([item.entropy() for item in flatten(distribution)]))
             loss = policy_loss + config.value_loss_weight * value_loss - config.entropy_weight * entropy
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         norm = self._optimizer.apply(gradients, self._trained, learning_rate)
@@ -301,7 +301,11 @@ class PPOAgent(tf.Module):
 def _log_probability(distribution: Any, action: Any) -> tf.Tensor:
     """Of a whole action: the sum over the leaves of its nest."""
     parts = zip(flatten(distribution), flatten(action), strict=True)
-    return tf.add_n([tf.cast(log_prob(item, drawn), tf.float32) for item, drawn in parts])
+    return _sum([log_prob(item, drawn) for item, drawn in parts])
+
+
+def _sum(parts: list[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([tf.cast(part, tf.float32) for part in parts])
 
 
 def _without_last(nest: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from distpolicy.networks.network import Network
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+from distpolicy.utils.float_leaves_normalizer import FloatLeavesNormalizer
 
 
 def make_collect_policy(
@@ -34,6 +34,6 @@ def make_collect_policy(
     )
 
 
-def make_normalizer(spec: Any) -> StreamingTensorNormalizer:
+def make_normalizer(spec: Any) -> FloatLeavesNormalizer:
     """With the bound and the epsilon that PPO's common settings were found with."""
-    return StreamingTensorNormalizer(spec, clip_value=10.0, variance_epsilon=1e-8)
+    return FloatLeavesNormalizer(spec, clip_value=10.0, variance_epsilon=1e-8)

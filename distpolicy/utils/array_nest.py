@@ -66,6 +66,10 @@ def _keys(nest: Any) -> list[tuple[Any, ...]]:
 
 
 def _getter(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if not keys:
+        return lambda nest: nest
+    if len(keys) == 1:
+        return operator.itemgetter(keys[0])
     if len(keys) == 2:
         first, second = keys
         return lambda nest: nest[first][second]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.utils.action_distributions import entropy, log_probability
-from distpolicy.utils.flat_call import flat_call
+from distpolicy.utils.flat_call import FlatCall, flat_call
 from distpolicy.utils.module_variables import NamedVariable, natural_key
 from distpolicy.utils.ou_process import OUProcess, ornstein_uhlenbeck_process
 from distpolicy.utils.spec_scaling import clip_to_spec, scale_to_spec, spec_means_and_magnitudes
@@ -111,13 +111,16 @@ def _only(these: Sequence[SourceVariable], others: Sequence[SourceVariable]) -> 
 class SoftUpdate:
     """``target = (1 - tau) * target + tau * source`` over many variables.
 
-    Kept with its target: copying is one operation a variable, past the checks that ``assign`` would make again, and
-    blending is one compiled call, where eager arithmetic on a dozen variables costs milliseconds.
+    Kept with its target: copying is one operation a variable, past the checks that ``assign`` would make again, and a
+    single compiled call from arrays, as weights hold them; blending is one compiled call, where eager arithmetic on a
+    dozen variables costs milliseconds.
     """
 
     def __init__(self, target: Sequence[NamedVariable]) -> None:
         self._target = list(target)
         self._blend = tf.function(self._blend_all, autograph=False)
+        self._assign: FlatCall | None = None
+        self._kinds: list[tuple[tuple[int, ...], np.dtype]] = []
 
     def __call__(
         self,
@@ -128,6 +131,8 @@ class SoftUpdate:
     ) -> None:
         tau = check_tau("tau", tau)
         other = tau if tau_non_trainable is None else check_tau("tau_non_trainable", tau_non_trainable)
+        if tau == other == 1.0 and not sort_variables_by_name and self._assign_arrays(source):
+            return
         pairs = paired_variables(source, self._target, sort_variables_by_name)
         # All pairs have been checked, and a value for each is in hand before the first is assigned.
         values = [_tensor(value) for value, _ in pairs]
@@ -142,6 +147,29 @@ class SoftUpdate:
         elif tau != 0.0 or other != 0.0:
             self._blend(values, tf.constant(tau, tf.float64), tf.constant(other, tf.float64))
         mark_updated(item.variable for item in self._target)
+
+    def _assign_arrays(self, source: Sequence[SourceVariable]) -> bool:
+        """Assigns arrays of the targets' shapes and dtypes; does nothing if the sources are others."""
+        if self._assign is None:
+            self._kinds = [(tuple(item.variable.shape), item.variable.dtype.as_numpy_dtype) for item in self._target]
+        arrays = [item.variable for item in source if isinstance(item.variable, np.ndarray)]
+        if len(arrays) != len(source) or [(array.shape, array.dtype) for array in arrays] != self._kinds:
+            return False
+        # Memory that nobody can write to is taken as it is; TensorFlow copies it before it changes a variable in place.
+        arrays = [array.copy() if array.flags.writeable else array for array in arrays]
+        if self._assign is None:
+            specs = [tf.TensorSpec(shape, dtype) for shape, dtype in self._kinds]
+            self._assign = flat_call(
+                tf.function(self._assign_all, autograph=False).get_concrete_function(*specs), arrays
+            )
+        self._assign(arrays)
+        mark_updated(item.variable for item in self._target)
+        return True
+
+    def _assign_all(self, *values: tf.Tensor) -> list[tf.Tensor]:
+        for item, value in zip(self._target, values, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=item.variable.handle, value=value)
+        return []
 
     def compiled_copy(self, source: Sequence[NamedVariable], sort_variables_by_name: bool) -> Callable[[], None]:
         """A function that copies from these variables in one compiled call, for updates that are made again and again.

@@ -5,103 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from test_train_command import distpolicy, environment, no_process_left, our_processes  # noqa: F401
+from collect_runs import (
+    ONE,
+    QUICK,
+    check_cuts,
+    check_one_line,
+    check_returns_told,
+    check_tidy,
+    check_whole,
+    collect,
+    collected,
+    end_when_some_is_whole,
+    num_shards,
+    rows_in_bytes,
+    sorted_steps,
+    toys_importable,
+)
+from test_train_command import distpolicy, no_process_left, our_processes  # noqa: F401
 
-from distpolicy.errors import CheckpointError
 from distpolicy.trajectories.time_step import StepType
 from distpolicy.utils.array_nest import flatten, map_structure
-from workers.dataset_manifest import DatasetManifest, verify
-from workers.dataset_reader import read_episodes, read_steps
-
-TOYS = str(Path(__file__).resolve().parents[1] / "workers")
-QUICK = ("--slots", "4", "--rollout-steps", "16", "--vectorization", "sync")
-ONE = ("--collectors", "1", *QUICK)
-
-
-def collect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return distpolicy("collect", *arguments, cwd=cwd, PYTHONPATH=with_toys())
-
-
-def collected(*arguments: str, cwd: Path) -> str:
-    """The output of a job that ends well."""
-    result = collect(*arguments, cwd=cwd)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert not result.stderr
-    return result.stdout
-
-
-def with_toys() -> str:
-    return os.pathsep.join([TOYS, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def end_when_some_is_whole(folder: Path, signal_number: int, *arguments: str) -> tuple[int, str, str]:
-    """Sends a signal to a job once its manifest names some shards: exit code, output and errors."""
-    command = [sys.executable, "-m", "launch", "collect", *arguments, "--out", str(folder)]
-    process = subprocess.Popen(
-        command, cwd=folder.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
-    while process.poll() is None and num_shards(folder) < 4:
-        time.sleep(0.02)
-    process.send_signal(signal_number)
-    output, errors = process.communicate()
-    return process.returncode, output, errors
-
-
-def num_shards(folder: Path) -> int:
-    try:
-        return len(DatasetManifest.load(folder).shards)
-    except CheckpointError:
-        return 0
-
-
-def sorted_steps(folder: Path) -> Any:
-    joined = map_structure(lambda *leaves: np.concatenate(leaves), *read_steps(folder))
-    order = np.lexsort((joined["step"], joined["slot"]))
-    return map_structure(lambda leaf: leaf[order], joined)
-
-
-def rows_in_bytes(folder: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
-    return [(leaf.dtype.str, leaf.shape, leaf.tobytes()) for leaf in flatten(sorted_steps(folder))]
-
-
-def check_whole(folder: Path, num_rows: int) -> DatasetManifest:
-    """Nothing is damaged, twice or left out."""
-    manifest = verify(folder)
-    assert manifest.num_rows == num_rows
-    steps = sorted_steps(folder)
-    places = list(zip(steps["slot"].tolist(), steps["step"].tolist(), strict=True))
-    assert places == [(slot, step) for slot, count in enumerate(manifest.next_steps()) for step in range(count)]
-    assert len(places) == num_rows
-    return manifest
-
-
-def check_cuts(folder: Path, manifest: DatasetManifest) -> None:
-    """Exactly the episodes that were under way when the job was started again are flagged."""
-    steps = sorted_steps(folder)
-    expected = np.zeros(len(steps["slot"]), np.bool_)
-    for epoch in manifest.epochs[1:]:
-        at = steps["step"] == np.asarray(epoch.next_steps)[steps["slot"]] - 1
-        expected |= at & (steps["next_step_type"] != StepType.LAST)
-    assert expected.any()
-    assert np.array_equal(steps["cut"], expected)
-    flagged = [episode for episode in read_episodes(folder) if episode["cut"].any()]
-    assert len(flagged) == np.count_nonzero(expected)
-    assert all(np.flatnonzero(episode["cut"]).tolist() == [len(episode["cut"]) - 1] for episode in flagged)
-
-
-def check_one_line(result: subprocess.CompletedProcess[str], told: str, code: int = 2) -> None:
-    assert result.returncode == code, result.stdout + result.stderr
-    assert told in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+from workers.dataset_manifest import verify
+from workers.dataset_reader import read_episodes
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -116,6 +46,7 @@ def test_collect_gives_the_steps_asked_for_and_the_same_bytes_from_one_and_two_c
         manifest = check_whole(tmp_path / name, 1003)
         assert manifest.next_steps() == (251, 251, 251, 250)
         assert manifest.finished
+        check_tidy(tmp_path / name)
         assert (manifest.env_id, manifest.policy, manifest.seed) == ("CartPole-v1", "random", 0)
     assert rows_in_bytes(tmp_path / "one") == rows_in_bytes(tmp_path / "two")
 
@@ -125,10 +56,7 @@ def test_collect_gives_the_episodes_asked_for_and_tells_their_returns_and_resume
     episodes = list(read_episodes(tmp_path / "data"))
     assert len(episodes) == 11
     assert all(episode["next_step_type"][-1] == StepType.LAST for episode in episodes)
-    returns = np.array([episode["reward"].sum() for episode in episodes], np.float64)
-    line = next(line for line in output.splitlines() if line.startswith("11 episodes: mean return"))
-    assert f"mean return {returns.mean():.1f} ±" in line
-    assert f"min {returns.min():.1f}, max {returns.max():.1f}; mean length {returns.mean():.1f}" in line
+    check_returns_told(tmp_path / "data", output)
 
     collected("--resume", "data", "--episodes", "18", cwd=tmp_path)
     manifest = check_whole(tmp_path / "data", sum(len(episode["t"]) for episode in read_episodes(tmp_path / "data")))
@@ -149,7 +77,7 @@ def killed_agents() -> Iterator[None]:
 @pytest.mark.usefixtures("killed_agents")
 def test_after_kill_9_of_the_driver_resume_reaches_the_target_without_gap_or_repetition(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    job = ("--steps", "12000", "--rows-per-shard", "100", "--collectors", "2", *QUICK)
+    job = ("--out", "data", "--steps", "12000", "--rows-per-shard", "100", "--collectors", "2", *QUICK)
     code, _, _ = end_when_some_is_whole(folder, signal.SIGKILL, *job)
     assert code == -signal.SIGKILL
     named = verify(folder).shards
@@ -160,25 +88,28 @@ def test_after_kill_9_of_the_driver_resume_reaches_the_target_without_gap_or_rep
     manifest = check_whole(folder, 12000)
     assert manifest.shards[: len(named)] == named
     assert manifest.next_steps() == (3000,) * 4
-    assert {path.name for path in folder.glob("*.parquet")} == {shard.file for shard in manifest.shards}
+    check_tidy(folder)
     assert manifest.finished
     check_cuts(folder, manifest)
 
 
 @pytest.mark.usefixtures("no_process_left")
-def test_ctrl_c_leaves_all_that_was_collected_whole_and_resume_completes_and_adds(tmp_path: Path) -> None:
+def test_ctrl_c_and_sigterm_leave_all_that_was_collected_whole_and_resume_completes_and_adds(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    job = ("--steps", "100000000", "--rows-per-shard", "32", "--collectors", "2", *QUICK)
-    code, output, errors = end_when_some_is_whole(folder, signal.SIGINT, *job)
-    assert code == 130, output + errors
-    assert "Traceback" not in output + errors
-    assert f"steps are whole; go on with: distpolicy collect --resume {folder}" in output
-    manifest = verify(folder)
-    assert f"\n{manifest.num_rows:,} steps are whole" in output
-    assert not manifest.finished
-    # Every rollout that was collected, and not shards that happened to be full.
-    assert {path.name for path in folder.glob("*.parquet")} == {shard.file for shard in manifest.shards}
-    check_whole(folder, manifest.num_rows)
+    job = ("--out", "data", "--steps", "100000000", "--rows-per-shard", "32", "--collectors", "2", *QUICK)
+    for number, arguments in ((signal.SIGINT, job), (signal.SIGTERM, ("--resume", "data"))):
+        before = verify(folder).shards if folder.exists() else ()
+        code, output, errors = end_when_some_is_whole(folder, number, *arguments)
+        assert code == 128 + number, output + errors
+        assert "Traceback" not in output + errors
+        assert "steps are whole; go on with: distpolicy collect --resume data" in output
+        manifest = verify(folder)
+        assert f"\n{manifest.num_rows:,} steps are whole" in output
+        assert not manifest.finished
+        assert manifest.shards[: len(before)] == before
+        # Every rollout that was collected, and not shards that happened to be full.
+        check_tidy(folder)
+        check_whole(folder, manifest.num_rows)
 
     target = 4 * (max(manifest.next_steps()) + 50)
     collected("--resume", "data", "--steps", str(target), cwd=tmp_path)
@@ -187,7 +118,7 @@ def test_ctrl_c_leaves_all_that_was_collected_whole_and_resume_completes_and_add
     assert verify(folder).finished
     collected("--resume", "data", "--steps", str(target + 100), cwd=tmp_path)
     manifest = check_whole(folder, target + 100)
-    assert [epoch.seed_epoch for epoch in manifest.epochs] == [0, 1, 2]
+    assert [epoch.seed_epoch for epoch in manifest.epochs] == [0, 1, 2, 3]
     check_cuts(folder, manifest)
 
 
@@ -244,11 +175,8 @@ def test_an_env_that_crashes_by_chance_is_told_and_flagged_and_the_job_finishes(
 def test_dict_tuple_and_multi_discrete_spaces_are_collected_and_read_again(tmp_path: Path) -> None:
     env = ("--env", "toy_envs:EverySpaceEnv", "--env-kwargs", "kind", "nested")
     collected(*ONE, *env, "--episodes", "8", "--out", "data", cwd=tmp_path)
-    sys.path.insert(0, TOYS)
-    try:
+    with toys_importable():
         from toy_envs import EVERY_SPACE
-    finally:
-        sys.path.remove(TOYS)
     space = EVERY_SPACE["nested"]
     episodes = list(read_episodes(tmp_path / "data"))
     assert len(episodes) == 8
@@ -269,6 +197,8 @@ def test_dict_tuple_and_multi_discrete_spaces_are_collected_and_read_again(tmp_p
         (("--steps", "5", "--out", "taken"), "taken exists: choose another --out"),
         (("--steps", "5", "--out", "taken/file"), "taken/file exists: choose another --out"),
         (("--steps", "5", "--out", "taken/file/data"), "cannot write into taken/file/data"),
+        (("--steps", "5", "--out", "taken/file/data", "--address", "127.0.0.1:1"), "taken/file: Not a directory"),
+        (("--steps", "5", "--out", "/proc/data"), "cannot write into /proc/data: /proc: No such file"),
         (("--steps", "5", "--out", "new", "--policy", "fixed:7"), "outside [0, 1]"),
         (("--steps", "5", "--out", "new", "--policy", "best"), "policy 'best': give random, fixed:VALUE"),
         (("--steps", "5", "--out", "new", "--env", "Nope-v0"), "unknown env 'Nope-v0'"),

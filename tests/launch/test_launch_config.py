@@ -15,7 +15,15 @@ from distpolicy.errors import ConfigError
 from launch import config as configuration
 from launch.config import NetworkConfig, TrainConfig
 
-PRESETS = ("cartpole-ppo", "ppo")
+PRESETS = (
+    "cartpole-ppo",
+    "ppo",
+    "repeat-previous-far-lstm",
+    "repeat-previous-lstm",
+    "stateless-cartpole-gru",
+    "stateless-cartpole-lstm",
+    "stateless-pendulum-lstm",
+)
 
 CUSTOM = TrainConfig(
     env="Pendulum-v1",

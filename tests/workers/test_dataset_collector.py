@@ -14,7 +14,14 @@ from distpolicy.trajectories.time_step import StepType
 from distpolicy.utils.array_nest import map_structure
 from workers.collector import CollectorConfig
 from workers.dataset_collector import DatasetCollector, DatasetReport, DatasetWriterConfig
-from workers.dataset_manifest import DatasetManifest, ShardRecord, verify
+from workers.dataset_manifest import (
+    DatasetManifest,
+    ShardRecord,
+    prepare_resume,
+    remove_unnamed,
+    stacks_file,
+    verify,
+)
 from workers.dataset_reader import read_episodes, read_steps
 from workers.environment_factory import EnvironmentFactory
 from workers.policy_source import PolicySource
@@ -22,6 +29,7 @@ from workers.slot_counters import SlotLimits
 
 NUM_SLOTS = 8
 FAULTY = "toy_envs:FaultyEnv"
+CARTPOLE = EnvironmentFactory("CartPole-v1", "sync")
 
 
 def make(
@@ -132,6 +140,24 @@ def test_what_was_not_flushed_is_no_file_of_the_dataset(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.parquet"))
     with pytest.raises(DistPolicyError, match="is closed"):
         collector.flush()
+
+
+def test_what_a_dead_collector_has_left_is_removed_and_nothing_of_the_others(tmp_path: Path) -> None:
+    manifest, _ = write(tmp_path, SlotLimits(next_steps=dict.fromkeys(range(NUM_SLOTS), 20)), CARTPOLE, 2)
+    dead, others = "epoch0-collector1", ("epoch0-collector0", "epoch0-collector11", "epoch1-collector1")
+    for name in (dead, *others):
+        stacks_file(tmp_path, name).touch()
+        for file in (f"{name}-000009.parquet", f".{name}-000010.parquet.partial"):
+            (tmp_path / file).touch()
+    whole = {shard.file for shard in manifest.shards}
+    assert any(file.startswith(dead) for file in whole)
+    remove_unnamed(tmp_path, manifest, dead)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert whole < left
+    assert not any(dead + "-" in file or dead + "." in file for file in left - whole)
+    assert len(left - whole) == 3 * len(others) + 1
+    prepare_resume(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", *whole}
 
 
 def test_a_resumed_collector_goes_on_where_each_slot_stopped(tmp_path: Path) -> None:

@@ -131,16 +131,25 @@ def test_an_env_that_does_not_say_how_it_resets_is_refused() -> None:
         probe(EnvironmentFactory(NO_RESET_MODE))
 
 
-@pytest.mark.parametrize("observation", ["discrete", "multi_discrete", "dict", "tuple", "text"])
-def test_observations_other_than_one_box_are_refused(observation: str) -> None:
-    with pytest.raises(ConfigError, match=f"env {SPACES}.*observation"):
-        probe(EnvironmentFactory(SPACES, kwargs={"observation": observation}))
+@pytest.mark.parametrize("arguments", [{"observation": "text"}, {"action": "text"}])
+def test_spaces_without_specs_are_refused(arguments: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=rf"env {SPACES}.*({'|'.join(arguments)})"):
+        probe(EnvironmentFactory(SPACES, kwargs=arguments))
 
 
-@pytest.mark.parametrize("action", ["multi_discrete", "multi_binary", "dict", "tuple", "text"])
-def test_actions_other_than_discrete_and_box_are_refused(action: str) -> None:
-    with pytest.raises(ConfigError, match=f"env {SPACES}.*action"):
-        probe(EnvironmentFactory(SPACES, kwargs={"action": action}))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"action": "bools"}, "action of bools; declare it as MultiBinary"),
+        ({"action": "counter"}, "action of 2,147,483,648 integers; training takes 10,000: give it closer bounds"),
+        ({"observation": "empty"}, "without any leaf"),
+    ],
+)
+def test_what_no_network_takes_is_refused_in_training_alone(arguments: dict[str, str], message: str) -> None:
+    factory = EnvironmentFactory(SPACES, kwargs=arguments)
+    with pytest.raises(ConfigError, match=message):
+        probe(factory)
+    probe(factory, for_training=False)
 
 
 @pytest.mark.parametrize("action", ["discrete", "box"])

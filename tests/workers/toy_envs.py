@@ -138,6 +138,9 @@ class CrashingEnv(StreamEnv):
 
 
 _SPACES: dict[str, gym.Space] = {
+    "bools": gym.spaces.Box(0, 1, (2,), np.bool_),
+    "counter": gym.spaces.Box(0, 2**31 - 1, (2,), np.int32),
+    "empty": gym.spaces.Dict({}),
     "box": gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
     "discrete": gym.spaces.Discrete(3),
     "multi_discrete": gym.spaces.MultiDiscrete([3, 4]),
@@ -396,6 +399,28 @@ class BadReturnEnv(gym.Env):
         observation, reward = self._returned
         bad = self._bad and observation is not None
         return observation if bad else self.observation_space.sample(), reward if self._bad else 0.0, False, False, {}
+
+
+class ThreeNumbersEnv(gym.Env):
+    """Observations and actions of the policies that TF-Agents saved for the tests; episodes of 3 to 6 steps."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+
+    def __init__(self) -> None:
+        self.observation_space = gym.spaces.Box(-10.0, 10.0, (3,), np.float32)
+        self.action_space = gym.spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._steps_left = int(self.np_random.integers(3, 7))
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._steps_left -= 1
+        return self._observation(), float(action), self._steps_left == 0, False, {}
+
+    def _observation(self) -> np.ndarray:
+        return self.np_random.normal(size=3).clip(-10.0, 10.0).astype(np.float32)
 
 
 def no_env() -> str:

@@ -1,0 +1,27 @@
+"""Telling an actor's death from an error that it raised."""
+
+from __future__ import annotations
+
+import re
+
+import ray
+
+from distpolicy.errors import DistPolicyError
+
+_MAX_LENGTH = 300
+
+
+def is_death(error: DistPolicyError) -> bool:
+    """Whether an error of :func:`launch.answers.get` tells that an actor is no more, or what it made.
+
+    It does not if the actor has raised the error, or has not answered in time.
+    """
+    cause = error.__cause__
+    answered = ray.exceptions.RayTaskError | ray.exceptions.GetTimeoutError
+    return isinstance(cause, ray.exceptions.RayError) and not isinstance(cause, answered)
+
+
+def reason_of_death(error: DistPolicyError) -> str:
+    """Why, in one line: Ray's reason without its advice, or the error of an actor's constructor."""
+    detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", " ".join(str(error.__cause__).split()))
+    return (detail[1] if detail else str(error))[:_MAX_LENGTH].rstrip(".")

@@ -1,0 +1,136 @@
+"""A dry run: the placement of a run's actors, and nothing is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from launch.collect_config import CollectConfig
+from launch.config import TrainConfig
+from launch.placement import (
+    ActorGroup,
+    Node,
+    Plan,
+    collecting_actors,
+    describe_resources,
+    plan,
+    total_resources,
+    training_actors,
+)
+from workers.environment_factory import EnvironmentFactory
+from workers.environment_probe import probe
+
+
+def dry_run_training(config: TrainConfig, console: Console) -> bool:
+    """Shows the placement of a training run.
+
+    Args:
+        config: The run's config.
+        console: Where to print.
+
+    Returns:
+        Whether every actor has a place.
+
+    Raises:
+        ConfigError: For input that cannot work.
+    """
+    factory = EnvironmentFactory(config.env, config.vectorization, config.env_kwargs)
+    probe(factory)
+    return _show(
+        f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}",
+        lambda totals: training_actors(config, totals),
+        config.address,
+        console,
+    )
+
+
+def dry_run_collecting(config: CollectConfig, console: Console) -> bool:
+    """Shows the placement of a collect job.
+
+    Args:
+        config: The job's config.
+        console: Where to print.
+
+    Returns:
+        Whether every actor has a place.
+
+    Raises:
+        ConfigError: For input that cannot work.
+    """
+    factory = config.environment_factory
+    probe(factory, for_training=False)
+    return _show(
+        f"{config.env}: {config.collectors} collectors, {config.slots} slots, {factory.describe()}",
+        lambda totals: collecting_actors(config, totals),
+        config.address,
+        console,
+    )
+
+
+def _show(
+    title: str,
+    groups_for: Callable[[Mapping[str, float]], list[ActorGroup]],
+    address: str | None,
+    console: Console,
+) -> bool:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    nodes = [_this_machine()] if address is None else _nodes_at(address)
+    groups = groups_for(total_resources(nodes))
+    found = plan(groups, nodes)
+    say(title)
+    say("dry run: nothing is started, and Ray may choose other nodes that fit as well")
+    for node in nodes:
+        say(f"node {node.name}: free {describe_resources(node.free)}, of {describe_resources(node.total)}")
+    for group in groups:
+        where = ", ".join(f"{count} on {name}" for name, count in found.places[group.name].items())
+        note = f" ({group.note})" if group.note else ""
+        say(f"{group.count} x {group.name}, each {describe_resources(group.resources)}: {where or 'no node'}{note}")
+    for line in _shortages(groups, nodes, found):
+        say(line)
+    return found.fits
+
+
+def _shortages(groups: Sequence[ActorGroup], nodes: Sequence[Node], found: Plan) -> list[str]:
+    """A line for each group that has too few places: demand against supply."""
+    lines = []
+    for group in groups:
+        if missing := found.left_over[group.name]:
+            demand = describe_resources({name: amount * group.count for name, amount in group.resources.items()})
+            supply = {name: sum(node.free.get(name, 0.0) for node in nodes) for name in group.resources}
+            lines.append(
+                f"does not fit: {missing} of {group.count} x {group.name}; "
+                f"they ask for {demand}, and all nodes together have {describe_resources(supply)} free"
+            )
+    return lines
+
+
+def _this_machine() -> Node:
+    """What a Ray that is started here would have."""
+    resources = {"CPU": float(os.cpu_count() or 1)}
+    if gpus := _num_gpus_here():
+        resources["GPU"] = gpus
+    return Node("this machine", resources, resources)
+
+
+def _num_gpus_here() -> float:
+    """NVIDIA GPUs whose devices are here and visible."""
+    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return float(devices)
+    # As CUDA reads it: what follows an invalid entry is not visible.
+    chosen = visible.split(",")
+    valid = next((index for index, entry in enumerate(chosen) if entry in ("", "-1")), len(chosen))
+    return float(min(devices, valid))
+
+
+def _nodes_at(address: str) -> list[Node]:
+    from launch import cluster  # Ray takes a second to import, and is only needed to look at a cluster.
+
+    with cluster.connected(address, num_collectors=0):
+        return cluster.nodes()

@@ -1,0 +1,141 @@
+"""Placement: the actors of a run, what each asks for, and the nodes that they would fit on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from launch.collect_config import CollectConfig
+from launch.config import TrainConfig
+
+# Resources that the nodes of a cluster may declare to say what they are for.
+COLLECTOR_ROLE = "collector"
+LEARNER_ROLE = "learner"
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class ActorGroup:
+    """Actors of one kind."""
+
+    name: str
+    """What they are."""
+    count: int
+    """How many."""
+    resources: Mapping[str, float]
+    """What each asks for."""
+    note: str = ""
+    """What a reader should know."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node and what it has."""
+
+    name: str
+    """Its address."""
+    total: Mapping[str, float]
+    """Its resources."""
+    free: Mapping[str, float]
+    """Those that nobody holds."""
+    node_id: str = ""
+    """Ray's id of it."""
+    object_store_bytes: int = 0
+    """Size of its object store."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where actors would fit."""
+
+    places: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """For each group's name, how many on the node of each name."""
+    left_over: Mapping[str, int] = field(default_factory=dict)
+    """For each group's name, how many fit nowhere."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is a place for every actor."""
+        return not any(self.left_over.values())
+
+
+def total_resources(nodes: Sequence[Node]) -> dict[str, float]:
+    """The resources of all nodes together."""
+    totals: dict[str, float] = {}
+    for node in nodes:
+        for name, amount in node.total.items():
+            totals[name] = totals.get(name, 0.0) + amount
+    return totals
+
+
+def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[ActorGroup]:
+    """The actors of a training run; those that need what is rarest come first.
+
+    Args:
+        config: The run's config.
+        totals: The resources of all nodes together. The learner asks for a GPU where there is one, and both ask for
+            the resource that bears their role's name where any node declares it.
+    """
+    gpus = min(totals.get("GPU", 0.0), 1.0)
+    learner = {"GPU": gpus} if gpus else {}
+    note = "" if gpus else "there is no GPU: it learns on the CPU"
+    return [
+        ActorGroup("learner", 1, _with_role(learner, LEARNER_ROLE, totals), note),
+        _collectors(config.collectors, totals),
+    ]
+
+
+def collecting_actors(config: CollectConfig, totals: Mapping[str, float]) -> list[ActorGroup]:
+    """The actors of a collect job; those that need what is rarest come first.
+
+    Args:
+        config: The job's config.
+        totals: The resources of all nodes together.
+    """
+    groups = []
+    if config.inference == "server":
+        groups.append(ActorGroup("inference server", 1, {"GPU": config.server_gpus} if config.server_gpus else {}))
+    return [*groups, _collectors(config.collectors, totals)]
+
+
+def _collectors(count: int, totals: Mapping[str, float]) -> ActorGroup:
+    return ActorGroup("collector", count, _with_role({"CPU": 1.0}, COLLECTOR_ROLE, totals))
+
+
+def _with_role(resources: dict[str, float], role: str, totals: Mapping[str, float]) -> dict[str, float]:
+    return {**resources, role: 1.0} if totals.get(role) else resources
+
+
+def plan(groups: Sequence[ActorGroup], nodes: Sequence[Node]) -> Plan:
+    """Finds a place for each actor; those of a group are spread over the nodes.
+
+    Args:
+        groups: The actors, in the order in which they are placed.
+        nodes: The nodes.
+    """
+    free = {node.name: dict(node.free) for node in nodes}
+    places: dict[str, dict[str, int]] = {}
+    left_over: dict[str, int] = {}
+    for group in groups:
+        counts = places.setdefault(group.name, {})
+        left_over[group.name] = 0
+        for index in range(group.count):
+            fitting = [name for name, has in free.items() if _fits(group.resources, has)]
+            if not fitting:
+                left_over[group.name] = group.count - index
+                break
+            chosen = min(fitting, key=lambda name: (counts.get(name, 0), -free[name].get("CPU", 0.0)))
+            counts[chosen] = counts.get(chosen, 0) + 1
+            for resource, amount in group.resources.items():
+                free[chosen][resource] = free[chosen].get(resource, 0.0) - amount
+    return Plan(places, left_over)
+
+
+def _fits(wanted: Mapping[str, float], has: Mapping[str, float]) -> bool:
+    return all(has.get(name, 0.0) + _ROUNDING >= amount for name, amount in wanted.items())
+
+
+def describe_resources(resources: Mapping[str, float]) -> str:
+    """``CPU 1, learner 1``; "nothing" if there is none."""
+    return ", ".join(f"{name} {amount:g}" for name, amount in resources.items()) or "nothing"
