@@ -59,6 +59,7 @@ class GroupsCase(NamedTuple):
         return f"{env} {self.vectorization} {self.num_slots}, {policy}"
 
 
+_ATARI = {"ale_py": "distpolicy[atari]"}
 _BUSY, _WAITING = "collect_busy_env:BusyEnv", "collect_busy_env:WaitingEnv"
 
 CASES = (
@@ -69,7 +70,8 @@ CASES = (
     GroupsCase(_WAITING, "async", 16, 64, kwargs={"cost_s": 2e-3}),
     GroupsCase(_WAITING, "async", 16, 64, "1024x1024", kwargs={"cost_s": 2e-3}),
     GroupsCase("HalfCheetah-v5", "sync", 16, 64, needs={"mujoco": "distpolicy[mujoco]"}),
-    GroupsCase("ALE/Pong-v5", "vector_entry_point", 16, 16, "Nature CNN", needs={"ale_py": "distpolicy[atari]"}),
+    GroupsCase("ALE/Pong-v5", "vector_entry_point", 16, 16, "Nature CNN", needs=_ATARI),
+    GroupsCase("ALE/Pong-v5", "vector_entry_point", 16, 16, "Nature CNN", served=True, needs=_ATARI),
 )
 
 
@@ -155,7 +157,7 @@ def _policy_factory(case: GroupsCase, num_groups: int) -> Iterator[PolicyFactory
         yield policy_factory
         return
     specs = probe(EnvironmentFactory(case.env_id, case.vectorization, dict(case.kwargs)))
-    server = start_inference_server(policy_factory, *specs, case.num_slots // num_groups, WINDOW_S, 0.0)
+    server = start_inference_server(policy_factory, *specs, case.num_slots // num_groups, WINDOW_S, {})
     try:
         yield ServedPolicySource(server, TIMEOUT_S)
     finally:

@@ -42,6 +42,10 @@ def main() -> None:
         code = run(arguments, start)
     except KeyboardInterrupt as interruption:
         code = getattr(interruption, "exit_code", 130)
+    except BrokenPipeError:
+        # Who read the output has gone, as `| head` does: Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_FAILURE
     except DistPolicyError as error:
         if "--debug" in arguments:
             traceback.print_exc()

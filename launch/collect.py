@@ -26,6 +26,7 @@ from launch.collector_loss import describe_loss
 from launch.collector_seat import CollectorSeat
 from launch.fault_files import note_fault
 from launch.files import write_file
+from launch.placement import collecting_actors
 from launch.progress_line import ProgressLine
 from launch.shares import shares
 from launch.signals import handled, interrupt
@@ -93,6 +94,9 @@ class _Job:
         self._command_start, self._before = command_start, before
         self._policy: PolicySource | ServedPolicySource = source
         self._factory = config.environment_factory
+        groups = collecting_actors(config, ray.cluster_resources())
+        self._collector_resources = groups[-1].resources
+        self._server_resources = groups[0].resources
         ends = list(itertools.accumulate(shares(config.slots, config.collectors)))
         self._seats = [
             CollectorSeat(index, range(first, end), self._factory.rebuilds)
@@ -128,7 +132,7 @@ class _Job:
         if config.inference == "server":
             window_s = config.server_window_ms / 1000.0
             self._server = start_inference_server(
-                self._policy, *self._specs, config.slots, window_s, config.server_gpus
+                self._policy, *self._specs, config.slots, window_s, self._server_resources
             )
             self._policy = ServedPolicySource(self._server, config.timeout_s)
         for seat in self._seats:
@@ -155,7 +159,11 @@ class _Job:
             epoch=epoch,
             num_groups=config.slot_groups,
         )
-        seat.fill(start_dataset_collector(settings, self._factory, self._policy, writer), name, epoch)
+        seat.fill(
+            start_dataset_collector(settings, self._factory, self._policy, writer, self._collector_resources),
+            name,
+            epoch,
+        )
 
     def _ready(self) -> CollectorDescription:
         described = self._get([seat.actor.describe.remote() for seat in self._seats])

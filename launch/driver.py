@@ -17,6 +17,7 @@ from launch import answers
 from launch.checkpoint import Progress
 from launch.config import TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
+from launch.placement import training_actors
 from launch.shares import shares
 from workers.actors import start_collector, start_learner
 from workers.collector import CollectorConfig
@@ -73,7 +74,6 @@ class Driver:
         action_spec: Array specs of one action.
         epoch: How often the run was started before.
         progress: How far the run has come.
-        num_gpus: GPUs for the learner.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class Driver:
         action_spec: Any,
         epoch: int = 0,
         progress: Progress | None = None,
-        num_gpus: float = 0,
     ) -> None:
         self._config = config
         self._progress = progress or Progress()
         self._returns: deque[float] = deque(self._progress.recent_returns, maxlen=100)
+        learner, collectors = training_actors(config, ray.cluster_resources())
         # All start at once: each spends seconds importing TensorFlow.
-        self._learner = start_learner(AgentFactory(config, time_step_spec, action_spec), epoch, num_gpus)
+        self._learner = start_learner(AgentFactory(config, time_step_spec, action_spec), epoch, learner.resources)
         self._collectors = [
             start_collector(
                 CollectorConfig(
@@ -103,6 +103,7 @@ class Driver:
                 ),
                 config.environment_factory,
                 PolicyFactory(config),
+                collectors.resources,
             )
             for index in range(config.collectors)
         ]

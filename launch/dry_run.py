@@ -20,7 +20,6 @@ from launch.placement import (
     total_resources,
     training_actors,
 )
-from workers.environment_factory import EnvironmentFactory
 from workers.environment_probe import probe
 
 
@@ -37,7 +36,7 @@ def dry_run_training(config: TrainConfig, console: Console) -> bool:
     Raises:
         ConfigError: For input that cannot work.
     """
-    factory = EnvironmentFactory(config.env, config.vectorization, config.env_kwargs)
+    factory = config.environment_factory
     probe(factory)
     return _show(
         f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}",

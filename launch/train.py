@@ -74,7 +74,7 @@ def train(
             highlight=False,
             soft_wrap=True,
         )
-        driver = Driver(config, time_step_spec, action_spec, epoch, started, num_gpus=min(gpus, 1))
+        driver = Driver(config, time_step_spec, action_spec, epoch, started)
         driver.start(found.state if found else None)
         if resume is None:
             run_directory = RunDirectory.create(run_dir, config)

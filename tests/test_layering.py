@@ -65,6 +65,7 @@ def test_nothing_imports_rllib(folder: str) -> None:
     [
         "launch.driver, launch.train, launch.cli",
         "launch.collect, workers.dataset_views",
+        "launch.submit, launch.doctor, launch.cluster_checks, launch.dry_run",
         "distpolicy.weights, distpolicy.trajectories, distpolicy.specs",
     ],
 )

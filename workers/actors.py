@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -27,13 +29,31 @@ _COLLECTOR_ENVIRONMENT = {
     "TF_NUM_INTEROP_THREADS": "1",
 }
 
+# What a collector asks for on a cluster whose nodes have no roles.
+ONE_CPU: Mapping[str, float] = MappingProxyType({"CPU": 1.0})
+
+
+def _options(resources: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, Any]:
+    """An actor's options: what it asks for, with Ray's names of what is no custom resource."""
+    custom = {name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")}
+    return {
+        "num_cpus": resources.get("CPU", 0),
+        "num_gpus": resources.get("GPU", 0),
+        "resources": custom,
+        "runtime_env": {"env_vars": dict(environment)},
+    }
+
 
 def start_collector(
-    config: CollectorConfig, environment_factory: EnvironmentFactory, policy_factory: PolicyFactory
+    config: CollectorConfig,
+    environment_factory: EnvironmentFactory,
+    policy_factory: PolicyFactory,
+    resources: Mapping[str, float] = ONE_CPU,
 ) -> Any:
-    """A :class:`Collector` as an actor with one CPU; ``rollout`` returns two references: data and report."""
-    actor = ray.remote(Collector).options(num_cpus=1, runtime_env={"env_vars": _COLLECTOR_ENVIRONMENT})
-    return actor.remote(config, environment_factory, policy_factory)
+    """A :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
+    # Spread, so that all nodes' memory and network are used; on one node it means nothing.
+    options = _options(resources, _COLLECTOR_ENVIRONMENT) | {"scheduling_strategy": "SPREAD"}
+    return ray.remote(Collector).options(**options).remote(config, environment_factory, policy_factory)
 
 
 def start_dataset_collector(
@@ -41,12 +61,14 @@ def start_dataset_collector(
     environment_factory: EnvironmentFactory,
     policy_factory: PolicyFactory,
     writer_config: DatasetWriterConfig,
+    resources: Mapping[str, float] = ONE_CPU,
 ) -> Any:
-    """A :class:`workers.dataset_collector.DatasetCollector` as an actor with one CPU."""
+    """A :class:`workers.dataset_collector.DatasetCollector` as an actor."""
     # Here: training needs no pyarrow.
     from workers.dataset_collector import DatasetCollector
 
-    actor = ray.remote(DatasetCollector).options(num_cpus=1, runtime_env={"env_vars": _COLLECTOR_ENVIRONMENT})
+    options = _options(resources, _COLLECTOR_ENVIRONMENT) | {"scheduling_strategy": "SPREAD"}
+    actor = ray.remote(DatasetCollector).options(**options)
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
@@ -56,7 +78,7 @@ def start_inference_server(
     action_spec: Any,
     max_rows: int,
     window_s: float,
-    num_gpus: float,
+    resources: Mapping[str, float],
 ) -> Any:
     """An :class:`workers.inference_server.InferenceServer` as an actor.
 
@@ -68,18 +90,16 @@ def start_inference_server(
         action_spec: Nest of array specs of one action.
         max_rows: The most rows of a batch.
         window_s: Seconds to wait for more rows.
-        num_gpus: GPUs to reserve; with 0 they are hidden from it.
+        resources: What it asks for; GPUs are hidden from it if there are none among them.
     """
     from workers.inference_server import InferenceServer
 
-    environment = _COMMON if num_gpus else _COLLECTOR_ENVIRONMENT
-    actor = ray.remote(InferenceServer).options(
-        num_cpus=0, num_gpus=num_gpus, max_concurrency=1000, runtime_env={"env_vars": environment}
-    )
+    environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
+    actor = ray.remote(InferenceServer).options(max_concurrency=1000, **_options(resources, environment))
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
 
 
-def start_learner(agent_factory: AgentFactory, epoch: int, num_gpus: float) -> Any:
+def start_learner(agent_factory: AgentFactory, epoch: int, resources: Mapping[str, float]) -> Any:
     """A :class:`Learner` as an actor.
 
     It asks for no CPU: in lock step it only works while the collectors wait, on their CPUs.
@@ -87,8 +107,7 @@ def start_learner(agent_factory: AgentFactory, epoch: int, num_gpus: float) -> A
     Args:
         agent_factory: Makes the agent.
         epoch: How often the run was started.
-        num_gpus: GPUs to reserve; with 0 they are hidden from it.
+        resources: What it asks for; GPUs are hidden from it if there are none among them.
     """
-    environment = _COMMON if num_gpus else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
-    actor = ray.remote(Learner).options(num_cpus=0, num_gpus=num_gpus, runtime_env={"env_vars": environment})
-    return actor.remote(agent_factory, epoch)
+    environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
+    return ray.remote(Learner).options(**_options(resources, environment)).remote(agent_factory, epoch)

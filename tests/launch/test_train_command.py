@@ -193,7 +193,6 @@ def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goe
     ("arguments", "told"),
     [
         (("--env", "Nope-v0"), "unknown env 'Nope-v0'"),
-        (("--env", "Blackjack-v1"), "only Box observations are supported"),
         (("--collectors", "1000"), "lower --collectors"),
         (("--slots", "0"), "slots must be 1 or more"),
         (("--slots", "many"), "--slots"),
@@ -250,3 +249,18 @@ def test_help_and_version_answer(tmp_path: Path) -> None:
     assert "--ppo.learning-rate" in help_text.stdout
     assert distpolicy("--version", cwd=tmp_path).stdout.startswith("distpolicy ")
     assert distpolicy("nonsense", cwd=tmp_path).returncode == 2
+
+
+def test_a_reader_that_has_gone_costs_one_line_at_most(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch", "train", "--help"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
