@@ -131,9 +131,9 @@ class _Job:
         config, before = self._config, self._before
         if config.inference == "server":
             window_s = config.server_window_ms / 1000.0
-            self._server = start_inference_server(
-                self._policy, *self._specs, config.slots, window_s, self._server_resources
-            )
+            # A batch is one group of every collector: to wait for more would be to wait the window out.
+            rows = sum(-(-len(seat.slots) // config.slot_groups) for seat in self._seats)
+            self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._server_resources)
             self._policy = ServedPolicySource(self._server, config.timeout_s)
         for seat in self._seats:
             self._fill(seat, before.epoch, before.next_steps, before.limits)

@@ -37,7 +37,8 @@ class CollectConfig:
     """Env slots over all collectors."""
     slot_groups: Literal[1, 2] = 1
     """Groups that each collector's slots are stepped in: with 2, the policy acts for one while the envs of the other
-    are stepped. For envs that wait or compute outside Python (async, Atari, EnvPool), and for an inference server."""
+    are stepped. For envs and policies that both compute outside Python and for long (Atari and a convolutional
+    network), where a CPU is free."""
     rollout_steps: int = 128
     """Steps of every slot in one call of a collector."""
     seed: int = 0

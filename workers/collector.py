@@ -86,10 +86,10 @@ class Collector:
 
     With two groups the slots are halved, and each half is stepped by itself, in a thread of its own, with policy calls
     of half the rows: while the policy acts for one, the environments of the other are stepped. That helps where
-    environments or the policy wait or compute outside Python (``async``, Atari, EnvPool, MuJoCo; large networks, an
-    inference server) and a CPU is free for it; Python itself runs in one thread at a time. Every slot keeps its seeds,
-    and with them its data, but in an environment's own vectorised form whose slots share one generator: there are two
-    of those then. Environments must not share state with one another.
+    environments and policy both compute outside Python, as Atari's and a convolutional network do, and a CPU is free;
+    Python itself runs in one thread at a time, and a call for half the rows of a small policy takes as long as for all.
+    Every slot keeps its seeds, and with them its data, but in an environment's own vectorised form whose slots share
+    one generator: there are two of those then. Environments must not share state with one another.
 
     Args:
         config: The settings.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.networks.sequential import Sequential
+from distpolicy.specs import tensor_spec
 
 
 class ActorCritic(tf.Module):
@@ -24,8 +26,8 @@ class ActorCritic(tf.Module):
         encoding_network: From observations to encodings; None for networks that read observations themselves.
 
     Raises:
-        ConfigError: If the value network has a state, which nobody would keep for it between rollouts, or the actor
-            has one beside that of the encoding network.
+        ConfigError: If the value network has a state, which nobody would keep for it between rollouts, the actor has
+            one beside that of the encoding network, or what is recurrent does not reset its state inside a sequence.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class ActorCritic(tf.Module):
         self._policy_network = make_policy_network(observation_spec, actor_network, encoding_network)
         self._policy_network.create_variables(observation_spec)
         value_network.create_variables()
+        if self.is_recurrent:
+            _check_resets(self._policy_network, observation_spec)
 
     @property
     def policy_network(self) -> Network:
@@ -88,6 +92,22 @@ class ActorCritic(tf.Module):
         if self._encoding_network is None:
             state = after
         return distribution, self._value_network(encoding, step_type=step_type)[0], state
+
+
+def _check_resets(network: Network, observation_spec: Any) -> None:
+    """Refuses a network that leaves resets to the policy, which sees single steps: episodes would run together here."""
+    observation = tensor_spec.zero_spec_nest(tensor_spec.from_spec(observation_spec), [1, 2])
+    carried = tf.nest.map_structure(lambda spec: tf.ones([1, *spec.shape], spec.dtype), network.state_spec)
+    _, across = network(observation, step_type=tf.constant([[1, 0]]), network_state=carried)
+    last = tf.nest.map_structure(lambda leaf: leaf[:, 1], observation)
+    fresh = tensor_spec.zero_spec_nest(network.state_spec, [1])
+    _, alone = network(last, step_type=tf.constant([0]), network_state=fresh)
+    for found, expected in zip(tf.nest.flatten(across), tf.nest.flatten(alone), strict=True):
+        if not np.allclose(tf.cast(found, tf.float64), tf.cast(expected, tf.float64), rtol=1e-3, atol=1e-3):
+            raise ConfigError(
+                f"network {network.name} does not reset its state where step_type is FIRST inside a sequence: reset it "
+                "there, as DynamicUnroll does with its reset_mask; distpolicy.testing.RecurrentNetworkConformance tells"
+            )
 
 
 def make_policy_network(observation_spec: Any, actor_network: Network, encoding_network: Network | None) -> Network:

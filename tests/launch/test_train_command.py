@@ -260,7 +260,8 @@ def test_a_reader_that_has_gone_costs_one_line_at_most(tmp_path: Path) -> None:
         text=True,
         env=environment(),
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 1

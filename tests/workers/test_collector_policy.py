@@ -13,7 +13,7 @@ from toy_policies import kept, rollout_bytes
 
 from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import SpecMismatchError, StaleWeightsError
-from distpolicy.trajectories.time_step import StepType
+from distpolicy.trajectories.time_step import StepType, restart
 from distpolicy.weights import Weights, WeightsPacker, checksum
 from launch.config import NetworkConfig, TrainConfig
 from launch.factories import PolicyFactory
@@ -97,9 +97,8 @@ def test_log_probability_is_that_of_the_stored_action(low: Collector, low_rollou
 
     rollout = low_rollouts[1]
     policy = low._policy.policy
-    observation = tf.constant(rollout.observation[:, :-1].reshape(-1, 4))
-    normalized = policy.observation_normalizer.normalize(observation)
-    expected = policy.distribution_of(normalized).log_prob(rollout.action.reshape(-1)).numpy()
+    steps = restart(tf.constant(rollout.observation[:, :-1].reshape(-1, 4)), batch_size=rollout.action.size)
+    expected = policy.distribution(steps).action.log_prob(rollout.action.reshape(-1)).numpy()
     np.testing.assert_allclose(rollout.policy_info.log_probability.reshape(-1), expected, atol=1e-5)
 
 

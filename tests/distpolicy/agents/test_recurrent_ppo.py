@@ -29,6 +29,7 @@ from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
+from distpolicy.networks.network import Network
 from distpolicy.networks.value_network import ValueNetwork
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories import time_step as ts
@@ -454,3 +455,30 @@ def test_nested_observations_and_actions_train() -> None:
         last = agent.train(rollout, 0.0)
     assert last["value_loss"] < first["value_loss"]
     assert agent.tracing_count == 1
+
+
+class LeavesResetsToThePolicy(Network):
+    """Acts rightly step by step, where the policy resets its state, and runs episodes together in a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__(OBSERVATION, [ArraySpec((8,), np.float32)])
+        self._encoder = LSTMEncodingNetwork(
+            OBSERVATION, input_fc_layer_params=None, lstm_size=(8,), output_fc_layer_params=None, cell="gru", seed=0
+        )
+
+    def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+        return self._encoder(observation, network_state=network_state)
+
+
+def test_a_network_that_does_not_reset_inside_a_sequence_is_refused() -> None:
+    actor = ActorDistributionNetwork(ArraySpec((8,), np.float32), DISCRETE, fc_layer_params=())
+    value = ValueNetwork(ArraySpec((8,), np.float32), fc_layer_params=())
+    with pytest.raises(ConfigError, match="PolicyNetwork does not reset its state where step_type is FIRST"):
+        PPOAgent(
+            ts.time_step_spec(OBSERVATION),
+            DISCRETE,
+            actor,
+            value,
+            WHOLE_BATCH,
+            encoding_network=LeavesResetsToThePolicy(),
+        )
