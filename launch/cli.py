@@ -82,16 +82,21 @@ def run(arguments: list[str], start: float) -> int:
     return command(arguments[1:], start)
 
 
+def _console() -> Console:
+    # Plain text: paths and extras such as distpolicy[litert] are no markup, and a log's lines are not broken.
+    return Console(markup=False, highlight=False, soft_wrap=True)
+
+
 def _train(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_train(arguments)
     _prepare_ray(parsed.config.address)
     if parsed.dry_run:
         from launch.dry_run import dry_run_training
 
-        return 0 if dry_run_training(parsed.config, Console()) else EXIT_FAILURE
+        return 0 if dry_run_training(parsed.config, _console()) else EXIT_FAILURE
     from launch.train import train  # Ray takes a second to import; help and bad input do not wait for it.
 
-    train(parsed.config, Console(), start, parsed.run_dir, parsed.resume, parsed.debug)
+    train(parsed.config, _console(), start, parsed.run_dir, parsed.resume, parsed.debug)
     return 0
 
 
@@ -101,12 +106,12 @@ def _collect(arguments: list[str], start: float) -> int:
     if parsed.dry_run:
         from launch.dry_run import dry_run_collecting
 
-        return 0 if dry_run_collecting(parsed.config, Console()) else EXIT_FAILURE
+        return 0 if dry_run_collecting(parsed.config, _console()) else EXIT_FAILURE
     from launch.collect import collect
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    collect(parsed.config, Console(), start, folder, parsed.resume is not None, parsed.debug)
+    collect(parsed.config, _console(), start, folder, parsed.resume is not None, parsed.debug)
     return 0
 
 
@@ -114,7 +119,7 @@ def _evaluate(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_evaluate(arguments)
     from launch.evaluate import evaluate
 
-    evaluate(parsed.source, parsed.config, Console())
+    evaluate(parsed.source, parsed.config, _console())
     return 0
 
 
@@ -123,7 +128,7 @@ def _submit(arguments: list[str], start: float) -> int:
     authentication.use_token_if_there_is_one()
     from launch.submit import submit
 
-    return submit(parsed.target, command, parsed.config, Console())
+    return submit(parsed.target, command, parsed.config, _console())
 
 
 def _doctor(arguments: list[str], start: float) -> int:
@@ -131,7 +136,7 @@ def _doctor(arguments: list[str], start: float) -> int:
     _prepare_ray(parsed.config.address)
     from launch.doctor import examine
 
-    return 0 if examine(parsed.config, Console(), parsed.debug) else EXIT_FAILURE
+    return 0 if examine(parsed.config, _console(), parsed.debug) else EXIT_FAILURE
 
 
 _COMMANDS = {"train": _train, "collect": _collect, "evaluate": _evaluate, "submit": _submit, "doctor": _doctor}

@@ -343,7 +343,7 @@ class _Job:
         return answers.get(references, self._config.timeout_s)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text)
 
 
 def _absolute(policy: str) -> str:

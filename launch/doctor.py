@@ -40,10 +40,10 @@ def examine(config: DoctorConfig, console: Console, debug: bool = False) -> bool
     for finding in _findings(config, debug):
         counts[finding.verdict] += 1
         line = f"{finding.verdict:<4}  {finding.subject}: {finding.text}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line)
     fit = not counts["FAIL"]
     summary = "all is well" if fit else "not fit for a run"
-    console.print(f"{summary}: {counts['ok']} ok, {counts['warn']} warnings, {counts['FAIL']} failed", highlight=False)
+    console.print(f"{summary}: {counts['ok']} ok, {counts['warn']} warnings, {counts['FAIL']} failed")
     return fit
 
 

@@ -76,7 +76,7 @@ def _show(
     console: Console,
 ) -> bool:
     def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text)
 
     nodes = [_this_machine()] if address is None else _nodes_at(address)
     groups = groups_for(total_resources(nodes))

@@ -52,19 +52,15 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     result = Evaluator(factory, policy).evaluate(config.episodes, seed=config.seed)
     console.print(
         f"{factory.env_id}: {folder}, inference by {getattr(policy, 'inference', 'numpy')}",
-        highlight=False,
-        soft_wrap=True,
     )
-    console.print(describe_evaluation(result), highlight=False, soft_wrap=True)
+    console.print(describe_evaluation(result))
     lengths = np.asarray(result.lengths)
-    console.print(
-        f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}", highlight=False, soft_wrap=True
-    )
+    console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
     if config.video is not None:
         for name, number in (("best", int(np.argmax(result.returns))), ("worst", int(np.argmin(result.returns)))):
             path = config.video / f"{name}-episode-{number}-return-{result.returns[number]:g}.mp4"
             record_episode(factory, policy, path, number, config.seed)
-            console.print(f"video of the {name} episode: {path}", highlight=False, soft_wrap=True)
+            console.print(f"video of the {name} episode: {path}")
     return result
 
 

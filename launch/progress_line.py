@@ -39,7 +39,7 @@ class ProgressLine:
         if self._live is not None:
             self._live.stop()
         elif self._text:
-            self._console.print(self._text, highlight=False, soft_wrap=True)
+            self._console.print(self._text)
 
     def show(
         self,
@@ -69,7 +69,7 @@ class ProgressLine:
         now = time.monotonic()
         if now - self._last_log >= _LOG_INTERVAL_S:
             self._last_log, self._text = now, ""
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(text)
 
 
 def duration(seconds: float) -> str:

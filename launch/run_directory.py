@@ -72,7 +72,8 @@ def check_free(path: Path) -> None:
 
 
 def _fresh(parent: Path, env: str) -> Path:
-    stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env)
+    # Of module:id the id.
+    stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env.rpartition(":")[2])
     name = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     path, count = parent / name, 1
     while path.exists():

@@ -44,11 +44,11 @@ def submit(target: str, command: Sequence[str], config: SubmitConfig, console: C
     """
     with _dashboard(target, config) as address:
         job = Job(connect(address), entrypoint(command), _runtime_env(config), _name(command[0]))
-        console.print(f"job {job.name} submitted to {target}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"job {job.name} submitted to {target}")
         if not config.no_wait:
             return job.follow()
         for line in _what_to_do_with(job, target, config.dashboard_port):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line)
         return 0
 
 

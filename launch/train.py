@@ -71,17 +71,13 @@ def train(
         console.print(
             f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}; "
             f"learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
-            highlight=False,
-            soft_wrap=True,
         )
         driver = Driver(config, time_step_spec, action_spec, epoch, started)
         driver.start(found.state if found else None)
         if resume is None:
             run_directory = RunDirectory.create(run_dir, config)
         else:
-            console.print(
-                f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}", highlight=False, soft_wrap=True
-            )
+            console.print(f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}")
         run = _Run(config, console, driver, run_directory, epoch, command_start)
         try:
             return run.go(started)
@@ -155,7 +151,7 @@ class _Run:
             self._say(f"go on with: distpolicy train --resume {self._directory.path}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text)
 
     def _finish(self, progress: Progress) -> Progress:
         self._save(self._driver.learner_state(), progress)

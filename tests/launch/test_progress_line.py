@@ -22,7 +22,15 @@ FIGURES: dict[str, Any] = {
 
 def shown(*changes: dict[str, Any], terminal: bool = False, width: int = 200) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=terminal, width=width, color_system=None)
+    console = Console(
+        file=stream,
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+        force_terminal=terminal,
+        width=width,
+        color_system=None,
+    )
     with ProgressLine(console) as line:
         for change in changes:
             line.show(**{**FIGURES, **change})
@@ -73,7 +81,7 @@ def test_a_terminal_shows_the_newest_line_and_ends_with_it() -> None:
 
 def test_the_line_is_closed_when_the_run_fails() -> None:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=False, width=200)
+    console = Console(file=stream, markup=False, highlight=False, soft_wrap=True, force_terminal=False, width=200)
 
     def fail() -> None:
         with ProgressLine(console) as line:

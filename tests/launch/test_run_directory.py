@@ -80,4 +80,4 @@ def test_without_a_name_runs_get_fresh_folders_named_by_env_and_time(
     assert len(set(runs)) == 3
     for path in runs:
         assert path.parent == Path("runs")
-        assert re.fullmatch(r"my-module-ALE-Pong-v5-\d{8}-\d{6}(-\d+)?", path.name)
+        assert re.fullmatch(r"ALE-Pong-v5-\d{8}-\d{6}(-\d+)?", path.name)
