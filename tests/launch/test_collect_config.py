@@ -54,6 +54,8 @@ def test_a_collect_config_survives_being_written_and_read(config: CollectConfig,
     [
         ({"collectors": 0}, "collectors must be 1 or more, but is 0"),
         ({"slots": 1, "collectors": 2}, "slots must be 2 or more"),
+        ({"slots": 3, "collectors": 2, "slot_groups": 2}, "2 collectors need two slots each: slots must be 4 or more"),
+        ({"slot_groups": 3}, "slot_groups must be 1 or 2, but is 3"),
         ({"rollout_steps": 0}, "rollout_steps must be 1 or more"),
         ({"rows_per_shard": 0}, "rows_per_shard must be 1 or more"),
         ({"seed": -1}, "seed must be 0 or more"),
