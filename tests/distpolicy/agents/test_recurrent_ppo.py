@@ -419,8 +419,13 @@ def test_nested_observations_and_actions_train() -> None:
     encoder = LSTMEncodingNetwork(
         spec,
         preprocessing_layers={
-            "joints": keras.layers.Dense(4),
-            "map": keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)]),
+            "joints": keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(seed=4)),
+            "map": keras.Sequential(
+                [
+                    keras.layers.Flatten(),
+                    keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(seed=5)),
+                ]
+            ),
         },
         preprocessing_combiner=keras.layers.Concatenate(),
         input_fc_layer_params=None,
@@ -434,7 +439,8 @@ def test_nested_observations_and_actions_train() -> None:
         MIXED,
         ActorDistributionNetwork(ENCODING, MIXED, fc_layer_params=(4,), activation_fn="tanh", seed=2),
         ValueNetwork(ENCODING, fc_layer_params=(4,), activation_fn="tanh", seed=3),
-        dataclasses.replace(WHOLE_BATCH, sequence_length=3, burn_in=1, normalize_observations=True),
+        # Without a discount the critic's targets are the rewards, which do not move while it learns them.
+        dataclasses.replace(WHOLE_BATCH, sequence_length=3, burn_in=1, normalize_observations=True, discount=0.0),
         jit_compile=False,
         encoding_network=encoder,
     )
@@ -453,7 +459,7 @@ def test_nested_observations_and_actions_train() -> None:
     assert not [path for path in trained if np.array_equal(before[path], after[path])]
     for _ in range(30):
         last = agent.train(rollout, 0.0)
-    assert last["value_loss"] < first["value_loss"]
+    assert last["value_loss"] < 0.9 * first["value_loss"]
     assert agent.tracing_count == 1
 
 
