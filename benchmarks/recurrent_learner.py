@@ -46,7 +46,7 @@ class LearnerSide:
     """
 
     def __init__(self, config: TrainConfig) -> None:
-        factory = EnvironmentFactory(config.env, config.vectorization)
+        factory = config.environment_factory
         self._learner = Learner(AgentFactory(config, *probe(factory)))
         self._rollout = collect(config, factory)
 
@@ -132,7 +132,7 @@ def main() -> None:
     print_header("learner: recurrent beside feed-forward, XLA on and off", ["tensorflow", "keras", "numpy"])
     recurrent = dataclasses.replace(load_preset(arguments.preset), compile_cache=False)
     configs = {"recurrent": recurrent, "feed-forward": feed_forward(recurrent)}
-    time_step_spec, _ = probe(EnvironmentFactory(recurrent.env, recurrent.vectorization))
+    time_step_spec, _ = probe(recurrent.environment_factory)
     sides: dict[str, Callable[[], float]] = {}
     for xla, jit_compile in XLA.items():
         for name, config in configs.items():

@@ -83,11 +83,6 @@ def check_reachable(address: str) -> None:
         raise ConfigError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
-def num_gpus() -> float:
-    """GPUs that the cluster has."""
-    return float(ray.cluster_resources().get("GPU", 0))
-
-
 def nodes() -> list[Node]:
     """The nodes that are alive, the head first; those of one address are told apart by the start of their ids."""
     # Ray has no public call for what is free on each node.

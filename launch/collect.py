@@ -26,7 +26,7 @@ from launch.collector_loss import describe_loss
 from launch.collector_seat import CollectorSeat
 from launch.fault_files import note_fault
 from launch.files import write_file
-from launch.placement import collecting_actors
+from launch.placement import COLLECTOR, SERVER, collecting_actors
 from launch.progress_line import ProgressLine
 from launch.shares import shares
 from launch.signals import handled, interrupt
@@ -95,8 +95,7 @@ class _Job:
         self._policy: PolicySource | ServedPolicySource = source
         self._factory = config.environment_factory
         groups = collecting_actors(config, ray.cluster_resources())
-        self._collector_resources = groups[-1].resources
-        self._server_resources = groups[0].resources
+        self._resources = {group.name: group.resources for group in groups}
         ends = list(itertools.accumulate(shares(config.slots, config.collectors)))
         self._seats = [
             CollectorSeat(index, range(first, end), self._factory.rebuilds)
@@ -133,7 +132,7 @@ class _Job:
             window_s = config.server_window_ms / 1000.0
             # A batch is one group of every collector: to wait for more would be to wait the window out.
             rows = sum(-(-len(seat.slots) // config.slot_groups) for seat in self._seats)
-            self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._server_resources)
+            self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._resources[SERVER])
             self._policy = ServedPolicySource(self._server, config.timeout_s)
         for seat in self._seats:
             self._fill(seat, before.epoch, before.next_steps, before.limits)
@@ -160,7 +159,7 @@ class _Job:
             num_groups=config.slot_groups,
         )
         seat.fill(
-            start_dataset_collector(settings, self._factory, self._policy, writer, self._collector_resources),
+            start_dataset_collector(settings, self._factory, self._policy, writer, self._resources[COLLECTOR]),
             name,
             epoch,
         )

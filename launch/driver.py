@@ -88,6 +88,7 @@ class Driver:
         self._progress = progress or Progress()
         self._returns: deque[float] = deque(self._progress.recent_returns, maxlen=100)
         learner, collectors = training_actors(config, ray.cluster_resources())
+        self._learner_has_gpu = "GPU" in learner.resources
         # All start at once: each spends seconds importing TensorFlow.
         self._learner = start_learner(AgentFactory(config, time_step_spec, action_spec), epoch, learner.resources)
         self._collectors = [
@@ -112,6 +113,11 @@ class Driver:
         self._session_steps = 0
         self._pending: deque[Iteration] = deque()
         self._train_s_before = self._progress.train_s
+
+    @property
+    def learner_has_gpu(self) -> bool:
+        """Whether the learner has asked for a GPU."""
+        return self._learner_has_gpu
 
     @property
     def progress(self) -> Progress:

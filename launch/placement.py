@@ -12,6 +12,11 @@ from launch.config import TrainConfig
 COLLECTOR_ROLE = "collector"
 LEARNER_ROLE = "learner"
 
+# Names of groups of actors.
+LEARNER = "learner"
+COLLECTOR = "collector"
+SERVER = "inference server"
+
 _ROUNDING = 1e-9
 
 
@@ -81,7 +86,7 @@ def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[Ac
     learner = {"GPU": gpus} if gpus else {}
     note = "" if gpus else "there is no GPU: it learns on the CPU"
     return [
-        ActorGroup("learner", 1, _with_role(learner, LEARNER_ROLE, totals), note),
+        ActorGroup(LEARNER, 1, _with_role(learner, LEARNER_ROLE, totals), note),
         _collectors(config.collectors, totals),
     ]
 
@@ -95,12 +100,12 @@ def collecting_actors(config: CollectConfig, totals: Mapping[str, float]) -> lis
     """
     groups = []
     if config.inference == "server":
-        groups.append(ActorGroup("inference server", 1, {"GPU": config.server_gpus} if config.server_gpus else {}))
+        groups.append(ActorGroup(SERVER, 1, {"GPU": config.server_gpus} if config.server_gpus else {}))
     return [*groups, _collectors(config.collectors, totals)]
 
 
 def _collectors(count: int, totals: Mapping[str, float]) -> ActorGroup:
-    return ActorGroup("collector", count, _with_role({"CPU": 1.0}, COLLECTOR_ROLE, totals))
+    return ActorGroup(COLLECTOR, count, _with_role({"CPU": 1.0}, COLLECTOR_ROLE, totals))
 
 
 def _with_role(resources: dict[str, float], role: str, totals: Mapping[str, float]) -> dict[str, float]:

@@ -67,12 +67,11 @@ def train(
     epoch = found.epoch + 1 if found else 0
     # Again once Ray is there, since it sets its own handler of SIGTERM.
     with handled(interrupt), cluster.connected(config.address, config.collectors, debug), handled(interrupt):
-        gpus = cluster.num_gpus()
+        driver = Driver(config, time_step_spec, action_spec, epoch, started)
         console.print(
             f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}; "
-            f"learner on {'GPU' if gpus else 'CPU (no GPU in this Ray)'}",
+            f"learner on {'GPU' if driver.learner_has_gpu else 'CPU (no GPU in this Ray)'}",
         )
-        driver = Driver(config, time_step_spec, action_spec, epoch, started)
         driver.start(found.state if found else None)
         if resume is None:
             run_directory = RunDirectory.create(run_dir, config)

@@ -44,6 +44,11 @@ def _options(resources: Mapping[str, float], environment: Mapping[str, str]) -> 
     }
 
 
+def _collector_options(resources: Mapping[str, float]) -> dict[str, Any]:
+    # Spread, so that all nodes' memory and network are used; on one node it means nothing.
+    return {**_options(resources, _COLLECTOR_ENVIRONMENT), "scheduling_strategy": "SPREAD"}
+
+
 def start_collector(
     config: CollectorConfig,
     environment_factory: EnvironmentFactory,
@@ -51,9 +56,8 @@ def start_collector(
     resources: Mapping[str, float] = ONE_CPU,
 ) -> Any:
     """A :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
-    # Spread, so that all nodes' memory and network are used; on one node it means nothing.
-    options = _options(resources, _COLLECTOR_ENVIRONMENT) | {"scheduling_strategy": "SPREAD"}
-    return ray.remote(Collector).options(**options).remote(config, environment_factory, policy_factory)
+    actor = ray.remote(Collector).options(**_collector_options(resources))
+    return actor.remote(config, environment_factory, policy_factory)
 
 
 def start_dataset_collector(
@@ -67,8 +71,7 @@ def start_dataset_collector(
     # Here: training needs no pyarrow.
     from workers.dataset_collector import DatasetCollector
 
-    options = _options(resources, _COLLECTOR_ENVIRONMENT) | {"scheduling_strategy": "SPREAD"}
-    actor = ray.remote(DatasetCollector).options(**options)
+    actor = ray.remote(DatasetCollector).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 

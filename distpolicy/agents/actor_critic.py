@@ -11,6 +11,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.networks.sequential import Sequential
 from distpolicy.specs import tensor_spec
+from distpolicy.trajectories.time_step import StepType
 
 
 class ActorCritic(tf.Module):
@@ -83,14 +84,15 @@ class ActorCritic(tf.Module):
         Returns:
             A nest of distributions, float32 values of the outer dimensions, and the state after the last step.
         """
-        encoding, inner = observation, state
-        if self._encoding_network is not None:
+        if self._encoding_network is None:
+            encoding = observation
+            distribution, state = self._actor_network(observation, step_type=step_type, network_state=state)
+        else:
+            # In a tuple, if there is one: see Sequential.
             before = state[0] if self.is_recurrent else ()
             encoding, after = self._encoding_network(observation, step_type=step_type, network_state=before)
-            state, inner = ((after,) if self.is_recurrent else ()), ()
-        distribution, after = self._actor_network(encoding, step_type=step_type, network_state=inner)
-        if self._encoding_network is None:
-            state = after
+            distribution, _ = self._actor_network(encoding, step_type=step_type)
+            state = (after,) if self.is_recurrent else ()
         return distribution, self._value_network(encoding, step_type=step_type)[0], state
 
 
@@ -98,10 +100,10 @@ def _check_resets(network: Network, observation_spec: Any) -> None:
     """Refuses a network that leaves resets to the policy, which sees single steps: episodes would run together here."""
     observation = tensor_spec.zero_spec_nest(tensor_spec.from_spec(observation_spec), [1, 2])
     carried = tf.nest.map_structure(lambda spec: tf.ones([1, *spec.shape], spec.dtype), network.state_spec)
-    _, across = network(observation, step_type=tf.constant([[1, 0]]), network_state=carried)
+    _, across = network(observation, step_type=tf.constant([[StepType.MID, StepType.FIRST]]), network_state=carried)
     last = tf.nest.map_structure(lambda leaf: leaf[:, 1], observation)
     fresh = tensor_spec.zero_spec_nest(network.state_spec, [1])
-    _, alone = network(last, step_type=tf.constant([0]), network_state=fresh)
+    _, alone = network(last, step_type=tf.constant([StepType.FIRST]), network_state=fresh)
     for found, expected in zip(tf.nest.flatten(across), tf.nest.flatten(alone), strict=True):
         if not np.allclose(tf.cast(found, tf.float64), tf.cast(expected, tf.float64), rtol=1e-3, atol=1e-3):
             raise ConfigError(

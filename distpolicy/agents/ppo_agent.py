@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -132,10 +133,7 @@ class PPOAgent(tf.Module):
         # the ratio of probabilities is 1 before the first step.
         observation = self._normalized(rollout.observation)
         reward = self._normalized_reward(rollout, is_boundary, mask)
-
-        def unroll() -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
-            return self._unroll(observation, rollout)
-
+        unroll = functools.partial(self._unroll, observation, rollout)
         value, states = unroll()
         advantage = generalized_advantage_estimation(
             reward, config.discount * rollout.discount, value, is_boundary, config.gae_lambda

@@ -60,13 +60,6 @@ class FloatLeavesNormalizer(StreamingTensorNormalizer):
             leaves[place] = leaf
         return tf.nest.pack_sequence_as(tensor, leaves)
 
-    def copy(self) -> FloatLeavesNormalizer:
-        """A normaliser with the same settings and statistics, in variables of its own."""
-        made = type(self)(self._nest_spec, **self._settings())
-        for mine, its in zip(self.variables, made.variables, strict=True):
-            its.assign(mine)
-        return made
-
     def _floats(self, nest: Any) -> Any:
         assert_same_structure(nest, self._nest_spec, message="the nest differs from the normaliser's spec")
         leaves = tf.nest.flatten(nest)

@@ -110,7 +110,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
 
     def copy(self) -> TensorNormalizer:
         """A normaliser with the same settings and statistics, in variables of its own."""
-        made = type(self)(self._tensor_spec, **self._settings())
+        made = type(self)(self.tensor_spec, **self._settings())
         for mine, its in zip(self.variables, made.variables, strict=True):
             its.assign(mine)
         return made

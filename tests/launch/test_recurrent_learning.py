@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from test_train_command import distpolicy
 
 
 def train(folder: Path, *options: str) -> str:
-    command = [sys.executable, "-m", "launch", "train", "--run-dir", "run", "--eval-episodes", "0", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    result = distpolicy("train", "--run-dir", "run", "--eval-episodes", "0", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.parametrize(
