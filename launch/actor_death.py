@@ -21,6 +21,22 @@ def is_death(error: DistPolicyError) -> bool:
     return isinstance(cause, ray.exceptions.RayError) and not isinstance(cause, answered)
 
 
+def is_late(error: DistPolicyError) -> bool:
+    """Whether an error of :func:`launch.answers.get` tells that an actor has not answered in time."""
+    return isinstance(error.__cause__, ray.exceptions.GetTimeoutError)
+
+
+def lacks_argument(error: DistPolicyError) -> bool:
+    """Whether an error of :func:`launch.answers.get` tells that a call got no argument, as another had failed."""
+    cause = error.__cause__
+    return isinstance(cause, ray.exceptions.RayTaskError) and isinstance(cause.cause, ray.exceptions.RayError)
+
+
+def failed_in_constructor(error: DistPolicyError) -> bool:
+    """Whether an actor's death is that its constructor raised."""
+    return "error raised in its creation task" in " ".join(str(error.__cause__).split())
+
+
 def reason_of_death(error: DistPolicyError) -> str:
     """Why, in one line: Ray's reason without its advice, or the error of an actor's constructor."""
     detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", " ".join(str(error.__cause__).split()))

@@ -102,6 +102,7 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         ConfigError: For a value that cannot work.
         SystemExit: After help.
     """
+    arguments = _with_range(arguments)
     known = _known(arguments, "--preset", "--env", "--resume")
     if known.resume is not None:
         if known.preset is not None:
@@ -182,6 +183,20 @@ def parse_submit(arguments: list[str]) -> tuple[SubmitArguments, list[str]]:
     if _known(command[1:], "--resume").resume is None:
         _JOB_COMMANDS[command[0]](command[1:])  # What is resumed is on the head, and its settings with it.
     return parsed, command
+
+
+def _with_range(arguments: list[str]) -> list[str]:
+    """``--collectors MIN:MAX`` as the two options that it stands for."""
+    found: list[str] = []
+    for text in itertools.chain.from_iterable(
+        text.split("=", 1) if text.startswith("--collectors=") else [text] for text in arguments
+    ):
+        least, colon, most = text.partition(":")
+        if colon and found and found[-1] == "--collectors":
+            found += [most, "--min-collectors", least]
+        else:
+            found.append(text)
+    return found
 
 
 def _known(arguments: list[str], *options: str) -> argparse.Namespace:

@@ -2,7 +2,8 @@
 
 A checkpoint is a folder ``checkpoints/00000123`` (the number of updates) with one ``.npz`` a part and
 ``manifest.json``, which holds each part's SHA-256 and the run's counters. It is written beside its place and
-renamed. Nothing in it is a pickle.
+renamed; older ones go only after that. Where there is one of that number, the new one is ``00000123-1``, since a
+folder cannot take another's place in one step. Nothing in it is a pickle.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import CheckpointError
-from launch.files import write_folder
+from launch.files import write_folder, writing
+from workers.whole_file import sync
 
 FORMAT = 1
+_NAME = re.compile(r"(\d+)(?:-(\d+))?")
+_LEFTOVER = re.compile(rf"\.{_NAME.pattern}\.(partial|old)")
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,20 @@ class Checkpoint:
         epoch: The epoch of the learner that wrote it.
         progress: How far the run had come.
         state: The learner's state by path.
+        refused: Of the newer ones that were found damaged, what is wrong with each.
     """
 
     path: Path
     epoch: int
     progress: Progress
     state: dict[str, np.ndarray]
+    refused: tuple[CheckpointError, ...] = ()
 
 
 def save(folder: Path, state: dict[str, np.ndarray], progress: Progress, epoch: int, keep: int) -> Path:
-    """Writes a checkpoint and removes the oldest above ``keep``.
+    """Writes a checkpoint; once it is whole, removes the oldest above ``keep`` and what a killed write has left.
+
+    Others of this number of updates or more go too: the run had gone back behind them.
 
     Args:
         folder: The run's ``checkpoints``.
@@ -75,6 +83,9 @@ def save(folder: Path, state: dict[str, np.ndarray], progress: Progress, epoch: 
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        DistPolicyError: If it cannot be written; names the file. Those that were there still are.
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, value in state.items():
@@ -87,25 +98,36 @@ def save(folder: Path, state: dict[str, np.ndarray], progress: Progress, epoch: 
         "parts": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
     }
     manifest["sha256"] = _digest(manifest)
-    files["manifest.json"] = (json.dumps(manifest, indent=2) + "\n").encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{progress.updates:08d}"
+    files["manifest.json"] = _text(manifest).encode()
+    _prepare(folder)
+    before = _folders(folder)
+    taken = [again for updates, again in map(_number, before) if updates == progress.updates]
+    path = folder / (f"{progress.updates:08d}" + (f"-{max(taken) + 1}" if taken else ""))
     write_folder(path, files)
-    for old in _folders(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    older = [item for item in before if _number(item)[0] < progress.updates]
+    for item in before:
+        if item not in older[max(len(older) - keep + 1, 0) :]:
+            shutil.rmtree(item, ignore_errors=True)
     return path
 
 
 def load_latest(folder: Path) -> Checkpoint:
-    """The newest checkpoint.
+    """The newest checkpoint that is whole.
 
     Raises:
-        CheckpointError: If there is none, or it is damaged; names the file.
+        CheckpointError: If there is none; names the files that are damaged.
     """
-    found = _folders(folder)
-    if not found:
-        raise CheckpointError(f"no checkpoint in {folder}: there is nothing to resume")
-    return load(found[-1])
+    refused: list[CheckpointError] = []
+    for path in reversed(_folders(folder)):
+        try:
+            found = load(path)
+        except CheckpointError as error:
+            refused.append(error)
+        else:
+            return dataclasses.replace(found, refused=tuple(refused))
+    if refused:
+        raise CheckpointError(f"no checkpoint in {folder} can be read: {'; '.join(map(str, refused))}")
+    raise CheckpointError(f"no checkpoint in {folder}: there is nothing to resume")
 
 
 def load(path: Path) -> Checkpoint:
@@ -114,23 +136,33 @@ def load(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: If a file is missing or damaged; names it.
     """
-    damaged = f"{path / 'manifest.json'} is missing or damaged; remove {path} to use an older one"
+    damaged = f"{path / 'manifest.json'} is missing or damaged"
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
+        data = (path / "manifest.json").read_bytes()
+        manifest = json.loads(data)
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(damaged) from error
     if not isinstance(manifest, dict):
         raise CheckpointError(damaged)
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {manifest.get('format')}; this version reads {FORMAT}")
-    if manifest.pop("sha256", None) != _digest(manifest):
+    as_written = _text(manifest).encode()
+    if manifest.pop("sha256", None) != _digest(manifest) or as_written != data:
         raise CheckpointError(damaged)
+    try:
+        epoch, progress = int(manifest["epoch"]), Progress(**manifest["progress"])
+        hashes = {name: entry["sha256"] for name, entry in manifest["parts"].items()}
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path / 'manifest.json'} is of another version: {error}") from error
     state: dict[str, np.ndarray] = {}
-    for name, entry in manifest["parts"].items():
-        state.update(_read_part(path / name, entry["sha256"]))
-    values = dict(manifest["progress"])
-    values["recent_returns"] = tuple(values["recent_returns"])
-    return Checkpoint(path, int(manifest["epoch"]), Progress(**values), state)
+    for name, sha256 in hashes.items():
+        state.update(_read_part(path / name, sha256))
+    progress = dataclasses.replace(progress, recent_returns=tuple(progress.recent_returns))
+    return Checkpoint(path, epoch, progress, state)
+
+
+def _text(manifest: dict[str, Any]) -> str:
+    return json.dumps(manifest, indent=2) + "\n"
 
 
 def _digest(manifest: dict[str, Any]) -> str:
@@ -139,7 +171,7 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _read_part(path: Path, sha256: str) -> dict[str, np.ndarray]:
-    damaged = f"{path} is missing or damaged; remove {path.parent} to use an older checkpoint"
+    damaged = f"{path} is missing or damaged"
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -149,7 +181,7 @@ def _read_part(path: Path, sha256: str) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and NumPy raise many kinds for what is no archive of arrays
         raise CheckpointError(damaged) from error
 
 
@@ -159,7 +191,26 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
+def _prepare(folder: Path) -> None:
+    """Makes the folder, or removes from it what a killed write has left."""
+    with writing(folder):
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            sync(folder.parent)
+        for item in folder.iterdir():
+            if _LEFTOVER.fullmatch(item.name):
+                shutil.rmtree(item, ignore_errors=True)
+
+
+def _number(path: Path) -> tuple[int, int]:
+    """A checkpoint's number of updates, and how often one of that number was there before."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
+
+
 def _folders(folder: Path) -> list[Path]:
+    """The checkpoints in the order in which they were written."""
     if not folder.is_dir():
         return []
-    return sorted(item for item in folder.iterdir() if item.is_dir() and item.name.isdigit())
+    return sorted((item for item in folder.iterdir() if item.is_dir() and _NAME.fullmatch(item.name)), key=_number)

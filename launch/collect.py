@@ -193,11 +193,7 @@ class _Job:
 
     def _begin_folder(self) -> None:
         # Not before: a folder with these two files is a dataset that can be gone on with.
-        path = self._out / CONFIG_FILE
-        try:
-            write_file(path, configuration.dump(self._config))
-        except OSError as error:
-            raise DistPolicyError(f"cannot write {path}: {error.strerror or error}; free space") from error
+        write_file(self._out / CONFIG_FILE, configuration.dump(self._config))
         self._manifest.save(self._out)
 
     def _loop(self) -> None:

@@ -68,7 +68,13 @@ class TrainConfig:
     vectorised form (vector_entry_point), or by EnvPool (envpool); auto takes the own form where there is one, and sync
     else."""
     collectors: int = 2
-    """Collectors, each a process with a CPU of its own."""
+    """Collectors, each a process with a CPU of its own; MIN:MAX on the command line sets min_collectors, too."""
+    min_collectors: int | None = None
+    """Collectors with which the run begins; the others join when nodes have room for them, and until then those that
+    are there collect in their place. None: it begins with all."""
+    learners: int = 1
+    """Learners, which take the same steps, each from its part of the rollouts; must divide collectors. On a GPU each
+    where there are enough, else on CPUs."""
     slots: int = 32
     """Env slots of each collector."""
     rollout_steps: int = 32
@@ -89,6 +95,8 @@ class TrainConfig:
     """Episodes of the final evaluation, with the greedy policy on seeds of its own; 0 for none."""
     jit_compile: bool = True
     """Whether XLA compiles the learner's update."""
+    mixed_precision: bool = False
+    """Whether the learner's networks compute in bfloat16; what they hold and what they give stays float32."""
     compile_cache: bool = True
     """Whether the compiled update is kept in the user's cache folder for the next run."""
     timeout_s: float = 600.0
@@ -110,6 +118,10 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        if not 1 <= self.least_collectors <= self.collectors:
+            raise ConfigError(
+                f"min_collectors must be from 1 to collectors {self.collectors}, but is {self.min_collectors}"
+            )
         if self.max_policy_lag > 0:
             raise ConfigError("max_policy_lag above 0 needs an off-policy correction that PPO has not: set it to 0")
         length, unit, parts = 1, "steps", f"rollout_steps {self.rollout_steps}"
@@ -118,16 +130,27 @@ class TrainConfig:
             parts = f"rollout_steps {self.rollout_steps} / ppo.sequence_length {length}"
             if self.rollout_steps % length:
                 raise ConfigError(f"ppo.sequence_length {length} does not divide rollout_steps {self.rollout_steps}")
-        if (num_samples := self.batch_size // length) % self.ppo.num_minibatches:
+        if self.learners < 1 or self.collectors % self.learners:
             raise ConfigError(
-                f"ppo.num_minibatches {self.ppo.num_minibatches} does not divide the batch of {num_samples} {unit} "
-                f"(collectors {self.collectors} x slots {self.slots} x {parts})"
+                f"learners must be 1 or more and divide collectors {self.collectors}, but is {self.learners}"
+            )
+        if (num_samples := self.batch_size // self.learners // length) % self.ppo.num_minibatches:
+            whose = "the batch" if self.learners == 1 else "each learner's part"
+            share = "" if self.learners == 1 else f" / learners {self.learners}"
+            raise ConfigError(
+                f"ppo.num_minibatches {self.ppo.num_minibatches} does not divide {whose} of {num_samples} {unit} "
+                f"(collectors {self.collectors} x slots {self.slots} x {parts}{share})"
             )
 
     @property
     def environment_factory(self) -> EnvironmentFactory:
         """Makes the envs."""
         return EnvironmentFactory(self.env, self.vectorization, self.env_kwargs, wrappers=self.wrappers)
+
+    @property
+    def least_collectors(self) -> int:
+        """Collectors with which the run begins."""
+        return self.collectors if self.min_collectors is None else self.min_collectors
 
     @property
     def batch_size(self) -> int:

@@ -2,64 +2,38 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import ray
 
-from distpolicy.errors import DistPolicyError
-from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.errors import DistPolicyError, WorkerLostError
 from distpolicy.weights import Acknowledgement
 from launch import answers
+from launch.actor_death import failed_in_constructor, is_death, is_late, reason_of_death
 from launch.checkpoint import Progress
+from launch.collector_crew import CollectorCrew, Member
 from launch.config import TrainConfig
-from launch.factories import AgentFactory, PolicyFactory
-from launch.placement import training_actors
+from launch.iteration import Iteration, Part, error_of, losses_of
+from launch.learner_group import LearnerGroup
+from launch.run_accounts import Outcome, RunAccounts
+from launch.run_fault import RunFault
+from launch.run_observer import RunObserver, Saved
 from launch.shares import shares
-from workers.actors import start_collector, start_learner
-from workers.collector import CollectorConfig
 from workers.evaluator import EvaluationResult
-from workers.rollout_report import RolloutReport
 
 # Iterations that are submitted but not yet accounted for. Two let the workers go on while the driver reads
 # reports and writes metrics; what is in flight stays bounded.
 PIPELINE_DEPTH = 2
 
-# Seconds that an interrupted run waits for what is under way.
+# Seconds that an interrupted run waits for what is under way, and then for the learner's state.
 GRACE_S = 3.0
 
-
-class Iteration(NamedTuple):
-    """References of one submitted iteration: a rollout of every collector, and the update that learns from them.
-
-    Attributes:
-        update: Number of the update.
-        reports: References of each collector's report.
-        metrics: Reference of the update's metrics.
-        state: Reference of the learner's state after the update, if a checkpoint is due; else None.
-    """
-
-    update: int
-    reports: list[Any]
-    metrics: Any
-    state: Any
-
-
-class Outcome(NamedTuple):
-    """What an iteration came to.
-
-    Attributes:
-        progress: How far the run has come.
-        row: The iteration's metrics.
-        first_step_time: Clock time of the earliest first env step.
-    """
-
-    progress: Progress
-    row: dict[str, Any]
-    first_step_time: float
+# Learners that are lost, or updates that fail though nobody is, in a row, without an update in between.
+MAX_FAILURES = 5
 
 
 class Driver:
@@ -68,61 +42,42 @@ class Driver:
     With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
     submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
 
+    An update learns from as many rollouts as the crew has seats. Where collectors are missing, the others collect
+    several each, so that the batch has one shape. If a collector dies, the rollouts of its iteration that are whole
+    are kept, what is missing is collected with the same weights, and the update is submitted again: no rollout is
+    counted twice, and of the others none is lost. If the learner dies, the next one, of a higher epoch, goes on from
+    the newest checkpoint, and rollouts under way are dropped.
+
     Args:
         config: The run's config.
-        time_step_spec: Array specs of one time step.
-        action_spec: Array specs of one action.
-        epoch: How often the run was started before.
+        crew: Its collectors.
+        learners: Its learner.
+        epochs: Gives an epoch that no worker of the run has had.
+        observer: Is told what happens.
         progress: How far the run has come.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        time_step_spec: TimeStep,
-        action_spec: Any,
-        epoch: int = 0,
+        crew: CollectorCrew,
+        learners: LearnerGroup,
+        epochs: Callable[[], int],
+        observer: RunObserver | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._config = config
-        self._progress = progress or Progress()
-        self._returns: deque[float] = deque(self._progress.recent_returns, maxlen=100)
-        learner, collectors = training_actors(config, ray.cluster_resources())
-        self._learner_has_gpu = "GPU" in learner.resources
-        # All start at once: each spends seconds importing TensorFlow.
-        self._learner = start_learner(AgentFactory(config, time_step_spec, action_spec), epoch, learner.resources)
-        self._collectors = [
-            start_collector(
-                CollectorConfig(
-                    index=index,
-                    first_slot=index * config.slots,
-                    num_slots=config.slots,
-                    num_steps=config.rollout_steps,
-                    seed=config.seed,
-                    epoch=epoch,
-                    reward_discount=config.ppo.discount,
-                ),
-                config.environment_factory,
-                PolicyFactory(config),
-                collectors.resources,
-            )
-            for index in range(config.collectors)
-        ]
+        self._config, self._crew, self._learners = config, crew, learners
+        self._epochs = epochs
+        self._observer = observer or RunObserver()
+        self._accounts = RunAccounts(config, progress or Progress())
         self._weights: Any = None
-        self._submitted = self._progress.updates
-        self._session_steps = 0
         self._pending: deque[Iteration] = deque()
-        self._train_s_before = self._progress.train_s
-
-    @property
-    def learner_has_gpu(self) -> bool:
-        """Whether the learner has asked for a GPU."""
-        return self._learner_has_gpu
+        self._num_failures = 0
 
     @property
     def progress(self) -> Progress:
         """How far the run has come."""
-        return self._progress
+        return self._accounts.progress
 
     @property
     def newest_weights(self) -> Any:
@@ -130,23 +85,37 @@ class Driver:
         return self._weights
 
     @property
-    def collectors(self) -> Sequence[Any]:
-        """The collectors' actors."""
-        return tuple(self._collectors)
+    def members(self) -> list[Member]:
+        """The collectors that are up."""
+        return self._crew.members
+
+    @property
+    def learners(self) -> LearnerGroup:
+        """The learner."""
+        return self._learners
 
     def start(self, state: dict[str, np.ndarray] | None = None) -> None:
-        """Restores the learner, if there is a state, and has the update compiled while collectors start.
+        """Starts the workers, restores the learner, if there is a state, and has the update compiled.
+
+        Returns when as many collectors are up as there have to be to begin.
 
         Raises:
             ConfigError: If the state is of another architecture.
-            WorkerLostError: If the learner does not come up.
+            WorkerLostError: If the learner or collectors do not come up.
         """
+        # All start at once: each spends seconds importing TensorFlow.
+        epoch = self._epochs()
+        self._learners.start(epoch)
+        self._crew.start(epoch)
+        self._first = Saved(state, self.progress)
+        self._prepare_learners(state)
+        self._tell_recovered(self._crew.begin())
+
+    def _prepare_learners(self, state: dict[str, np.ndarray] | None) -> None:
         if state is not None:
-            self.get(self._learner.restore.remote(state))
-        self._weights = self._learner.weights.remote()
-        self._warm_up = self._learner.warm_up.remote(
-            self._config.collectors * self._config.slots, self._config.rollout_steps
-        )
+            self.get(self._learners.restore(state))
+        self._weights = self._learners.weights()
+        self._warm_up = self._learners.warm_up(self._config.collectors * self._config.slots, self._config.rollout_steps)
 
     def get(self, references: Any) -> Any:
         """``ray.get`` with the run's deadline, and errors in our terms."""
@@ -159,7 +128,7 @@ class Driver:
         tau_non_trainable: float | None = None,
         sort_variables_by_name: bool = False,
     ) -> list[Acknowledgement]:
-        """Has every collector apply weights, and waits until all have.
+        """Has every collector that is up apply weights, and waits until all have.
 
         Args:
             weights: Reference of the weights, put once.
@@ -172,123 +141,194 @@ class Driver:
         """
         return self.get(
             [
-                collector.apply_weights.remote(weights, tau, tau_non_trainable, sort_variables_by_name)
-                for collector in self._collectors
+                member.actor.apply_weights.remote(weights, tau, tau_non_trainable, sort_variables_by_name)
+                for member in self.members
             ]
         )
 
-    def collect(self, weights: Any) -> list[Any]:
-        """Has every collector apply weights and collect a rollout; nothing is waited for.
+    def collect(self, weights: Any, count: int | None = None, last: Sequence[Member] = ()) -> list[Part]:
+        """Has collectors apply weights and collect rollouts; nothing is waited for, if there is a collector.
 
         Args:
             weights: Reference of the weights.
-
-        Returns:
-            For each collector the references of its rollout and of its report.
+            count: How many rollouts; None for one of every seat of the crew. If there are more than collectors, the
+                collectors take turns.
+            last: Members whose turn comes after the others'.
         """
-        return [collector.rollout.options(num_returns=2).remote(weights) for collector in self._collectors]
+        self._wait_for_members()
+        turns = sorted(self.members, key=lambda member: member in last)
+        parts = []
+        for index in range(self._crew.size if count is None else count):
+            member = turns[index % len(turns)]
+            parts.append(Part(member, *member.actor.rollout.options(num_returns=2).remote(weights)))
+        return parts
 
-    def _submit(self) -> Iteration:
-        """Submits one iteration; nothing is waited for."""
-        parts = self.collect(self._weights)
-        self._submitted += 1
-        done = self._progress.env_steps + (self._submitted - self._progress.updates) * self._config.batch_size
-        share = done / self._config.total_steps
-        weights, metrics = self._learner.update.options(num_returns=2).remote(share, *(part[0] for part in parts))
-        self._weights = weights
-        due = self._submitted % self._config.checkpoint_every == 0
+    def _wait_for_members(self) -> None:
+        """Takes in collectors that have come up, and waits for one if there is none."""
+        self._tell_recovered(self._crew.admit())
+        if not self.members:
+            self._tell_recovered(self._crew.wait_for_one())
+
+    def _submit(self, kept: Sequence[Part] = ()) -> None:
+        """Submits an iteration, which learns from rollouts that there are and as many more as it needs."""
+        parts = [*kept, *self.collect(self._weights, self._crew.size - len(kept), [part.member for part in kept])]
+        ahead = len(self._pending) + 1
+        share = (self.progress.env_steps + ahead * self._config.batch_size) / self._config.total_steps
+        self._weights, metrics = self._learners.update(share, [part.rollout for part in parts])
+        update = self.progress.updates + ahead
         # Its place in the learner's queue makes it the state after this very update.
-        state = self._learner.state.remote() if due else None
-        return Iteration(self._submitted, [part[1] for part in parts], metrics, state)
+        state = self._learners.state() if update % self._config.checkpoint_every == 0 else None
+        self._pending.append(Iteration(update, parts, metrics, state))
 
-    def run(
-        self, on_iteration: Callable[[Outcome], None], on_checkpoint: Callable[[dict[str, np.ndarray], Progress], None]
-    ) -> Progress:
+    def run(self) -> Progress:
         """Trains until the target or the step budget is reached.
 
-        Args:
-            on_iteration: Called with every iteration's outcome.
-            on_checkpoint: Called with a state of the learner and the progress it belongs to.
-
         Returns:
-            How far the run has come.
+            How far the run has come; there is a checkpoint of it.
+
+        Raises:
+            DistPolicyError: What a worker has raised.
+            WorkerLostError: If workers die faster than they can be replaced.
         """
         while True:
             while len(self._pending) < PIPELINE_DEPTH and not self._finished():
-                self._pending.append(self._submit())
-            if not self._pending:
-                return self._progress
-            iteration = self._pending[0]
-            on_iteration(self._settle(iteration))
-            self._pending.popleft()
-            if iteration.state is not None:
-                on_checkpoint(self.get(iteration.state), self._progress)
-
-    def interrupt(self, on_iteration: Callable[[Outcome], None]) -> None:
-        """Ends collecting at once; what the learner has learned from by then is accounted for.
-
-        Args:
-            on_iteration: Called with the outcome of every iteration that came to its end.
-        """
-        open_metrics = [iteration.metrics for iteration in self._pending]
-        if open_metrics:
-            ray.wait(open_metrics, num_returns=len(open_metrics), timeout=GRACE_S)
-        for collector in self._collectors:
-            # Updates that still wait for a rollout fail with it and leave the learner as it is.
-            ray.kill(collector)
-        for iteration in self._pending:
-            if iteration.update <= self._progress.updates:
-                continue  # the interruption came between settling it and forgetting it
+                self._submit()
             try:
-                outcome = self._settle(iteration)
-            except DistPolicyError:
-                break
-            on_iteration(outcome)
+                if not self._pending:
+                    self._observer.checkpoint(self.learner_state(), self.progress)
+                    return self.progress
+                iteration = self._pending[0]
+                self._observer.updated(self._settle(iteration))
+                self._pending.popleft()
+                if iteration.state is not None:
+                    self._observer.checkpoint(self.get(iteration.state), self.progress)
+            except DistPolicyError as error:
+                self._recover(error)
 
     def _finished(self) -> bool:
-        expected = self._progress.env_steps + len(self._pending) * self._config.batch_size
-        return self._progress.solved or expected >= self._config.total_steps
+        expected = self.progress.env_steps + len(self._pending) * self._config.batch_size
+        return self.progress.solved or expected >= self._config.total_steps
 
     def _settle(self, iteration: Iteration) -> Outcome:
-        reports: Sequence[RolloutReport]
-        # The update's error, if any, is that of the rollout it depends on.
-        *reports, metrics = self.get([*iteration.reports, iteration.metrics])
-        ended_returns = [value for report in reports for value in report.episode_returns]
-        ended_lengths = [value for report in reports for value in report.episode_lengths]
-        self._returns.extend(ended_returns)
-        steps = sum(report.num_env_steps for report in reports)
-        self._session_steps += steps
-        first_step_time = min(report.first_step_time for report in reports)
-        session_s = time.time() - first_step_time
-        mean = float(np.mean(self._returns)) if self._returns else float("nan")
-        target = self._config.target_return
-        solved = target is not None and len(self._returns) == 100 and mean >= target
-        self._progress = Progress(
-            updates=iteration.update,
-            env_steps=self._progress.env_steps + steps,
-            episodes=self._progress.episodes + len(ended_returns),
-            train_s=self._train_s_before + session_s,
-            recent_returns=tuple(self._returns),
-            solved=self._progress.solved or solved,
-        )
-        row = {
-            "update": iteration.update,
-            "env_steps": self._progress.env_steps,
-            "episodes": self._progress.episodes,
-            "steps_per_s": self._session_steps / max(session_s, 1e-9),
-            "train_s": self._progress.train_s,
-            "rollout_s": max(report.total_s for report in reports),
-            "env_s": float(np.mean([report.env_s for report in reports])),
-            "policy_s": float(np.mean([report.policy_s for report in reports])),
-            "collector_wait_s": float(np.mean([report.wait_s for report in reports])),
-            **metrics,
-        }
-        if self._returns:
-            row["return_mean_100"] = mean
-        if ended_returns:
-            row["episode_return"] = float(np.mean(ended_returns))
-            row["episode_length"] = float(np.mean(ended_lengths))
-        return Outcome(self._progress, row, first_step_time)
+        metrics = self.get(iteration.metrics)
+        reports = self.get([part.report for part in iteration.parts])
+        self._num_failures = 0
+        for part in iteration.parts:
+            self._crew.delivered(part.member)
+        return self._accounts.add(reports, metrics)
+
+    def _recover(self, error: DistPolicyError) -> None:
+        """Replaces whoever has died or hangs, and submits what went with them again.
+
+        Raises:
+            DistPolicyError: If the error is none that replacing a worker mends.
+        """
+        if error.__cause__ is None or not isinstance(error.__cause__, ray.exceptions.RayError):
+            raise error
+        iterations = list(self._pending)
+        if is_late(error):
+            self._kill_late(iterations)
+        references = [reference for iteration in iterations for reference in iteration.references]
+        if references:
+            ray.wait(references, num_returns=len(references), timeout=self._config.timeout_s)
+        self._num_failures += 1
+        death = self._learner_death(iterations)
+        if death is not None:
+            self._replace_learners(death, iterations)
+            return
+        if self._num_failures > MAX_FAILURES or not iterations:
+            raise error
+        dead, kept = losses_of(iterations)
+        for member, its_error in dead.items():
+            missing = [part for part in iterations[0].parts if part.member is member and part not in kept]
+            self._lose(member, reason_of_death(its_error), len(missing) * self._rollout_steps)
+        self._pending.clear()
+        # As they are after the last update that counts; the reference may have gone with its node.
+        self._weights = self._learners.weights()
+        self._submit(kept if dead else ())
+
+    def _lose(self, member: Member, reason: str, env_steps: int) -> None:
+        fault = self._crew.lose(member, reason, env_steps)
+        if fault is not None:
+            self._observer.lost(fault)
+
+    @property
+    def _rollout_steps(self) -> int:
+        return self._config.slots * self._config.rollout_steps
+
+    def _kill_late(self, iterations: Sequence[Iteration]) -> None:
+        """Ends those that have not answered in time, so that what waits for them fails."""
+        late = [part for part in iterations[0].parts if not _has_come(part.report)] if iterations else []
+        reason = f"no answer in {self._config.timeout_s:g} s (timeout_s)"
+        for part in late:
+            self._lose(part.member, reason, self._rollout_steps)
+        if not late:
+            for actor in self._learners.actors:
+                ray.kill(actor)
+
+    def _learner_death(self, iterations: Sequence[Iteration]) -> DistPolicyError | None:
+        """What tells that the learner is dead; None if it lives."""
+        asked = [actor.ping.remote() for actor in self._learners.actors]
+        ray.wait(asked, num_returns=len(asked), timeout=self._config.timeout_s)
+        return next((error for error in map(error_of, asked) if error is not None), None)
+
+    def _replace_learners(self, error: DistPolicyError, iterations: Sequence[Iteration]) -> None:
+        """Starts another learner from the newest checkpoint."""
+        state, progress = self._observer.newest_checkpoint() or self._first
+        done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
+        lost = self.progress.env_steps - progress.env_steps + len(done) * self._rollout_steps
+        fault = RunFault("learner", reason_of_death(error), lost)
+        self._observer.lost(fault)
+        self._pending.clear()
+        self._accounts.go_back(progress)
+        self._observer.went_back(progress)
+        while True:
+            if failed_in_constructor(error):
+                raise error
+            if self._num_failures > MAX_FAILURES:
+                raise WorkerLostError(
+                    f"the learner was lost {self._num_failures} times in a row; the last time: {reason_of_death(error)}"
+                ) from error
+            self._learners.kill()
+            self._learners.start(self._epochs())
+            try:
+                self._prepare_learners(state)
+                self.get(self._weights)
+                break
+            except DistPolicyError as another:
+                if not is_death(another):
+                    raise
+                error = another
+                self._num_failures += 1
+        self._observer.recovered(fault.recovered())
+
+    def _tell_recovered(self, faults: Sequence[RunFault]) -> None:
+        for fault in faults:
+            self._observer.recovered(fault)
+
+    def interrupt(self) -> dict[str, np.ndarray] | None:
+        """Ends collecting at once; what the learner has learned from by then is accounted for.
+
+        Returns:
+            The learner's state that belongs to the progress; None if it cannot be had within seconds.
+        """
+        metrics = [iteration.metrics for iteration in self._pending]
+        if metrics:
+            ray.wait(metrics, num_returns=len(metrics), timeout=GRACE_S)
+        # Updates that still wait for a rollout fail with it and leave the learner as it is.
+        self._crew.close()
+        try:
+            for iteration in self._pending:
+                # Not if the interruption came between settling it and forgetting it.
+                if iteration.update > self.progress.updates:
+                    self._observer.updated(self._settle(iteration))
+        except DistPolicyError:
+            pass
+        try:
+            state = answers.get(self._learners.state(), GRACE_S)
+        except (DistPolicyError, IndexError):
+            return None
+        return state if int(state["learner/version"]) == self.progress.updates else None
 
     def warm_up_s(self) -> float:
         """Seconds that compiling the update took."""
@@ -296,11 +336,15 @@ class Driver:
 
     def learner_state(self) -> dict[str, np.ndarray]:
         """The learner's state after all that was submitted."""
-        return self.get(self._learner.state.remote())
+        return self.get(self._learners.state())
 
     def export_policy(self) -> dict[str, bytes]:
         """The deployment policy's files."""
-        return self.get(self._learner.export_policy.remote())
+        while True:
+            try:
+                return self.get(self._learners.export_policy())
+            except DistPolicyError as error:
+                self._recover(error)
 
     def evaluate(self, num_episodes: int) -> EvaluationResult:
         """Runs the greedy policy on seeds of its own, shared out over the collectors.
@@ -308,25 +352,41 @@ class Driver:
         Args:
             num_episodes: How many episodes, at most.
         """
-        references, first = [], 0
-        for collector, count in zip(self._collectors, shares(num_episodes, len(self._collectors)), strict=True):
-            if count:
-                references.append(collector.evaluate.remote(self._weights, count, first, self._config.seed))
-            first += count
-        parts = self.get(references)
+        counts = shares(num_episodes, self._crew.size)
+        open_parts = [(sum(counts[:index]), count) for index, count in enumerate(counts) if count]
+        results: dict[int, EvaluationResult] = {}
+        while open_parts:
+            self._wait_for_members()
+            asked = [
+                (first, count, member, member.actor.evaluate.remote(self._weights, count, first, self._config.seed))
+                for (first, count), member in zip(open_parts, itertools.cycle(self.members), strict=False)
+            ]
+            open_parts = []
+            for first, count, member, reference in asked:
+                try:
+                    results[first] = self.get(reference)
+                except DistPolicyError as error:
+                    if not is_death(error):
+                        raise
+                    self._lose(member, reason_of_death(error), 0)
+                    open_parts.append((first, count))
+        parts = [results[first] for first in sorted(results)]
         return EvaluationResult(
             [value for part in parts for value in part.returns], [value for part in parts for value in part.lengths]
         )
 
     def peak_memory_bytes(self) -> dict[str, int]:
         """The most memory that each worker has had resident."""
-        workers = [("learner", self._learner)]
-        workers += [(f"collector {index}", actor) for index, actor in enumerate(self._collectors)]
+        workers = [("learner", self._learners.actors[0])]
+        workers += [(f"collector {member.index}", member.actor) for member in self.members]
         sizes = self.get([actor.peak_memory_bytes.remote() for _, actor in workers])
         return {name: size for (name, _), size in zip(workers, sizes, strict=True)}
 
     def close(self) -> None:
         """Ends the workers; may be called twice."""
-        for actor in [self._learner, *self._collectors]:
-            ray.kill(actor)
-        self._collectors = []
+        self._learners.kill()
+        self._crew.close()
+
+
+def _has_come(reference: Any) -> bool:
+    return bool(ray.wait([reference], timeout=0)[0])

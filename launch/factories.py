@@ -6,6 +6,7 @@ TensorFlow is imported inside, since the driver, which imports this module, has 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +169,7 @@ class PolicyFactory:
 
 @dataclass(frozen=True)
 class AgentFactory:
-    """Builds the learner's agent.
+    """Builds the learner's agent, or that of one of several.
 
     Attributes:
         config: The run's config.
@@ -180,12 +181,18 @@ class AgentFactory:
     time_step_spec: TimeStep
     action_spec: Any
 
-    def __call__(self) -> Any:
-        """The agent."""
+    def __call__(self, addresses: Sequence[str] = (), rank: int = 0) -> Any:
+        """The agent.
+
+        Args:
+            addresses: Of all replicas, which learn together; none if it is alone.
+            rank: The place of this one among them.
+        """
         import tensorflow as tf
 
         _require_eager()
         from distpolicy.agents.ppo_agent import PPOAgent
+        from distpolicy.agents.replicas import Replicas
         from distpolicy.utils.compile_cache import use_compile_cache
 
         if self.config.jit_compile and self.config.compile_cache:
@@ -193,6 +200,8 @@ class AgentFactory:
         for gpu in tf.config.list_physical_devices("GPU"):
             # Before anything runs on it: TensorFlow takes the whole memory otherwise.
             tf.config.experimental.set_memory_growth(gpu, True)
+        # Before the first operation, which TensorFlow asks for.
+        replicas = Replicas(addresses, rank) if addresses else None
         encoding = _encoding_network(self.config, self.time_step_spec)
         input_spec = _head_input_spec(encoding, self.time_step_spec)
         return PPOAgent(
@@ -204,4 +213,5 @@ class AgentFactory:
             seed=self.config.seed,
             jit_compile=self.config.jit_compile,
             encoding_network=encoding,
+            replicas=replicas,
         )

@@ -1,36 +1,110 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, so that a crash at any step or a full disk damages nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from distpolicy.errors import DistPolicyError
 from workers.whole_file import sync, write_whole
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Writes a file beside its place, syncs it, and renames it."""
-    write_whole(path, data.encode() if isinstance(data, str) else data)
+    """Writes a file beside its place, syncs it, and renames it.
+
+    Raises:
+        DistPolicyError: If it cannot be written; what was there is as it was.
+    """
+    with writing(path):
+        write_whole(path, data.encode() if isinstance(data, str) else data)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files beside its place, syncs it, and puts it in place of what was there."""
-    scratch = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    for name, data in files.items():
-        target = scratch / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    sync(scratch)
-    old = path.with_name(f".{path.name}.old")
+    """Writes a folder of files beside its place, syncs it, and puts it in place of what was there.
+
+    A folder cannot be renamed over another: a crash between the two renames that replace one leaves what was there
+    under the name ``.NAME.old``, and it goes once another is whole.
+
+    Args:
+        path: The folder.
+        files: Contents by path within it.
+
+    Raises:
+        DistPolicyError: If it cannot be written; names the file.
+    """
+    scratch, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    try:
+        with writing(path):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            for name, data in files.items():
+                with writing(path / name):
+                    (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+                    (scratch / name).write_bytes(data)
+                    sync(scratch / name)
+            # The names in a folder are on the disk once the folder itself is synced.
+            for folder in {scratch, *(parent for name in files for parent in (scratch / name).parents)}:
+                if folder.is_relative_to(scratch):
+                    sync(folder)
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.rename(path, old)
+            os.rename(scratch, path)
+            sync(path.parent)
+    finally:
+        # What could not be written takes no room.
+        shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.rename(path, old)
-    os.rename(scratch, path)
-    sync(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+class GrowingFile:
+    """A file that grows by whole pieces; a crash may leave the last one cut off.
+
+    Args:
+        path: The file; what was there is replaced.
+        data: What it begins with.
+
+    Raises:
+        DistPolicyError: If it cannot be written.
+    """
+
+    def __init__(self, path: Path, data: bytes = b"") -> None:
+        self._path = path
+        write_file(path, data)
+        with writing(path):
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115  # closed by close()
+
+    def append(self, data: bytes) -> None:
+        """Writes a piece.
+
+        Raises:
+            DistPolicyError: If it cannot be written; the file ends as before.
+        """
+        with writing(self._path):
+            size = self._file.tell()
+            try:
+                while data:
+                    data = data[self._file.write(data) :]
+            except OSError:
+                self._file.truncate(size)
+                raise
+
+    def close(self) -> None:
+        """Closes the file; may be called twice."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tells of a file that cannot be written by its name.
+
+    Raises:
+        DistPolicyError: For an ``OSError`` in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DistPolicyError(f"cannot write {path}: {error.strerror or error}") from error

@@ -7,6 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+from launch.event_file import EventFile
+from launch.files import GrowingFile
+
 COLUMNS = (
     "update",
     "env_steps",
@@ -41,37 +44,37 @@ class MetricsWriter:
     Args:
         folder: The run directory.
         first_update: The first update that will be written; rows of a run that is resumed from there on are dropped.
+
+    Raises:
+        DistPolicyError: If a file cannot be written; names it. So do the methods.
     """
 
     def __init__(self, folder: Path, first_update: int = 1) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._path = folder / "metrics.csv"
-        kept = [row for row in read_rows(self._path) if int(float(row["update"])) < first_update]
-        self._file = open(self._path, "w", newline="")  # noqa: SIM115  # closed by close()
-        self._rows = csv.DictWriter(self._file, COLUMNS, restval="")
-        self._rows.writeheader()
-        self._rows.writerows(kept)
-        self._file.flush()
+        path = folder / "metrics.csv"
+        kept = [row for row in read_rows(path) if int(float(row["update"])) < first_update]
+        text = io.StringIO()
+        rows = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore")
+        rows.writeheader()
+        rows.writerows(kept)
+        self._rows = GrowingFile(path, text.getvalue().encode())
         # Events of the rows that are dropped are dropped by TensorBoard, too.
-        purge_step = int(float(kept[-1]["env_steps"])) + 1 if kept else None
-        self._events = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
+        self._events = EventFile(folder, purge_step=int(float(kept[-1]["env_steps"])) + 1 if kept else None)
 
     def write(self, row: dict[str, Any]) -> None:
         """Writes one update's figures; names that are no column are an error."""
-        self._rows.writerow({name: _short(value) for name, value in row.items()})
-        self._file.flush()
-        for name, value in row.items():
-            if name not in ("update", "env_steps"):
-                self._events.add_scalar(f"train/{name}", value, row["env_steps"])
+        text = io.StringIO()
+        csv.DictWriter(text, COLUMNS, restval="").writerow({name: _short(value) for name, value in row.items()})
+        self._rows.append(text.getvalue().encode())
+        figures = {f"train/{name}": value for name, value in row.items() if name not in ("update", "env_steps")}
+        self._events.add(figures, row["env_steps"])
 
     def write_evaluation(self, env_steps: int, returns: list[float]) -> None:
         """Writes an evaluation's mean return to TensorBoard."""
-        self._events.add_scalar("evaluation/return_mean", sum(returns) / len(returns), env_steps)
+        self._events.add({"evaluation/return_mean": sum(returns) / len(returns)}, env_steps)
 
     def close(self) -> None:
-        """Closes both files."""
-        self._file.close()
+        """Closes both files; may be called twice."""
+        self._rows.close()
         self._events.close()
 
 

@@ -79,14 +79,18 @@ def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[Ac
 
     Args:
         config: The run's config.
-        totals: The resources of all nodes together. The learner asks for a GPU where there is one, and both ask for
-            the resource that bears their role's name where any node declares it.
+        totals: The resources of all nodes together. The learner asks for a GPU where there is one, each of several
+            where there are enough for all, and both kinds of actors ask for the resource that bears their role's name
+            where any node declares it.
     """
-    gpus = min(totals.get("GPU", 0.0), 1.0)
-    learner = {"GPU": gpus} if gpus else {}
-    note = "" if gpus else "there is no GPU: it learns on the CPU"
+    gpus, alone = totals.get("GPU", 0.0), config.learners == 1
+    each = min(gpus, 1.0) if alone else float(gpus >= config.learners)
+    note = "" if each else "there is no GPU: it learns on the CPU"
+    if not each and not alone:
+        note = f"{gpus:g} GPUs are not one for each of {config.learners} learners: they learn on CPUs"
+    learner = {"GPU": each} if each else {}
     return [
-        ActorGroup(LEARNER, 1, _with_role(learner, LEARNER_ROLE, totals), note),
+        ActorGroup(LEARNER, config.learners, _with_role(learner, LEARNER_ROLE, totals), note),
         _collectors(config.collectors, totals),
     ]
 

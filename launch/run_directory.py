@@ -12,7 +12,8 @@ from launch.files import write_file
 
 
 class RunDirectory:
-    """``config.yaml``, ``checkpoints/``, ``policy/``, ``metrics.csv``, TensorBoard events and ``report.html``.
+    """``config.yaml``, ``checkpoints/``, ``policy/``, ``metrics.csv``, ``faults.csv``, TensorBoard events and
+    ``report.html``.
 
     Args:
         path: The folder.
@@ -24,6 +25,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.policy = path / "policy"
         self.metrics_file = path / "metrics.csv"
+        self.faults_file = path / "faults.csv"
         self.report_file = path / "report.html"
 
     @classmethod
@@ -36,16 +38,17 @@ class RunDirectory:
 
         Raises:
             ConfigError: If it exists and holds something, or cannot be made.
+            DistPolicyError: If the config cannot be written.
         """
         if path is None:
             path = _fresh(Path("runs"), config.env)
         check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run = cls(path)
-            write_file(run.config_file, configuration.dump(config))
         except OSError as error:
             raise ConfigError(f"cannot write to run directory {path}: {error.strerror}") from error
+        run = cls(path)
+        write_file(run.config_file, configuration.dump(config))
         return run
 
     @classmethod

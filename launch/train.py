@@ -12,16 +12,23 @@ from distpolicy.errors import ConfigError
 from launch import checkpoint, cluster, report
 from launch.checkpoint import Checkpoint, Progress
 from launch.config import TrainConfig
-from launch.driver import Driver, Outcome
+from launch.driver import Driver
 from launch.evaluation_text import describe_evaluation
+from launch.fault_files import note_fault
 from launch.files import write_folder
 from launch.metrics import MetricsWriter
 from launch.progress_line import ProgressLine
 from launch.return_text import show_return
+from launch.run_accounts import Outcome
 from launch.run_directory import RunDirectory, check_free
+from launch.run_fault import FaultTable, RunFault
+from launch.run_observer import RunObserver, Saved
 from launch.signals import handled, interrupt
+from launch.training_workers import TrainingWorkers
+from workers.environment import Fault
 from workers.environment_probe import probe
 from workers.memory import peak_memory_bytes
+from workers.rollout_report import RolloutReport
 
 
 def train(
@@ -56,6 +63,8 @@ def train(
     if resume is not None:
         run_directory = RunDirectory.open(resume)
         found = checkpoint.load_latest(run_directory.checkpoints)
+        for refused in found.refused:
+            console.print(f"{refused}: going on from {found.path}")
         if found.progress.solved or found.progress.env_steps >= config.total_steps:
             raise ConfigError(
                 f"{resume} is complete ({found.progress.env_steps:,} env steps"
@@ -66,63 +75,87 @@ def train(
     started: Progress = found.progress if found else Progress()
     epoch = found.epoch + 1 if found else 0
     # Again once Ray is there, since it sets its own handler of SIGTERM.
-    with handled(interrupt), cluster.connected(config.address, config.collectors, debug), handled(interrupt):
-        driver = Driver(config, time_step_spec, action_spec, epoch, started)
+    with handled(interrupt), cluster.connected(config.address, config.least_collectors, debug), handled(interrupt):
+        workers = TrainingWorkers(config, time_step_spec, action_spec, epoch)
         console.print(
-            f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}; "
-            f"learner on {'GPU' if driver.learner_has_gpu else 'CPU (no GPU in this Ray)'}",
+            f"{config.env}: {_collectors(config)} x {config.slots} slots, {factory.describe()}; "
+            f"learner on {'GPU' if workers.learner_has_gpu else 'CPU (no GPU in this Ray)'}",
         )
-        driver.start(found.state if found else None)
-        if resume is None:
-            run_directory = RunDirectory.create(run_dir, config)
-        else:
-            console.print(f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}")
-        run = _Run(config, console, driver, run_directory, epoch, command_start)
+        run = _Run(config, console, workers, started, command_start)
         try:
-            return run.go(started)
+            run.start(found.state if found else None)
+            if resume is None:
+                run_directory = RunDirectory.create(run_dir, config)
+            else:
+                console.print(f"resuming {resume} at {started.env_steps:,} env steps, epoch {epoch}")
+            return run.go(run_directory)
         finally:
-            driver.close()
+            run.close()
 
 
-class _Run:
-    """One run: the driver's outcomes into files and onto the screen."""
+def _collectors(config: TrainConfig) -> str:
+    least = config.least_collectors
+    return f"{config.collectors if least == config.collectors else f'{least} to {config.collectors}'} collectors"
+
+
+class _Run(RunObserver):
+    """One run: what its driver tells goes into files and onto the screen."""
 
     def __init__(
         self,
         config: TrainConfig,
         console: Console,
-        driver: Driver,
-        directory: RunDirectory,
-        epoch: int,
+        workers: TrainingWorkers,
+        started: Progress,
         command_start: float,
     ) -> None:
         self._config = config
         self._console = console
-        self._driver = driver
-        self._directory = directory
-        self._epoch = epoch
+        self._workers = workers
         self._command_start = command_start
         self._first_step_time: float | None = None
+        # Of workers that are lost before there is a run directory.
+        self._early_faults: list[RunFault] = []
+        self._faults: FaultTable | None = None
+        self._driver = Driver(config, workers.crew, workers.learners, workers.next_epoch, self, started)
 
-    def go(self, started: Progress) -> Progress:
-        self._metrics = MetricsWriter(self._directory.path, first_update=started.updates + 1)
+    def start(self, state: dict[str, np.ndarray] | None) -> None:
+        """Starts the workers."""
+        self._driver.start(state)
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self._driver.close()
+
+    def go(self, directory: RunDirectory) -> Progress:
+        """Trains, and leaves all that belongs into a run directory."""
+        self._directory = directory
+        self._faults = FaultTable(directory.faults_file)
+        for fault in self._early_faults:
+            self._note(fault)
+        self._metrics = MetricsWriter(directory.path, first_update=self._driver.progress.updates + 1)
         try:
             with ProgressLine(self._console) as self._line:
-                progress = self._driver.run(self._on_iteration, self._save)
+                progress = self._driver.run()
             return self._finish(progress)
-        except KeyboardInterrupt as interruption:
+        except KeyboardInterrupt:
             self._interrupted()
-            raise interruption
+            raise
         finally:
+            for fault in self._workers.crew.open_faults:
+                self._note(fault)
             self._metrics.close()
             report.write(self._directory, self._config)
 
-    def _on_iteration(self, outcome: Outcome) -> None:
+    def updated(self, outcome: Outcome) -> None:
         progress, row = outcome.progress, outcome.row
         if self._first_step_time is None:
             self._first_step_time = outcome.first_step_time
             self._say(f"first env step after {outcome.first_step_time - self._command_start:.1f} s")
         self._metrics.write(row)
+        for item in outcome.reports:
+            for fault in item.faults:
+                self._environment_failed(item, fault)
         speed = float(row["steps_per_s"])
         self._line.show(
             env_steps=progress.env_steps,
@@ -134,26 +167,60 @@ class _Run:
             eta_s=max(self._config.total_steps - progress.env_steps, 0) / speed if speed else math.inf,
         )
 
-    def _save(self, state: dict[str, np.ndarray], progress: Progress) -> None:
-        checkpoint.save(self._directory.checkpoints, state, progress, self._epoch, self._config.keep_checkpoints)
+    def checkpoint(self, state: dict[str, np.ndarray], progress: Progress) -> None:
+        epoch, keep = self._workers.newest_epoch, self._config.keep_checkpoints
+        checkpoint.save(self._directory.checkpoints, state, progress, epoch, keep)
+
+    def newest_checkpoint(self) -> Saved | None:
+        if not any(self._directory.checkpoints.glob("[0-9]*")):
+            return None
+        found = checkpoint.load_latest(self._directory.checkpoints)
+        return Saved(found.state, found.progress)
+
+    def lost(self, fault: RunFault) -> None:
+        self._say(f"{fault.what} was lost: {fault.reason}")
+
+    def recovered(self, fault: RunFault) -> None:
+        self._note(fault)
+        self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s; {fault.env_steps_lost:,} env steps were lost")
+
+    def went_back(self, progress: Progress) -> None:
+        self._say(f"going back to {progress.env_steps:,} env steps, the newest checkpoint")
+        self._metrics.close()
+        self._metrics = MetricsWriter(self._directory.path, first_update=progress.updates + 1)
+
+    def _environment_failed(self, item: RolloutReport, fault: Fault) -> None:
+        line = f"env slot {fault.slot} failed in {fault.call} and was replaced: {fault.error}"
+        self._say(line)
+        note_fault(self._directory.path, f"epoch{item.epoch}-collector{item.collector}", line, fault.traceback)
+        self._note(RunFault(f"env slot {fault.slot}", fault.error, recovery_s=0.0))
+
+    def _note(self, fault: RunFault) -> None:
+        if self._faults is None:
+            self._early_faults.append(fault)
+        else:
+            self._faults.add(fault, self._driver.progress.updates)
 
     def _interrupted(self) -> None:
         # A second Ctrl-C does not break the checkpoint that the first one asked for.
         with handled(None):
             self._say("interrupted: writing a checkpoint")
-            self._driver.interrupt(self._on_iteration)
+            state = self._driver.interrupt()
             progress = self._driver.progress
-            if not progress.updates:
+            if state is not None and progress.updates:
+                self.checkpoint(state, progress)
+            found = self.newest_checkpoint()
+            if found is None:
                 self._say("nothing was learned yet, so there is none")
                 return
-            self._save(self._driver.learner_state(), progress)
+            if found.progress.updates < progress.updates:
+                self._say(f"the learner is busy: the newest checkpoint is of {found.progress.env_steps:,} env steps")
             self._say(f"go on with: distpolicy train --resume {self._directory.path}")
 
     def _say(self, text: str) -> None:
         self._console.print(text)
 
     def _finish(self, progress: Progress) -> Progress:
-        self._save(self._driver.learner_state(), progress)
         write_folder(self._directory.policy, self._driver.export_policy())
         self._print_end(progress)
         if self._config.eval_episodes:

@@ -12,6 +12,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from workers.collector import Collector, CollectorConfig, PolicyFactory
 from workers.environment_factory import EnvironmentFactory
 from workers.learner import AgentFactory, Learner
+from workers.learner_replica import LearnerReplica
 
 if TYPE_CHECKING:
     from workers.dataset_collector import DatasetWriterConfig
@@ -102,15 +103,20 @@ def start_inference_server(
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
 
 
-def start_learner(agent_factory: AgentFactory, epoch: int, resources: Mapping[str, float]) -> Any:
-    """A :class:`Learner` as an actor.
+def start_learners(agent_factory: AgentFactory, epoch: int, count: int, resources: Mapping[str, float]) -> list[Any]:
+    """The actors of a run's learner: a :class:`Learner`, or several :class:`LearnerReplica` that have yet to join.
 
-    It asks for no CPU: in lock step it only works while the collectors wait, on their CPUs.
+    They ask for no CPU: in lock step they only work while the collectors wait, on their CPUs.
 
     Args:
-        agent_factory: Makes the agent.
+        agent_factory: Makes the agent; of several, of the arguments ``addresses`` and ``rank``.
         epoch: How often the run was started.
-        resources: What it asks for; GPUs are hidden from it if there are none among them.
+        count: How many.
+        resources: What each asks for; GPUs are hidden from them if there are none among these.
     """
     environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
-    return ray.remote(Learner).options(**_options(resources, environment)).remote(agent_factory, epoch)
+    options = _options(resources, environment)
+    if count == 1:
+        return [ray.remote(Learner).options(**options).remote(agent_factory, epoch)]
+    replica = ray.remote(LearnerReplica).options(**options)
+    return [replica.remote(agent_factory, epoch, rank) for rank in range(count)]

@@ -127,6 +127,7 @@ class Collector:
         self._groups = self._make_groups(environments)
         self._episodes = EpisodeSums(config.num_slots, config.num_steps, config.reward_discount)
         self._first_step_time = 0.0
+        self._num_rollouts = 0
         self._closed = False
         self._last_end = time.perf_counter()
 
@@ -207,6 +208,8 @@ class Collector:
         self._last_end = time.perf_counter()
         report = RolloutReport(
             collector=self._config.index,
+            epoch=self._config.epoch,
+            number=self._num_rollouts,
             weights=acknowledgement,
             num_env_steps=int(np.count_nonzero(rollout.step_type[:, :-1] != StepType.LAST)),
             episode_returns=ended.returns,
@@ -219,6 +222,7 @@ class Collector:
             first_step_time=self._first_step_time,
             faults=sorted(faults, key=lambda fault: fault.step),
         )
+        self._num_rollouts += 1
         return rollout, report
 
     def evaluate(self, weights: Weights, num_episodes: int, first_episode: int, seed: int) -> EvaluationResult:

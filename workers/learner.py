@@ -17,7 +17,7 @@ from distpolicy.utils.compile_cache import seal_compile_cache
 from distpolicy.weights import Weights, WeightsPacker
 from workers.memory import peak_memory_bytes
 
-AgentFactory = Callable[[], Any]
+AgentFactory = Callable[..., Any]
 
 
 class Learner:
@@ -71,11 +71,11 @@ class Learner:
         return self._last_end - start
 
     def update(self, progress: float, *rollouts: Rollout) -> tuple[Weights, dict[str, float]]:
-        """Learns from rollouts, one from each collector.
+        """Learns from rollouts.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
-            rollouts: Of one length, and of slots that no two share.
+            rollouts: Of one length; several may be of the same slots, one after the other.
 
         Returns:
             The next version's weights, and the agent's metrics with ``policy_lag`` (versions between the oldest
@@ -155,7 +155,7 @@ class Learner:
 
 
 def merge_rollouts(rollouts: tuple[Rollout, ...]) -> Rollout:
-    """One rollout of all rows, in order of their slots, whichever collectors they come from."""
+    """One rollout of all rows, in order of their slots and then of time, whichever collectors they come from."""
     ordered = sorted(rollouts, key=lambda rollout: int(rollout.first_slot))
     if len(ordered) == 1:
         return ordered[0]

@@ -14,6 +14,8 @@ class RolloutReport:
 
     Attributes:
         collector: Number of the collector.
+        epoch: Its epoch; together they name one actor.
+        number: How many rollouts it had collected before, so that none is lost or counted twice unseen.
         weights: Acknowledgement of the weights that the rollout was collected with; None if there were none.
         num_env_steps: Steps of environments; those that only reset are not counted.
         episode_returns: Of the episodes that ended, in order of step and slot.
@@ -28,6 +30,8 @@ class RolloutReport:
     """
 
     collector: int
+    epoch: int
+    number: int
     weights: Acknowledgement | None
     num_env_steps: int
     episode_returns: list[float]

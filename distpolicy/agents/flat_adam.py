@@ -30,20 +30,17 @@ class FlatAdam(tf.Module):
         self.first_moment = tf.Variable(tf.zeros(size), trainable=False, name="first_moment")
         self.second_moment = tf.Variable(tf.zeros(size), trainable=False, name="second_moment")
 
-    def apply(
-        self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable], learning_rate: tf.Tensor
-    ) -> tf.Tensor:
+    def apply(self, gradient: tf.Tensor, variables: Sequence[tf.Variable], learning_rate: tf.Tensor) -> tf.Tensor:
         """Takes one step.
 
         Args:
-            gradients: One for each variable.
+            gradient: Of all variables, by :func:`flat`.
             variables: What is trained, as in the constructor.
             learning_rate: float32 scalar.
 
         Returns:
             The gradient's global norm before it was clipped.
         """
-        gradient = tf.concat([tf.reshape(item, [-1]) for item in gradients], axis=0)
         norm = tf.norm(gradient)
         gradient *= self._max_gradient_norm / tf.maximum(norm, self._max_gradient_norm)
         step = tf.cast(self.iterations.assign_add(1), tf.float32)
@@ -54,6 +51,11 @@ class FlatAdam(tf.Module):
         for variable, part in zip(variables, tf.split(change, self._sizes), strict=True):
             variable.assign_sub(tf.reshape(part, variable.shape))
         return norm
+
+
+def flat(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The gradients of all variables as one vector."""
+    return tf.concat([tf.reshape(item, [-1]) for item in gradients], axis=0)
 
 
 _BETA_1 = 0.9

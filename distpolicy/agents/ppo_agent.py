@@ -11,9 +11,19 @@ import tensorflow as tf
 
 from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.advantages import discounted_returns, generalized_advantage_estimation
-from distpolicy.agents.flat_adam import FlatAdam
+from distpolicy.agents.batch_statistics import (
+    AllSum,
+    MinibatchStatistics,
+    explained_variance,
+    minibatch_statistics,
+    update_normalizer,
+)
+from distpolicy.agents.flat_adam import FlatAdam, flat
+from distpolicy.agents.minibatches import draw_minibatches
 from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.agents.ppo_loss import FIGURES, sum_of_leaves, surrogate_loss
 from distpolicy.agents.ppo_policy import make_collect_policy, make_normalizer
+from distpolicy.agents.replicas import Replicas
 from distpolicy.agents.sequences import SequenceStates, burned_in, cut_burn_in, cut_sequences, unroll_sequences
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -22,9 +32,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.array_nest import flatten
 from distpolicy.utils.module_variables import NamedVariable, named_variables
-from distpolicy.utils.sampling import log_prob
 
 
 class PPOAgent(tf.Module):
@@ -36,6 +44,10 @@ class PPOAgent(tf.Module):
     policy's state was. Their minibatches are of sequences; see ``sequence_length``, ``sequence_states`` and ``burn_in``
     of the config.
 
+    Among replicas, each learns from its part of the batch, and all take the steps that one with the whole batch would:
+    gradients, and all statistics, are those of the whole. A minibatch is made of as many samples from each part, drawn
+    there. XLA on CPUs has no collectives, so that it compiles what lies between them.
+
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs of one action.
@@ -46,6 +58,7 @@ class PPOAgent(tf.Module):
         jit_compile: Whether XLA compiles the update.
         encoding_network: What actor and critic share, such as an :class:`LSTMEncodingNetwork`; None if they read
             observations themselves.
+        replicas: Those among which it learns; None if it is alone.
 
     Raises:
         ConfigError: If a state would not be carried; see :class:`ActorCritic`.
@@ -61,6 +74,7 @@ class PPOAgent(tf.Module):
         seed: int = 0,
         jit_compile: bool = True,
         encoding_network: Network | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         super().__init__(name="ppo_agent")
         self._config = config
@@ -75,7 +89,18 @@ class PPOAgent(tf.Module):
         self.train_step = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
         self._trained = [*self._collect_policy.trainable_variables, *value_network.trainable_variables]
         self._optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
-        self._train = tf.function(self._train_batch, autograph=False, jit_compile=jit_compile)
+        self._replicas = replicas
+        self._all_sum: AllSum = (lambda tensor: tensor) if replicas is None else replicas.all_sum
+        self._train = tf.function(self._train_batch, autograph=False, jit_compile=jit_compile and replicas is None)
+        between = _inlined if replicas is None else functools.partial(_compiled, jit_compile=jit_compile)
+        self._unroll = between(self._unroll_rollout)
+        self._advantages = between(functools.partial(generalized_advantage_estimation, lambda_=config.gae_lambda))
+        self._gradient = between(self._gradient_of)
+        self._step = between(self._apply)
+        self._observation_scratch = self._reward_scratch = None
+        if replicas is not None:
+            self._observation_scratch = make_normalizer(time_step_spec.observation)
+            self._reward_scratch = make_normalizer(self._reward_normalizer.tensor_spec)
 
     @property
     def collect_policy(self) -> TFPolicy:
@@ -121,9 +146,14 @@ class PPOAgent(tf.Module):
             ConfigError: If ``sequence_length`` does not divide T.
         """
         tensors = tf.nest.map_structure(tf.constant, rollout)
-        minibatches = tf.constant(self._minibatches(rollout.num_slots, rollout.num_steps))
-        metrics = self._train(tensors, minibatches, tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
+        minibatches = self._minibatches(rollout.num_slots * rollout.num_steps // self._length(rollout.num_steps))
+        metrics = self._train(tensors, tf.constant(minibatches), tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
         return {name: float(value) for name, value in metrics.items()}
+
+    def _minibatches(self, num_samples: int) -> np.ndarray:
+        config, rank = self._config, 0 if self._replicas is None else self._replicas.rank
+        step = int(self.train_step.numpy())
+        return draw_minibatches(self._seed, step, num_samples, config.num_epochs, config.num_minibatches, rank)
 
     def _train_batch(self, rollout: Rollout, minibatches: tf.Tensor, progress: tf.Tensor) -> dict[str, tf.Tensor]:
         config = self._config
@@ -135,25 +165,23 @@ class PPOAgent(tf.Module):
         reward = self._normalized_reward(rollout, is_boundary, mask)
         unroll = functools.partial(self._unroll, observation, rollout)
         value, states = unroll()
-        advantage = generalized_advantage_estimation(
-            reward, config.discount * rollout.discount, value, is_boundary, config.gae_lambda
-        )
+        advantage = self._advantages(reward, config.discount * rollout.discount, value, is_boundary)
         target = advantage + value[:, :-1]
         samples = {
             "observation": _without_last(observation),
             "step_type": rollout.step_type[:, :-1],
             "action": rollout.action,
-            "log_probability": _sum(flatten(rollout.policy_info.log_probability)),
+            "log_probability": sum_of_leaves(rollout.policy_info.log_probability),
             "advantage": advantage,
             "target": target,
             "mask": mask,
         }
         metrics = self._epochs(self._cut(samples), states, unroll, minibatches, progress)
         if config.normalize_observations:
-            self._collect_policy.observation_normalizer.update(_without_last(rollout.observation))
+            normalizer, scratch = self._collect_policy.observation_normalizer, self._observation_scratch
+            update_normalizer(normalizer, _without_last(rollout.observation), None, scratch, self._all_sum)
         self.train_step.assign_add(1)
-        residual = _masked_variance(target - value[:, :-1], mask)
-        metrics["explained_variance"] = 1.0 - residual / (_masked_variance(target, mask) + 1e-8)
+        metrics["explained_variance"] = explained_variance(target, value[:, :-1], mask, self._all_sum)
         return metrics
 
     def _normalized(self, observation: Any) -> Any:
@@ -165,10 +193,10 @@ class PPOAgent(tf.Module):
             return rollout.reward
         reward = tf.cast(rollout.reward, tf.float64)
         returns = discounted_returns(reward, is_boundary, rollout.discounted_return, self._config.discount)
-        self._reward_normalizer.update(returns, weights=mask)
+        update_normalizer(self._reward_normalizer, returns, mask, self._reward_scratch, self._all_sum)
         return self._reward_normalizer.normalize(rollout.reward, center_mean=False)
 
-    def _unroll(self, observation: Any, rollout: Rollout) -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
+    def _unroll_rollout(self, observation: Any, rollout: Rollout) -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
         """Values of all steps, and the states that sequences begin with."""
         if not self._actor_critic.is_recurrent:
             return self._actor_critic(observation, rollout.step_type, ())[1], ()
@@ -200,23 +228,6 @@ class PPOAgent(tf.Module):
             cut["is_first"] = tf.tile(tf.range(num_steps // length) == 0, [num_slots])
         return cut
 
-    def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
-        """The samples of every epoch's minibatches, int32 ``[E * M, size]``, drawn from the seed and the train step.
-
-        Drawn out here, since XLA sorts slowly, and a function that holds no seed is compiled once for all seeds.
-        """
-        config = self._config
-        num_samples = num_slots * num_steps // self._length(num_steps)
-        size = num_samples // config.num_minibatches
-        if not size:
-            raise ConfigError(
-                f"ppo.num_minibatches {config.num_minibatches} is more than the {num_samples} sequences of a batch; "
-                "lower it, or ppo.sequence_length"
-            )
-        draw = np.random.default_rng([self._seed, int(self.train_step.numpy())])
-        orders = [draw.permutation(num_samples)[: size * config.num_minibatches] for _ in range(config.num_epochs)]
-        return np.concatenate(orders).reshape(-1, size).astype(np.int32)
-
     def _epochs(
         self,
         samples: dict[str, Any],
@@ -229,61 +240,50 @@ class PPOAgent(tf.Module):
         config = self._config
         learning_rate = _scheduled(config.learning_rate, config.learning_rate_schedule, progress)
         clip_range = _scheduled(config.clip_range, config.clip_range_schedule, progress)
-        names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "gradient_norm")
         num_steps = int(minibatches.shape[0])
+        statistics = minibatch_statistics(
+            samples["advantage"], samples["mask"], minibatches, config.normalize_advantages, self._all_sum
+        )
 
-        def one(index: tf.Tensor, sums: tf.Tensor, states: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+        def one(
+            index: tf.Tensor, figures: tf.Tensor, norms: tf.Tensor, states: Any
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Any]:
             if config.sequence_states == "recomputed" and states:
                 begins = tf.logical_and(index % config.num_minibatches == 0, index > 0)
                 states = tf.cond(begins, lambda: unroll()[1], lambda: states)
-            chosen = minibatches[index]
-            batch = tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), {**samples, "states": states})
-            figures = self._step(batch, learning_rate, clip_range)
-            return index + 1, sums + tf.stack([figures[name] for name in names]), states
+            own = MinibatchStatistics(*(item[index] for item in statistics))
+            gradient, more = self._gradient({**samples, "states": states}, minibatches[index], own, clip_range)
+            norm = self._step(self._all_sum(gradient), learning_rate)
+            return index + 1, figures + more, norms + norm, states
 
-        _, sums, _ = tf.while_loop(
-            lambda index, *_: index < num_steps, one, (tf.constant(0), tf.zeros([len(names)]), states)
+        _, figures, norms, _ = tf.while_loop(
+            lambda index, *_: index < num_steps,
+            one,
+            (tf.constant(0), tf.zeros([len(FIGURES)]), tf.zeros([]), states),
         )
-        metrics = {name: sums[place] / num_steps for place, name in enumerate(names)}
-        return {**metrics, "learning_rate": learning_rate, "clip_range": clip_range}
+        means = tf.unstack(self._all_sum(figures) / num_steps)
+        return {
+            **dict(zip(FIGURES, means, strict=True)),
+            "gradient_norm": norms / num_steps,
+            "learning_rate": learning_rate,
+            "clip_range": clip_range,
+        }
 
-    def _step(self, batch: dict[str, Any], learning_rate: tf.Tensor, clip_range: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One gradient step on one minibatch (equations 7 and 9)."""
-        config = self._config
-        mask = batch["mask"]
-        count = tf.maximum(tf.reduce_sum(mask), 1.0)
-
-        def mean(values: tf.Tensor) -> tf.Tensor:
-            return tf.reduce_sum(values * mask) / count
-
-        advantage = batch["advantage"]
-        if config.normalize_advantages:
-            center = mean(advantage)
-            advantage = (advantage - center) * tf.math.rsqrt(mean(tf.square(advantage - center)) + 1e-8)
+    def _gradient_of(
+        self, samples: dict[str, Any], chosen: tf.Tensor, statistics: MinibatchStatistics, clip_range: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The part that one minibatch's samples here have in its gradient, and in its figures."""
+        batch = tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), samples)
         state = self._state_before(batch)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
             distribution, value, _ = self._actor_critic(batch["observation"], batch["step_type"], state)
-            log_ratio = tf.where(
-                mask > 0.0, _log_probability(distribution, batch["action"]) - batch["log_probability"], 0.0
-            )
-            ratio = tf.exp(log_ratio)
-            clipped = tf.clip_by_value(ratio, 1.0 - clip_range, 1.0 + clip_range)
-            policy_loss = -mean(tf.minimum(ratio * advantage, clipped * advantage))
-            value_loss = mean(tf.square(value - batch["target"]))
-            entropy = mean(_sum([item.entropy() for item in flatten(distribution)]))
-            loss = policy_loss + config.value_loss_weight * value_loss - config.entropy_weight * entropy
+            loss, figures = surrogate_loss(self._config, distribution, value, batch, statistics, clip_range)
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        norm = self._optimizer.apply(gradients, self._trained, learning_rate)
-        return {
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "entropy": entropy,
-            # Schulman's estimator of the KL divergence that is never negative.
-            "approx_kl": mean(ratio - 1.0 - log_ratio),
-            "clip_fraction": mean(tf.cast(tf.abs(ratio - 1.0) > clip_range, tf.float32)),
-            "gradient_norm": norm,
-        }
+        return flat(gradients), figures
+
+    def _apply(self, gradient: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+        return self._optimizer.apply(gradient, self._trained, learning_rate)
 
     def _state_before(self, batch: dict[str, Any]) -> Any:
         """The state that each sample begins with; no gradient flows into it."""
@@ -296,14 +296,12 @@ class PPOAgent(tf.Module):
         return burned_in(self._actor_critic, observation, step_type, states, batch["is_first"])
 
 
-def _log_probability(distribution: Any, action: Any) -> tf.Tensor:
-    """Of a whole action: the sum over the leaves of its nest."""
-    parts = zip(flatten(distribution), flatten(action), strict=True)
-    return _sum([log_prob(item, drawn) for item, drawn in parts])
+def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
-def _sum(parts: list[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n([tf.cast(part, tf.float32) for part in parts])
+def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
+    return tf.function(function, autograph=False, jit_compile=jit_compile)
 
 
 def _without_last(nest: Any) -> Any:
@@ -316,9 +314,3 @@ def _flatten_time(tensor: tf.Tensor) -> tf.Tensor:
 
 def _scheduled(initial: float, schedule: str, progress: tf.Tensor) -> tf.Tensor:
     return initial * (1.0 - progress) if schedule == "linear" else initial * tf.ones_like(progress)
-
-
-def _masked_variance(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    count = tf.maximum(tf.reduce_sum(mask), 1.0)
-    mean = tf.reduce_sum(values * mask) / count
-    return tf.reduce_sum(tf.square(values - mean) * mask) / count

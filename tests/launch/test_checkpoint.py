@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -96,9 +95,11 @@ def test_a_part_that_holds_a_pickle_is_refused_though_its_hash_fits(tmp_path: Pa
 
 
 def test_the_newest_is_loaded(tmp_path: Path) -> None:
-    for updates in (2, 100, 30):
+    for updates in (2, 9, 100):
         save(tmp_path, updates)
-    assert_is(checkpoint.load_latest(tmp_path), 100)
+    found = checkpoint.load_latest(tmp_path)
+    assert_is(found, 100)
+    assert found.refused == ()
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
@@ -108,30 +109,71 @@ def test_the_newest_are_kept_and_older_ones_removed(keep: int, tmp_path: Path) -
     assert names(tmp_path) == ["00000005", "00000010", "00000015", "00000020"][-keep:]
 
 
-def test_saving_again_at_the_same_update_replaces_the_checkpoint(tmp_path: Path) -> None:
-    save(tmp_path, state={**STATE, "old/part": np.zeros(2)})
+@pytest.mark.parametrize("times", [1, 2, 11])
+def test_saving_again_at_the_same_update_replaces_the_checkpoint(times: int, tmp_path: Path) -> None:
+    save(tmp_path, 4)
+    for _ in range(times):
+        save(tmp_path, state={**STATE, "old/part": np.zeros(2)})
     path = save(tmp_path)
-    assert names(tmp_path) == ["00000005"]
-    assert not (path / "old.npz").exists()
+    assert names(tmp_path) == ["00000004", path.name]
+    assert path.name == f"00000005-{times}"
     assert_is(checkpoint.load_latest(tmp_path), 5)
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_run_that_went_back_behind_its_checkpoints_replaces_them(keep: int, tmp_path: Path) -> None:
+    for updates in (10, 20, 30, 40):
+        save(tmp_path, updates)
+    assert names(tmp_path) == ["00000020", "00000030", "00000040"]
+    save(tmp_path, 25, keep)
+    assert names(tmp_path) == ["00000020", "00000025"][-keep:]
+    assert_is(checkpoint.load_latest(tmp_path), 25)
+
+
 @pytest.mark.parametrize("part", ["policy.npz", "learner.npz"])
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "empty", "missing"])
-def test_a_damaged_part_is_refused_by_its_name(damage: str, part: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "empty", "missing", "a folder"])
+def test_a_damaged_part_is_refused_by_its_name_and_the_checkpoint_before_is_loaded(
+    damage: str, part: str, tmp_path: Path
+) -> None:
     save(tmp_path, 4)
     file = save(tmp_path, 5) / part
     data = bytearray(file.read_bytes())
-    if damage == "missing":
+    if damage in ("missing", "a folder"):
         file.unlink()
+        if damage == "a folder":
+            file.mkdir()
     else:
         data[len(data) // 2] ^= 0x10 if damage == "flipped" else 0
         kept = {"truncated": data[:-1], "flipped": data, "longer": data + b"\0", "empty": b""}[damage]
         file.write_bytes(kept)
-    with pytest.raises(CheckpointError, match=rf"00000005/{part} is missing or damaged; remove .*00000005 to use an"):
+    found = checkpoint.load_latest(tmp_path)
+    assert_is(found, 4)
+    assert [str(error) for error in found.refused] == [f"{file} is missing or damaged"]
+    with pytest.raises(CheckpointError, match=rf"00000005/{part} is missing or damaged$"):
+        checkpoint.load(file.parent)
+
+
+def test_all_that_are_damaged_are_named_newest_first(tmp_path: Path) -> None:
+    for updates in (3, 4, 5):
+        save(tmp_path, updates)
+    (tmp_path / "00000005" / "manifest.json").unlink()
+    (tmp_path / "00000004" / "policy.npz").write_bytes(b"PK")
+    found = checkpoint.load_latest(tmp_path)
+    assert_is(found, 3)
+    assert [Path(str(error).split(" is ")[0]) for error in found.refused] == [
+        tmp_path / "00000005" / "manifest.json",
+        tmp_path / "00000004" / "policy.npz",
+    ]
+
+
+def test_no_checkpoint_that_is_whole_is_one_line_that_names_each_file(tmp_path: Path) -> None:
+    for updates in (4, 5):
+        (save(tmp_path, updates) / "optimizer.npz").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint in .* can be read: [^;]*5/optimizer\.npz is.*; .*4/opt"
+    ) as e:
         checkpoint.load_latest(tmp_path)
-    shutil.rmtree(file.parent)  # as the message says
-    assert_is(checkpoint.load_latest(tmp_path), 4)
+    assert "\n" not in str(e.value)
 
 
 def rewritten(path: Path, change: Any) -> None:
@@ -139,14 +181,14 @@ def rewritten(path: Path, change: Any) -> None:
     (path / "manifest.json").write_text(json.dumps(change(manifest)))
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"format": 1,', b"\xff\xfe", b"[]", b"null", b"3"])
+@pytest.mark.parametrize("content", [None, b"", b'{"format": 1,', b"\xff\xfe", b"[]", b"null", b"3", b"[" * 9999])
 def test_a_missing_or_damaged_manifest_is_refused_by_its_name(content: bytes | None, tmp_path: Path) -> None:
     manifest = save(tmp_path) / "manifest.json"
     if content is None:
         manifest.unlink()
     else:
         manifest.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged; remove"):
+    with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged$"):
         checkpoint.load_latest(tmp_path)
 
 
@@ -167,10 +209,23 @@ def test_a_manifest_with_a_changed_digit_is_refused_by_its_name(tmp_path: Path) 
         checkpoint.load_latest(tmp_path)
 
 
-def test_a_manifest_of_unknown_progress_is_refused_by_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [b"\n ", b"\r", b"\r\n"])
+def test_a_manifest_that_says_the_same_in_other_bytes_is_damaged(change: bytes, tmp_path: Path) -> None:
+    manifest = save(tmp_path) / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"\n", change, 1))
+    with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged$"):
+        checkpoint.load_latest(tmp_path)
+
+
+@pytest.mark.parametrize("progress", [{"env_stepz": 3}, {"updates": 1, "more": None}, 3])
+def test_a_manifest_of_unknown_progress_is_refused_by_its_name(progress: Any, tmp_path: Path) -> None:
     path = save(tmp_path)
-    rewritten(path, lambda manifest: {**manifest, "progress": {**manifest["progress"], "env_stepz": 3}})
-    with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged"):
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["progress"] = progress
+    del manifest["sha256"]
+    manifest["sha256"] = checkpoint._digest(manifest)
+    (path / "manifest.json").write_text(checkpoint._text(manifest))
+    with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is of another version: "):
         checkpoint.load(path)
 
 
@@ -195,18 +250,23 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_to_load(tmp_path: Pat
     assert names(tmp_path) == ["00000004", "00000005"]
 
 
-def test_a_crash_while_replacing_leaves_no_leftovers_after_the_next_save(tmp_path: Path) -> None:
-    save(tmp_path, 5).rename(tmp_path / ".00000005.old")
+def test_what_a_killed_write_left_is_never_read_and_goes_with_the_next_save(tmp_path: Path) -> None:
+    for updates in (4, 7):
+        save(tmp_path, updates)
+    (tmp_path / "00000007").rename(tmp_path / ".00000007-1.partial")
+    (tmp_path / ".00000006.old").mkdir()
+    assert_is(checkpoint.load_latest(tmp_path), 4)
     save(tmp_path, 5)
-    assert names(tmp_path) == ["00000005"]
+    assert names(tmp_path) == ["00000004", "00000005"]
 
 
 def test_other_things_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
+    (tmp_path / ".notes.partial").mkdir()
     (tmp_path / "00000099").write_text("a file, and no checkpoint")
     for updates in (1, 2):
         save(tmp_path, updates, keep=1)
-    assert names(tmp_path) == ["00000002", "00000099", "notes"]
+    assert names(tmp_path) == [".notes.partial", "00000002", "00000099", "notes"]
     assert_is(checkpoint.load_latest(tmp_path), 2)
 
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 import ray
+from driver_runs import CONFIG, Recorder, make_driver
 
-from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import ConfigError, SpecMismatchError, StaleWeightsError, WorkerLostError
 from distpolicy.weights import Weights, checksum
-from launch.checkpoint import Progress
+from launch import answers
 from launch.config import NetworkConfig, TrainConfig
-from launch.driver import Driver, Outcome
-from workers.environment_factory import EnvironmentFactory
-from workers.environment_probe import probe
-
-CONFIG = TrainConfig(
-    collectors=2,
-    slots=4,
-    rollout_steps=8,
-    total_steps=10_000,
-    vectorization="sync",
-    jit_compile=False,
-    network=NetworkConfig(actor_units=(8,), value_units=(8,)),
-    ppo=PPOConfig(num_epochs=2, num_minibatches=2),
-)
+from launch.driver import Driver
+from launch.run_accounts import Outcome
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,12 +24,6 @@ def local_ray() -> Iterator[None]:
     ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
-
-
-def make_driver(config: TrainConfig = CONFIG, **arguments: Any) -> Driver:
-    driver = Driver(config, *probe(EnvironmentFactory(config.env, config.vectorization)), **arguments)
-    driver.start()
-    return driver
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +44,13 @@ def changed(weights: Weights, version: int, value: float) -> Weights:
 
 def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[Outcome]]:
     """The learner's state after a whole run, and the outcomes."""
-    driver = make_driver(config)
-    outcomes: list[Outcome] = []
-    driver.run(outcomes.append, lambda state, progress: None)
-    state = driver.learner_state()
+    recorder = Recorder()
+    driver = make_driver(config, observer=recorder)
+    driver.run()
     driver.close()
-    return state, outcomes
+    assert recorder.saved is not None
+    assert recorder.saved.state is not None
+    return recorder.saved.state, recorder.outcomes
 
 
 Trained = tuple[dict[str, np.ndarray], list[Outcome]]
@@ -100,7 +82,7 @@ def test_zeroed_weights_reach_every_collector(driver: Driver) -> None:
     zeroed = changed(weights_of(driver), version=2_000, value=0.0)
     parts = driver.collect(ray.put(zeroed))
     assert len(parts) == 2
-    for rollout in driver.get([part[0] for part in parts]):
+    for rollout in driver.get([part.rollout for part in parts]):
         np.testing.assert_allclose(rollout.policy_info.log_probability, np.log(0.5), rtol=1e-6)
 
 
@@ -145,8 +127,7 @@ def test_env_steps_count_neither_resets_nor_twice() -> None:
 
 def test_restored_learner_goes_on_with_its_version_and_a_higher_epoch(baseline: Trained) -> None:
     state, outcomes = baseline
-    driver = Driver(CONFIG, *probe(EnvironmentFactory(CONFIG.env)), epoch=1, progress=outcomes[-1].progress)
-    driver.start(state)
+    driver = make_driver(epoch=1, state=state, progress=outcomes[-1].progress)
     weights = weights_of(driver)
     restored = driver.learner_state()
     driver.close()
@@ -156,33 +137,19 @@ def test_restored_learner_goes_on_with_its_version_and_a_higher_epoch(baseline: 
 
 def test_state_of_another_architecture_is_refused(baseline: Trained) -> None:
     other = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,), value_units=(8,)))
-    driver = Driver(other, *probe(EnvironmentFactory(other.env)), epoch=1, progress=Progress())
     with pytest.raises(ConfigError, match="actor_network"):
-        driver.start(baseline[0])
-    driver.close()
+        make_driver(other, epoch=1, state=baseline[0])
 
 
-def test_a_worker_that_does_not_answer_in_time_is_an_error(driver: Driver) -> None:
+def test_a_worker_that_does_not_answer_in_time_is_an_error() -> None:
     @ray.remote
     def sleeper() -> None:
         import time
 
         time.sleep(60)
 
-    impatient = make_driver(dataclasses.replace(CONFIG, timeout_s=0.5))
-    try:
-        with pytest.raises(WorkerLostError, match=r"no answer from a worker in 0\.5 s"):
-            impatient.get(sleeper.remote())
-    finally:
-        impatient.close()
-
-
-def test_a_collector_that_dies_ends_the_run_with_its_name_as_lost() -> None:
-    driver = make_driver()
-    ray.kill(driver.collectors[1])
-    with pytest.raises(WorkerLostError, match="a worker died"):
-        driver.run(lambda outcome: None, lambda state, progress: None)
-    driver.close()
+    with pytest.raises(WorkerLostError, match=r"no answer from a worker in 0\.5 s"):
+        answers.get(sleeper.remote(), 0.5)
 
 
 def test_close_may_be_called_twice() -> None:

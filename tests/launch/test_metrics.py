@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from small_disk import enlarge, small_disk
 
+from distpolicy.errors import DistPolicyError
 from launch.metrics import COLUMNS, MetricsWriter, read_rows
 
 
@@ -79,21 +82,61 @@ def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "metrics.csv") == []
 
 
-def scalars(folder: Path) -> list[tuple[str, int, float]]:
-    """Every scalar in the TensorBoard events: tag, step and value."""
+def events(path: Path) -> Iterator[Any]:
+    """The TensorBoard events in a file, which has to be whole."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 
-    found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data = path.read_bytes()
-        while data:
-            size = int.from_bytes(data[:8], "little")
-            assert int.from_bytes(data[8:12], "little") == masked_crc32c(data[:8])
-            event = Event.FromString(data[12 : 12 + size])
-            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
-            data = data[16 + size :]
-    return found
+    data = path.read_bytes()
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        assert int.from_bytes(data[8:12], "little") == masked_crc32c(data[:8])
+        assert int.from_bytes(data[12 + size : 16 + size], "little") == masked_crc32c(data[12 : 12 + size])
+        yield Event.FromString(data[12 : 12 + size])
+        data = data[16 + size :]
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """Every scalar in the TensorBoard events: tag, step and value."""
+    return [
+        (value.tag, event.step, value.simple_value)
+        for path in sorted(folder.glob("events.out.tfevents.*"))
+        for event in events(path)
+        for value in event.summary.value
+    ]
+
+
+def write_on(writer: MetricsWriter) -> None:
+    for update in range(1, 10_000):
+        writer.write({"update": update, "env_steps": 100 * update, **dict.fromkeys(COLUMNS[2:], 1 / 3)})
+
+
+def test_a_full_disk_is_one_line_that_names_the_file_and_leaves_both_whole(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "64k") as disk:
+        writer = MetricsWriter(disk)
+        with pytest.raises(
+            DistPolicyError, match=rf"^cannot write {disk}/(metrics|events).*: No space left on device$"
+        ):
+            write_on(writer)
+        writer.close()
+        rows = read_rows(disk / "metrics.csv")
+        assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+        assert (disk / "metrics.csv").read_bytes().endswith(b"\r\n")
+        num_events = len({step for _, step, _ in scalars(disk)})  # reads to the end
+        assert 10 < num_events <= len(rows) <= num_events + 1
+
+
+def test_a_disk_that_is_full_when_a_run_is_resumed_costs_no_row(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "64k") as disk:
+        before = write(disk, range(1, 40)).read_bytes()
+        other = disk / "other"
+        with pytest.raises(OSError, match="No space"):
+            other.write_bytes(bytes(100_000))
+        with pytest.raises(DistPolicyError, match=r"metrics\.csv: No space left on device"):
+            MetricsWriter(disk, first_update=30)
+        assert (disk / "metrics.csv").read_bytes() == before
+        enlarge(disk, "1m")
+        assert [int(row["update"]) for row in read_rows(write(disk, range(30, 50), 30))] == list(range(1, 50))
 
 
 def test_tensorboard_has_the_same_figures_by_env_steps(tmp_path: Path) -> None:
@@ -108,3 +151,13 @@ def test_tensorboard_has_the_same_figures_by_env_steps(tmp_path: Path) -> None:
         ("train/entropy", 200, 0.25),
         ("train/policy_lag", 100, 0.0),
     ]
+
+
+def test_tensorboard_is_told_to_forget_what_a_resumed_run_writes_again(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 6))
+    write(tmp_path, range(4, 7), first_update=4)
+    first, second = (list(events(path)) for path in sorted(tmp_path.glob("events.out.tfevents.*")))
+    assert [event.file_version for event in (first[0], second[0])] == ["brain.Event:2"] * 2
+    assert not any(event.HasField("session_log") for event in first)
+    assert (second[1].session_log.status, second[1].step) == (1, 301)  # SessionLog.START
+    assert [event.step for event in second[2:]] == [400, 500, 600]

@@ -1,0 +1,39 @@
+"""Drawing the minibatches of an update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distpolicy.errors import ConfigError
+
+
+def draw_minibatches(
+    seed: int, train_step: int, num_samples: int, num_epochs: int, num_minibatches: int, rank: int = 0
+) -> np.ndarray:
+    """The samples of every epoch's minibatches; each sample is in one of each epoch, but for a rest.
+
+    Drawn out here, since XLA sorts slowly, and a function that holds no seed is compiled once for all seeds.
+
+    Args:
+        seed: Of the run.
+        train_step: How many updates there were before.
+        num_samples: Samples of the batch, or of a replica's part of it.
+        num_epochs: Passes over them.
+        num_minibatches: Minibatches of a pass.
+        rank: Of the replica; 0 if it is alone.
+
+    Returns:
+        int32 ``[num_epochs * num_minibatches, size]``.
+
+    Raises:
+        ConfigError: If there are fewer samples than minibatches.
+    """
+    size = num_samples // num_minibatches
+    if not size:
+        raise ConfigError(
+            f"ppo.num_minibatches {num_minibatches} is more than the {num_samples} sequences of a batch; "
+            "lower it, or ppo.sequence_length"
+        )
+    draw = np.random.default_rng([seed, train_step, *([rank] if rank else [])])
+    orders = [draw.permutation(num_samples)[: size * num_minibatches] for _ in range(num_epochs)]
+    return np.concatenate(orders).reshape(-1, size).astype(np.int32)

@@ -1,0 +1,225 @@
+"""CollectorCrew: the collectors of a training run, which come and go."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from distpolicy.errors import DistPolicyError, WorkerLostError
+from launch import answers
+from launch.actor_death import failed_in_constructor, is_death, reason_of_death
+from launch.run_fault import RunFault
+from workers.fault_log import RebuildBudget, RebuildConfig
+
+# Of one collector, as long as it has not delivered anything in between: a rollout is its step.
+REPLACEMENTS = RebuildConfig(max_rebuilds=10, window_steps=1, backoff_s=0.5, max_backoff_s=30.0)
+
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A collector that is up.
+
+    Attributes:
+        index: Its seat.
+        epoch: The epoch of its seeds; no two members of a seat share one.
+        actor: A :class:`workers.collector.Collector` as an actor.
+    """
+
+    index: int
+    epoch: int
+    actor: Any
+
+
+class _Seat:
+    def __init__(self, index: int, replacements: RebuildConfig) -> None:
+        self.index = index
+        self.budget = RebuildBudget(replacements)
+        self.num_delivered = 0
+        self.due = 0.0  # when an actor may be started here
+        self.starting: Member | None = None
+        self.answer: Any = None  # of the actor that is starting, once it is up
+        self.member: Member | None = None
+        self.fault: RunFault | None = None
+
+
+class CollectorCrew:
+    """Seats for collectors, and the actors that fill them.
+
+    A collector that dies is replaced by one with seeds of its own, which comes up while the others go on. So do
+    those that found no place at first: Ray starts them when nodes have joined.
+
+    Args:
+        start: Starts the actor of a seat for an epoch.
+        size: How many seats there are.
+        minimum: How many collectors there have to be to begin.
+        describe: Names the collector of a seat, for messages.
+        next_epoch: Gives an epoch that no collector of the run has had.
+        timeout_s: Seconds within which collectors have to come up where nothing can go on without.
+        replacements: How many of one collector are borne, and the waits before them.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int, int], Any],
+        size: int,
+        minimum: int,
+        describe: Callable[[int], str],
+        next_epoch: Callable[[], int],
+        timeout_s: float,
+        replacements: RebuildConfig = REPLACEMENTS,
+    ) -> None:
+        self._start, self._minimum, self._describe = start, minimum, describe
+        self._next_epoch, self._timeout_s = next_epoch, timeout_s
+        self._seats = [_Seat(index, replacements) for index in range(size)]
+
+    @property
+    def size(self) -> int:
+        """How many seats there are."""
+        return len(self._seats)
+
+    @property
+    def members(self) -> list[Member]:
+        """Those that are up, in the order of their seats."""
+        return [seat.member for seat in self._seats if seat.member is not None]
+
+    def start(self, epoch: int) -> None:
+        """Starts an actor in every seat; nothing is waited for."""
+        for seat in self._seats:
+            self._fill(seat, epoch)
+
+    def begin(self) -> list[RunFault]:
+        """Waits until there are as many as have to be there to begin.
+
+        Returns:
+            Those that were lost meanwhile and are back.
+
+        Raises:
+            DistPolicyError: If they do not come up in time, or cannot: what a constructor raised.
+        """
+        return self._wait(self._minimum)
+
+    def admit(self) -> list[RunFault]:
+        """Takes in those that have come up; nothing is waited for.
+
+        Returns:
+            Of those that were lost before, what became of them.
+
+        Raises:
+            WorkerLostError: If one has been replaced too often.
+        """
+        return self._admit(0.0) if any(seat.member is None for seat in self._seats) else []
+
+    def wait_for_one(self) -> list[RunFault]:
+        """Waits until there is a collector.
+
+        Returns:
+            Those that were lost before and are back.
+
+        Raises:
+            WorkerLostError: If none comes up in time.
+        """
+        return self._wait(1)
+
+    @property
+    def open_faults(self) -> list[RunFault]:
+        """Those of seats whose collector is not back."""
+        return [seat.fault for seat in self._seats if seat.fault is not None]
+
+    def delivered(self, member: Member) -> None:
+        """Notes that a member has delivered a rollout: it counts as sound from then on."""
+        self._seats[member.index].num_delivered += 1
+
+    def lose(self, member: Member, reason: str, env_steps: int) -> RunFault | None:
+        """Ends a member, and has it replaced.
+
+        Args:
+            member: The member.
+            reason: Why, in one line.
+            env_steps: Env steps that are lost with it.
+
+        Returns:
+            The fault; None if the member was given up before.
+
+        Raises:
+            WorkerLostError: If it has been replaced too often.
+        """
+        seat = self._seats[member.index]
+        if seat.member is not member:
+            return None
+        seat.member = None
+        self._give_up(seat, member, reason, env_steps)
+        return seat.fault
+
+    def close(self) -> None:
+        """Ends all collectors; may be called twice."""
+        for seat in self._seats:
+            for held in (seat.member, seat.starting):
+                if held is not None:
+                    ray.kill(held.actor)
+            seat.member = seat.starting = seat.answer = None
+            seat.due = math.inf
+
+    def _fill(self, seat: _Seat, epoch: int) -> None:
+        seat.starting = Member(seat.index, epoch, self._start(seat.index, epoch))
+        seat.answer = seat.starting.actor.ping.remote()
+
+    def _give_up(self, seat: _Seat, member: Member, reason: str, env_steps: int) -> None:
+        ray.kill(member.actor)
+        if not seat.budget.take(seat.num_delivered):
+            times = f"{seat.budget.num_recent + 1} times in a row"
+            raise WorkerLostError(f"{self._describe(seat.index)} was lost {times}; the last time: {reason}")
+        seat.due = time.monotonic() + seat.budget.wait_s
+        if seat.fault is None:
+            seat.fault = RunFault(self._describe(seat.index), reason, env_steps)
+
+    def _wait(self, number: int) -> list[RunFault]:
+        deadline = time.monotonic() + self._timeout_s
+        back: list[RunFault] = []
+        while len(self.members) < number:
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                raise WorkerLostError(
+                    f"{len(self.members)} of {number} collectors came up in {self._timeout_s:g} s: the cluster has no "
+                    "place for more (distpolicy doctor shows its nodes), or raise timeout_s"
+                )
+            back += self._admit(min(left, _LOOK_S))
+        return back
+
+    def _admit(self, wait_s: float) -> list[RunFault]:
+        for seat in self._seats:
+            if seat.member is None and seat.starting is None and time.monotonic() >= seat.due:
+                self._fill(seat, self._next_epoch())
+        waiting = {seat.answer: seat for seat in self._seats if seat.starting is not None}
+        if not waiting:
+            time.sleep(wait_s)
+            return []
+        up, _ = ray.wait(list(waiting), num_returns=len(waiting) if wait_s == 0.0 else 1, timeout=wait_s)
+        back = []
+        for answer in up:
+            fault = self._seat(waiting[answer])
+            if fault is not None:
+                back.append(fault)
+        return back
+
+    def _seat(self, seat: _Seat) -> RunFault | None:
+        """Takes in the actor that has answered, or gives it up."""
+        member, seat.starting = seat.starting, None
+        assert member is not None
+        try:
+            answers.get(seat.answer, self._timeout_s)
+        except DistPolicyError as error:
+            # What its first actor raises is wrong with the run; later ones may have come to a bad node.
+            if not is_death(error) or (failed_in_constructor(error) and not seat.num_delivered):
+                raise
+            self._give_up(seat, member, reason_of_death(error), 0)
+            return None
+        seat.member = member
+        fault, seat.fault = seat.fault, None
+        return None if fault is None else fault.recovered()

@@ -1,0 +1,107 @@
+"""Iteration: rollouts and the update that learns from them, as references; and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import ray
+
+from distpolicy.errors import DistPolicyError
+from launch import answers
+from launch.actor_death import is_death, lacks_argument
+from launch.collector_crew import Member
+
+# Smaller values travel with messages, and the one who asked keeps them.
+_INLINED_BYTES = 100 * 1024
+
+
+class Part(NamedTuple):
+    """A rollout that was asked for.
+
+    Attributes:
+        member: Who collects it.
+        rollout: Reference of the rollout.
+        report: Reference of its report.
+    """
+
+    member: Member
+    rollout: Any
+    report: Any
+
+
+class Iteration(NamedTuple):
+    """References of one submitted iteration.
+
+    Attributes:
+        update: Number of the update.
+        parts: The rollouts.
+        metrics: Reference of the update's metrics.
+        state: Reference of the learner's state after the update, if a checkpoint is due; else None.
+    """
+
+    update: int
+    parts: Sequence[Part]
+    metrics: Any
+    state: Any
+
+    @property
+    def references(self) -> list[Any]:
+        """All answers that are awaited."""
+        found = [part.report for part in self.parts] + [self.metrics]
+        return found if self.state is None else [*found, self.state]
+
+
+def error_of(reference: Any) -> DistPolicyError | None:
+    """What an answer that has come tells of a failure; None if it is good."""
+    try:
+        answers.get(reference, 0.0)
+    except DistPolicyError as error:
+        return error
+    return None
+
+
+class Losses(NamedTuple):
+    """What is left of iterations that have come to their end, the first of them by a failure.
+
+    Attributes:
+        members: Collectors that are dead, and what their answers were.
+        kept: Rollouts of the first iteration that are whole.
+    """
+
+    members: dict[Member, DistPolicyError]
+    kept: list[Part]
+
+
+def losses_of(iterations: Sequence[Iteration]) -> Losses:
+    """Finds the dead, and what is left.
+
+    Args:
+        iterations: In the order in which they were submitted; all their answers have come.
+
+    Raises:
+        DistPolicyError: What a collector or the learner has raised.
+    """
+    members: dict[Member, DistPolicyError] = {}
+    kept = []
+    for iteration in iterations:
+        for part in iteration.parts:
+            error = error_of(part.report)
+            if error is None:
+                if iteration is iterations[0] and is_there(part.rollout):
+                    kept.append(part)
+            elif is_death(error):
+                members.setdefault(part.member, error)
+            elif not lacks_argument(error):
+                raise error
+    error = error_of(iterations[0].metrics)
+    if error is not None and not is_death(error) and not lacks_argument(error):
+        raise error
+    return Losses(members, kept)
+
+
+def is_there(reference: Any) -> bool:
+    """Whether a value that was made still is: that of a node that is gone is not."""
+    where = ray.experimental.get_object_locations([reference])[reference]
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return where["object_size"] < _INLINED_BYTES or where["did_spill"] or bool(alive & set(where["node_ids"]))

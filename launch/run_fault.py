@@ -1,0 +1,64 @@
+"""RunFault: something that failed in a training run, and what it cost."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.files import write_file
+
+COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
+
+
+@dataclass(frozen=True)
+class RunFault:
+    """Something that failed.
+
+    Attributes:
+        what: What it was.
+        reason: Why, in one line.
+        env_steps_lost: Env steps that went with it, at most.
+        noticed: Clock time at which it was noticed.
+        recovery_s: Seconds from then until it was replaced; None as long as it is not.
+    """
+
+    what: str
+    reason: str
+    env_steps_lost: int = 0
+    noticed: float = dataclasses.field(default_factory=time.time)
+    recovery_s: float | None = None
+
+    def recovered(self) -> RunFault:
+        """The same, replaced now."""
+        return dataclasses.replace(self, recovery_s=time.time() - self.noticed)
+
+
+class FaultTable:
+    """The faults of a run in ``faults.csv``: a row each, in the order in which they were over.
+
+    Args:
+        path: The file; made with the first fault.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, fault: RunFault, update: int) -> None:
+        """Adds a row.
+
+        Args:
+            fault: The fault.
+            update: Updates of the learner by then.
+        """
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        if not self._path.exists():
+            rows.writerow(COLUMNS)
+        recovery = "" if fault.recovery_s is None else f"{fault.recovery_s:.3f}"
+        rows.writerow([f"{fault.noticed:.3f}", update, fault.what, fault.reason, fault.env_steps_lost, recovery])
+        before = self._path.read_text() if self._path.exists() else ""
+        write_file(self._path, before + text.getvalue())

@@ -1,0 +1,198 @@
+"""Workers of a run without TensorFlow: collectors of canned rollouts, and a learner that checks what it is given."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+
+from distpolicy.agents.ppo_config import PPOConfig
+from launch.collector_crew import CollectorCrew
+from launch.config import TrainConfig
+from launch.driver import Driver
+from launch.learner_group import LearnerGroup
+from launch.run_observer import RunObserver
+from workers.rollout_report import RolloutReport
+
+SLOTS, STEPS = 1, 10
+STORE_BYTES = 80_000_000
+# Ray frees objects once a second, and its figures are as old.
+_FREED_WITHIN_S = 3.0
+
+
+class LightCollector:
+    """A collector whose rollouts say in every word whose they are, and which one.
+
+    Args:
+        index: Its number.
+        epoch: Its epoch.
+        rollout_bytes: Size of a rollout.
+    """
+
+    def __init__(self, index: int, epoch: int, rollout_bytes: int) -> None:
+        self._index, self._epoch, self._size, self._number = index, epoch, rollout_bytes, 0
+
+    def ping(self) -> None:
+        """Does nothing."""
+
+    def rollout(self, weights: np.ndarray) -> tuple[np.ndarray, RolloutReport]:
+        """A rollout and its report, whatever the weights."""
+        name = self._index * 1_000_000 + self._epoch * 100_000 + self._number
+        report = RolloutReport(
+            self._index, self._epoch, self._number, None, SLOTS * STEPS, [], [], [], 0.0, 0.0, 0.0, 0.0, time.time()
+        )
+        self._number += 1
+        return np.full(self._size // 4, name, np.int32), report
+
+
+class LightLearner:
+    """A learner whose state is what it has learned from.
+
+    Args:
+        epoch: Its epoch.
+        weights_bytes: Size of the weights.
+    """
+
+    def __init__(self, epoch: int, weights_bytes: int) -> None:
+        self._epoch, self._size, self._version = epoch, weights_bytes, 0
+        self._seen: list[int] = []
+
+    def ping(self) -> None:
+        """Does nothing."""
+
+    def warm_up(self, num_slots: int, num_steps: int) -> float:
+        """Nothing to compile."""
+        return 0.0
+
+    def weights(self) -> np.ndarray:
+        """Weights that are filled with their version."""
+        return np.full(self._size // 4, self._version, np.int32)
+
+    def update(self, progress: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+        """Notes the rollouts, each of which has to be whole."""
+        for rollout in rollouts:
+            assert np.all(rollout == rollout[0]), "a rollout is damaged"
+            self._seen.append(int(rollout[0]))
+        self._version += 1
+        return self.weights(), {"policy_lag": 0.0}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The names of the rollouts that were learned from."""
+        return {"seen": np.array(self._seen), "learner/version": np.array(self._version)}
+
+
+class Store(NamedTuple):
+    """What Ray's object store holds, over all nodes.
+
+    Attributes:
+        memory_mib: Size of the objects in shared memory.
+        mapped_mib: Size of those that found no place there and are in files, mapped.
+        num_objects: How many both are.
+        spilled_mib: Size of all that was spilled so far.
+    """
+
+    memory_mib: float
+    mapped_mib: float
+    num_objects: int
+    spilled_mib: float
+
+
+def store() -> Store:
+    """The object store as it is now."""
+    from ray._private.internal_api import memory_summary
+
+    text = memory_summary(ray.get_runtime_context().gcs_address, stats_only=True)
+    used = re.search(r"Plasma memory usage (\d+) MiB, (\d+) objects", text)
+    mapped = re.search(r"Plasma filesystem mmap usage: (\d+) MiB", text)
+    spilled = re.search(r"Spilled (\d+) MiB", text)
+    assert used, text
+    mapped_mib = float(mapped[1]) if mapped else 0.0
+    return Store(float(used[1]) - mapped_mib, mapped_mib, int(used[2]), float(spilled[1]) if spilled else 0.0)
+
+
+def light_driver(
+    num_collectors: int, rollout_bytes: int, num_updates: int, observer: RunObserver, weights_bytes: int = 1_000
+) -> Driver:
+    """A driver of light workers that has started."""
+    config = TrainConfig(
+        collectors=num_collectors,
+        slots=SLOTS,
+        rollout_steps=STEPS,
+        total_steps=num_updates * num_collectors * SLOTS * STEPS,
+        target_return=None,
+        ppo=PPOConfig(num_minibatches=1),
+        timeout_s=60.0,
+    )
+    epochs = itertools.count()
+    options: dict[str, Any] = {"num_cpus": 0}
+    crew = CollectorCrew(
+        lambda index, epoch: ray.remote(LightCollector).options(**options).remote(index, epoch, rollout_bytes),
+        num_collectors,
+        num_collectors,
+        lambda index: f"collector {index}",
+        lambda: next(epochs),
+        config.timeout_s,
+    )
+    learners = LearnerGroup(lambda epoch: [ray.remote(LightLearner).options(**options).remote(epoch, weights_bytes)])
+    driver = Driver(config, crew, learners, lambda: next(epochs), observer)
+    driver.start()
+    return driver
+
+
+@dataclasses.dataclass
+class Watcher(RunObserver):
+    """Notes what a run tells.
+
+    Attributes:
+        looks: Updates after which it holds the run up, until Ray has freed what is no longer needed.
+        stores: The object store after each update; after those of ``looks`` alone if there are any.
+        losses: What was lost.
+        state: The learner's last state.
+    """
+
+    looks: tuple[int, ...] = ()
+    stores: list[Store] = dataclasses.field(default_factory=list)
+    losses: list[str] = dataclasses.field(default_factory=list)
+    state: dict[str, np.ndarray] | None = None
+
+    def updated(self, outcome: Any) -> None:
+        if self.looks:
+            if outcome.progress.updates not in self.looks:
+                return
+            time.sleep(_FREED_WITHIN_S)
+        self.stores.append(store())
+
+    def lost(self, fault: Any) -> None:
+        self.losses.append(f"{fault.what}: {fault.reason}")
+
+    def checkpoint(self, state: dict[str, np.ndarray], progress: Any) -> None:
+        self.state = state
+
+
+@contextlib.contextmanager
+def small_store(spill_folder: Path) -> Iterator[None]:
+    """A Ray whose object store is as small as Ray allows, and spills to a folder."""
+    here = Path(__file__).parent
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=STORE_BYTES,
+        object_spilling_directory=str(spill_folder),
+        runtime_env={"env_vars": {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}"}},
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
