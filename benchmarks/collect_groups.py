@@ -139,7 +139,7 @@ def measure(case: GroupsCase, turns: int) -> GroupsFigures:
     """Takes turns."""
     with contextlib.ExitStack() as stack:
         if case.served:
-            stack.enter_context(cluster.connected(None, 1))
+            stack.enter_context(cluster.connected(None))
         sides = {}
         for num_groups in (1, 2):
             policy_factory = stack.enter_context(_policy_factory(case, num_groups))

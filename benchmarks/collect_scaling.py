@@ -61,7 +61,7 @@ class Efficiency(NamedTuple):
 
 def measure(turns: int) -> Iterator[Efficiency]:
     """Takes turns for each cost: the environment alone in this process, then the collectors."""
-    with cluster.connected(None, NUM_COLLECTORS):
+    with cluster.connected(None):
         for cost in COSTS:
             yield _measure(cost, turns)
 

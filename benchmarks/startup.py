@@ -32,7 +32,7 @@ TIMEOUT_S = 600.0
 COMMAND = [sys.executable, "-m", "launch"]
 RAY_INIT = """
 from launch.cluster import connected
-with connected(None, 1):
+with connected(None):
     print("up", flush=True)
 """
 # What workers/actors.py gives to workers.

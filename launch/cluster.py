@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
-from launch.placement import Node
+from launch.placement import ActorGroup, Node, check_places, total_resources
+from launch.this_machine import this_machine
 
 _CONNECT_TIMEOUT_S = 10.0
 _TOKEN_ADVICE = "copy the head's ~/.ray/auth_token here, and set RAY_AUTH_MODE=token"
@@ -18,21 +19,25 @@ _HEAD_RESOURCE = "node:__internal_head__"
 
 
 @contextlib.contextmanager
-def connected(address: str | None, num_collectors: int, debug: bool = False) -> Iterator[None]:
+def connected(
+    address: str | None,
+    actors: Callable[[Mapping[str, float]], Sequence[ActorGroup]] = lambda totals: (),
+    debug: bool = False,
+) -> Iterator[None]:
     """A Ray for the time of a run; one that was started here is stopped at the end, with all its processes.
 
     Args:
         address: Address of a cluster, ``auto`` for the one that runs here, None to start one.
-        num_collectors: CPUs that are needed.
+        actors: Gives the actors that are to run, from the resources of all nodes together.
         debug: Whether workers' output goes to this process's.
 
     Raises:
-        ConfigError: If there is no such cluster, or it has not enough CPUs.
+        ConfigError: If there is no such cluster, or it has no room for the actors.
         DistPolicyError: If Ray does not start.
     """
     if address is None:
-        cpus = os.cpu_count() or 1
-        _check_cpus(num_collectors, cpus, "this machine has")
+        machine = [this_machine()]
+        check_places(actors(total_resources(machine)), machine, "this machine", grows=False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The GPU question is answered for each actor in workers/actors.py.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -66,7 +71,8 @@ def connected(address: str | None, num_collectors: int, debug: bool = False) -> 
         ray._private.worker._worker_logs_enabled = False
     try:
         if address is not None:
-            _check_cpus(num_collectors, int(ray.cluster_resources().get("CPU", 0)), f"the Ray cluster at {address} has")
+            found = nodes()
+            check_places(actors(total_resources(found)), found, f"the Ray cluster at {address}", grows=True)
         yield
     finally:
         ray.shutdown()
@@ -107,11 +113,3 @@ def _wanted(resources: Mapping[str, float]) -> dict[str, float]:
         for name, amount in sorted(resources.items())
         if name not in ("memory", "object_store_memory") and not name.startswith(("node:", "accelerator_type:"))
     }
-
-
-def _check_cpus(num_collectors: int, cpus: int, who: str) -> None:
-    if num_collectors > cpus:
-        raise ConfigError(
-            f"{num_collectors} collectors need a CPU each, and {who} {cpus}: lower --collectors to {cpus} and raise "
-            "--slots instead"
-        )

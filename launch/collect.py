@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import time
 from collections import deque
@@ -68,7 +69,8 @@ def collect(
     source = PolicySource(_absolute(config.policy), inference, config.seed)
     source.check(specs[1])
     before = StartingPoint.after(out, config) if resume else StartingPoint.new(out, config)
-    with handled(interrupt), cluster.connected(config.address, config.collectors, debug), handled(interrupt):
+    actors = functools.partial(collecting_actors, config)
+    with handled(interrupt), cluster.connected(config.address, actors, debug), handled(interrupt):
         job = _Job(config, console, command_start, out, source, specs, before)
         try:
             return job.run()

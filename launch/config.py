@@ -152,6 +152,11 @@ class TrainConfig:
         """Collectors with which the run begins."""
         return self.collectors if self.min_collectors is None else self.min_collectors
 
+    def describe_collectors(self) -> str:
+        """``2 collectors``, or ``2 to 8 collectors`` where some may join later."""
+        least = self.least_collectors
+        return f"{self.collectors if least == self.collectors else f'{least} to {self.collectors}'} collectors"
+
     @property
     def batch_size(self) -> int:
         """Steps of an update, over all collectors."""

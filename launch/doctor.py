@@ -54,7 +54,7 @@ def _findings(config: DoctorConfig, debug: bool) -> Iterator[Finding]:
         yield Finding("FAIL", "this machine", f"import ray: {error}")
         return
     try:
-        with cluster.connected(config.address, num_collectors=0, debug=debug):
+        with cluster.connected(config.address, debug=debug):
             yield from cluster_checks.check_cluster(config)
     except DistPolicyError as error:
         yield Finding("FAIL", "Ray", str(error))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -20,6 +18,7 @@ from launch.placement import (
     total_resources,
     training_actors,
 )
+from launch.this_machine import this_machine
 from workers.environment_probe import probe
 
 
@@ -39,7 +38,7 @@ def dry_run_training(config: TrainConfig, console: Console) -> bool:
     factory = config.environment_factory
     probe(factory)
     return _show(
-        f"{config.env}: {config.collectors} collectors x {config.slots} slots, {factory.describe()}",
+        f"{config.env}: {config.describe_collectors()} x {config.slots} slots, {factory.describe()}",
         lambda totals: training_actors(config, totals),
         config.address,
         console,
@@ -78,7 +77,7 @@ def _show(
     def say(text: str) -> None:
         console.print(text)
 
-    nodes = [_this_machine()] if address is None else _nodes_at(address)
+    nodes = [this_machine()] if address is None else _nodes_at(address)
     groups = groups_for(total_resources(nodes))
     found = plan(groups, nodes)
     say(title)
@@ -91,7 +90,7 @@ def _show(
         say(f"{group.count} x {group.name}, each {describe_resources(group.resources)}: {where or 'no node'}{note}")
     for line in _shortages(groups, nodes, found):
         say(line)
-    return found.fits
+    return found.begins(groups)
 
 
 def _shortages(groups: Sequence[ActorGroup], nodes: Sequence[Node], found: Plan) -> list[str]:
@@ -101,35 +100,17 @@ def _shortages(groups: Sequence[ActorGroup], nodes: Sequence[Node], found: Plan)
         if missing := found.left_over[group.name]:
             demand = describe_resources({name: amount * group.count for name, amount in group.resources.items()})
             supply = {name: sum(node.free.get(name, 0.0) for node in nodes) for name in group.resources}
+            begins = group.least is not None and group.least <= group.count - missing
+            what = "joins when there is room" if begins else "does not fit"
             lines.append(
-                f"does not fit: {missing} of {group.count} x {group.name}; "
+                f"{what}: {missing} of {group.count} x {group.name}; "
                 f"they ask for {demand}, and all nodes together have {describe_resources(supply)} free"
             )
     return lines
 
 
-def _this_machine() -> Node:
-    """What a Ray that is started here would have."""
-    resources = {"CPU": float(os.cpu_count() or 1)}
-    if gpus := _num_gpus_here():
-        resources["GPU"] = gpus
-    return Node("this machine", resources, resources)
-
-
-def _num_gpus_here() -> float:
-    """NVIDIA GPUs whose devices are here and visible."""
-    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return float(devices)
-    # As CUDA reads it: what follows an invalid entry is not visible.
-    chosen = visible.split(",")
-    valid = next((index for index, entry in enumerate(chosen) if entry in ("", "-1")), len(chosen))
-    return float(min(devices, valid))
-
-
 def _nodes_at(address: str) -> list[Node]:
     from launch import cluster  # Ray takes a second to import, and is only needed to look at a cluster.
 
-    with cluster.connected(address, num_collectors=0):
+    with cluster.connected(address):
         return cluster.nodes()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from distpolicy.errors import ConfigError
 from launch.collect_config import CollectConfig
 from launch.config import TrainConfig
 
@@ -32,6 +34,8 @@ class ActorGroup:
     """What each asks for."""
     note: str = ""
     """What a reader should know."""
+    least: int | None = None
+    """How many there have to be to begin, where the others may join later; None where all have to be there."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class Plan:
         """Whether there is a place for every actor."""
         return not any(self.left_over.values())
 
+    def begins(self, groups: Sequence[ActorGroup]) -> bool:
+        """Whether there is a place for as many of each group as there have to be to begin."""
+        return all(_required(group) <= group.count - self.left_over[group.name] for group in groups)
+
 
 def total_resources(nodes: Sequence[Node]) -> dict[str, float]:
     """The resources of all nodes together."""
@@ -91,7 +99,7 @@ def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[Ac
     learner = {"GPU": each} if each else {}
     return [
         ActorGroup(LEARNER, config.learners, _with_role(learner, LEARNER_ROLE, totals), note),
-        _collectors(config.collectors, totals),
+        dataclasses.replace(_collectors(config.collectors, totals), least=config.least_collectors),
     ]
 
 
@@ -139,6 +147,36 @@ def plan(groups: Sequence[ActorGroup], nodes: Sequence[Node]) -> Plan:
             for resource, amount in group.resources.items():
                 free[chosen][resource] = free[chosen].get(resource, 0.0) - amount
     return Plan(places, left_over)
+
+
+def check_places(groups: Sequence[ActorGroup], nodes: Sequence[Node], who: str, grows: bool) -> None:
+    """Refuses actors for which the nodes have no room, even if nobody else holds anything.
+
+    Args:
+        groups: The actors, in the order in which they are placed.
+        nodes: The nodes.
+        who: Names them, for the message.
+        grows: Whether others may join them.
+
+    Raises:
+        ConfigError: If a group cannot begin; says what it asks for and how many would fit.
+    """
+    found = plan(groups, [dataclasses.replace(node, free=node.total) for node in nodes])
+    for group in groups:
+        room = group.count - found.left_over[group.name]
+        if room >= _required(group):
+            continue
+        asked = f"{_required(group)} x {group.name} ask for {describe_resources(group.resources)} each"
+        advice = "distpolicy doctor shows the nodes"
+        if group.name == COLLECTOR and room:
+            advice = f"lower --collectors to {room} and raise --slots instead"
+            if group.least is not None and grows:
+                advice += f", or have the others join as nodes do: --collectors {room}:{group.count}"
+        raise ConfigError(f"{asked}, and {who} has room for {room}: {advice}")
+
+
+def _required(group: ActorGroup) -> int:
+    return group.count if group.least is None else group.least
 
 
 def _fits(wanted: Mapping[str, float], has: Mapping[str, float]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from launch.evaluation_text import describe_evaluation
 from launch.fault_files import note_fault
 from launch.files import write_folder
 from launch.metrics import MetricsWriter
+from launch.placement import training_actors
 from launch.progress_line import ProgressLine
 from launch.return_text import show_return
 from launch.run_accounts import Outcome
@@ -75,10 +77,11 @@ def train(
     started: Progress = found.progress if found else Progress()
     epoch = found.epoch + 1 if found else 0
     # Again once Ray is there, since it sets its own handler of SIGTERM.
-    with handled(interrupt), cluster.connected(config.address, config.least_collectors, debug), handled(interrupt):
+    actors = functools.partial(training_actors, config)
+    with handled(interrupt), cluster.connected(config.address, actors, debug), handled(interrupt):
         workers = TrainingWorkers(config, time_step_spec, action_spec, epoch)
         console.print(
-            f"{config.env}: {_collectors(config)} x {config.slots} slots, {factory.describe()}; "
+            f"{config.env}: {config.describe_collectors()} x {config.slots} slots, {factory.describe()}; "
             f"learner on {'GPU' if workers.learner_has_gpu else 'CPU (no GPU in this Ray)'}",
         )
         run = _Run(config, console, workers, started, command_start)
@@ -91,11 +94,6 @@ def train(
             return run.go(run_directory)
         finally:
             run.close()
-
-
-def _collectors(config: TrainConfig) -> str:
-    least = config.least_collectors
-    return f"{config.collectors if least == config.collectors else f'{least} to {config.collectors}'} collectors"
 
 
 class _Run(RunObserver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -15,9 +16,18 @@ from hypothesis import given
 from ray_head import RayHead
 from test_train_command import distpolicy, environment
 
+from distpolicy.errors import ConfigError
 from launch.collect_config import CollectConfig
 from launch.config import TrainConfig
-from launch.placement import ActorGroup, Node, collecting_actors, plan, total_resources, training_actors
+from launch.placement import (
+    ActorGroup,
+    Node,
+    check_places,
+    collecting_actors,
+    plan,
+    total_resources,
+    training_actors,
+)
 
 
 def node(name: str, **resources: float) -> Node:
@@ -97,6 +107,34 @@ def test_an_inference_server_asks_for_its_gpus() -> None:
     server, collectors = collecting_actors(config, {"CPU": 8.0, "GPU": 1.0})
     assert (server.count, server.resources) == (1, {"GPU": 0.5})
     assert collectors.count == 3
+
+
+def test_actors_that_would_fit_nowhere_are_refused_with_what_would_fit() -> None:
+    nodes = [node("a", CPU=2, collector=1), node("b", CPU=2)]
+    config = TrainConfig(collectors=4, min_collectors=2, slots=8)
+    wanted = training_actors(config, total_resources(nodes))
+    with pytest.raises(ConfigError) as refused:
+        check_places(wanted, nodes, "the cluster", grows=True)
+    assert str(refused.value) == (
+        "2 x collector ask for CPU 1, collector 1 each, and the cluster has room for 1: lower --collectors to 1 and "
+        "raise --slots instead, or have the others join as nodes do: --collectors 1:4"
+    )
+    with pytest.raises(ConfigError, match=r"raise --slots instead$"):
+        check_places(wanted, nodes, "this machine", grows=False)
+    check_places(training_actors(dataclasses.replace(config, min_collectors=1), {}), nodes, "the cluster", grows=True)
+
+
+def test_places_that_others_hold_are_waited_for() -> None:
+    busy = Node("a", {"CPU": 4.0}, {"CPU": 0.0})
+    check_places(training_actors(TrainConfig(collectors=4), {}), [busy], "the cluster", grows=True)
+
+
+def test_collectors_that_join_later_need_no_place_yet(tmp_path: Path) -> None:
+    cpus = os.cpu_count() or 1
+    result = distpolicy("train", "--dry-run", "--collectors", f"{cpus}:{cpus + 2}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"{cpus} to {cpus + 2} collectors x 32 slots" in result.stdout
+    assert f"joins when there is room: 2 of {cpus + 2} x collector" in result.stdout
 
 
 def test_without_an_address_neither_ray_nor_tensorflow_is_imported_and_nothing_is_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from distpolicy.agents.ppo_config import PPOConfig
 from distpolicy.errors import ConfigError
 from launch import config as configuration
+from launch.arguments import parse_train
 from launch.config import NetworkConfig, TrainConfig
 
 PRESETS = (
@@ -131,6 +132,8 @@ def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, me
     ("values", "message"),
     [
         ({"collectors": 0}, "collectors must be 1 or more, but is 0"),
+        ({"min_collectors": 0}, "min_collectors must be from 1 to collectors 2, but is 0"),
+        ({"min_collectors": 3}, "min_collectors must be from 1 to collectors 2, but is 3"),
         ({"slots": -1}, "slots must be 1 or more"),
         ({"rollout_steps": 0}, "rollout_steps must be 1 or more"),
         ({"total_steps": 0}, "total_steps must be 1 or more"),
@@ -166,6 +169,20 @@ def test_minibatches_that_do_not_divide_the_batch_are_refused_with_its_size() ->
     with pytest.raises(ConfigError, match=message):
         TrainConfig(collectors=2, slots=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=7))
     assert TrainConfig(collectors=2, slots=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=6)).batch_size == 48
+
+
+@pytest.mark.parametrize("options", [["--collectors", "2:6"], ["--collectors=2:6"]])
+def test_a_range_of_collectors_is_the_least_and_the_most(options: list[str]) -> None:
+    config = parse_train([*options, "--slots", "8"]).config
+    assert (config.min_collectors, config.least_collectors, config.collectors) == (2, 2, 6)
+    assert config.batch_size == 6 * 8 * config.rollout_steps
+    assert parse_train(["--collectors", "3"]).config.least_collectors == 3
+
+
+@pytest.mark.parametrize("text", ["2:", ":2", "2:x", "4:2", "1:2:3"])
+def test_what_is_no_range_of_collectors_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="collectors"):
+        parse_train(["--collectors", text])
 
 
 def test_values_go_over_a_base_and_what_they_leave_out_stays() -> None:
