@@ -10,6 +10,9 @@ from distpolicy.errors import DistPolicyError
 
 _MAX_LENGTH = 300
 
+# What Ray sees of a process that ends without a word.
+_CONNECTION_ENDED = "Worker unexpectedly exits with a connection error"
+
 
 def is_death(error: DistPolicyError) -> bool:
     """Whether an error of :func:`launch.answers.get` tells that an actor is no more, or what it made.
@@ -40,4 +43,8 @@ def failed_in_constructor(error: DistPolicyError) -> bool:
 def reason_of_death(error: DistPolicyError) -> str:
     """Why, in one line: Ray's reason without its advice, or the error of an actor's constructor."""
     detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", " ".join(str(error.__cause__).split()))
-    return (detail[1] if detail else str(error))[:_MAX_LENGTH].rstrip(".")
+    if detail is None:
+        return str(error)[:_MAX_LENGTH].rstrip(".")
+    if detail[1].startswith(_CONNECTION_ENDED):
+        return "its process was killed or has crashed"
+    return detail[1][:_MAX_LENGTH].rstrip(".")
