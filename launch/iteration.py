@@ -83,12 +83,13 @@ def losses_of(iterations: Sequence[Iteration]) -> Losses:
         DistPolicyError: What a collector or the learner has raised.
     """
     members: dict[Member, DistPolicyError] = {}
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     kept = []
     for iteration in iterations:
         for part in iteration.parts:
             error = error_of(part.report)
             if error is None:
-                if iteration is iterations[0] and is_there(part.rollout):
+                if iteration is iterations[0] and _is_there(part.rollout, alive):
                     kept.append(part)
             elif is_death(error):
                 members.setdefault(part.member, error)
@@ -100,8 +101,7 @@ def losses_of(iterations: Sequence[Iteration]) -> Losses:
     return Losses(members, kept)
 
 
-def is_there(reference: Any) -> bool:
+def _is_there(reference: Any, alive: set[str]) -> bool:
     """Whether a value that was made still is: that of a node that is gone is not."""
     where = ray.experimental.get_object_locations([reference])[reference]
-    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     return where["object_size"] < _INLINED_BYTES or where["did_spill"] or bool(alive & set(where["node_ids"]))
