@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -250,8 +251,12 @@ def conformance(make: Callable[[], TFPolicy], attributes: dict[str, Any]) -> typ
     return type("Conformance", (TFPolicyConformance,), members)
 
 
+# What they have of their own is tested by the others: every observation by a feed-forward actor, every action likewise.
+SLOW = ("RecurrentObservation", "RandomAction")
+
 for _name, (_make, _attributes) in CASES.items():
-    globals()[f"Test{_name}"] = conformance(_make, _attributes)
+    _class = conformance(_make, _attributes)
+    globals()[f"Test{_name}"] = pytest.mark.slow(_class) if _name.startswith(SLOW) else _class
 
 
 class TestRandomPyPolicy(PyPolicyConformance):
