@@ -28,6 +28,7 @@ NUM_WARM_UPS = 3
 # Actors are started in batches, each of which has to leave so much memory.
 BATCH = 16
 SPARE_BYTES = 2 * 2**30
+IDLE_S = 5.0
 
 
 class Load(NamedTuple):
@@ -55,7 +56,9 @@ class DriverCost:
         driver_cpu_s: CPU seconds of an update in the driver's process.
         raylet_cpu_s: Likewise in Ray's daemon of the node.
         gcs_cpu_s: Likewise in Ray's control store.
-        memory_bytes: Resident memory of the driver.
+        workers_cpu_s: Likewise in all collectors and the learner.
+        idle_cores: Cores that they take while nothing is asked of them: Ray's own threads in each.
+        memory_bytes: Resident memory of the driver, which all loads share.
     """
 
     collectors: int
@@ -64,7 +67,19 @@ class DriverCost:
     driver_cpu_s: float
     raylet_cpu_s: float
     gcs_cpu_s: float
+    workers_cpu_s: float
+    idle_cores: float
     memory_bytes: int
+
+    @property
+    def rollouts_a_second(self) -> float:
+        """Of all collectors."""
+        return self.collectors / self.update_s
+
+    @property
+    def cores(self) -> float:
+        """Cores that are busy with it, of everybody's."""
+        return (self.driver_cpu_s + self.raylet_cpu_s + self.gcs_cpu_s + self.workers_cpu_s) / self.update_s
 
 
 class _Clock(RunObserver):
@@ -79,41 +94,56 @@ class _Clock(RunObserver):
             self.marks.append((time.perf_counter(), [usage(pid) for pid in self._pids]))
 
 
-def measure(load: Load, counts: Sequence[int], num_rollouts: int) -> Iterator[DriverCost]:
+def measure(loads: Sequence[Load], counts: Sequence[int], num_rollouts: int) -> Iterator[tuple[Load, DriverCost]]:
     """Runs the driver with more and more collectors on one node, until there are enough or memory is short.
 
     Args:
-        load: What moves.
+        loads: What moves; with each number of collectors they take turns.
         counts: Numbers of collectors, rising.
         num_rollouts: Rollouts to measure with each, at least ten updates of them.
     """
-    pids = [os.getpid(), child("raylet"), child("gcs_server")]
-    learner = ray.remote(LightLearner).options(num_cpus=0).remote(load.weights_bytes)
+    learner = ray.remote(LightLearner).options(num_cpus=0).remote()
     pool: list[Any] = []
     try:
         for count in counts:
-            if not _grow(pool, count, load):
+            if not _grow(pool, count):
                 print(f"memory is short: no more than {len(pool)} collectors", flush=True)
                 return
-            yield _run(pool[:count], learner, pids, max(10, num_rollouts // count))
+            workers = ray.get([actor.ping.remote() for actor in [learner, *pool]], timeout=TIMEOUT_S)
+            idle_cores = _idle_cores(workers)
+            for load in loads:
+                prepared = [actor.prepare.remote(load.rollout_bytes) for actor in pool]
+                ray.get([learner.prepare.remote(load.weights_bytes), *prepared], timeout=TIMEOUT_S)
+                yield load, _run(pool, learner, workers, idle_cores, max(10, num_rollouts // count))
     finally:
         for actor in [learner, *pool]:
             ray.kill(actor)
 
 
-def _grow(pool: list[Any], count: int, load: Load) -> bool:
+def _grow(pool: list[Any], count: int) -> bool:
     """Starts collectors until there are so many; False if memory is short."""
     while len(pool) < count:
         if free_bytes() < SPARE_BYTES:
             return False
         first, last = len(pool), min(count, len(pool) + BATCH)
-        options = ray.remote(LightCollector).options(num_cpus=0)
-        pool += [options.remote(index, load.rollout_bytes, SLOTS * STEPS) for index in range(first, last)]
+        pool += [
+            ray.remote(LightCollector).options(num_cpus=0).remote(index, SLOTS * STEPS) for index in range(first, last)
+        ]
         ray.get([actor.ping.remote() for actor in pool[first:]], timeout=TIMEOUT_S)
     return True
 
 
-def _run(actors: Sequence[Any], learner: Any, pids: Sequence[int], num_updates: int) -> DriverCost:
+def _idle_cores(pids: Sequence[int]) -> float:
+    before, begin = [usage(pid) for pid in pids], time.perf_counter()
+    time.sleep(IDLE_S)
+    after, end = [usage(pid) for pid in pids], time.perf_counter()
+    return sum(now.cpu_s - then.cpu_s for then, now in zip(before, after, strict=True)) / (end - begin)
+
+
+def _run(
+    actors: Sequence[Any], learner: Any, workers: Sequence[int], idle_cores: float, num_updates: int
+) -> DriverCost:
+    pids = [os.getpid(), child("raylet"), child("gcs_server"), *workers]
     last = NUM_WARM_UPS + num_updates
     config = TrainConfig(
         collectors=len(actors),
@@ -141,4 +171,7 @@ def _run(actors: Sequence[Any], learner: Any, pids: Sequence[int], num_updates: 
     driver.run()
     (begin, before), (end, after) = clock.marks
     cpu_s = [(then.cpu_s - now.cpu_s) / num_updates for then, now in zip(after, before, strict=True)]
-    return DriverCost(len(actors), num_updates, (end - begin) / num_updates, *cpu_s, after[0].memory_bytes)
+    driver_s, raylet_s, gcs_s, *workers_s = cpu_s
+    update_s, memory_bytes = (end - begin) / num_updates, after[0].memory_bytes
+    costs = (driver_s, raylet_s, gcs_s, sum(workers_s), idle_cores)
+    return DriverCost(len(actors), num_updates, update_s, *costs, memory_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -14,16 +15,19 @@ class LightCollector:
 
     Args:
         index: Its number.
-        rollout_bytes: Size of a rollout.
-        num_env_steps: Steps that it reports of each.
+        num_env_steps: Steps that it reports of each rollout.
     """
 
-    def __init__(self, index: int, rollout_bytes: int, num_env_steps: int) -> None:
+    def __init__(self, index: int, num_env_steps: int) -> None:
         self._index, self._num_env_steps, self._number = index, num_env_steps, 0
-        self._rollout = np.ones(rollout_bytes // 4, np.float32)
 
-    def ping(self) -> None:
-        """Does nothing."""
+    def prepare(self, num_bytes: int) -> None:
+        """Sets the size of its rollouts."""
+        self._rollout = np.ones(num_bytes // 4, np.float32)
+
+    def ping(self) -> int:
+        """The id of its process."""
+        return os.getpid()
 
     def rollout(self, weights: np.ndarray) -> tuple[np.ndarray, RolloutReport]:
         """The rollout, and a report like that of a real one."""
@@ -36,17 +40,15 @@ class LightCollector:
 
 
 class LightLearner:
-    """A learner that learns nothing: its weights are always one array.
+    """A learner that learns nothing: its weights are always one array."""
 
-    Args:
-        weights_bytes: Size of the weights.
-    """
+    def prepare(self, num_bytes: int) -> None:
+        """Sets the size of the weights."""
+        self._weights = np.ones(num_bytes // 4, np.float32)
 
-    def __init__(self, weights_bytes: int) -> None:
-        self._weights = np.ones(weights_bytes // 4, np.float32)
-
-    def ping(self) -> None:
-        """Does nothing."""
+    def ping(self) -> int:
+        """The id of its process."""
+        return os.getpid()
 
     def warm_up(self, num_slots: int, num_steps: int) -> float:
         """Nothing to compile."""

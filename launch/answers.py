@@ -10,6 +10,11 @@ import ray
 from distpolicy import errors
 from distpolicy.errors import DistPolicyError, WorkerLostError
 
+_STORE_FULL = (
+    "a node's object store is full and so is the disk that it spills to: free space, start Ray with a larger "
+    "--object-store-memory, or lower --slots or --rollout-steps"
+)
+
 
 def get(references: Any, timeout_s: float) -> Any:
     """``ray.get`` with a deadline.
@@ -32,6 +37,8 @@ def get(references: Any, timeout_s: float) -> Any:
         cause = error.cause
         if isinstance(cause, DistPolicyError):
             raise cause from error
+        if isinstance(cause, ray.exceptions.OutOfDiskError | ray.exceptions.ObjectStoreFullError):
+            raise DistPolicyError(_STORE_FULL) from error
         reason = " ".join(str(cause).split())
         raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
     except ray.exceptions.RayActorError as error:

@@ -70,9 +70,10 @@ class Checkpoint:
 
 
 def save(folder: Path, state: dict[str, np.ndarray], progress: Progress, epoch: int, keep: int) -> Path:
-    """Writes a checkpoint; once it is whole, removes the oldest above ``keep`` and what a killed write has left.
+    """Writes a checkpoint, and once it is whole removes the oldest above ``keep``.
 
-    Others of this number of updates or more go too: the run had gone back behind them.
+    What a killed write has left goes before, and others of this number of updates or more after: the run had gone back
+    behind them.
 
     Args:
         folder: The run's ``checkpoints``.

@@ -73,6 +73,8 @@ class Driver:
         self._weights: Any = None
         self._pending: deque[Iteration] = deque()
         self._num_failures = 0
+        # Updates that the newest checkpoint of this start holds; none yet.
+        self._num_saved = -1
 
     @property
     def progress(self) -> Progress:
@@ -195,15 +197,20 @@ class Driver:
                 self._submit()
             try:
                 if not self._pending:
-                    self._observer.checkpoint(self.learner_state(), self.progress)
+                    if self._num_saved != self.progress.updates:
+                        self._save(self.learner_state())
                     return self.progress
                 iteration = self._pending[0]
                 self._observer.updated(self._settle(iteration))
                 self._pending.popleft()
                 if iteration.state is not None:
-                    self._observer.checkpoint(self.get(iteration.state), self.progress)
+                    self._save(self.get(iteration.state))
             except DistPolicyError as error:
                 self._recover(error)
+
+    def _save(self, state: dict[str, np.ndarray]) -> None:
+        self._observer.checkpoint(state, self.progress)
+        self._num_saved = self.progress.updates
 
     def _finished(self) -> bool:
         expected = self.progress.env_steps + len(self._pending) * self._config.batch_size
@@ -281,6 +288,7 @@ class Driver:
         self._observer.lost(fault)
         self._pending.clear()
         self._accounts.go_back(progress)
+        self._num_saved = -1
         self._observer.went_back(progress)
         while True:
             if failed_in_constructor(error):

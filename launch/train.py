@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from distpolicy.errors import ConfigError
+from distpolicy.errors import ConfigError, DistPolicyError
 from launch import checkpoint, cluster, report
 from launch.checkpoint import Checkpoint, Progress
 from launch.config import TrainConfig
@@ -65,8 +66,7 @@ def train(
     if resume is not None:
         run_directory = RunDirectory.open(resume)
         found = checkpoint.load_latest(run_directory.checkpoints)
-        for refused in found.refused:
-            console.print(f"{refused}: going on from {found.path}")
+        _tell_refused(found, console)
         if found.progress.solved or found.progress.env_steps >= config.total_steps:
             raise ConfigError(
                 f"{resume} is complete ({found.progress.env_steps:,} env steps"
@@ -94,6 +94,11 @@ def train(
             return run.go(run_directory)
         finally:
             run.close()
+
+
+def _tell_refused(found: Checkpoint, console: Console) -> None:
+    for refused in found.refused:
+        console.print(f"{refused}: going on from {found.path}")
 
 
 class _Run(RunObserver):
@@ -124,6 +129,7 @@ class _Run(RunObserver):
     def close(self) -> None:
         """Ends the workers."""
         self._driver.close()
+        self._workers.clear()
 
     def go(self, directory: RunDirectory) -> Progress:
         """Trains, and leaves all that belongs into a run directory."""
@@ -135,15 +141,22 @@ class _Run(RunObserver):
         try:
             with ProgressLine(self._console) as self._line:
                 progress = self._driver.run()
-            return self._finish(progress)
-        except KeyboardInterrupt:
-            self._interrupted()
+            progress = self._finish(progress)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self._interrupted()
+            # What ended the run is what is told.
+            with contextlib.suppress(DistPolicyError):
+                self._end()
             raise
-        finally:
-            for fault in self._workers.crew.open_faults:
-                self._note(fault)
-            self._metrics.close()
-            report.write(self._directory, self._config)
+        self._end()
+        return progress
+
+    def _end(self) -> None:
+        self._metrics.close()
+        for fault in self._workers.crew.open_faults:
+            self._note(fault)
+        report.write(self._directory, self._config)
 
     def updated(self, outcome: Outcome) -> None:
         progress, row = outcome.progress, outcome.row
@@ -173,10 +186,13 @@ class _Run(RunObserver):
         if not any(self._directory.checkpoints.glob("[0-9]*")):
             return None
         found = checkpoint.load_latest(self._directory.checkpoints)
+        _tell_refused(found, self._console)
         return Saved(found.state, found.progress)
 
     def lost(self, fault: RunFault) -> None:
-        self._say(f"{fault.what} was lost: {fault.reason}")
+        line = f"{fault.what} was lost: {fault.reason}"
+        path = note_fault(self._directory.path, fault.name, line, fault.stacks) if fault.stacks else None
+        self._say(f"{line}; see {path}" if path else line)
 
     def recovered(self, fault: RunFault) -> None:
         self._note(fault)
@@ -204,10 +220,10 @@ class _Run(RunObserver):
         with handled(None):
             self._say("interrupted: writing a checkpoint")
             state = self._driver.interrupt()
-            progress = self._driver.progress
-            if state is not None and progress.updates:
+            progress, found = self._driver.progress, self.newest_checkpoint()
+            if state is not None and progress.updates > (0 if found is None else found.progress.updates):
                 self.checkpoint(state, progress)
-            found = self.newest_checkpoint()
+                found = Saved(state, progress)
             if found is None:
                 self._say("nothing was learned yet, so there is none")
                 return
