@@ -99,6 +99,10 @@ class TrainConfig:
     """Whether the learner's networks compute in bfloat16; what they hold and what they give stays float32."""
     compile_cache: bool = True
     """Whether the compiled update is kept in the user's cache folder for the next run."""
+    step_timeout_s: float = 60.0
+    """Seconds after which a step counts as hanging. With async it is the step of one slot, and that slot is replaced;
+    else it is the time from one step of a collector's slots to the next, policy call and resets included, and the
+    collector is replaced: its rollout is collected again."""
     timeout_s: float = 600.0
     """Seconds after which a worker that has not answered counts as lost."""
     address: str | None = None
@@ -145,7 +149,13 @@ class TrainConfig:
     @property
     def environment_factory(self) -> EnvironmentFactory:
         """Makes the envs."""
-        return EnvironmentFactory(self.env, self.vectorization, self.env_kwargs, wrappers=self.wrappers)
+        return EnvironmentFactory(
+            self.env,
+            self.vectorization,
+            self.env_kwargs,
+            wrappers=self.wrappers,
+            step_timeout_s=self.step_timeout_s,
+        )
 
     @property
     def least_collectors(self) -> int:

@@ -214,4 +214,5 @@ class AgentFactory:
             jit_compile=self.config.jit_compile,
             encoding_network=encoding,
             replicas=replicas,
+            mixed_precision=self.config.mixed_precision,
         )

@@ -82,7 +82,7 @@ def train(
         workers = TrainingWorkers(config, time_step_spec, action_spec, epoch)
         console.print(
             f"{config.env}: {config.describe_collectors()} x {config.slots} slots, {factory.describe()}; "
-            f"learner on {'GPU' if workers.learner_has_gpu else 'CPU (no GPU in this Ray)'}",
+            f"{_learners(config, workers.learner_has_gpu)}",
         )
         run = _Run(config, console, workers, started, command_start)
         try:
@@ -94,6 +94,12 @@ def train(
             return run.go(run_directory)
         finally:
             run.close()
+
+
+def _learners(config: TrainConfig, on_gpu: bool) -> str:
+    if config.learners == 1:
+        return f"learner on {'GPU' if on_gpu else 'CPU (no GPU in this Ray)'}"
+    return f"{config.learners} learners on {'a GPU each' if on_gpu else 'CPUs (not a GPU for each in this Ray)'}"
 
 
 def _tell_refused(found: Checkpoint, console: Console) -> None:

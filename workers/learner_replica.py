@@ -73,8 +73,10 @@ class LearnerReplica(Learner):
                 once its process has ended.
         """
         before = self._version
+        # Not kept any longer: they lie in the object store.
+        rollouts, self._taken = self._taken, ()
         try:
-            weights, metrics = self.update(progress, *self._taken)
+            weights, metrics = self.update(progress, *rollouts)
         except DistPolicyError:
             raise
         except Exception:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.networks.sequential import Sequential
@@ -25,6 +26,8 @@ class ActorCritic(tf.Module):
         actor_network: From observations, or from encodings, to distributions.
         value_network: From observations, or from encodings, to values.
         encoding_network: From observations to encodings; None for networks that read observations themselves.
+        mixed_precision: Whether it computes in bfloat16. Policies of the same networks do not, and what is given and
+            returned stays float32.
 
     Raises:
         ConfigError: If the value network has a state, which nobody would keep for it between rollouts, the actor has
@@ -37,6 +40,7 @@ class ActorCritic(tf.Module):
         actor_network: Network,
         value_network: Network,
         encoding_network: Network | None = None,
+        mixed_precision: bool = False,
     ) -> None:
         super().__init__(name="actor_critic")
         if tf.nest.flatten(value_network.state_spec):
@@ -55,6 +59,9 @@ class ActorCritic(tf.Module):
         self._policy_network = make_policy_network(observation_spec, actor_network, encoding_network)
         self._policy_network.create_variables(observation_spec)
         value_network.create_variables()
+        parts = [part for part in (encoding_network, actor_network, value_network) if part is not None]
+        # Past tf.Module's tracking: they are their networks' layers.
+        object.__setattr__(self, "_layers_in_bfloat16", encoder_layers(parts) if mixed_precision else [])
         if self.is_recurrent:
             _check_resets(self._policy_network, observation_spec)
 
@@ -84,6 +91,10 @@ class ActorCritic(tf.Module):
         Returns:
             A nest of distributions, float32 values of the outer dimensions, and the state after the last step.
         """
+        with in_bfloat16(self._layers_in_bfloat16):
+            return self._call(observation, step_type, state)
+
+    def _call(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
         if self._encoding_network is None:
             encoding = observation
             distribution, state = self._actor_network(observation, step_type=step_type, network_state=state)
@@ -91,9 +102,14 @@ class ActorCritic(tf.Module):
             # In a tuple, if there is one: see Sequential.
             before = state[0] if self.is_recurrent else ()
             encoding, after = self._encoding_network(observation, step_type=step_type, network_state=before)
+            encoding = tf.nest.map_structure(_widened, encoding)
             distribution, _ = self._actor_network(encoding, step_type=step_type)
             state = (after,) if self.is_recurrent else ()
         return distribution, self._value_network(encoding, step_type=step_type)[0], state
+
+
+def _widened(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor
 
 
 def _check_resets(network: Network, observation_spec: Any) -> None:

@@ -59,6 +59,7 @@ class PPOAgent(tf.Module):
         encoding_network: What actor and critic share, such as an :class:`LSTMEncodingNetwork`; None if they read
             observations themselves.
         replicas: Those among which it learns; None if it is alone.
+        mixed_precision: Whether the update computes in bfloat16; see :class:`ActorCritic`.
 
     Raises:
         ConfigError: If a state would not be carried; see :class:`ActorCritic`.
@@ -75,12 +76,15 @@ class PPOAgent(tf.Module):
         jit_compile: bool = True,
         encoding_network: Network | None = None,
         replicas: Replicas | None = None,
+        mixed_precision: bool = False,
     ) -> None:
         super().__init__(name="ppo_agent")
         self._config = config
         self._seed = seed
         time_step_spec = tensor_spec.from_spec(time_step_spec)
-        self._actor_critic = ActorCritic(time_step_spec.observation, actor_network, value_network, encoding_network)
+        self._actor_critic = ActorCritic(
+            time_step_spec.observation, actor_network, value_network, encoding_network, mixed_precision
+        )
         self._collect_policy = make_collect_policy(
             time_step_spec, action_spec, self._actor_critic.policy_network, config.normalize_observations
         )
@@ -146,13 +150,13 @@ class PPOAgent(tf.Module):
             ConfigError: If ``sequence_length`` does not divide T.
         """
         tensors = tf.nest.map_structure(tf.constant, rollout)
-        minibatches = self._minibatches(rollout.num_slots * rollout.num_steps // self._length(rollout.num_steps))
-        metrics = self._train(tensors, tf.constant(minibatches), tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
+        minibatches = tf.constant(self._minibatches(rollout.num_slots, rollout.num_steps))
+        metrics = self._train(tensors, minibatches, tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
         return {name: float(value) for name, value in metrics.items()}
 
-    def _minibatches(self, num_samples: int) -> np.ndarray:
+    def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
         config, rank = self._config, 0 if self._replicas is None else self._replicas.rank
-        step = int(self.train_step.numpy())
+        step, num_samples = int(self.train_step.numpy()), num_slots * num_steps // self._length(num_steps)
         return draw_minibatches(self._seed, step, num_samples, config.num_epochs, config.num_minibatches, rank)
 
     def _train_batch(self, rollout: Rollout, minibatches: tf.Tensor, progress: tf.Tensor) -> dict[str, tf.Tensor]:

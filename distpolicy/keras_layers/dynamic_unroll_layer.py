@@ -124,7 +124,9 @@ class DynamicUnroll(keras.layers.Layer):
             state = [tf.where(reset[:, tf.newaxis], tf.zeros_like(item), item) for item in state]
         options = {"training": training} if takes_training(self.cell) else {}
         outputs, after = self.cell(inputs, tf.nest.pack_sequence_as(self.state_size, state), **options)
-        return outputs, tf.nest.flatten(after)
+        # A cell may compute in less than it is given.
+        kept = [tf.cast(new, old.dtype) for new, old in zip(tf.nest.flatten(after), state, strict=True)]
+        return tf.cast(outputs, inputs.dtype), kept
 
     def _unroll(
         self, inputs: tf.Tensor, state: list[tf.Tensor], reset_mask: tf.Tensor | None, training: bool

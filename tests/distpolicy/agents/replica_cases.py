@@ -43,8 +43,8 @@ CASES = {
 class WholeAgent(PPOAgent):
     """One learner, whose minibatches are made of those of the replicas."""
 
-    def _minibatches(self, num_samples: int) -> np.ndarray:
-        config, size = self._config, num_samples // NUM_REPLICAS
+    def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
+        config, size = self._config, num_slots * num_steps // self._length(num_steps) // NUM_REPLICAS
         parts = [
             draw_minibatches(0, int(self.train_step), size, config.num_epochs, config.num_minibatches, rank)
             for rank in range(NUM_REPLICAS)
