@@ -119,6 +119,7 @@ class OneReplacement(CollectConfig):
         return dataclasses.replace(super().environment_factory, rebuilds=RebuildConfig(max_rebuilds=1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_collector_that_hangs_too_often_ends_the_job_with_its_stacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +160,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_full_disk_ends_the_job_in_one_line_and_resume_goes_on_once_there_is_room(
     small_disk: Path, tmp_path: Path

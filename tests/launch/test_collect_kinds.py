@@ -29,6 +29,7 @@ from workers.slot_counters import SlotLimits
 TF_AGENTS_POLICIES = Path(__file__).resolve().parents[1] / "distpolicy" / "policies" / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_slots_in_processes_with_a_wrapper_that_takes_arguments_give_the_rows_of_slots_in_one(tmp_path: Path) -> None:
     wrapper = 'gymnasium.wrappers.TimeLimit{"max_episode_steps": 9}'
@@ -81,6 +82,7 @@ def save_recurrent_policy(folder: Path) -> None:
     PolicySaver(ActorPolicy(env.time_step_spec, env.action_spec, network, emit_log_probability=True)).save(str(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_recurrent_policy_collects_the_same_rows_on_collectors_and_on_a_server(tmp_path: Path) -> None:
     save_recurrent_policy(tmp_path / "policy")

@@ -126,6 +126,7 @@ def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
     assert in_flight in range(0, 2 * CONFIG.batch_size + 1, CONFIG.slots * CONFIG.rollout_steps)
 
 
+@pytest.mark.slow
 def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> None:
     def then(recorder: Recorder) -> None:
         if len(recorder.outcomes) == 2:
@@ -169,6 +170,7 @@ def test_collectors_join_when_there_is_room_for_them() -> None:
     assert not recorder.losses
 
 
+@pytest.mark.slow
 def test_evaluation_goes_on_without_a_collector_that_is_killed() -> None:
     config = dataclasses.replace(CONFIG, total_steps=64)
     driver = make_driver(config)

@@ -52,6 +52,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_leaves_the_checkpoints_before(st
     assert int(read_metrics(run)[-1]["update"]) >= newest
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_resume_goes_on_once_there_is_room_from_the_newest_checkpoint_that_is_not_damaged(stopped: Stopped) -> None:
     run = stopped.run

@@ -174,6 +174,7 @@ def test_a_group_that_hangs_can_be_killed_and_a_new_one_comes_to_the_same(
     assert bytes_of(get(group.state())) == expected
 
 
+@pytest.mark.slow
 def test_a_learner_that_fails_alone_does_not_leave_the_other_waiting(
     group: LearnerGroup, rollouts: list[Rollout]
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_learner_that_fails_alone_does_not_leave_the_other_waiting(
     group.kill()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint_when_one_of_its_learners_or_a_collector_is_killed() -> None:
     config = dataclasses.replace(TWO, total_steps=8 * TWO.batch_size, checkpoint_every=2)
 

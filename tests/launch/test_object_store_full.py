@@ -12,6 +12,7 @@ from test_object_store import check_learned_from_all_once
 from distpolicy.errors import DistPolicyError
 
 
+@pytest.mark.slow
 def test_a_full_object_store_on_a_full_disk_ends_the_run_in_one_line_and_another_goes_on_once_there_is_room(
     tmp_path: Path,
 ) -> None:
