@@ -13,6 +13,9 @@ _MAX_LENGTH = 300
 # What Ray sees of a process that ends without a word.
 _CONNECTION_ENDED = "Worker unexpectedly exits with a connection error"
 
+# What it tells of an actor whose node it has given up.
+_NODE_DIED = re.compile(r"\bip: (\S+) The actor died because its node has died")
+
 
 def is_death(error: DistPolicyError) -> bool:
     """Whether an error of :func:`launch.answers.get` tells that an actor is no more, or what it made.
@@ -42,7 +45,12 @@ def failed_in_constructor(error: DistPolicyError) -> bool:
 
 def reason_of_death(error: DistPolicyError) -> str:
     """Why, in one line: Ray's reason without its advice, or the error of an actor's constructor."""
-    detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", " ".join(str(error.__cause__).split()))
+    told = " ".join(str(error.__cause__).split())
+    if node := _NODE_DIED.search(told):
+        return f"its node {node[1]} is lost"
+    if isinstance(error.__cause__, ray.exceptions.ActorUnavailableError):
+        return "its process or its node does not answer"
+    detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", told)
     if detail is None:
         return str(error)[:_MAX_LENGTH].rstrip(".")
     if detail[1].startswith(_CONNECTION_ENDED):

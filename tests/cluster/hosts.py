@@ -1,4 +1,4 @@
-"""Several hosts on this machine, joined by a network: each has its own processes, home, /tmp, /dev/shm and address.
+"""Several hosts on this machine, joined by a network: each with an address, processes, a home, /tmp and more its own.
 
 Everything hangs on processes that end with this one: nothing is left behind however it ends, and any number of networks
 may be there at a time, with the same addresses. Needs root, iproute2 and util-linux.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -23,11 +22,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-HOME = pwd.getpwuid(os.getuid()).pw_dir
+# Of root in each host.
+HOME = "/run/home"
 SUBNET = "10.77.0"
 
 _PATH = os.pathsep.join([sysconfig.get_path("scripts"), "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
-# What commands in a host need of this machine's home and /tmp, if it lies there.
+# What commands in a host need of this machine's /tmp, if it lies there.
 _NEEDED = [sys.prefix, sys.base_prefix, str(ROOT)]
 
 
@@ -60,10 +60,13 @@ class Host:
         _ip(self._pid, *settings, f"route add default via {self._switch.address}")
 
     def power_off(self) -> None:
-        """Kills all its processes at once; nobody is told."""
+        """Unplugs it and kills all its processes, so that nobody is told; more than once is no fault."""
+        if self._power is None:
+            return
+        self._switch.unplug(self.name)
         os.kill(self._pid, signal.SIGKILL)
-        assert self._power is not None
         self._power.wait()
+        self._power = None
 
     def command(self, *words: str) -> list[str]:
         """The command line that runs a command in it, in its home directory."""
@@ -148,6 +151,10 @@ class Switch:
         add = f"link add name {name} type veth peer name eth0 address {ethernet} netns {pid}"
         _ip(self._pid, add, f"link set dev {name} master switch up")
 
+    def unplug(self, name: str) -> None:
+        """Takes the cable away."""
+        _ip(self._pid, f"link del dev {name}")
+
     def set_link(self, name: str, state: str) -> None:
         """Sets the end of a cable up or down."""
         _ip(self._pid, f"link set dev {name} {state}")
@@ -188,8 +195,7 @@ def hosts(*names: str) -> Iterator[list[Host]]:
         yield up
     finally:
         for host in up:
-            with contextlib.suppress(ProcessLookupError):
-                host.power_off()
+            host.power_off()
         switch.close()
 
 
@@ -200,6 +206,8 @@ def obstacle() -> str | None:
     for program in ("ip", "unshare", "nsenter"):
         if shutil.which(program, path=_PATH) is None:
             return f"hosts on this machine need the program {program} (iproute2, util-linux)"
+    if not Path("/dev/net/tun").exists():
+        return "slow links between hosts on this machine need /dev/net/tun"
     trial = ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", "-c"]
     script = "mount -t proc proc /proc && ip link add name b0 type bridge && ip link add name v0 type veth peer name v1"
     done = subprocess.run([*trial, script], capture_output=True, text=True, check=False)

@@ -97,6 +97,8 @@ def test_a_slow_link_delays_and_loses_and_what_arrives_is_whole(pair: tuple[Host
         delayed_s = time.monotonic() - start
     with right.slow_link(delay_s=0.0, loss=0.2):
         assert send(left, right, kilobytes=100).stdout == expected
+    with right.slow_link(delay_s=0.0, loss=1.0):
+        assert "TimeoutError" in send(left, right).stdout
     start = time.monotonic()
     assert send(left, right, kilobytes=100).stdout == expected
     # Twice there and back at least: one to connect, and one to send.
@@ -118,7 +120,9 @@ def test_power_off_takes_all_processes_and_power_on_brings_an_empty_host(pair: t
 def test_networks_of_the_same_addresses_are_apart_and_gone_when_who_made_them_is_killed() -> None:
     code = "import hosts, sys\nwith hosts.hosts('left', 'right') as (left, right):\n"
     code += "  left.start('sleep', '3600')\n  right.start('sleep', '3600')\n"
-    code += "  print(left.run('hostname', '-I').stdout, left._pid, right._pid, left._switch._pid, flush=True)\n  input()"
+    code += (
+        "  print(left.run('hostname', '-I').stdout, left._pid, right._pid, left._switch._pid, flush=True)\n  input()"
+    )
     makers = [
         subprocess.Popen([sys.executable, "-c", code], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(2)

@@ -20,6 +20,7 @@ PROGRAMS = ("sshd", "ssh", "ssh-keygen", "rsync")
 MISSING = [program for program in PROGRAMS if shutil.which(program, path="/usr/sbin:/usr/bin") is None]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())),
     pytest.mark.skipif(bool(MISSING), reason=f"hosts that are reached by ssh need {', '.join(MISSING)}"),
 ]
@@ -27,7 +28,8 @@ pytestmark = [
 CLUSTER_FILE = "/tmp/cluster.yaml"
 KEY = f"{HOME}/.ssh/id_ed25519"
 SSHD = ("-D", "-e", "-f", "/dev/null", "-h", KEY, "-o", "UsePAM=no", "-o", "StrictModes=no", "-o", "PidFile=none")
-SHELL = "export CUDA_VISIBLE_DEVICES=-1\n"
+# The head alone is stopped by `ray down`; the nodes that miss it end, by Ray's own setting, after a minute.
+SHELL = "export CUDA_VISIBLE_DEVICES=-1 RAY_gcs_rpc_server_reconnect_timeout_s=5\n"
 
 
 class Launched(NamedTuple):
@@ -47,7 +49,7 @@ class Launched(NamedTuple):
 
 @pytest.fixture(scope="module")
 def launched() -> Iterator[Launched]:
-    with hosts("user", "one", "two", "three") as (user, *machines):
+    with hosts("user", "one", "two") as (user, *machines):
         assert user.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY).returncode == 0
         for machine in machines:
             own_machine(machine, user)
@@ -58,10 +60,10 @@ def launched() -> Iterator[Launched]:
         user.path(CLUSTER_FILE).write_text(yaml.safe_dump(config))
         token = secrets.token_hex(32)
         (user.path(HOME) / ".ray" / "auth_token").write_text(token)
-        # As in ray_hosts.py; for the nodes beside the head, the autoscaler tries again by itself.
+        # As in ray_hosts.py; to a machine on which Ray has not started once, the autoscaler does not go back.
         for _ in range(START_ATTEMPTS):
             up = user.run("sh", "-c", f"cd {ROOT} && ray up --yes --no-config-cache {CLUSTER_FILE}")
-            if up.returncode == 0:
+            if up.returncode == 0 and joined(machines):
                 break
         yield Launched(user, machines, up, token)
 
@@ -86,6 +88,18 @@ def own_machine(machine: Host, user: Host) -> None:
     machine.start("/usr/sbin/sshd", *SSHD)
 
 
+def joined(machines: list[Host]) -> bool:
+    """Waits until the autoscaler on the head has all machines, or has given one up."""
+    while True:
+        session = max(machines[0].path("/tmp/ray").glob("session_2*"))
+        told = (session / "logs" / "monitor.log").read_text()
+        if "launch failed" in told:
+            return False
+        if f" {len(machines)} local.cluster.node" in told.rpartition("Active:")[2]:
+            return True
+        time.sleep(0.5)
+
+
 def write_program(file: Path, line: str) -> None:
     file.write_text(f"#!/bin/sh\n{line}\n")
     file.chmod(0o755)
@@ -93,19 +107,18 @@ def write_program(file: Path, line: str) -> None:
 
 def test_up_brings_the_project_and_ray_to_every_machine(launched: Launched) -> None:
     assert launched.up.returncode == 0, launched.up.stdout
-    # The head's autoscaler starts the others.
-    while launched.num_raylets() < 3:
-        time.sleep(0.5)
+    assert launched.num_raylets() == len(launched.machines)
     for machine in launched.machines:
         home = machine.path(HOME)
         assert (home / "distpolicy" / "launch" / "driver.py").is_file()
         assert not (home / "distpolicy" / ".git").exists()
-        assert (home / "pip.txt").read_text() == f"install -q {HOME}/distpolicy ray[default,rllib]==2.60.0\n"
+        asked = set((home / "pip.txt").read_text().splitlines())
+        assert asked == {f"install -q {HOME}/distpolicy ray[default,rllib]==2.60.0"}
         assert (home / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
 
 
 def test_doctor_is_submitted_by_the_cluster_file_and_finds_all_well(launched: Launched) -> None:
-    done = launched.distpolicy("submit", CLUSTER_FILE, "doctor", "--nodes", "3", "--deadline", "600")
+    done = launched.distpolicy("submit", CLUSTER_FILE, "doctor", "--nodes", "2", "--deadline", "60")
     assert done.returncode == 0, done.stdout
     assert "ok    authentication: by token" in done.stdout
     for machine in launched.machines:
@@ -122,7 +135,7 @@ def test_dashboard_answers_on_the_heads_loopback_alone(launched: Launched) -> No
 def test_token_is_in_no_output_and_in_no_log(launched: Launched) -> None:
     assert launched.token not in launched.up.stdout
     logs = [file for machine in launched.machines for file in machine.path("/tmp/ray").rglob("logs/**/*")]
-    assert len(logs) > 30
+    assert len(logs) > 20
     assert not [file for file in logs if file.is_file() and launched.token.encode() in file.read_bytes()]
 
 

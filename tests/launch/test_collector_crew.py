@@ -67,7 +67,7 @@ def make_crew(
 ) -> CollectorCrew:
     epochs = itertools.count(1)
     crew = CollectorCrew(
-        start, size, minimum, lambda index: f"collector {index}", lambda: next(epochs), timeout_s, QUICK
+        start, size, minimum, lambda index: f"collector {index}", lambda: next(epochs), timeout_s, replacements=QUICK
     )
     crews.append(crew)
     crew.start(0)
