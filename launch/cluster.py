@@ -64,7 +64,7 @@ def connected(
         ) from error
     except ray.exceptions.AuthenticationError as error:
         raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises a bare one if a part of it does not start in time.
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
     if not debug:
         # Whatever log_to_driver says, raylets tell of each worker that ended in a paragraph; we do in a line.

@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
-from distpolicy.errors import DistPolicyError, WorkerLostError
+from distpolicy.errors import DistPolicyError, EnvironmentCrashedError, WorkerLostError
 from launch import answers
 from launch.actor_death import failed_in_constructor, is_death, reason_of_death
 from launch.run_fault import RunFault
@@ -35,6 +35,18 @@ class Member:
     index: int
     epoch: int
     actor: Any
+
+
+class Loss(NamedTuple):
+    """Why a collector was lost.
+
+    Attributes:
+        reason: In one line.
+        stacks: The stacks of its threads, if it hung; else empty.
+    """
+
+    reason: str
+    stacks: str = ""
 
 
 class _Seat:
@@ -63,6 +75,7 @@ class CollectorCrew:
         next_epoch: Gives an epoch that no collector of the run has had.
         timeout_s: Seconds within which collectors have to come up where nothing can go on without.
         replacements: How many of one collector are borne, and the waits before them.
+        explain: Tells of a member that is lost and Ray's reason what really became of it.
     """
 
     def __init__(
@@ -74,9 +87,10 @@ class CollectorCrew:
         next_epoch: Callable[[], int],
         timeout_s: float,
         replacements: RebuildConfig = REPLACEMENTS,
+        explain: Callable[[Member, str], Loss] = lambda member, reason: Loss(reason),
     ) -> None:
         self._start, self._minimum, self._describe = start, minimum, describe
-        self._next_epoch, self._timeout_s = next_epoch, timeout_s
+        self._next_epoch, self._timeout_s, self._explain = next_epoch, timeout_s, explain
         self._seats = [_Seat(index, replacements) for index in range(size)]
 
     @property
@@ -141,14 +155,15 @@ class CollectorCrew:
 
         Args:
             member: The member.
-            reason: Why, in one line.
+            reason: Why, in one line, as far as Ray knows.
             env_steps: Env steps that are lost with it.
 
         Returns:
             The fault; None if the member was given up before.
 
         Raises:
-            WorkerLostError: If it has been replaced too often.
+            EnvironmentCrashedError: If it hung and has been replaced too often.
+            WorkerLostError: If it has been replaced too often for other reasons.
         """
         seat = self._seats[member.index]
         if seat.member is not member:
@@ -172,12 +187,16 @@ class CollectorCrew:
 
     def _give_up(self, seat: _Seat, member: Member, reason: str, env_steps: int) -> None:
         ray.kill(member.actor)
+        loss, what = self._explain(member, reason), self._describe(seat.index)
         if not seat.budget.take(seat.num_delivered):
-            times = f"{seat.budget.num_recent + 1} times in a row"
-            raise WorkerLostError(f"{self._describe(seat.index)} was lost {times}; the last time: {reason}")
+            told = f"{what} was lost {seat.budget.num_recent + 1} times in a row; the last time: {loss.reason}"
+            if loss.stacks:
+                raise EnvironmentCrashedError(told, traceback=loss.stacks)
+            raise WorkerLostError(told)
         seat.due = time.monotonic() + seat.budget.wait_s
         if seat.fault is None:
-            seat.fault = RunFault(self._describe(seat.index), reason, env_steps)
+            name = f"epoch{member.epoch}-collector{member.index}"
+            seat.fault = RunFault(what, loss.reason, env_steps, name=name, stacks=loss.stacks)
 
     def _wait(self, number: int) -> list[RunFault]:
         deadline = time.monotonic() + self._timeout_s

@@ -1,4 +1,4 @@
-"""What failed in a collect job, in files beside the data."""
+"""What failed in a run or a collect job, in files beside what it leaves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
     """Adds a failure to the file of a collector.
 
     Args:
-        out: The dataset's folder.
+        out: The folder of the dataset or of the run.
         name: Begins the names of the collector's files.
         line: What failed.
         trace: Traceback or stacks.

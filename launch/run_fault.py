@@ -24,6 +24,8 @@ class RunFault:
         env_steps_lost: Env steps that went with it, at most.
         noticed: Clock time at which it was noticed.
         recovery_s: Seconds from then until it was replaced; None as long as it is not.
+        name: Of a worker, what the names of its files begin with.
+        stacks: The stacks of its threads, if it hung; else empty.
     """
 
     what: str
@@ -31,6 +33,8 @@ class RunFault:
     env_steps_lost: int = 0
     noticed: float = dataclasses.field(default_factory=time.time)
     recovery_s: float | None = None
+    name: str = ""
+    stacks: str = ""
 
     def recovered(self) -> RunFault:
         """The same, replaced now."""

@@ -28,10 +28,25 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], None] | None) -> Iterator[None]:
     """SIGINT and SIGTERM go to a handler for a while; None ignores them."""
-    chosen = signal.SIG_IGN if handler is None else handler
+    received: list[int] = []
+
+    def noting(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        assert handler is not None
+        handler(number, frame)
+
+    chosen = signal.SIG_IGN if handler is None else noting
     before = {number: signal.signal(number, chosen) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except KeyboardInterrupt as interruption:
+        # A call of Ray's that waits raises one of its own in place of what the handler has raised.
+        if received and not isinstance(interruption, Interrupted):
+            raise Interrupted(received[-1]) from interruption
+        raise
+    except SystemExit as end:
+        # While it starts, Ray has handlers of SIGTERM of its own.
+        raise Interrupted(signal.SIGTERM) from end
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)

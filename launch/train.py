@@ -135,7 +135,6 @@ class _Run(RunObserver):
     def close(self) -> None:
         """Ends the workers."""
         self._driver.close()
-        self._workers.clear()
 
     def go(self, directory: RunDirectory) -> Progress:
         """Trains, and leaves all that belongs into a run directory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,11 @@ def start_collector(
     environment_factory: EnvironmentFactory,
     policy_factory: PolicyFactory,
     resources: Mapping[str, float] = ONE_CPU,
+    stacks_file: Path | None = None,
 ) -> Any:
     """A :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
     actor = ray.remote(Collector).options(**_collector_options(resources))
-    return actor.remote(config, environment_factory, policy_factory)
+    return actor.remote(config, environment_factory, policy_factory, stacks_file)
 
 
 def start_dataset_collector(

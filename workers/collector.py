@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from workers.environment import Environment
 from workers.environment_factory import EnvironmentFactory
 from workers.episode_sums import EpisodeSums
 from workers.evaluator import EvaluationResult, Evaluator
+from workers.hang_watch import HangWatch
 from workers.memory import peak_memory_bytes
 from workers.rollout_report import RolloutReport
 from workers.seeding import slot_seeds
@@ -91,14 +94,24 @@ class Collector:
     Every slot keeps its seeds, and with them its data, but in an environment's own vectorised form whose slots share
     one generator: there are two of those then. Environments must not share state with one another.
 
+    If it is told where to leave stacks, a step of all slots in a rollout (policy call, environments, resets) that takes
+    longer than ``environment_factory.step_timeout_s`` ends this process; see :class:`workers.hang_watch.HangWatch`. Not
+    where each slot has a process, which ``async`` watches itself.
+
     Args:
         config: The settings.
         environment_factory: Makes the slots.
         policy_factory: Makes the policies from the specs of time steps and actions.
+        stacks_file: Where the stacks of this process's threads are left if it hangs; a relative path begins at this
+            machine's folder of temporary files. None not to look for hangs.
     """
 
     def __init__(
-        self, config: CollectorConfig, environment_factory: EnvironmentFactory, policy_factory: PolicyFactory
+        self,
+        config: CollectorConfig,
+        environment_factory: EnvironmentFactory,
+        policy_factory: PolicyFactory,
+        stacks_file: Path | None = None,
     ) -> None:
         self._config = config
         self._environment_factory = environment_factory
@@ -126,6 +139,10 @@ class Collector:
         )
         self._groups = self._make_groups(environments)
         self._episodes = EpisodeSums(config.num_slots, config.num_steps, config.reward_discount)
+        self._watch: HangWatch | None = None
+        if stacks_file is not None and environment_factory.resolved_vectorization() != "async":
+            path = Path(tempfile.gettempdir()) / stacks_file
+            self._watch = HangWatch(path, environment_factory.step_timeout_s, lambda: self.steps_begun)
         self._first_step_time = 0.0
         self._num_rollouts = 0
         self._closed = False
@@ -189,20 +206,22 @@ class Collector:
         Raises:
             EnvironmentCrashedError: If an environment raises, or returns NaN or infinity.
             StaleWeightsError: If the weights are older than those held.
+            DistPolicyError: If the file of stacks cannot be made.
         """
         start = time.perf_counter()
         wait_s = start - self._last_end
         acknowledgement = None if weights is None else self.apply_weights(weights)
         groups = self._groups
-        if not self._first_step_time:
-            self._threads.run([group.reset for group in groups])
-            self._first_step_time = time.time()
-        rollout = self._buffers.rollout._replace(
-            policy_state=map_structure(_joined, *[group.policy_state for group in groups]),
-            discounted_return=self._episodes.discounted_return,
-        )
-        rollout.weights_version[:] = (0, 0) if weights is None else (weights.epoch, weights.version)
-        self._threads.run([group.fill for group in groups])
+        with self._watch or contextlib.nullcontext():
+            if not self._first_step_time:
+                self._threads.run([group.reset for group in groups])
+                self._first_step_time = time.time()
+            rollout = self._buffers.rollout._replace(
+                policy_state=map_structure(_joined, *[group.policy_state for group in groups]),
+                discounted_return=self._episodes.discounted_return,
+            )
+            rollout.weights_version[:] = (0, 0) if weights is None else (weights.epoch, weights.version)
+            self._threads.run([group.fill for group in groups])
         ended = self._episodes.add(rollout, self._buffers.cuts)
         faults = [fault for group in groups for fault in group.take_faults()]
         self._last_end = time.perf_counter()
@@ -254,6 +273,8 @@ class Collector:
         """Closes the environments and ends the threads; may be called twice."""
         if not self._closed:
             self._closed = True
+            if self._watch is not None:
+                self._watch.close()
             self._threads.run([group.close for group in self._groups])
             self._threads.close()
 

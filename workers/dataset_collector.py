@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from workers.dataset_schema import DatasetSchema
 from workers.dataset_writer import DatasetWriter
 from workers.environment import Fault
 from workers.environment_factory import EnvironmentFactory
-from workers.hang_watch import HangWatch
 from workers.slot_counters import SlotLimits
 
 
@@ -88,9 +86,7 @@ class DatasetReport:
 class DatasetCollector:
     """Steps its slots until each is at its limit, and writes what they did.
 
-    Unless each slot has a process, which ``async`` watches itself, a step of all slots (policy call, environments,
-    resets) that takes longer than ``environment_factory.step_timeout_s`` ends this process; see
-    :func:`workers.dataset_manifest.stacks_file`.
+    If it hangs, it leaves its stacks where :func:`workers.dataset_manifest.stacks_file` says.
 
     Args:
         config: The settings of the collector.
@@ -107,7 +103,9 @@ class DatasetCollector:
         writer_config: DatasetWriterConfig,
     ) -> None:
         self._config = config
-        self._collector = Collector(config, environment_factory, policy_factory)
+        self._collector = Collector(
+            config, environment_factory, policy_factory, stacks_file(writer_config.folder, writer_config.name)
+        )
         self._description = _describe(self._collector, environment_factory)
         self._writer = DatasetWriter(
             Path(writer_config.folder),
@@ -119,13 +117,6 @@ class DatasetCollector:
             epoch=config.epoch,
             limits=writer_config.limits,
         )
-        self._watch: HangWatch | None = None
-        if environment_factory.resolved_vectorization() != "async":
-            self._watch = HangWatch(
-                stacks_file(writer_config.folder, writer_config.name),
-                environment_factory.step_timeout_s,
-                lambda: self._collector.steps_begun,
-            )
         self._records: list[ShardRecord] = []
         self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
 
@@ -142,8 +133,7 @@ class DatasetCollector:
         """
         if self._writer.finished(self._slots):
             return DatasetReport(self._config.index, 0, [], [], [], 0.0, 0.0, 0.0, 0, [], True)
-        with self._watch or contextlib.nullcontext():
-            rollout, report = self._collector.rollout()
+        rollout, report = self._collector.rollout()
         shards = self._writer.write(rollout, self._collector.cuts)
         self._records += shards
         kept = self._writer.kept
@@ -176,8 +166,6 @@ class DatasetCollector:
 
     def close(self) -> None:
         """Closes the environments and the writer."""
-        if self._watch is not None:
-            self._watch.close()
         self._writer.close()
         self._collector.close()
 

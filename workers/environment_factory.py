@@ -41,7 +41,7 @@ class EnvironmentFactory:
         atari: How the frames of Atari games (ids ``ALE/…``) are prepared; None for the game's own frames.
         rebuilds: How many failures of a slot are borne (``sync``, ``async``).
         step_timeout_s: Seconds after which a step or reset counts as hanging: of a slot (``async``), or of all slots
-            of a collector that writes a dataset (the other forms).
+            of a collector that looks for hangs (the other forms).
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
     """
 

@@ -23,7 +23,7 @@ class SyncEnvironment(Environment):
 
     A slot whose environment raises is cut (see :attr:`Environment.cuts`) and gets a new environment; the others do
     not notice. One that raises in ``reset`` has no episode to cut: it is replaced at once. An environment that hangs
-    hangs everything: ``async`` replaces it alone, and a DatasetCollector ends its process.
+    hangs everything: ``async`` replaces it alone, and a Collector can end its process.
 
     Args:
         make: Makes one slot's environment.

@@ -1,0 +1,163 @@
+"""Faults of workers: collectors and the learner are killed, environments fail or hang."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from faults_run import (
+    Result,
+    Settings,
+    ended_in_one_line,
+    ended_well,
+    newest,
+    no_process_left_s,
+    recoveries,
+    seconds,
+    steps_lost,
+)
+from training_runs import (
+    BATCH_STEPS,
+    ONE,
+    SLOTS,
+    STEPS,
+    TWO,
+    TrainingRun,
+    check_accounts,
+    faults,
+    kill,
+    let_go,
+    num_updates,
+    paced,
+    workers_of,
+)
+
+from workers.seeding import slot_seeds
+
+KILL_EVERY_S = 5.0
+ENDLESS = 100_000_000
+RUN = ("--run-dir", "run", "--checkpoint-every", "5")
+
+
+def collectors_killed_again_and_again(settings: Settings, folder: Path) -> Result:
+    # Of paced steps there are so many at most in that time; what is left is taken once the envs are let go.
+    run = TrainingRun(folder, *RUN, *TWO, *paced(folder, int(settings.seconds * 400) + 40 * BATCH_STEPS))
+    run.wait_for_updates(5)
+    begin, before, kills = time.monotonic(), num_updates(run.path), 0
+    while time.monotonic() < begin + settings.seconds:
+        victims = workers_of("Collector")
+        if victims:
+            kill(random.choice(victims))
+            kills += 1
+        time.sleep(KILL_EVERY_S)
+        assert run.process.poll() is None, run.errors
+    during = num_updates(run.path) - before
+    run.wait_for(lambda: len(workers_of("Collector")) == 2)
+    let_go(folder)
+    ended_well(run)
+    num = check_accounts(run.path, BATCH_STEPS)
+    rows = faults(run.path)
+    # While the other is away a collector takes both rollouts of a batch.
+    assert all(int(row["env_steps_lost"]) <= BATCH_STEPS for row in rows), rows
+    checked = f"{kills} kills, {during} updates meanwhile; {num} updates, none twice or left out, lag 0"
+    return Result(steps_lost(rows), seconds(recoveries(rows)), checked)
+
+
+def all_collectors_killed_at_once(settings: Settings, folder: Path) -> Result:
+    run = TrainingRun(folder, *RUN, *TWO, *paced(folder, 60 * BATCH_STEPS))
+    run.wait_for_updates(5)
+    kill(*workers_of("Collector"))
+    run.wait_for(lambda: len(faults(run.path)) == 2)
+    let_go(folder)
+    ended_well(run)
+    num = check_accounts(run.path, BATCH_STEPS)
+    rows = faults(run.path)
+    return Result(steps_lost(rows), seconds(recoveries(rows)), f"{num} updates, none twice or left out, lag 0")
+
+
+def learner_killed_in_an_update(settings: Settings, folder: Path) -> Result:
+    run = TrainingRun(folder, *RUN, *TWO, "--ppo.num-epochs", "40", *paced(folder, 60 * BATCH_STEPS))
+    run.wait_for_updates(7)
+    before = newest(run.path)
+    run.wait_for(lambda: bool(workers_of("Learner.update")))
+    kill(*workers_of("Learner"))
+    run.wait_for(lambda: len(faults(run.path)) == 1)
+    let_go(folder)
+    ended_well(run)
+    num = check_accounts(run.path, BATCH_STEPS)
+    rows = faults(run.path)
+    found = newest(run.path)
+    assert found.epoch > before.epoch
+    assert found.progress.updates == num
+    assert int(found.state["learner/version"]) == num
+    lost = f"at most {5 + 2} batches of {BATCH_STEPS} steps could be lost"
+    assert steps_lost(rows) <= (5 + 2) * BATCH_STEPS, lost
+    checked = f"from its checkpoint, epoch {before.epoch} to {found.epoch}; {num} updates in order, lag 0; {lost}"
+    return Result(steps_lost(rows), seconds(recoveries(rows)), checked)
+
+
+def env_raises_once(settings: Settings, folder: Path) -> Result:
+    run = TrainingRun(folder, *RUN, *ONE, *_faulty("step", slot=1), "--total-steps", str(20 * SLOTS * STEPS))
+    ended_well(run)
+    (row,) = faults(run.path)
+    assert row["what"] == "env slot 1", row
+    assert "in _maybe_fail" in (run.path / "faults" / "epoch0-collector0.txt").read_text()
+    num = check_accounts(run.path, SLOTS * STEPS)
+    checked = f"one slot replaced, its traceback in RUN/faults; {num} updates in order"
+    return Result(int(row["env_steps_lost"]), seconds(recoveries([row])), checked)
+
+
+def env_raises_always(settings: Settings, folder: Path) -> Result:
+    run = TrainingRun(folder, *RUN, *ONE, *_faulty("step"), "--total-steps", str(ENDLESS))
+    run.wait_for_line("collectors x")
+    begin = time.monotonic()
+    line = ended_in_one_line(run, "raised OSError in step: the simulator is gone; it was rebuilt 10 times")
+    assert all(name in line for name in ("collector 0", "env slot ", "step ", "seed ")), line
+    no_process_left_s()
+    took = f"stops after {time.monotonic() - begin:.0f} s"
+    return Result(None, took, "budget of 10 replacements, then one line with slot, step, seed; exit code 1")
+
+
+def env_hangs_async(settings: Settings, folder: Path) -> Result:
+    faulty = _faulty("hang", slot=1, vectorization="async")
+    run = TrainingRun(folder, *RUN, *ONE, *faulty, "--step-timeout-s", "2", "--total-steps", str(20 * SLOTS * STEPS))
+    ended_well(run)
+    (row,) = faults(run.path)
+    assert row["what"] == "env slot 1", row
+    assert "in simulate_for_ever" in (run.path / "faults" / "epoch0-collector0.txt").read_text()
+    num = check_accounts(run.path, SLOTS * STEPS)
+    checked = f"one slot replaced, stacks in RUN/faults; {num} updates in order"
+    return Result(int(row["env_steps_lost"]), "2 s (the limit)", checked)
+
+
+def env_hangs_sync(settings: Settings, folder: Path) -> Result:
+    run = TrainingRun(
+        folder, *RUN, *ONE, *_faulty("hang", slot=1), "--step-timeout-s", "2", "--total-steps", str(20 * SLOTS * STEPS)
+    )
+    ended_well(run)
+    (row,) = faults(run.path)
+    assert "hung in step" in row["reason"], row
+    assert "in simulate_for_ever" in (run.path / "faults" / "epoch0-collector0.txt").read_text()
+    num = check_accounts(run.path, SLOTS * STEPS)
+    checked = f"its collector replaced after 2 s (the limit), stacks in RUN/faults; {num} updates in order"
+    return Result(int(row["env_steps_lost"]), seconds(recoveries([row])), checked)
+
+
+def env_kills_its_process(settings: Settings, folder: Path) -> Result:
+    run = TrainingRun(folder, *RUN, *ONE, *_faulty("exit"), "--total-steps", str(ENDLESS))
+    run.wait_for_line("was lost")
+    begin = time.monotonic()
+    ended_in_one_line(run, "collector 0 (env slots 0 to 3) was lost 11 times in a row; the last time: ")
+    no_process_left_s()
+    took = f"stops after {time.monotonic() - begin:.0f} s"
+    return Result(None, took, "budget of 10 replacements, then one line that names the collector; exit code 1")
+
+
+def _faulty(fault: str, slot: int | None = None, vectorization: str = "sync") -> tuple[str, ...]:
+    """Options of an env that fails in its sixth step, in one slot and once or always."""
+    kwargs = ["fault", fault, "after", "6"]
+    if slot is not None:
+        kwargs += ["seed", str(slot_seeds(0, slot, 1, epoch=0).environment[0])]
+    env = ("--env", "toy_envs:FaultyEnv", "--env-kwargs", *kwargs, "--vectorization", vectorization)
+    return (*env, "--eval-episodes", "0")
