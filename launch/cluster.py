@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.descendants import none_left
 from launch.placement import ActorGroup, Node, check_places, total_resources
 from launch.this_machine import this_machine
 
@@ -46,9 +47,23 @@ def connected(
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address is not None:
         check_reachable(address)
+    with none_left(lambda: _start(address, debug), ray.shutdown):
+        if not debug:
+            # Whatever log_to_driver says, raylets tell of each worker that ended in a paragraph; we do in a line.
+            ray._private.worker._worker_logs_enabled = False
+        if address is not None:
+            found = nodes()
+            check_places(actors(total_resources(found)), found, f"the Ray cluster at {address}", grows=True)
+        yield
+
+
+def _start(address: str | None, debug: bool) -> None:
+    """Starts or joins a Ray, of whose errors one line is told."""
     level = "info" if debug else "error"
     try:
         if address is None:
+            # A SIGTERM while it starts would wait for half a minute for requests that nobody makes.
+            ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -66,16 +81,6 @@ def connected(
         raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
     except Exception as error:  # Ray raises a bare one if a part of it does not start in time.
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
-    if not debug:
-        # Whatever log_to_driver says, raylets tell of each worker that ended in a paragraph; we do in a line.
-        ray._private.worker._worker_logs_enabled = False
-    try:
-        if address is not None:
-            found = nodes()
-            check_places(actors(total_resources(found)), found, f"the Ray cluster at {address}", grows=True)
-        yield
-    finally:
-        ray.shutdown()
 
 
 def check_reachable(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -174,6 +175,23 @@ def test_sigterm_while_workers_start_ends_with_code_143_and_leaves_nothing(tmp_p
     assert code == 143, errors
     assert not errors
     assert not run.path.exists()
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet", "agent.py"])
+def test_sigterm_while_ray_starts_leaves_nothing(tmp_path: Path, part: str) -> None:
+    run = TrainingRun(tmp_path, *WITHIN_A_RUN, *ONE, *paced(tmp_path))
+    run.wait_for(lambda: any(part.encode() in command_of(process) for process in our_processes()))
+    code, _, errors = ended(run, signal.SIGTERM)
+    left = [command_of(process) for process in our_processes()]
+    assert code == 143, errors
+    assert not errors
+    assert not left
+
+
+def command_of(process: Path) -> bytes:
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_bytes()
+    return b""
 
 
 @pytest.mark.slow
