@@ -48,6 +48,7 @@ from workers.seeding import slot_seeds
 
 __all__ = ["no_process_left"]
 
+STEPS_PER_SECOND = 400  # of paced envs, at most
 WITHIN_A_RUN = ("--run-dir", "run", "--checkpoint-every", "5")
 
 
@@ -175,6 +176,32 @@ def test_sigterm_while_workers_start_ends_with_code_143_and_leaves_nothing(tmp_p
     assert code == 143, errors
     assert not errors
     assert not run.path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_run_whose_collectors_are_killed_every_five_seconds_for_two_minutes_ends_as_if_nothing_was(
+    tmp_path: Path,
+) -> None:
+    run = TrainingRun(tmp_path, *WITHIN_A_RUN, *TWO, *paced(tmp_path, 100 * BATCH_STEPS + 120 * STEPS_PER_SECOND))
+    run.wait_for_updates(5)
+    killed: list[int] = []
+    for number in range(24):
+        victims = workers_of("Collector")
+        kill(*victims[number % 2 : number % 2 + 1])
+        killed += victims[number % 2 : number % 2 + 1]
+        time.sleep(5.0)
+    run.wait_for(lambda: len(workers_of("Collector")) == 2)
+    let_go(tmp_path)
+    code, output, errors = ended(run)
+    assert code == 0, output + errors
+    assert not errors
+    check_accounts(run.path, BATCH_STEPS)
+    rows = faults(run.path)
+    assert len(rows) == len(killed) > 5
+    assert all(float(row["recovery_s"]) > 0 for row in rows)
+    # While the other is away a collector takes both rollouts of a batch.
+    assert all(int(row["env_steps_lost"]) <= BATCH_STEPS for row in rows)
 
 
 @pytest.mark.parametrize("part", ["gcs_server", "raylet", "agent.py"])
