@@ -120,6 +120,7 @@ def goes_on_without_west(cluster: Cluster, before: str) -> None:
     assert cluster.collectors() == [cluster.west.address, cluster.east.address]
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_the_host_of_its_learner_and_goes_on_from_the_newest_checkpoint(cluster: Cluster) -> None:
     before = cluster.run.output
     cluster.run.wait_for_updates(10)

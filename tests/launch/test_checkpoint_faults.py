@@ -184,7 +184,7 @@ def check_refused(damaged: Path, file: str, pair: Path) -> None:
 FILES = st.sampled_from([*PARTS, "manifest.json"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(file=FILES, place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 @example(file="manifest.json", place=0.0, bits=1)
 def test_a_byte_of_any_file_that_is_changed_has_the_checkpoint_refused_by_the_files_name(
@@ -209,7 +209,7 @@ def test_a_bit_of_the_manifest_that_is_flipped_has_it_refused_wherever_it_is(pai
                 checkpoint.load(path.parent)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(file=FILES, share=st.floats(0, 1, exclude_max=True), tail=st.binary(max_size=3))
 @example(file="manifest.json", share=0.999999, tail=b"")
 def test_any_file_that_is_cut_off_has_the_checkpoint_refused_by_its_name(
@@ -223,7 +223,7 @@ def test_any_file_that_is_cut_off_has_the_checkpoint_refused_by_its_name(
         check_refused(damaged, file, pair)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(file=FILES, data=st.binary(max_size=200))
 def test_any_file_that_holds_something_else_has_the_checkpoint_refused_by_its_name(
     file: str, data: bytes, pair: Path
@@ -240,7 +240,7 @@ def test_any_file_that_is_gone_has_the_checkpoint_refused_by_its_name(file: str,
         check_refused(damaged, file, pair)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
 def test_an_archive_that_is_damaged_though_its_hash_fits_is_refused_or_read_and_nothing_else(
     place: float, byte: int, cut: bool, pair: Path, tmp_path_factory: pytest.TempPathFactory

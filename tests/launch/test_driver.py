@@ -113,6 +113,7 @@ def test_one_collector_and_two_over_the_same_slots_learn_the_same_bytes(baseline
     assert_same_state(one, baseline[0])
 
 
+@pytest.mark.slow
 def test_another_seed_learns_something_else(baseline: Trained) -> None:
     other, _ = trained(dataclasses.replace(CONFIG, total_steps=256, seed=1))
     assert any(not np.array_equal(other[path], value) for path, value in baseline[0].items())
@@ -158,6 +159,7 @@ def test_close_may_be_called_twice() -> None:
     driver.close()
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_depend_on_the_number_of_collectors() -> None:
     results = []
     for collectors in (1, 2):

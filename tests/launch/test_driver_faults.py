@@ -70,6 +70,7 @@ def test_a_collector_that_is_killed_is_replaced_while_the_other_goes_on() -> Non
     assert newest.weights.version > 3
 
 
+@pytest.mark.slow
 def test_all_collectors_may_be_killed_at_once() -> None:
     def then(recorder: Recorder) -> None:
         if len(recorder.outcomes) == 2:

@@ -70,6 +70,7 @@ def test_evaluate_tells_the_same_of_a_run_and_of_its_policy_and_its_videos_show_
         assert not np.array_equal(frames[0], frames[-1])
 
 
+@pytest.mark.slow
 def test_other_seeds_are_other_episodes(folder: Path) -> None:
     results = [evaluate("run", "--episodes", "5", "--seed", seed, cwd=folder).stdout for seed in ("0", "1")]
     assert results[0].splitlines()[1:] != results[1].splitlines()[1:]

@@ -69,7 +69,7 @@ def test_the_written_config_holds_every_setting(tmp_path: Path) -> None:
     assert list(values["network"]) == [item.name for item in dataclasses.fields(NetworkConfig)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rate=st.floats(min_value=1e-300, max_value=1e300),
     target=st.none() | st.floats(allow_nan=False),

@@ -147,6 +147,7 @@ def test_a_lost_rollout_fails_the_update_and_changes_no_learner(
     assert weights.version == 1
 
 
+@pytest.mark.slow
 def test_a_group_that_hangs_can_be_killed_and_a_new_one_comes_to_the_same(
     group: LearnerGroup, beginning: State, rollouts: list[Rollout]
 ) -> None:

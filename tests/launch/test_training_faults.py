@@ -204,7 +204,9 @@ def test_a_run_whose_collectors_are_killed_every_five_seconds_for_two_minutes_en
     assert all(int(row["env_steps_lost"]) <= BATCH_STEPS for row in rows)
 
 
-@pytest.mark.parametrize("part", ["gcs_server", "raylet", "agent.py"])
+@pytest.mark.parametrize(
+    "part", ["raylet", *(pytest.param(part, marks=pytest.mark.slow) for part in ("gcs_server", "agent.py"))]
+)
 def test_sigterm_while_ray_starts_leaves_nothing(tmp_path: Path, part: str) -> None:
     run = TrainingRun(tmp_path, *WITHIN_A_RUN, *ONE, *paced(tmp_path))
     run.wait_for(lambda: any(part.encode() in command_of(process) for process in our_processes()))

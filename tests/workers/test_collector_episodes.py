@@ -56,7 +56,7 @@ class Loop:
         return ended
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     num_slots=st.integers(1, 4),
     num_steps=st.integers(1, 9),

@@ -72,7 +72,7 @@ def discounted(rewards: list[float]) -> float:
     return sum(GAMMA ** (len(rewards) - 1 - index) * reward for index, reward in enumerate(rewards))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     num_slots=st.integers(1, 4),
     num_steps=st.integers(1, 9),

@@ -74,7 +74,7 @@ def expected_steps(stream: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(observation=NESTS, action=NESTS, info=st.one_of(st.just(()), NESTS), compression=st.sampled_from(COMPRESSIONS))
 def test_every_bit_of_every_nest_and_dtype_survives(observation: Any, action: Any, info: Any, compression: str) -> None:
     schema = DatasetSchema(time_step_spec(observation), action, info)

@@ -47,7 +47,7 @@ def reference_advantage(
     return advantage
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     num_slots=st.integers(1, 3),
     num_steps=st.sampled_from([1, 2, 7]),
@@ -115,7 +115,7 @@ def test_value_without_the_last_step_is_refused() -> None:
         )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(num_steps=st.sampled_from([1, 6]), seed=st.integers(0, 10_000), gamma=st.sampled_from([0.0, 0.9, 1.0]))
 def test_discounted_returns_equal_a_numpy_reference(num_steps: int, seed: int, gamma: float) -> None:
     generator = np.random.default_rng(seed)

@@ -110,7 +110,7 @@ def test_states_and_values_are_those_of_single_steps_for_every_length_and_burn_i
             assert before == ()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000))
 def test_states_and_values_are_those_of_single_steps_under_any_step_types(kind: str, seed: int) -> None:
     length = 2

@@ -16,7 +16,7 @@ LOGITS = tf.constant([[1.0, 2.0, 3.0], [0.5, 0.0, -0.5]])
 MASK = tf.constant([[True, False, True], [False, True, True]])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from([-1e10, None]), st.sampled_from([np.float32, np.float64]))
 def test_it_is_the_categorical_over_what_is_left(seed: int, neg_inf: float | None, dtype: Any) -> None:
     generator = np.random.default_rng(seed)

@@ -69,7 +69,7 @@ def single_steps(layer: DynamicUnroll, inputs: np.ndarray, state: Any, resets: n
     return np.stack(outputs, axis=1), state
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(sorted(CELLS)),
     batch_size=st.integers(1, 4),

@@ -40,7 +40,7 @@ def networks() -> dict[str, Any]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(["gru", "lstm", "stacked", "value", "value of gru"]),
     batch_size=st.integers(1, 3),

@@ -203,7 +203,7 @@ def spaces() -> st.SearchStrategy[gym.Space]:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(spaces())
 def test_any_space_is_encoded_over_any_outer_dimensions_and_learned_from(space: gym.Space) -> None:
     network = encoder(space)
@@ -222,7 +222,7 @@ def test_any_space_is_encoded_over_any_outer_dimensions_and_learned_from(space: 
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(spaces(), st.integers(0, 99))
 def test_observations_that_differ_in_a_leaf_have_encodings_that_differ(space: gym.Space, seed: int) -> None:
     spec = spec_from_space(space)

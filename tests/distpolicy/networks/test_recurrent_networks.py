@@ -76,7 +76,7 @@ def compiled(kind: str) -> tuple[Any, Any, Any]:
     return network.state_spec, function(NUM_STEPS), function()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(kind=st.sampled_from(KINDS), batch_size=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_sequence_equals_its_single_steps_under_any_step_types(kind: str, batch_size: int, seed: int) -> None:
     state_spec, unroll, step = compiled(kind)

@@ -187,7 +187,7 @@ def test_initial_state_without_a_batch_size_can_be_acted_with(
     assert policy.tracing_count == int(use_tf_function)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(first=st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=6))
 def test_compiled_single_steps_with_random_first_patterns_equal_a_numpy_reference(
     compiled_recurrent_policy: PyTFEagerPolicy, make_step: Callable[..., TimeStep], first: list[list[bool]]

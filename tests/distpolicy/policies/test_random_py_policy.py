@@ -114,7 +114,7 @@ def test_given_seed_makes_a_draw_and_leaves_the_stream() -> None:
     _assert_same(policy.action(_step((2,))), other.action(_step((2,))))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 6),
     st.integers(0, 2**32 - 1),

@@ -31,7 +31,7 @@ def test_every_value_between_the_bounds_is_as_likely() -> None:
     assert type(action["a"]) is list
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(6)), st.booleans())
 def test_rows_draw_from_their_own_seeds(order: list[int], with_mask: bool) -> None:
     policy = _masked() if with_mask else RandomTFPolicy(STEP_SPEC, NEST)

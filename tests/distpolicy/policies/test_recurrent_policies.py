@@ -120,7 +120,7 @@ def assert_plays_like_the_unroll(kind: str, act: Act, steps: TimeStep, state: An
     assert_states_close(states[-1], after)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(kind=st.sampled_from(KINDS), batch_size=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_actions_step_by_step_have_the_probabilities_of_the_unroll(kind: str, batch_size: int, seed: int) -> None:
     observation, step_type, state = random_pieces(seed, make_policy(kind).policy_state_spec, batch_size, NUM_STEPS)
@@ -135,7 +135,7 @@ def eager_policy(kind: str, inference: Any) -> PyTFEagerPolicy:
 
 
 @pytest.mark.parametrize("inference", ["tf", "litert"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(batch_size=st.sampled_from([1, 2, 5]), seed=st.integers(0, 10_000))
 def test_eager_policy_of_any_batch_size_plays_like_the_unroll(inference: str, batch_size: int, seed: int) -> None:
     if inference == "litert":

@@ -225,7 +225,7 @@ def test_state_before_several_steps_is_reset_where_the_first_of_them_is_first() 
     np.testing.assert_array_equal(policy.action(step, tf.ones([2, 3])).state, [[1.0] * 3, [0.0] * 3])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(first=st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_single_steps_with_random_first_patterns_equal_a_numpy_reference(
     make_recurrent_policy: Callable[..., ActorPolicy], first: list[list[bool]], seed: int

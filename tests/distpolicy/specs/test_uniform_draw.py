@@ -63,7 +63,7 @@ def test_same_seed_gives_the_same_nest(source: Any) -> None:
     assert array_spec.check_arrays_nest(one, array_spec.add_outer_dims_nest(nest, (4,)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_draws_lie_within_any_integer_bounds(data: Any) -> None:
     dtype = data.draw(st.sampled_from([np.int8, np.int32, np.int64, np.uint64]))

@@ -52,7 +52,7 @@ def test_ranges_of_nearly_64_bits_are_drawn_evenly(count: int) -> None:
     np.testing.assert_allclose(quarters, 1000, atol=150)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1, max_size=5))
 def test_upper_half_of_a_product_is_exact(pairs: list[tuple[int, int]]) -> None:
     left, right = np.array(pairs, np.uint64).T

@@ -114,7 +114,7 @@ def reference(step_type: list[int], reward: np.ndarray, discount: np.ndarray, ga
     return total, share / gamma, num
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.sampled_from([np.asarray, tf.constant]))
 def test_n_step_returns_equal_a_loop_that_stops_at_the_end_of_the_episode(seed: int, steps: int, kind: Any) -> None:
     generator = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from distpolicy.utils import array_sampling, sampling
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(INT32, INT32), min_size=1, max_size=5), st.integers(1, 6))
 def test_uniform_numbers_are_those_of_the_graph(seeds: list[tuple[int, int]], num: int) -> None:
     array = np.array(seeds, np.int32)
@@ -21,7 +21,7 @@ def test_uniform_numbers_are_those_of_the_graph(seeds: list[tuple[int, int]], nu
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(INT32, INT32, st.integers(1, 9))
 def test_row_seeds_are_those_of_the_graph(high: int, low: int, num_rows: int) -> None:
     seed = np.array([high, low], np.int32)

@@ -59,7 +59,7 @@ def test_full_tau_copies_over_nan_and_zero_tau_takes_none() -> None:
     assert whole.numpy() == [2.0]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(tau=st.floats(0.0, 1.0), seed=st.integers(0, 99))
 def test_soft_update_equals_a_numpy_reference(tau: float, seed: int) -> None:
     generator = np.random.default_rng(seed)

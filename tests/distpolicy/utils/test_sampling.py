@@ -47,7 +47,7 @@ def test_reference_gives_the_published_numbers() -> None:
 int32 = st.integers(-(2**31), 2**31 - 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.lists(st.tuples(int32, int32), min_size=1, max_size=4))
 def test_uniform_numbers_equal_a_plain_reference(seed: list[tuple[int, int]]) -> None:
     seeds = np.array(seed, np.int32)

@@ -23,7 +23,7 @@ def normalizer(shape: tuple[int, ...] = (2,)) -> StreamingTensorNormalizer:
     return StreamingTensorNormalizer(ArraySpec(shape, np.float32), clip_value=10.0, variance_epsilon=1e-8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(1, 39), max_size=6, unique=True), masked=st.booleans())
 def test_any_split_into_batches_gives_the_statistics_of_the_whole(cuts: list[int], masked: bool) -> None:
     made = normalizer()
@@ -110,7 +110,7 @@ def test_values_stay_before_the_first_update_whatever_the_epsilon() -> None:
     np.testing.assert_array_equal(made.normalize(tf.constant([3.0, -7.0])), [3.0, -5.0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(1, 39), min_size=1, max_size=4, unique=True), empty=st.booleans())
 def test_merged_statistics_of_workers_are_those_of_one_pass(cuts: list[int], empty: bool) -> None:
     workers = [normalizer() for _ in range(len(cuts) + 1)]
