@@ -60,6 +60,7 @@ def test_envpool_collects_what_it_does_in_one_process(tmp_path: Path) -> None:
     assert rows_in_bytes(tmp_path / "data") == rows_in_bytes(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_policy_that_tf_agents_saved_collects(tmp_path: Path) -> None:
     with zipfile.ZipFile(TF_AGENTS_POLICIES / "tf_agents_greedy.zip") as archive:
         archive.extractall(tmp_path / "policy")

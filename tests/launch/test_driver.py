@@ -136,6 +136,7 @@ def test_restored_learner_goes_on_with_its_version_and_a_higher_epoch(baseline: 
     assert_same_state(restored, state)
 
 
+@pytest.mark.slow
 def test_state_of_another_architecture_is_refused(baseline: Trained) -> None:
     other = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,), value_units=(8,)))
     with pytest.raises(ConfigError, match="actor_network"):
@@ -153,6 +154,7 @@ def test_a_worker_that_does_not_answer_in_time_is_an_error() -> None:
         answers.get(sleeper.remote(), 0.5)
 
 
+@pytest.mark.slow
 def test_close_may_be_called_twice() -> None:
     driver = make_driver()
     driver.close()

@@ -42,6 +42,7 @@ def assert_accounts_are_exact(recorder: Recorder) -> None:
     assert [outcome.progress.env_steps for outcome in recorder.outcomes] == steps.tolist()
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_killed_is_replaced_while_the_other_goes_on() -> None:
     def then(recorder: Recorder) -> None:
         if len(recorder.outcomes) == 3:
@@ -90,6 +91,7 @@ def test_all_collectors_may_be_killed_at_once() -> None:
     assert len(recorder.losses) == 2
 
 
+@pytest.mark.slow
 def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
     def then(recorder: Recorder) -> None:
         if len(recorder.outcomes) == 7:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 from distpolicy.agents.ppo_config import PPOConfig
 from launch.config import NetworkConfig, TrainConfig
@@ -37,6 +39,7 @@ def entries(cache: Path) -> dict[str, tuple[int, int]]:
     return {item.name: (item.stat().st_size, item.stat().st_mtime_ns) for item in found}
 
 
+@pytest.mark.slow
 def test_cached_update_serves_other_seeds_and_a_damaged_one_is_compiled_again(tmp_path: Path) -> None:
     warm_up(tmp_path)
     first = entries(tmp_path)
