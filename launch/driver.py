@@ -238,14 +238,18 @@ class Driver:
         references = [reference for iteration in iterations for reference in iteration.references]
         if references:
             ray.wait(references, num_returns=len(references), timeout=self._config.timeout_s)
-        self._num_failures += 1
         death = self._learner_death(iterations)
         if death is not None:
+            self._num_failures += 1
             self._replace_learners(death, iterations)
             return
-        if self._num_failures > MAX_FAILURES or not iterations:
+        if not iterations:
             raise error
         dead, kept = losses_of(iterations)
+        if not dead:  # How many of them are borne is the crew's to say.
+            self._num_failures += 1
+            if self._num_failures > MAX_FAILURES:
+                raise error
         for member, its_error in dead.items():
             missing = [part for part in iterations[0].parts if part.member is member and part not in kept]
             self._lose(member, reason_of_death(its_error), len(missing) * self._rollout_steps)

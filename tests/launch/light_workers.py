@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,12 @@ import numpy as np
 import ray
 
 from distpolicy.agents.ppo_config import PPOConfig
-from launch.collector_crew import CollectorCrew
+from launch.collector_crew import REPLACEMENTS, CollectorCrew
 from launch.config import TrainConfig
 from launch.driver import Driver
 from launch.learner_group import LearnerGroup
 from launch.run_observer import RunObserver
+from workers.fault_log import RebuildConfig
 from workers.rollout_report import RolloutReport
 
 SLOTS, STEPS = 1, 10
@@ -36,16 +38,20 @@ class LightCollector:
         index: Its number.
         epoch: Its epoch.
         rollout_bytes: Size of a rollout.
+        first_sound_epoch: Before that one it dies in its first rollout.
     """
 
-    def __init__(self, index: int, epoch: int, rollout_bytes: int) -> None:
+    def __init__(self, index: int, epoch: int, rollout_bytes: int, first_sound_epoch: int) -> None:
         self._index, self._epoch, self._size, self._number = index, epoch, rollout_bytes, 0
+        self._is_sound = epoch >= first_sound_epoch
 
     def ping(self) -> None:
         """Does nothing."""
 
     def rollout(self, weights: np.ndarray) -> tuple[np.ndarray, RolloutReport]:
         """A rollout and its report, whatever the weights."""
+        if not self._is_sound:
+            os.kill(os.getpid(), signal.SIGKILL)
         name = self._index * 1_000_000 + self._epoch * 100_000 + self._number
         report = RolloutReport(
             self._index, self._epoch, self._number, None, SLOTS * STEPS, [], [], [], 0.0, 0.0, 0.0, 0.0, time.time()
@@ -120,7 +126,13 @@ def store() -> Store:
 
 
 def light_driver(
-    num_collectors: int, rollout_bytes: int, num_updates: int, observer: RunObserver, weights_bytes: int = 1_000
+    num_collectors: int,
+    rollout_bytes: int,
+    num_updates: int,
+    observer: RunObserver,
+    weights_bytes: int = 1_000,
+    first_sound_epoch: int = 0,
+    replacements: RebuildConfig = REPLACEMENTS,
 ) -> Driver:
     """A driver of light workers that has started."""
     config = TrainConfig(
@@ -135,12 +147,15 @@ def light_driver(
     epochs = itertools.count()
     options: dict[str, Any] = {"num_cpus": 0}
     crew = CollectorCrew(
-        lambda index, epoch: ray.remote(LightCollector).options(**options).remote(index, epoch, rollout_bytes),
+        lambda index, epoch: (
+            ray.remote(LightCollector).options(**options).remote(index, epoch, rollout_bytes, first_sound_epoch)
+        ),
         num_collectors,
         num_collectors,
         lambda index: f"collector {index}",
         lambda: next(epochs),
         config.timeout_s,
+        replacements,
     )
     learners = LearnerGroup(lambda epoch: [ray.remote(LightLearner).options(**options).remote(epoch, weights_bytes)])
     driver = Driver(config, crew, learners, lambda: next(epochs), observer)
