@@ -198,7 +198,8 @@ def test_a_run_whose_collectors_are_killed_every_five_seconds_for_two_minutes_en
     assert not errors
     check_accounts(run.path, BATCH_STEPS)
     rows = faults(run.path)
-    assert len(rows) == len(killed) > 5
+    # One that is killed before it is up is not lost once more.
+    assert 5 < len(rows) <= len(killed)
     assert all(float(row["recovery_s"]) > 0 for row in rows)
     # While the other is away a collector takes both rollouts of a batch.
     assert all(int(row["env_steps_lost"]) <= BATCH_STEPS for row in rows)
