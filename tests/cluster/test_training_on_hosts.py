@@ -95,6 +95,7 @@ def test_exit_code_of_a_submitted_run_is_passed_on(cluster: Cluster) -> None:
     assert "unknown env 'Nope-v0'" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_slow_network_that_loses_frames_makes_a_run_slower_and_changes_no_number(
     cluster: Cluster, submitted: subprocess.CompletedProcess[str]
 ) -> None:

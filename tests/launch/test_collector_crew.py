@@ -122,6 +122,7 @@ def test_a_member_is_lost_once(crews: list[CollectorCrew]) -> None:
     assert crew.lose(member, "killed", 0) is None
 
 
+@pytest.mark.slow
 def test_losses_in_a_row_end_it_and_a_rollout_in_between_forgives_them(crews: list[CollectorCrew]) -> None:
     crew = make_crew(crews, Starts(), size=1, minimum=1)
     crew.begin()

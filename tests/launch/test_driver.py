@@ -126,6 +126,7 @@ def test_env_steps_count_neither_resets_nor_twice() -> None:
     assert last.env_steps >= 2_000
 
 
+@pytest.mark.slow
 def test_restored_learner_goes_on_with_its_version_and_a_higher_epoch(baseline: Trained) -> None:
     state, outcomes = baseline
     driver = make_driver(epoch=1, state=state, progress=outcomes[-1].progress)

@@ -148,6 +148,7 @@ def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> 
     assert recorder.outcomes[-1].row["policy_lag"] == 0.0
 
 
+@pytest.mark.slow
 def test_collectors_join_when_there_is_room_for_them() -> None:
     @ray.remote(num_cpus=3)
     class Occupant:

@@ -219,6 +219,7 @@ def test_bad_input_ends_with_one_line_and_code_2(
     assert {item.name for item in tmp_path.iterdir()} == {"taken"}
 
 
+@pytest.mark.slow
 def test_an_env_that_returns_nan_ends_with_one_line_and_code_1(tmp_path: Path, no_process_left: None) -> None:
     (tmp_path / "nan_env.py").write_text(
         "import gymnasium as gym, numpy as np\n"

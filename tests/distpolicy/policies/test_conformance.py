@@ -252,7 +252,7 @@ def conformance(make: Callable[[], TFPolicy], attributes: dict[str, Any]) -> typ
 
 
 # What they have of their own is tested by the others: every observation by a feed-forward actor, every action likewise.
-SLOW = ("RecurrentObservation", "RandomAction")
+SLOW = ("RecurrentObservation", "RandomAction", "OUNoiseLSTM", "MixtureLSTM", "EpsilonGreedyLSTM")
 
 for _name, (_make, _attributes) in CASES.items():
     _class = conformance(_make, _attributes)
