@@ -22,14 +22,25 @@ from faults_run import (
     resumed,
     seconds,
 )
-from training_runs import BATCH_STEPS, TWO, TrainingRun, check_accounts, kill, let_go, paced, workers_of
+from test_train_command import our_processes
+from training_runs import (
+    BATCH_STEPS,
+    TWO,
+    WITHIN_A_RUN,
+    TrainingRun,
+    check_accounts,
+    command_of,
+    kill,
+    let_go,
+    paced,
+    workers_of,
+)
 
-RUN = ("--run-dir", "run", "--checkpoint-every", "5")
 EXIT_LIMIT_S = 10.0
 
 
 def driver_killed(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(folder, *RUN, *TWO, *paced(folder))
+    run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, *paced(folder))
     run.wait_for_updates(8)
     run.end(signal.SIGKILL)
     actors_s = no_worker_left_s()
@@ -40,7 +51,7 @@ def driver_killed(settings: Settings, folder: Path) -> Result:
 def driver_killed_on_a_cluster(settings: Settings, folder: Path) -> Result:
     with cluster_head(folder) as (head, variables):
         address = ("--address", head.address)
-        run = TrainingRun(folder, *RUN, *TWO, *paced(folder), *address, **variables)
+        run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, *paced(folder), *address, **variables)
         run.wait_for_updates(8)
         # The head is not marked as ours, and neither are its workers.
         actors = [int(item.name) for item in Path("/proc").iterdir() if _is_actor(item, head.temporary)]
@@ -53,7 +64,7 @@ def driver_killed_on_a_cluster(settings: Settings, folder: Path) -> Result:
 def _is_actor(process: Path, temporary: Path) -> bool:
     """Whether a process is a worker of a run on the Ray whose temporary files are in a folder."""
     try:
-        is_worker = re.match(rb"ray::(Collector|Learner)\b", (process / "cmdline").read_bytes()) is not None
+        is_worker = re.match(rb"ray::(Collector|Learner)\b", command_of(process)) is not None
         return is_worker and f"RAY_TMPDIR={temporary}".encode() in (process / "environ").read_bytes()
     except OSError:
         return False  # it has ended meanwhile, or is no process
@@ -93,7 +104,7 @@ def _told_to_end(folder: Path, signal_number: int) -> Result:
     for moment, wait in moments.items():
         where = Path(tempfile.mkdtemp(dir=folder))
         compiling = ("--jit-compile", "--no-compile-cache") if moment == "compiling" else ()
-        run = TrainingRun(where, *RUN, *TWO, *paced(where), *compiling)
+        run = TrainingRun(where, *WITHIN_A_RUN, *TWO, *paced(where), *compiling)
         wait(run)
         begin = time.monotonic()
         code = run.end(signal_number)
@@ -122,6 +133,4 @@ def _wait_for_a_loss(kind: str) -> Callable[[TrainingRun], None]:
 
 
 def _raylets() -> list[Path]:
-    from test_train_command import our_processes
-
-    return [folder for folder in our_processes() if b"/raylet/raylet" in (folder / "cmdline").read_bytes()]
+    return [folder for folder in our_processes() if b"/raylet/raylet" in command_of(folder)]

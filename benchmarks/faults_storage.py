@@ -25,9 +25,8 @@ from faults_run import (
     seconds,
     steps_lost,
 )
-from training_runs import BATCH_STEPS, ONE, TWO, TrainingRun, check_accounts, faults
+from training_runs import BATCH_STEPS, ONE, TWO, WITHIN_A_RUN, TrainingRun, check_accounts, faults
 
-RUN = ("--run-dir", "run", "--checkpoint-every", "5")
 STORE_BYTES = 80_000_000
 
 
@@ -59,7 +58,7 @@ def checkpoint_bit_flipped(settings: Settings, folder: Path) -> Result:
 
 
 def _damaged(folder: Path, damage: Callable[[bytes], bytes]) -> Result:
-    run = TrainingRun(folder, *RUN, *TWO, "--total-steps", str(20 * BATCH_STEPS), *_quick())
+    run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, "--total-steps", str(20 * BATCH_STEPS), *_quick())
     ended_well(run)
     before = newest(run.path)
     damaged = before.path / "policy.npz"
@@ -80,7 +79,7 @@ def object_store_full(settings: Settings, folder: Path) -> Result:
     with cluster_head(folder, f"--object-store-memory={STORE_BYTES}") as (head, variables):
         env = ("--env", "faults_env:BulkyEnv", "--vectorization", "sync", "--eval-episodes", "0")
         options = ("--total-steps", str(12 * BATCH_STEPS), "--address", head.address)
-        run = TrainingRun(folder, *RUN, *TWO, *env, *options, **variables)
+        run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, *env, *options, **variables)
         ended_well(run)
         spilled = _spilled(head.temporary)
     num = check_accounts(run.path, BATCH_STEPS)

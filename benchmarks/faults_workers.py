@@ -23,6 +23,7 @@ from training_runs import (
     SLOTS,
     STEPS,
     TWO,
+    WITHIN_A_RUN,
     TrainingRun,
     check_accounts,
     faults,
@@ -37,12 +38,13 @@ from workers.seeding import slot_seeds
 
 KILL_EVERY_S = 5.0
 ENDLESS = 100_000_000
-RUN = ("--run-dir", "run", "--checkpoint-every", "5")
+LIMIT = ("--step-timeout-s", "2")
+HANGS_IN = "in simulate_for_ever"
 
 
 def collectors_killed_again_and_again(settings: Settings, folder: Path) -> Result:
     # Of paced steps there are so many at most in that time; what is left is taken once the envs are let go.
-    run = TrainingRun(folder, *RUN, *TWO, *paced(folder, int(settings.seconds * 400) + 40 * BATCH_STEPS))
+    run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, *paced(folder, int(settings.seconds * 400) + 40 * BATCH_STEPS))
     run.wait_for_updates(5)
     begin, before, kills = time.monotonic(), num_updates(run.path), 0
     while time.monotonic() < begin + settings.seconds:
@@ -65,7 +67,7 @@ def collectors_killed_again_and_again(settings: Settings, folder: Path) -> Resul
 
 
 def all_collectors_killed_at_once(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(folder, *RUN, *TWO, *paced(folder, 60 * BATCH_STEPS))
+    run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, *paced(folder, 60 * BATCH_STEPS))
     run.wait_for_updates(5)
     kill(*workers_of("Collector"))
     run.wait_for(lambda: len(faults(run.path)) == 2)
@@ -77,7 +79,7 @@ def all_collectors_killed_at_once(settings: Settings, folder: Path) -> Result:
 
 
 def learner_killed_in_an_update(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(folder, *RUN, *TWO, "--ppo.num-epochs", "40", *paced(folder, 60 * BATCH_STEPS))
+    run = TrainingRun(folder, *WITHIN_A_RUN, *TWO, "--ppo.num-epochs", "40", *paced(folder, 60 * BATCH_STEPS))
     run.wait_for_updates(7)
     before = newest(run.path)
     run.wait_for(lambda: bool(workers_of("Learner.update")))
@@ -98,18 +100,14 @@ def learner_killed_in_an_update(settings: Settings, folder: Path) -> Result:
 
 
 def env_raises_once(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(folder, *RUN, *ONE, *_faulty("step", slot=1), "--total-steps", str(20 * SLOTS * STEPS))
-    ended_well(run)
-    (row,) = faults(run.path)
+    row, num = _one_fault(folder, *_faulty("step", slot=1), noted="in _maybe_fail")
     assert row["what"] == "env slot 1", row
-    assert "in _maybe_fail" in (run.path / "faults" / "epoch0-collector0.txt").read_text()
-    num = check_accounts(run.path, SLOTS * STEPS)
     checked = f"one slot replaced, its traceback in RUN/faults; {num} updates in order"
     return Result(int(row["env_steps_lost"]), seconds(recoveries([row])), checked)
 
 
 def env_raises_always(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(folder, *RUN, *ONE, *_faulty("step"), "--total-steps", str(ENDLESS))
+    run = TrainingRun(folder, *WITHIN_A_RUN, *ONE, *_faulty("step"), "--total-steps", str(ENDLESS))
     run.wait_for_line("collectors x")
     begin = time.monotonic()
     line = ended_in_one_line(run, "raised OSError in step: the simulator is gone; it was rebuilt 10 times")
@@ -120,32 +118,30 @@ def env_raises_always(settings: Settings, folder: Path) -> Result:
 
 
 def env_hangs_async(settings: Settings, folder: Path) -> Result:
-    faulty = _faulty("hang", slot=1, vectorization="async")
-    run = TrainingRun(folder, *RUN, *ONE, *faulty, "--step-timeout-s", "2", "--total-steps", str(20 * SLOTS * STEPS))
-    ended_well(run)
-    (row,) = faults(run.path)
+    row, num = _one_fault(folder, *_faulty("hang", slot=1, vectorization="async"), *LIMIT, noted=HANGS_IN)
     assert row["what"] == "env slot 1", row
-    assert "in simulate_for_ever" in (run.path / "faults" / "epoch0-collector0.txt").read_text()
-    num = check_accounts(run.path, SLOTS * STEPS)
     checked = f"one slot replaced, stacks in RUN/faults; {num} updates in order"
     return Result(int(row["env_steps_lost"]), "2 s (the limit)", checked)
 
 
 def env_hangs_sync(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(
-        folder, *RUN, *ONE, *_faulty("hang", slot=1), "--step-timeout-s", "2", "--total-steps", str(20 * SLOTS * STEPS)
-    )
-    ended_well(run)
-    (row,) = faults(run.path)
+    row, num = _one_fault(folder, *_faulty("hang", slot=1), *LIMIT, noted=HANGS_IN)
     assert "hung in step" in row["reason"], row
-    assert "in simulate_for_ever" in (run.path / "faults" / "epoch0-collector0.txt").read_text()
-    num = check_accounts(run.path, SLOTS * STEPS)
     checked = f"its collector replaced after 2 s (the limit), stacks in RUN/faults; {num} updates in order"
     return Result(int(row["env_steps_lost"]), seconds(recoveries([row])), checked)
 
 
+def _one_fault(folder: Path, *arguments: str, noted: str) -> tuple[dict[str, str], int]:
+    """A run that ends well with one fault, of which the trace is noted: its row, and how many updates there are."""
+    run = TrainingRun(folder, *WITHIN_A_RUN, *ONE, *arguments, "--total-steps", str(20 * SLOTS * STEPS))
+    ended_well(run)
+    (row,) = faults(run.path)
+    assert noted in (run.path / "faults" / "epoch0-collector0.txt").read_text()
+    return row, check_accounts(run.path, SLOTS * STEPS)
+
+
 def env_kills_its_process(settings: Settings, folder: Path) -> Result:
-    run = TrainingRun(folder, *RUN, *ONE, *_faulty("exit"), "--total-steps", str(ENDLESS))
+    run = TrainingRun(folder, *WITHIN_A_RUN, *ONE, *_faulty("exit"), "--total-steps", str(ENDLESS))
     run.wait_for_line("was lost")
     begin = time.monotonic()
     ended_in_one_line(run, "collector 0 (env slots 0 to 3) was lost 11 times in a row; the last time: ")

@@ -25,7 +25,7 @@ from launch.collect_start import StartingPoint, is_anything_left, limits_left
 from launch.collect_summary import progress, summary
 from launch.collector_loss import describe_loss
 from launch.collector_seat import CollectorSeat
-from launch.fault_files import note_fault
+from launch.fault_files import collector_name, note_fault
 from launch.files import write_file
 from launch.placement import COLLECTOR, SERVER, collecting_actors
 from launch.progress_line import ProgressLine
@@ -142,7 +142,7 @@ class _Job:
     def _fill(self, seat: CollectorSeat, epoch: int, next_steps: Sequence[int], limits: SlotLimits) -> None:
         """Starts a collector in a seat."""
         config, slots = self._config, seat.slots
-        name = f"epoch{epoch}-collector{seat.index}"
+        name = collector_name(seat.index, epoch)
         writer = DatasetWriterConfig(
             str(self._out.absolute()),
             name,

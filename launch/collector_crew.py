@@ -13,6 +13,7 @@ import ray
 from distpolicy.errors import DistPolicyError, EnvironmentCrashedError, WorkerLostError
 from launch import answers
 from launch.actor_death import failed_in_constructor, is_death, reason_of_death
+from launch.fault_files import collector_name
 from launch.run_fault import RunFault
 from workers.fault_log import RebuildBudget, RebuildConfig
 
@@ -195,7 +196,7 @@ class CollectorCrew:
             raise WorkerLostError(told)
         seat.due = time.monotonic() + seat.budget.wait_s
         if seat.fault is None:
-            name = f"epoch{member.epoch}-collector{member.index}"
+            name = collector_name(member.index, member.epoch)
             seat.fault = RunFault(what, loss.reason, env_steps, name=name, stacks=loss.stacks)
 
     def _wait(self, number: int) -> list[RunFault]:

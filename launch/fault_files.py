@@ -7,6 +7,11 @@ from pathlib import Path
 FAULTS = "faults"
 
 
+def collector_name(index: int, epoch: int) -> str:
+    """What the names of a collector's files begin with."""
+    return f"epoch{epoch}-collector{index}"
+
+
 def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
     """Adds a failure to the file of a collector.
 

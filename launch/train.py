@@ -16,7 +16,7 @@ from launch.checkpoint import Checkpoint, Progress
 from launch.config import TrainConfig
 from launch.driver import Driver
 from launch.evaluation_text import describe_evaluation
-from launch.fault_files import note_fault
+from launch.fault_files import collector_name, note_fault
 from launch.files import write_folder
 from launch.metrics import MetricsWriter
 from launch.placement import training_actors
@@ -211,7 +211,7 @@ class _Run(RunObserver):
     def _environment_failed(self, item: RolloutReport, fault: Fault) -> None:
         line = f"env slot {fault.slot} failed in {fault.call} and was replaced: {fault.error}"
         self._say(line)
-        note_fault(self._directory.path, f"epoch{item.epoch}-collector{item.collector}", line, fault.traceback)
+        note_fault(self._directory.path, collector_name(item.collector, item.epoch), line, fault.traceback)
         self._note(RunFault(f"env slot {fault.slot}", fault.error, recovery_s=0.0))
 
     def _note(self, fault: RunFault) -> None:

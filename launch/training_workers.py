@@ -15,6 +15,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from launch.collector_crew import CollectorCrew, Loss, Member
 from launch.config import TrainConfig
 from launch.factories import AgentFactory, PolicyFactory
+from launch.fault_files import collector_name
 from launch.hang_text import what_hung, where_it_hung
 from launch.learner_group import LearnerGroup
 from launch.placement import COLLECTOR, LEARNER, training_actors
@@ -77,7 +78,7 @@ class TrainingWorkers:
 
     def _stacks_file(self, index: int, epoch: int) -> str:
         """Where a collector leaves the stacks of its threads if it hangs, in its machine's folder of such files."""
-        return f"{self._name}-epoch{epoch}-collector{index}.stacks"
+        return f"{self._name}-{collector_name(index, epoch)}.stacks"
 
     def _explain(self, member: Member, reason: str) -> Loss:
         # Of one on another machine Ray's reason is all there is.

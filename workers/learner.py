@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyError
-from distpolicy.trajectories.rollout import Rollout, zero_rollout
+from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.array_nest import map_structure
 from distpolicy.utils.compile_cache import seal_compile_cache
 from distpolicy.weights import Weights, WeightsPacker
@@ -24,7 +24,8 @@ class Learner:
     """Holds an agent; every update makes the next version of the weights.
 
     Args:
-        agent_factory: Makes the agent: ``train``, ``collect_policy``, ``policy`` and ``named_variables``.
+        agent_factory: Makes the agent: ``train``, ``zero_rollout``, ``collect_policy``, ``policy`` and
+            ``named_variables``.
         epoch: How often the run was started.
     """
 
@@ -49,22 +50,9 @@ class Learner:
         Returns:
             Seconds that it took.
         """
-        # Here, since the driver imports this module and no TensorFlow.
-        from distpolicy.specs.tensor_spec import to_nest_array_spec
-
         start = time.perf_counter()
         state = self.state()
-        policy = self._agent.collect_policy
-        data_spec, state_spec = map(to_nest_array_spec, (policy.collect_data_spec, policy.policy_state_spec))
-        zeros = zero_rollout(
-            data_spec.observation,
-            data_spec.action,
-            data_spec.policy_info,
-            num_slots=num_slots,
-            num_steps=num_steps,
-            policy_state_spec=state_spec,
-        )
-        self._agent.train(zeros, 0.0)
+        self._agent.train(self._agent.zero_rollout(num_slots, num_steps), 0.0)
         seal_compile_cache()
         self._assign(state)
         self._last_end = time.perf_counter()

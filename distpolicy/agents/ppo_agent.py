@@ -30,7 +30,7 @@ from distpolicy.networks.network import Network
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
-from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.module_variables import NamedVariable, named_variables
 
@@ -135,6 +135,24 @@ class PPOAgent(tf.Module):
             for item in named_variables(module)
         ]
         return [*found, NamedVariable("train_step", self.train_step)]
+
+    def zero_rollout(self, num_slots: int, num_steps: int) -> Rollout:
+        """Zeros of the structure, shapes and dtypes that :meth:`train` takes.
+
+        Args:
+            num_slots: B.
+            num_steps: T.
+        """
+        policy = self._collect_policy
+        data_spec = tensor_spec.to_nest_array_spec(policy.collect_data_spec)
+        return zero_rollout(
+            data_spec.observation,
+            data_spec.action,
+            data_spec.policy_info,
+            num_slots,
+            num_steps,
+            policy_state_spec=tensor_spec.to_nest_array_spec(policy.policy_state_spec),
+        )
 
     def train(self, rollout: Rollout, progress: float) -> dict[str, float]:
         """Learns from one batch of rollouts.

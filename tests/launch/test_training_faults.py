@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import io
@@ -26,8 +25,10 @@ from training_runs import (
     ROLLOUT_STEPS,
     SLOTS,
     TWO,
+    WITHIN_A_RUN,
     TrainingRun,
     check_accounts,
+    command_of,
     faults,
     kill,
     let_go,
@@ -49,7 +50,6 @@ from workers.seeding import slot_seeds
 __all__ = ["no_process_left"]
 
 STEPS_PER_SECOND = 400  # of paced envs, at most
-WITHIN_A_RUN = ("--run-dir", "run", "--checkpoint-every", "5")
 
 
 class Ended(NamedTuple):
@@ -216,12 +216,6 @@ def test_sigterm_while_ray_starts_leaves_nothing(tmp_path: Path, part: str) -> N
     assert code == 143, errors
     assert not errors
     assert not left
-
-
-def command_of(process: Path) -> bytes:
-    with contextlib.suppress(OSError):
-        return (process / "cmdline").read_bytes()
-    return b""
 
 
 @pytest.mark.slow

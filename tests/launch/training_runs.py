@@ -26,6 +26,7 @@ SMALL = ("--slots", str(SLOTS), "--rollout-steps", str(STEPS), "--ppo.num-miniba
 SMALL += ("--network.actor-units", "8", "--network.value-units", "8", "--no-jit-compile", "--target-return", "None")
 TWO = ("--collectors", str(COLLECTORS), *SMALL)
 ONE = ("--collectors", "1", *SMALL)
+WITHIN_A_RUN = ("--run-dir", "run", "--checkpoint-every", "5")
 
 
 def paced(folder: Path, total_steps: int = 100_000_000) -> tuple[str, ...]:
@@ -97,12 +98,15 @@ def with_project(more: dict[str, str]) -> dict[str, str]:
 
 def workers_of(kind: str) -> list[int]:
     """Process ids of the actors of a class, of commands of this test session."""
-    found = []
-    for folder in our_processes():
-        with contextlib.suppress(OSError):
-            if re.match(rb"ray::" + kind.encode() + rb"\b", (folder / "cmdline").read_bytes()):
-                found.append(int(folder.name))
-    return sorted(found)
+    name = rb"ray::" + kind.encode() + rb"\b"
+    return sorted(int(folder.name) for folder in our_processes() if re.match(name, command_of(folder)))
+
+
+def command_of(process: Path) -> bytes:
+    """The command line of a process, by its folder in /proc; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_bytes()
+    return b""
 
 
 def kill(*process_ids: int) -> None:

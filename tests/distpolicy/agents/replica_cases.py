@@ -16,9 +16,8 @@ from distpolicy.networks.actor_distribution_network import ActorDistributionNetw
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
 from distpolicy.networks.value_network import ValueNetwork
 from distpolicy.specs.array_spec import BoundedArraySpec
-from distpolicy.specs.tensor_spec import to_nest_array_spec
 from distpolicy.trajectories import time_step as ts
-from distpolicy.trajectories.rollout import Rollout, zero_rollout
+from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
 from distpolicy.utils.array_nest import map_structure
 
@@ -75,16 +74,7 @@ def make_agent(case: str, replicas: Replicas | None) -> PPOAgent:
 def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     """Random steps, more of which are boundaries in the later slots, so that parts differ in what counts."""
     generator = np.random.default_rng(seed)
-    policy = agent.collect_policy
-    data_spec, state_spec = map(to_nest_array_spec, (policy.collect_data_spec, policy.policy_state_spec))
-    zeros = zero_rollout(
-        data_spec.observation,
-        data_spec.action,
-        data_spec.policy_info,
-        NUM_SLOTS,
-        NUM_STEPS,
-        policy_state_spec=state_spec,
-    )
+    zeros = agent.zero_rollout(NUM_SLOTS, NUM_STEPS)
 
     def normal(array: np.ndarray, offset: float = 0.0) -> np.ndarray:
         return generator.normal(offset, 0.5, array.shape).astype(array.dtype)

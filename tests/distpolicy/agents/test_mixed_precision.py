@@ -20,9 +20,8 @@ from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
 from distpolicy.networks.value_network import ValueNetwork
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import BoundedArraySpec
-from distpolicy.specs.tensor_spec import to_nest_array_spec
 from distpolicy.trajectories import time_step as ts
-from distpolicy.trajectories.rollout import Rollout, zero_rollout
+from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
 
 FLOATS = BoundedArraySpec((4,), np.float32, -10.0, 10.0, "observation")
@@ -65,16 +64,7 @@ def make_agent(kind: str, mixed_precision: bool, config: PPOConfig = CONFIG) -> 
 def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     """Random steps on which the action that is the place of the greatest of the first three numbers is rewarded."""
     generator = np.random.default_rng(seed)
-    policy = agent.collect_policy
-    data_spec, state_spec = map(to_nest_array_spec, (policy.collect_data_spec, policy.policy_state_spec))
-    zeros = zero_rollout(
-        data_spec.observation,
-        data_spec.action,
-        data_spec.policy_info,
-        NUM_SLOTS,
-        NUM_STEPS,
-        policy_state_spec=state_spec,
-    )
+    zeros = agent.zero_rollout(NUM_SLOTS, NUM_STEPS)
     observation = generator.uniform(-1.0, 1.0, zeros.observation.shape).astype(np.float32)
     flat = observation[:, :-1].reshape(NUM_SLOTS, NUM_STEPS, -1)
     action = generator.integers(0, 3, (NUM_SLOTS, NUM_STEPS))
