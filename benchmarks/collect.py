@@ -4,8 +4,8 @@ Things that are compared take turns in one run; each ratio is the median over th
 All count slots times steps, the steps that reset a slot included. But for Ray's and two groups everything is one
 process with one thread, as collectors have it.
 
-- collector: rollouts of a :class:`workers.collector.Collector` with the policy that a run builds (two layers of 64),
-  an LSTM of 64 or the Nature CNN, each with new weights;
+- collector: rollouts of a :class:`workers.collection.collector.Collector` with the policy that a run builds (two
+  layers of 64), an LSTM of 64 or the Nature CNN, each with new weights;
 - env: the environment alone, stepped with actions that were drawn beforehand: the faster of the collector's own and
   the vector environment that a user makes by ``gym.make_vec`` (or EnvPool);
 - env + NumPy: that vector environment with the same network's bare inference in NumPy: two tanh layers of 64, logits,
@@ -70,7 +70,7 @@ CASES = {
 }
 
 
-class Tally:
+class CollectionTotals:
     """How many goals there were, and how many were met."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Tally:
         return met(reached)
 
 
-def print_limits(names: list[str], turns: int, tally: Tally) -> None:
+def print_limits(names: list[str], turns: int, tally: CollectionTotals) -> None:
     """The table of collectors beside their limits."""
     rows, notes = [], []
     for name in names:
@@ -158,7 +158,7 @@ def print_groups(turns: int) -> None:
     print_table([f"groups of slots, {cpus} CPUs", "one/s", "two/s", "two / one", "time of one"], rows)
 
 
-def print_dataset(turns: int, tally: Tally) -> None:
+def print_dataset(turns: int, tally: CollectionTotals) -> None:
     """The table of the dataset's cost."""
     rows = []
     for case in collect_dataset.CASES:
@@ -180,7 +180,7 @@ def print_dataset(turns: int, tally: Tally) -> None:
     print_table(["writing the dataset", "collector/s", "writing/s", "cost", "goal", ""], rows)
 
 
-def print_peers(pythons: dict[str, str | None], turns: int, tally: Tally) -> None:
+def print_peers(pythons: dict[str, str | None], turns: int, tally: CollectionTotals) -> None:
     """The table of peers, of which some may not be there.
 
     Args:
@@ -232,7 +232,7 @@ def main() -> None:
     chosen = arguments.only or [*CASES, *groups]
     few_turns = max(1, arguments.turns // 5)
     print_header("collecting", ["tensorflow", "gymnasium", "numpy", "ray"])
-    tally = Tally()
+    tally = CollectionTotals()
     steps: list[Callable[[], None]] = [
         partial(print_limits, [name for name in CASES if name in chosen], arguments.turns, tally)
     ]

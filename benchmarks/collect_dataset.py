@@ -13,10 +13,10 @@ import numpy as np
 from collect_policies import FACTORIES
 from collect_sides import in_turns
 
-from workers.collector import Collector, CollectorConfig
-from workers.dataset_collector import DatasetCollector, DatasetWriterConfig
-from workers.environment_factory import EnvironmentFactory, Vectorization
-from workers.slot_counters import SlotLimits
+from workers.collection.collector import Collector, CollectorConfig
+from workers.datasets.collector import DatasetCollector, DatasetWriterConfig
+from workers.datasets.episode_index import SlotLimits
+from workers.environments.factory import EnvironmentFactory, Vectorization
 
 ENV_ID = "CartPole-v1"
 NUM_SLOTS, NUM_STEPS = 64, 128

@@ -13,13 +13,13 @@ import ray
 from collect_policies import FACTORIES
 from collect_sides import in_turns
 
-from launch import cluster
+from launch.cluster import session
 from workers.actors import start_inference_server
-from workers.collector import Collector, CollectorConfig, PolicyFactory
-from workers.environment_factory import EnvironmentFactory, Vectorization
-from workers.environment_probe import probe
-from workers.policy_source import ServedPolicySource
-from workers.rollout_report import RolloutReport
+from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
+from workers.collection.rollout_report import RolloutReport
+from workers.environments.factory import EnvironmentFactory, Vectorization
+from workers.environments.probe import probe
+from workers.inference.policy_source import RemotePolicySource
 
 TIMEOUT_S = 120.0
 # An idle window only delays: each server has one collector, whose rows fill a batch.
@@ -118,7 +118,7 @@ class GroupsSide:
         self._reports.append(report)
         return time.perf_counter() - start
 
-    def shares(self) -> tuple[float, float]:
+    def split_evenly(self) -> tuple[float, float]:
         """Shares of the seconds that were in the environments and in the policy, but for the first, which compiles."""
         reports = self._reports[1:]
         total_s = sum(report.total_s for report in reports)
@@ -139,7 +139,7 @@ def measure(case: GroupsCase, turns: int) -> GroupsFigures:
     """Takes turns."""
     with contextlib.ExitStack() as stack:
         if case.served:
-            stack.enter_context(cluster.connected(None))
+            stack.enter_context(session.connected(None))
         sides = {}
         for num_groups in (1, 2):
             policy_factory = stack.enter_context(_policy_factory(case, num_groups))
@@ -147,7 +147,7 @@ def measure(case: GroupsCase, turns: int) -> GroupsFigures:
             stack.callback(sides[num_groups].close)
         seconds = in_turns({str(num_groups): side.run for num_groups, side in sides.items()}, turns)
     speeds = {num_groups: case.num_slots * case.num_steps / seconds[str(num_groups)] for num_groups in sides}
-    return GroupsFigures(case, speeds, *sides[1].shares())
+    return GroupsFigures(case, speeds, *sides[1].split_evenly())
 
 
 @contextlib.contextmanager
@@ -159,6 +159,6 @@ def _policy_factory(case: GroupsCase, num_groups: int) -> Iterator[PolicyFactory
     specs = probe(EnvironmentFactory(case.env_id, case.vectorization, dict(case.kwargs)))
     server = start_inference_server(policy_factory, *specs, case.num_slots // num_groups, WINDOW_S, {})
     try:
-        yield ServedPolicySource(server, TIMEOUT_S)
+        yield RemotePolicySource(server, TIMEOUT_S)
     finally:
         ray.kill(server)

@@ -9,9 +9,9 @@ import numpy as np
 
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.weights import Weights
-from launch.config import NetworkConfig, TrainConfig
-from launch.factories import PolicyFactory
-from workers.collector import PolicyPair
+from launch.config.train import NetworkConfig, TrainConfig
+from launch.training.factories import PolicyFactory
+from workers.collection.collector import PolicyPair
 
 NATURE_CNN = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
@@ -57,7 +57,7 @@ class CNNPolicyFactory:
 
 
 def _pair(time_step_spec: TimeStep, action_spec: Any, network: Any, normalize_observations: bool) -> PolicyPair:
-    from distpolicy.agents.ppo_policy import make_collect_policy
+    from distpolicy.agents.ppo.policy import make_collect_policy
     from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
     policy = make_collect_policy(time_step_spec, action_spec, network, normalize_observations)

@@ -11,10 +11,11 @@ import ray
 from collect_policies import FACTORIES
 from collect_sides import Case, OwnEnvSide
 
-from launch import answers, cluster
+from launch.cluster import session
+from launch.supervision import calls
 from workers.actors import start_collector
-from workers.collector import CollectorConfig
-from workers.environment_factory import EnvironmentFactory
+from workers.collection.collector import CollectorConfig
+from workers.environments.factory import EnvironmentFactory
 
 NUM_COLLECTORS = 2
 SLOTS_EACH = 32
@@ -61,7 +62,7 @@ class Efficiency(NamedTuple):
 
 def measure(turns: int) -> Iterator[Efficiency]:
     """Takes turns for each cost: the environment alone in this process, then the collectors."""
-    with cluster.connected(None):
+    with session.connected(None):
         for cost in COSTS:
             yield _measure(cost, turns)
 
@@ -99,7 +100,7 @@ def _collect(actors: list[Any], cost: Cost) -> float:
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=TIMEOUT_S)
         report = done[0] if done else next(iter(waiting))
-        answers.get(report, TIMEOUT_S)
+        calls.get(report, TIMEOUT_S)
         actor = waiting.pop(report)
         if left[actor]:
             left[actor] -= 1

@@ -11,9 +11,9 @@ import numpy as np
 from collect_policies import FACTORIES, NumpyPolicy
 
 from distpolicy.weights import Weights, WeightsPacker
-from workers.collector import Collector, CollectorConfig, PolicyFactory
-from workers.environment_factory import EnvironmentFactory, Vectorization
-from workers.environment_probe import probe
+from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
+from workers.environments.factory import EnvironmentFactory, Vectorization
+from workers.environments.probe import probe
 
 
 class Case(NamedTuple):

@@ -72,13 +72,13 @@ def _is_actor(process: Path, temporary: Path) -> bool:
 
 def _resumed_after_kill(folder: Path, gone: str, *arguments: str, **variables: str) -> Result:
     found, reached = newest(folder / "run"), env_steps(folder / "run")
-    steps = found.progress.env_steps + 20 * BATCH_STEPS
+    steps = found.totals.env_steps + 20 * BATCH_STEPS
     let_go(folder)
     run, took_s = resumed(folder, "--total-steps", str(steps), *arguments, **variables)
     ended_well(run)
     num = check_accounts(run.path, BATCH_STEPS)
-    lost = reached - found.progress.env_steps
-    checked = f"{gone}; --resume goes on from update {found.progress.updates}; {num} updates in order"
+    lost = reached - found.totals.env_steps
+    checked = f"{gone}; --resume goes on from update {found.totals.updates}; {num} updates in order"
     return Result(lost, f"{took_s:.1f} s from --resume to the first step", checked)
 
 
@@ -115,7 +115,7 @@ def _told_to_end(folder: Path, signal_number: int) -> Result:
         left.append(no_process_left_s())
         if moment in ("training", "a collector starting again", "the learner starting again"):
             let_go(where)
-            steps = newest(run.path).progress.env_steps + 10 * BATCH_STEPS
+            steps = newest(run.path).totals.env_steps + 10 * BATCH_STEPS
             ended_well(TrainingRun(where, "--resume", "run", "--total-steps", str(steps)))
             check_accounts(run.path, BATCH_STEPS)
     last = f"no process left {seconds(left)} later"

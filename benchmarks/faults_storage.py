@@ -64,13 +64,13 @@ def _damaged(folder: Path, damage: Callable[[bytes], bytes]) -> Result:
     damaged = before.path / "policy.npz"
     damaged.write_bytes(damage(damaged.read_bytes()))
     good = newest(run.path)
-    steps = before.progress.env_steps + 10 * BATCH_STEPS
+    steps = before.totals.env_steps + 10 * BATCH_STEPS
     run, took_s = resumed(folder, "--total-steps", str(steps))
     ended_well(run)
     named = f"run/{damaged.relative_to(run.path)} is missing or damaged: going on from run/checkpoints/{good.path.name}"
     assert named in run.output, run.output
     num = check_accounts(run.path, BATCH_STEPS)
-    lost = before.progress.env_steps - good.progress.env_steps
+    lost = before.totals.env_steps - good.totals.env_steps
     checked = f"refused by name, goes on from the one before; {num} updates in order"
     return Result(lost, f"{took_s:.1f} s from --resume to the first step", checked)
 
@@ -112,7 +112,7 @@ def disk_full(settings: Settings, folder: Path) -> Result:
         found = newest(disk / "run")
         assert not found.refused
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
-        steps = found.progress.env_steps + 10 * BATCH_STEPS
+        steps = found.totals.env_steps + 10 * BATCH_STEPS
         again = TrainingRun(folder, "--resume", str(disk / "run"), "--total-steps", str(steps))
         ended_well(again)
         num = check_accounts(disk / "run", BATCH_STEPS // 2)

@@ -34,7 +34,7 @@ from training_runs import (
     workers_of,
 )
 
-from workers.seeding import slot_seeds
+from workers.collection.seeding import slot_seeds
 
 KILL_EVERY_S = 5.0
 ENDLESS = 100_000_000
@@ -90,12 +90,13 @@ def learner_killed_in_an_update(settings: Settings, folder: Path) -> Result:
     num = check_accounts(run.path, BATCH_STEPS)
     rows = faults(run.path)
     found = newest(run.path)
-    assert found.epoch > before.epoch
-    assert found.progress.updates == num
+    assert found.generation > before.generation
+    assert found.totals.updates == num
     assert int(found.state["learner/version"]) == num
     lost = f"at most {5 + 2} batches of {BATCH_STEPS} steps could be lost"
     assert steps_lost(rows) <= (5 + 2) * BATCH_STEPS, lost
-    checked = f"from its checkpoint, epoch {before.epoch} to {found.epoch}; {num} updates in order, lag 0; {lost}"
+    went = f"generation {before.generation} to {found.generation}"
+    checked = f"from its checkpoint, {went}; {num} updates in order, lag 0; {lost}"
     return Result(steps_lost(rows), seconds(recoveries(rows)), checked)
 
 
@@ -136,7 +137,7 @@ def _one_fault(folder: Path, *arguments: str, noted: str) -> tuple[dict[str, str
     run = TrainingRun(folder, *WITHIN_A_RUN, *ONE, *arguments, "--total-steps", str(20 * SLOTS * STEPS))
     ended_well(run)
     (row,) = faults(run.path)
-    assert noted in (run.path / "faults" / "epoch0-collector0.txt").read_text()
+    assert noted in (run.path / "faults" / "generation0-collector0.txt").read_text()
     return row, check_accounts(run.path, SLOTS * STEPS)
 
 
@@ -154,6 +155,6 @@ def _faulty(fault: str, slot: int | None = None, vectorization: str = "sync") ->
     """Options of an env that fails in its sixth step, in one slot and once or always."""
     kwargs = ["fault", fault, "after", "6"]
     if slot is not None:
-        kwargs += ["seed", str(slot_seeds(0, slot, 1, epoch=0).environment[0])]
+        kwargs += ["seed", str(slot_seeds(0, slot, 1, generation=0).environment[0])]
     env = ("--env", "toy_envs:FaultyEnv", "--env-kwargs", *kwargs, "--vectorization", vectorization)
     return (*env, "--eval-episodes", "0")

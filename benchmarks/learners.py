@@ -30,16 +30,16 @@ import numpy as np
 import ray
 from reporting import print_header, print_table
 
-from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType
-from launch.config import NetworkConfig, TrainConfig
-from launch.factories import AgentFactory
-from launch.learner_group import LearnerGroup
+from launch.config.train import NetworkConfig, TrainConfig
+from launch.training.factories import AgentFactory
+from launch.training.learner_group import LearnerGroup
 from workers.actors import start_learners
-from workers.learner_replica import LearnerReplica
+from workers.learning.replica import LearnerReplica
 
 TIMEOUT_S = 600.0
 SIZES = {"small network": 9_155, "a million": 1_000_000}
@@ -57,7 +57,7 @@ class Task:
 def tasks() -> list[Task]:
     small = TrainConfig(
         collectors=2,
-        slots=16,
+        envs_per_collector=16,
         rollout_steps=64,
         compile_cache=False,
         network=NetworkConfig(actor_units=(64, 64), value_units=(64, 64)),
@@ -200,7 +200,12 @@ def make_rollout(task: Task, seed: int) -> Rollout:
     info = _info_spec()
     state = ([ArraySpec((64,), np.float32)] * 2,) if config.network.recurrent == "lstm" else ()
     zeros = zero_rollout(
-        *_specs(task), info, config.slots, config.rollout_steps, seed * config.slots, policy_state_spec=state
+        *_specs(task),
+        info,
+        config.envs_per_collector,
+        config.rollout_steps,
+        seed * config.envs_per_collector,
+        policy_state_spec=state,
     )
     return zeros._replace(
         observation=generator.normal(size=zeros.observation.shape).astype(np.float32),
@@ -236,7 +241,7 @@ def time_updates(task: Task, turns: int) -> dict[str, list[float]]:
     parts = [ray.put(make_rollout(task, seed)) for seed in range(2)]
     found: dict[str, list[float]] = {name: [] for name in groups}
     for group in groups.values():
-        ray.get(group.warm_up(2 * task.config.slots, task.config.rollout_steps), timeout=TIMEOUT_S)
+        ray.get(group.warm_up(2 * task.config.envs_per_collector, task.config.rollout_steps), timeout=TIMEOUT_S)
     for _ in range(turns):
         for name, group in groups.items():
             _, metrics = group.update(0.0, parts)
@@ -248,7 +253,7 @@ def time_updates(task: Task, turns: int) -> dict[str, list[float]]:
 
 def _start(config: TrainConfig, time_step_spec: Any, action_spec: Any) -> LearnerGroup:
     factory = AgentFactory(config, time_step_spec, action_spec)
-    group = LearnerGroup(lambda epoch: start_learners(factory, epoch, config.learners, {}))
+    group = LearnerGroup(lambda generation: start_learners(factory, generation, config.learners, {}))
     group.start(0)
     return group
 

@@ -30,7 +30,7 @@ from recurrent_configs import PRESETS, describe, feed_forward
 from reporting import met, print_header, print_table
 from score_race import Peer, race, run_peer, train
 
-from launch.config import load_preset
+from launch.config.presets import load_preset
 
 GOAL = 5.0
 FEED_FORWARD_LIMIT = 150.0

@@ -21,9 +21,10 @@ from collect_sides import Case, CollectorSide, OwnEnvSide, in_turns
 from recurrent_configs import PRESETS, describe, feed_forward
 from reporting import print_header, print_table
 
-from launch.config import TrainConfig, load_preset
-from launch.factories import PolicyFactory
-from workers.environment_factory import Vectorization
+from launch.config.presets import load_preset
+from launch.config.train import TrainConfig
+from launch.training.factories import PolicyFactory
+from workers.environments.factory import Vectorization
 
 NUM_ROLLOUTS: dict[Vectorization, int] = {"sync": 4, "vector_entry_point": 12}
 
@@ -31,7 +32,7 @@ NUM_ROLLOUTS: dict[Vectorization, int] = {"sync": 4, "vector_entry_point": 12}
 def measure(configs: dict[str, TrainConfig], vectorization: Vectorization, turns: int) -> tuple[list[list[str]], str]:
     """Takes turns; a row for each network, and what a collector's time goes to."""
     config = configs["recurrent"]
-    slots, rollouts = config.collectors * config.slots, NUM_ROLLOUTS[vectorization]
+    slots, rollouts = config.collectors * config.envs_per_collector, NUM_ROLLOUTS[vectorization]
     case = Case(config.env, vectorization, slots, rollouts, "env", None, num_steps=config.rollout_steps)
     collectors = {name: CollectorSide(case, PolicyFactory(config)) for name, config in configs.items()}
     sides: dict[str, CollectorSide | OwnEnvSide] = {**collectors, "env": OwnEnvSide(case)}

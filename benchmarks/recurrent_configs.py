@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from launch.config import TrainConfig
+from launch.config.train import TrainConfig
 
 PRESETS = ("stateless-cartpole-lstm", "stateless-cartpole-gru")
 

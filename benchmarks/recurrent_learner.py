@@ -1,6 +1,6 @@
 """Updates a second of PPO with a recurrent network, beside a feed-forward one of the same size, with XLA and without.
 
-A turn is one update of a :class:`workers.learner.Learner` on a rollout of all slots of a run: all epochs and
+A turn is one update of a :class:`workers.learning.learner.Learner` on a rollout of all slots of a run: all epochs and
 minibatches, and packing the weights. The schedules are at their end, so that the learning rate is 0: every update of a
 side computes the same. The unroll alone is the recurrent network over as many minibatches, forward and backward,
 without actor, critic, losses and optimizer. This process has the threads of a learner: as many as there are cores.
@@ -27,13 +27,14 @@ from reporting import print_header, print_table
 
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
-from launch.config import TrainConfig, load_preset
-from launch.factories import AgentFactory, PolicyFactory
-from workers.collector import Collector, CollectorConfig
-from workers.environment_factory import EnvironmentFactory
-from workers.environment_probe import probe
-from workers.learner import Learner
+from distpolicy.utils.nests.array_nest import map_structure
+from launch.config.presets import load_preset
+from launch.config.train import TrainConfig
+from launch.training.factories import AgentFactory, PolicyFactory
+from workers.collection.collector import Collector, CollectorConfig
+from workers.environments.factory import EnvironmentFactory
+from workers.environments.probe import probe
+from workers.learning.learner import Learner
 
 XLA = {"XLA": True, "no XLA": False}
 
@@ -59,7 +60,7 @@ class LearnerSide:
 
 def collect(config: TrainConfig, factory: EnvironmentFactory) -> Rollout:
     """A rollout of all slots of a run, the second one, so that episodes and states go on from before it."""
-    slots = config.collectors * config.slots
+    slots = config.collectors * config.envs_per_collector
     collector = Collector(CollectorConfig(0, 0, slots, config.rollout_steps, seed=0), factory, PolicyFactory(config))
     collector.rollout()
     rollout, _ = collector.rollout()
@@ -112,7 +113,7 @@ def unroll_side(config: TrainConfig, time_step_spec: TimeStep, jit_compile: bool
 
 
 def num_minibatches(config: TrainConfig) -> int:
-    """Of an update, over all epochs."""
+    """Of an update, over all generations."""
     return config.ppo.num_epochs * config.ppo.num_minibatches
 
 

@@ -17,7 +17,7 @@ from reporting import print_header, print_table
 from scipy import stats
 from score_race import Run, train
 
-from launch.config import load_preset
+from launch.config.presets import load_preset
 
 PRESETS = (
     "stateless-cartpole-lstm",

@@ -30,7 +30,7 @@ import scale_driver
 from reporting import print_header, print_table
 from scale_driver import DriverCost, Load
 
-from launch import cluster
+from launch.cluster import session
 
 LOADS = (Load("small", 40_000, 40_000), Load("large", 1_000_000, 1_000_000))
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -200,7 +200,7 @@ def main() -> None:
     print_header("scale: the driver over many collectors, and weights to all of them", ["ray", "numpy"])
     measured: dict[Load, list[DriverCost]] = {}
     if "driver" in arguments.only:
-        with cluster.connected(None):
+        with session.connected(None):
             measured = measure_driver(arguments.most_collectors, arguments.rollouts)
     if "weights" in arguments.only:
         measure_weights(arguments.sizes, arguments.nodes, arguments.repeats)

@@ -13,13 +13,13 @@ import ray
 from scale_processes import Process, child, free_bytes, usage
 from scale_workers import LightCollector, LightLearner
 
-from distpolicy.agents.ppo_config import PPOConfig
-from launch.collector_crew import CollectorCrew
-from launch.config import TrainConfig
-from launch.driver import Driver
-from launch.learner_group import LearnerGroup
-from launch.run_accounts import Outcome
-from launch.run_observer import RunObserver
+from distpolicy.agents.ppo.config import PPOConfig
+from launch.config.train import TrainConfig
+from launch.supervision.collector_pool import CollectorPool
+from launch.training.learner_group import LearnerGroup
+from launch.training.observer import RunObserver
+from launch.training.totals import UpdateResult
+from launch.training.trainer import Trainer
 
 TIMEOUT_S = 300.0
 # Of CartPole's preset: 32 slots x 32 steps.
@@ -89,8 +89,8 @@ class _Clock(RunObserver):
         self._pids, self._last = pids, num_updates
         self.marks: list[tuple[float, list[Process]]] = []
 
-    def updated(self, outcome: Outcome) -> None:
-        if outcome.progress.updates in (NUM_WARM_UPS, self._last):
+    def updated(self, outcome: UpdateResult) -> None:
+        if outcome.totals.updates in (NUM_WARM_UPS, self._last):
             self.marks.append((time.perf_counter(), [usage(pid) for pid in self._pids]))
 
 
@@ -147,7 +147,7 @@ def _run(
     last = NUM_WARM_UPS + num_updates
     config = TrainConfig(
         collectors=len(actors),
-        slots=SLOTS,
+        envs_per_collector=SLOTS,
         rollout_steps=STEPS,
         total_steps=last * len(actors) * SLOTS * STEPS,
         target_return=None,
@@ -155,18 +155,18 @@ def _run(
         ppo=PPOConfig(num_minibatches=1),
         timeout_s=TIMEOUT_S,
     )
-    epochs = itertools.count()
-    crew = CollectorCrew(
-        lambda index, epoch: actors[index],
+    generations = itertools.count()
+    pool = CollectorPool(
+        lambda index, generation: actors[index],
         len(actors),
         len(actors),
         lambda index: f"collector {index}",
-        lambda: next(epochs),
+        lambda: next(generations),
         TIMEOUT_S,
     )
     clock = _Clock(pids, last)
     # Not closed: that would end the actors, and the next run goes on with them.
-    driver = Driver(config, crew, LearnerGroup(lambda epoch: [learner]), lambda: next(epochs), clock)
+    driver = Trainer(config, pool, LearnerGroup(lambda generation: [learner]), lambda: next(generations), clock)
     driver.start()
     driver.run()
     (begin, before), (end, after) = clock.marks

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from workers.rollout_report import RolloutReport
+from workers.collection.rollout_report import RolloutReport
 
 
 class LightCollector:
@@ -58,7 +58,7 @@ class LightLearner:
         """The weights."""
         return self._weights
 
-    def update(self, progress: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def update(self, totals: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         """The weights, and metrics like those of a real update."""
         names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "gradient_norm", "policy_lag")
         return self._weights, dict.fromkeys((*names, "update_s", "learner_wait_s", "learning_rate"), 0.0)

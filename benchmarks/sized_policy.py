@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distpolicy.trajectories.time_step import TimeStep
-from workers.collector import PolicyPair
+from workers.collection.collector import PolicyPair
 
 NUM_LAYERS = 5
 FLOAT_BYTES = 4
@@ -36,7 +36,7 @@ class SizedPolicyFactory:
 
     def build(self, time_step_spec: TimeStep, action_spec: Any) -> Any:
         """The policy itself, whose weights a learner publishes."""
-        from distpolicy.agents.ppo_policy import make_collect_policy
+        from distpolicy.agents.ppo.policy import make_collect_policy
         from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 
         width = _width(self.num_bytes, time_step_spec.observation.shape[0])

@@ -32,9 +32,9 @@ from sized_policy import SizedPolicyFactory
 
 from distpolicy.weights import WeightsPacker
 from workers.actors import start_collector
-from workers.collector import CollectorConfig
-from workers.environment_factory import EnvironmentFactory
-from workers.environment_probe import probe
+from workers.collection.collector import CollectorConfig
+from workers.environments.factory import EnvironmentFactory
+from workers.environments.probe import probe
 
 GOAL = 1.5
 TIMEOUT_S = 300.0

@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.draws import log_prob, sample
 from distpolicy.networks.network import Network
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
@@ -28,8 +29,7 @@ from distpolicy.specs import array_spec, tensor_spec
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure, paths
-from distpolicy.utils.sampling import log_prob, sample
+from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 
 
 def random_time_step(spec: TimeStep, batch_size: int, seed: int = 0, step_type: Any = StepType.MID) -> TimeStep:

@@ -49,13 +49,13 @@ class Acknowledgement(NamedTuple):
 
     Attributes:
         receiver: Who applied them.
-        epoch: The learner's epoch: how often it was started.
+        generation: The learner's generation: how often it was started.
         version: Its number of updates in this run.
         applied: False if these very weights had been applied before.
     """
 
     receiver: str
-    epoch: int
+    generation: int
     version: int
     applied: bool
 
@@ -65,7 +65,7 @@ class Weights:
     """An immutable snapshot.
 
     Attributes:
-        epoch: How often the learner was started; goes up when it restarts, so that lag is never negative.
+        generation: How often the learner was started; goes up when it restarts, so that lag is never negative.
         version: The learner's number of updates.
         layout: What each variable is, in the policy's order.
         buffers: Each variable's value by its path. As packed they are read-only and lie in TensorFlow's own memory,
@@ -73,7 +73,7 @@ class Weights:
         checksum: Sum of the buffers' words; see :func:`checksum`.
     """
 
-    epoch: int
+    generation: int
     version: int
     layout: tuple[VariableLayout, ...]
     buffers: dict[str, np.ndarray]
@@ -97,7 +97,7 @@ class Weights:
         found = checksum(self.buffers)
         if found != self.checksum:
             raise SpecMismatchError(
-                f"weights ({self.epoch}, {self.version}): checksum {found:#x} instead of {self.checksum:#x}; "
+                f"weights ({self.generation}, {self.version}): checksum {found:#x} instead of {self.checksum:#x}; "
                 "the buffers were damaged or written over"
             )
 
@@ -117,10 +117,10 @@ class WeightsPacker:
         self._layout = make_layout(named)
         self._sources = [(item.path, item.variable.handle, item.variable.dtype) for item in named]
 
-    def pack(self, epoch: int, version: int) -> Weights:
+    def pack(self, generation: int, version: int) -> Weights:
         """A snapshot of the variables as they are now."""
         buffers = {path: _memory(self._read(resource=handle, dtype=dtype)) for path, handle, dtype in self._sources}
-        return Weights(epoch, version, self._layout, buffers, checksum(buffers))
+        return Weights(generation, version, self._layout, buffers, checksum(buffers))
 
 
 def _memory(tensor: Any) -> np.ndarray:
@@ -178,7 +178,7 @@ class WeightsReceiver:
 
     @property
     def held(self) -> tuple[int, int] | None:
-        """(epoch, version) of the weights that are applied; None before the first."""
+        """(generation, version) of the weights that are applied; None before the first."""
         return self._held
 
     def apply(
@@ -200,7 +200,7 @@ class WeightsReceiver:
             StaleWeightsError: If they are older than those held.
             SpecMismatchError: If their layout is not the policy's, or they are damaged; names the variable.
         """
-        offered = (weights.epoch, weights.version)
+        offered = (weights.generation, weights.version)
         with self._lock:
             if self._held is not None and offered < self._held:
                 raise StaleWeightsError(f"{self._name} holds weights {self._held} and was offered the older {offered}")

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from rich.console import Console
 
 from distpolicy.errors import ConfigError, DistPolicyError
-from launch import arguments as command_lines
-from launch import authentication
+from launch import command_line as command_lines
+from launch.cluster import authentication
 
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
@@ -91,10 +91,10 @@ def _train(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_train(arguments)
     _prepare_ray(parsed.config.address)
     if parsed.dry_run:
-        from launch.dry_run import dry_run_training
+        from launch.cluster.dry_run import dry_run_training
 
         return 0 if dry_run_training(parsed.config, _console()) else EXIT_FAILURE
-    from launch.train import train  # Ray takes a second to import; help and bad input do not wait for it.
+    from launch.training.run import train  # Ray takes a second to import; help and bad input do not wait for it.
 
     train(parsed.config, _console(), start, parsed.run_dir, parsed.resume, parsed.debug)
     return 0
@@ -104,10 +104,10 @@ def _collect(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_collect(arguments)
     _prepare_ray(parsed.config.address)
     if parsed.dry_run:
-        from launch.dry_run import dry_run_collecting
+        from launch.cluster.dry_run import dry_run_collecting
 
         return 0 if dry_run_collecting(parsed.config, _console()) else EXIT_FAILURE
-    from launch.collect import collect
+    from launch.collection.run import collect
 
     folder = parsed.out or parsed.resume
     assert folder is not None
@@ -117,7 +117,7 @@ def _collect(arguments: list[str], start: float) -> int:
 
 def _evaluate(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_evaluate(arguments)
-    from launch.evaluate import evaluate
+    from launch.evaluation import evaluate
 
     evaluate(parsed.source, parsed.config, _console())
     return 0
@@ -126,7 +126,7 @@ def _evaluate(arguments: list[str], start: float) -> int:
 def _submit(arguments: list[str], start: float) -> int:
     parsed, command = command_lines.parse_submit(arguments)
     authentication.use_token_if_there_is_one()
-    from launch.submit import submit
+    from launch.cluster.submit import submit
 
     return submit(parsed.target, command, parsed.config, _console())
 
@@ -134,7 +134,7 @@ def _submit(arguments: list[str], start: float) -> int:
 def _doctor(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_doctor(arguments)
     _prepare_ray(parsed.config.address)
-    from launch.doctor import examine
+    from launch.cluster.doctor import examine
 
     return 0 if examine(parsed.config, _console(), parsed.debug) else EXIT_FAILURE
 

@@ -63,9 +63,9 @@ def test_nothing_imports_rllib(folder: str) -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "launch.driver, launch.train, launch.cli",
-        "launch.collect, workers.dataset_views",
-        "launch.submit, launch.doctor, launch.cluster_checks, launch.dry_run",
+        "launch.training.trainer, launch.training.run, launch.cli",
+        "launch.collection.run, workers.datasets.views",
+        "launch.cluster.submit, launch.cluster.doctor, launch.cluster.doctor_checks, launch.cluster.dry_run",
         "distpolicy.weights, distpolicy.trajectories, distpolicy.specs",
     ],
 )
@@ -75,3 +75,114 @@ def test_what_a_driver_imports_leaves_tensorflow_out(modules: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+PACKAGES = ("distpolicy", "workers", "launch")
+
+
+def own_imports() -> dict[str, set[str]]:
+    """Which of the project's modules each module imports, lazily or not."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    found = {}
+    for name, path in modules.items():
+        names = set(imported_modules(path)) & set(modules)
+        # "from a.b import c" names a.b as well: it is meant only where c is not a module of its own.
+        found[name] = {item for item in names if not any(other.startswith(f"{item}.") for other in names)} - {name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of nodes that reach each other (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def folder_of_module(module: str) -> str:
+    return ".".join((ROOT / module.replace(".", "/")).relative_to(ROOT).parts[: None if is_package(module) else -1])
+
+
+def is_package(module: str) -> bool:
+    return (ROOT / module.replace(".", "/")).is_dir()
+
+
+def folder_imports(imports: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Which folders each folder's files import from; a folder and one inside it count as one place.
+
+    Names that a package offers lazily or re-exports in its ``__init__`` say nothing about layers.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, others in imports.items():
+        if is_package(module):
+            continue
+        here = folder_of_module(module)
+        for other in others:
+            there = folder_of_module(other)
+            nested = f"{here}.".startswith(f"{there}.") or f"{there}.".startswith(f"{here}.")
+            if not nested:
+                graph.setdefault(here, set()).add(there)
+    return graph
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+
+
+def test_no_two_modules_import_each_other() -> None:
+    assert circles(own_imports()) == []
+
+
+def test_no_two_folders_import_each_other() -> None:
+    assert circles(folder_imports(own_imports())) == []
+
+
+# From the top down: a folder imports from those after it.
+ORDER = {
+    "launch": ("launch", "training", "collection", "cluster", "output", "supervision", "config"),
+    "workers": ("workers", "datasets", "inference", "learning", "collection", "environments", "experience"),
+}
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_arrows_between_folders_go_down(package: str) -> None:
+    order = ORDER[package]
+    upward = [
+        f"{here} imports from {there}"
+        for here, others in folder_imports(own_imports()).items()
+        for there in others
+        if here.startswith(f"{package}.") and there.startswith(f"{package}.")
+        if order.index(here.split(".")[1]) > order.index(there.split(".")[1])
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_folder_has_its_place_in_the_order(package: str) -> None:
+    folders = {path.parent.name for path in (ROOT / package).glob("*/*.py")}
+    assert folders <= set(ORDER[package])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from distpolicy.trajectories.time_step import TimeStep
-from workers.collector import Collector, CollectorConfig, PolicyFactory
-from workers.environment_factory import EnvironmentFactory
-from workers.learner import AgentFactory, Learner
-from workers.learner_replica import LearnerReplica
+from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
+from workers.environments.factory import EnvironmentFactory
+from workers.learning.learner import AgentFactory, Learner
+from workers.learning.replica import LearnerReplica
 
 if TYPE_CHECKING:
-    from workers.dataset_collector import DatasetWriterConfig
+    from workers.datasets.collector import DatasetWriterConfig
 
 # TensorFlow's messages are for its developers, and Ray would pass each on to the driver.
 _COMMON = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -70,9 +70,9 @@ def start_dataset_collector(
     writer_config: DatasetWriterConfig,
     resources: Mapping[str, float] = ONE_CPU,
 ) -> Any:
-    """A :class:`workers.dataset_collector.DatasetCollector` as an actor."""
+    """A :class:`workers.datasets.collector.DatasetCollector` as an actor."""
     # Here: training needs no pyarrow.
-    from workers.dataset_collector import DatasetCollector
+    from workers.datasets.collector import DatasetCollector
 
     actor = ray.remote(DatasetCollector).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, writer_config)
@@ -86,7 +86,7 @@ def start_inference_server(
     window_s: float,
     resources: Mapping[str, float],
 ) -> Any:
-    """An :class:`workers.inference_server.InferenceServer` as an actor.
+    """An :class:`workers.inference.server.InferenceServer` as an actor.
 
     It asks for no CPU: it works while the collectors wait.
 
@@ -98,27 +98,29 @@ def start_inference_server(
         window_s: Seconds to wait for more rows.
         resources: What it asks for; GPUs are hidden from it if there are none among them.
     """
-    from workers.inference_server import InferenceServer
+    from workers.inference.server import InferenceServer
 
     environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
     actor = ray.remote(InferenceServer).options(max_concurrency=1000, **_options(resources, environment))
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
 
 
-def start_learners(agent_factory: AgentFactory, epoch: int, count: int, resources: Mapping[str, float]) -> list[Any]:
+def start_learners(
+    agent_factory: AgentFactory, generation: int, count: int, resources: Mapping[str, float]
+) -> list[Any]:
     """The actors of a run's learner: a :class:`Learner`, or several :class:`LearnerReplica` that have yet to join.
 
     They ask for no CPU: in lock step they only work while the collectors wait, on their CPUs.
 
     Args:
         agent_factory: Makes the agent; of several, of the arguments ``addresses`` and ``rank``.
-        epoch: How often the run was started.
+        generation: How often the run was started.
         count: How many.
         resources: What each asks for; GPUs are hidden from them if there are none among these.
     """
     environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
     options = _options(resources, environment)
     if count == 1:
-        return [ray.remote(Learner).options(**options).remote(agent_factory, epoch)]
+        return [ray.remote(Learner).options(**options).remote(agent_factory, generation)]
     replica = ray.remote(LearnerReplica).options(**options)
-    return [replica.remote(agent_factory, epoch, rank) for rank in range(count)]
+    return [replica.remote(agent_factory, generation, rank) for rank in range(count)]

@@ -37,8 +37,8 @@ MODULES = (
     "tensorflow_probability.python.distributions",
     "ray",
     "distpolicy",
-    "workers.collector",
-    "workers.learner",
+    "workers.collection.collector",
+    "workers.learning.learner",
 )
 
 _IMPORT_EACH = """

@@ -15,7 +15,7 @@ from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.trajectories import trajectory
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Transition
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class PyDriver(Driver):

@@ -13,7 +13,7 @@ from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.specs.gymnasium_spaces import spec_from_space
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import map_structure
 
 
 class GymnasiumWrapper(PyEnvironment):

@@ -20,7 +20,7 @@ from distpolicy.networks.layer_stacks import (
 )
 from distpolicy.networks.network import Network
 from distpolicy.networks.utils import BatchSquash, flatten_inner, outer_rank
-from distpolicy.utils.array_nest import paths
+from distpolicy.utils.nests.array_nest import paths
 
 # Keras' layers that merge take lists.
 _MERGE = (

@@ -11,8 +11,8 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.layer_stacks import copy_layer
 from distpolicy.networks.network import Network
 from distpolicy.networks.stateful_layers import call_layer, state_spec_of, with_resets
-from distpolicy.utils.array_nest import paths
 from distpolicy.utils.nest_utils import flatten_up_to
+from distpolicy.utils.nests.array_nest import paths
 
 
 @keras.saving.register_keras_serializable("distpolicy")

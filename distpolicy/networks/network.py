@@ -17,9 +17,9 @@ from distpolicy.distributions.utils import DistributionSpecV2
 from distpolicy.errors import SpecMismatchError
 from distpolicy.networks.utils import outer_rank
 from distpolicy.specs import tensor_spec
-from distpolicy.utils.array_nest import paths
-from distpolicy.utils.module_variables import NamedVariable, named_variables
 from distpolicy.utils.nest_utils import assert_matches_spec, prune_extra_keys
+from distpolicy.utils.nests.array_nest import paths
+from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
 # What callers may give to any network; one that has no such parameter is called without.
 _OPTIONAL = frozenset({"step_type", "network_state", "training"})

@@ -20,7 +20,7 @@ from distpolicy.networks.observation_layers import (
     ScaledIntegers,
 )
 from distpolicy.specs import tensor_spec
-from distpolicy.utils.array_nest import paths
+from distpolicy.utils.nests.array_nest import paths
 
 # Mnih et al., "Human-level control through deep reinforcement learning", 2015.
 NATURE_CONV_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))

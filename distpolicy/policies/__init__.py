@@ -21,7 +21,7 @@ _MODULES = {
     "RandomPyPolicy": "distpolicy.policies.random_py_policy",
     "RandomTFPolicy": "distpolicy.policies.random_tf_policy",
     "SavedModelPolicy": "distpolicy.policies.saved_model_policy",
-    "SavedModelPyTFEagerPolicy": "distpolicy.policies.saved_model_py_tf_eager_policy",
+    "SavedModelPyTFEagerPolicy": "distpolicy.policies.py_tf_eager_policy",
     "ScriptedPyPolicy": "distpolicy.policies.scripted_py_policy",
     "TFPolicy": "distpolicy.policies.tf_policy",
     "TemporalActionSmoothing": "distpolicy.policies.temporal_action_smoothing",

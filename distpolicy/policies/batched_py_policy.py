@@ -12,8 +12,8 @@ from distpolicy.errors import ConfigError
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
-from distpolicy.utils.array_sampling import array_seed, row_seeds
+from distpolicy.utils.nests.array_nest import flatten, map_structure
+from distpolicy.utils.sampling.array_draws import array_seed, row_seeds
 
 
 class BatchedPyPolicy(PyPolicy):

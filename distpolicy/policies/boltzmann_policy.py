@@ -16,7 +16,7 @@ from distpolicy.policies.policy_wrapper import PolicyWrapper
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import map_structure
 
 
 class BoltzmannPolicy(PolicyWrapper):

@@ -12,8 +12,8 @@ import tensorflow as tf
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure, packer
-from distpolicy.utils.flat_call import FlatCall, flat_call
+from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
+from distpolicy.utils.nests.array_nest import flatten, map_structure, packer
 
 _logger = logging.getLogger(__name__)
 

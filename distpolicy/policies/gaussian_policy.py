@@ -11,7 +11,7 @@ from distpolicy.policies.row_draws import normal_like, outer_shape_of
 from distpolicy.policies.tf_policy import TFPolicy, leaf_seed
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten
+from distpolicy.utils.nests.array_nest import flatten
 
 
 class GaussianPolicy(PolicyWrapper):

@@ -12,7 +12,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class GreedyPolicy(PolicyWrapper):

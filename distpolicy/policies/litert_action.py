@@ -11,12 +11,12 @@ import tensorflow as tf
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, getters, packer
-from distpolicy.utils.array_sampling import row_uniform
-from distpolicy.utils.litert_function import LiteRTError, LiteRTFunction
+from distpolicy.utils.compilation.litert_function import LiteRTError, LiteRTFunction
 from distpolicy.utils.nest_utils import assert_matches_spec
-from distpolicy.utils.sampling import generate_uniform, noise_from
-from distpolicy.utils.variable_watch import watch
+from distpolicy.utils.nests.array_nest import flatten, getters, packer
+from distpolicy.utils.sampling.array_draws import row_uniform
+from distpolicy.utils.sampling.tensor_draws import generate_uniform, noise_from
+from distpolicy.utils.variables.variable_watch import watch
 
 # A batch is filled up to a multiple of as many rows as vector instructions take: what is left over they compute by
 # other instructions, with other rounding, and what a row gives must not depend on the batch that it is in.
@@ -172,7 +172,9 @@ class LiteRTAction:
         specs.append(tf.TensorSpec(seed.shape, tf.int32))
         function = LiteRTFunction(flat_action, specs)
         if len(specs) - 1 in function.needed_inputs:
-            raise LiteRTError("it draws from its seed by other means than those of distpolicy.utils.sampling")
+            raise LiteRTError(
+                "it draws from its seed by other means than those of distpolicy.utils.sampling.tensor_draws"
+            )
         self.tracing_count += 1
         _check_alike(step, function([*flatten(inputs), *_noise(seed, draws), seed]))
         padded = None

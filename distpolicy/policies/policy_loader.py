@@ -9,7 +9,7 @@ import tensorflow as tf
 from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.policies.policy_saver import POLICY_SPECS_JSON, POLICY_SPECS_PBTXT
 from distpolicy.policies.saved_model_policy import SavedModelPolicy
-from distpolicy.utils.saved_variables import tensor_shapes
+from distpolicy.utils.variables.saved_variables import tensor_shapes
 from distpolicy.utils.whole_folder import whole_folder
 
 

@@ -15,7 +15,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.saved_variables import variables_prefix
+from distpolicy.utils.variables.saved_variables import variables_prefix
 from distpolicy.utils.whole_folder import whole_folder
 
 POLICY_SPECS_PBTXT = "policy_specs.pbtxt"

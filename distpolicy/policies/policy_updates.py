@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from distpolicy.utils.common import SoftUpdate
-from distpolicy.utils.module_variables import NamedVariable
+from distpolicy.utils.variables.module_variables import NamedVariable
 
 
 class PolicyUpdates:

@@ -10,7 +10,7 @@ from distpolicy.policies.row_draws import stream_seed, where_rows
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, paths
+from distpolicy.utils.nests.array_nest import flatten, paths
 
 
 class PolicyWrapper(TFPolicy):

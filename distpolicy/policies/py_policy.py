@@ -13,7 +13,7 @@ from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class PyPolicy(abc.ABC):

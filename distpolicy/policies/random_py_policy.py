@@ -13,8 +13,8 @@ from distpolicy.policies.seeded_draws import row_choice, seeded_draws
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
-from distpolicy.utils.array_sampling import array_seed, row_seeds
+from distpolicy.utils.nests.array_nest import flatten, map_structure
+from distpolicy.utils.sampling.array_draws import array_seed, row_seeds
 
 _Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.distributions.draws import sample
 from distpolicy.distributions.masked import MaskedCategorical
 from distpolicy.errors import SpecMismatchError
 from distpolicy.policies.row_draws import outer_shape_of, seeds_of_rows
@@ -16,8 +17,7 @@ from distpolicy.specs.uniform_draw import sampling_bounds
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten
-from distpolicy.utils.sampling import sample
+from distpolicy.utils.nests.array_nest import flatten
 
 
 class RandomTFPolicy(TFPolicy):

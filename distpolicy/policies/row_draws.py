@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.utils.sampling import row_normal, row_seeds, row_uniform
+from distpolicy.utils.sampling.tensor_draws import row_normal, row_seeds, row_uniform
 
 # An odd number far from the steps and slots that seeds count: its multiples keep streams apart.
 _STREAM = 0x2545F491

@@ -13,7 +13,7 @@ from distpolicy.distributions.distribution_coding import encode_distribution
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.array_nest import flatten
+from distpolicy.utils.nests.array_nest import flatten
 
 SEED_SPEC = tf.TensorSpec([2], tf.int32, "seed")
 BATCH_SIZE_SPEC = tf.TensorSpec([], tf.int32, "batch_size")

@@ -18,10 +18,10 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.module_variables import NamedVariable
 from distpolicy.utils.nest_utils import flatten_up_to
-from distpolicy.utils.sampling import fold_rows
-from distpolicy.utils.saved_variables import read_variables
+from distpolicy.utils.sampling.tensor_draws import fold_rows
+from distpolicy.utils.variables.module_variables import NamedVariable
+from distpolicy.utils.variables.saved_variables import read_variables
 
 _logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from distpolicy.utils.array_nest import paths
+from distpolicy.utils.nests.array_nest import paths
 
 
 def has_names(specs: Any) -> bool:

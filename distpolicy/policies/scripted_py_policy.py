@@ -12,7 +12,7 @@ from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.specs.array_spec import ArraySpec, is_continuous
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure, paths
+from distpolicy.utils.nests.array_nest import map_structure, paths
 
 
 class ScriptedPyPolicy(PyPolicy):

@@ -11,7 +11,7 @@ import numpy as np
 
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.specs.uniform_draw import sampling_bounds
-from distpolicy.utils.array_sampling import row_bits, row_uniform
+from distpolicy.utils.sampling.array_draws import row_bits, row_uniform
 
 _LOW_HALF, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 

@@ -6,16 +6,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from distpolicy.distributions.draws import log_prob, sample
 from distpolicy.policies.policy_updates import PolicyUpdates
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
-from distpolicy.utils.array_nest import flatten, paths
-from distpolicy.utils.module_variables import NamedVariable, named_variables
 from distpolicy.utils.nest_utils import assert_matches_spec, prune_extra_keys
-from distpolicy.utils.sampling import log_prob, row_seeds, sample, stateless_seed
+from distpolicy.utils.nests.array_nest import flatten, paths
+from distpolicy.utils.sampling.tensor_draws import row_seeds, stateless_seed
+from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
 # What checks, resets and clips around the hooks that subclasses define.
 _PUBLIC = frozenset({"action", "distribution", "get_initial_state", "update", "variables"})

@@ -10,7 +10,7 @@ import numpy as np
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.uniform_draw import RandomSource, UniformDraw
-from distpolicy.utils.array_nest import flatten, map_structure, paths
+from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 
 
 class ArraySpec:

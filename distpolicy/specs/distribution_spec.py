@@ -7,8 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
-
-from distpolicy.utils.nest_utils import flatten_up_to
+from tensorflow.python.util.nest import flatten_up_to
 
 
 class DistributionSpec:

@@ -15,19 +15,13 @@ from tensorflow.python.saved_model import nested_structure_coder
 from distpolicy.errors import ConfigError
 
 
-def to_proto(spec: Any) -> struct_pb2.StructuredValue:
-    """The proto of a nest of specs; array specs are coded as tensor specs, bounds are kept.
-
-    Raises:
-        SpecMismatchError: If a leaf is no spec.
-    """
-    from distpolicy.specs.tensor_spec import from_spec
-
-    return nested_structure_coder.encode_structure(from_spec(spec))
+def encode(spec: Any) -> struct_pb2.StructuredValue:
+    """Returns the proto of a nest of tensor specs; bounds are kept."""
+    return nested_structure_coder.encode_structure(spec)
 
 
 def from_proto(spec_proto: struct_pb2.StructuredValue) -> Any:
-    """The nest of tensor specs that :func:`to_proto` coded.
+    """The nest of tensor specs that :func:`encode` coded.
 
     A namedtuple comes back as one of the same name and fields, though of another class.
     """
@@ -41,14 +35,14 @@ def from_packed_proto(spec_packed_proto: Any) -> Any:
     return from_proto(proto)
 
 
-def to_pbtxt_file(output_path: str | Path, spec: Any) -> None:
-    """Writes a nest of specs as text."""
+def encode_to_file(output_path: str | Path, spec: Any) -> None:
+    """Writes a nest of tensor specs as text."""
     with tf.io.gfile.GFile(str(output_path), "w") as file:
-        file.write(text_format.MessageToString(to_proto(spec)))
+        file.write(text_format.MessageToString(encode(spec)))
 
 
 def from_pbtxt_file(spec_path: str | Path) -> Any:
-    """Reads the nest of tensor specs that :func:`to_pbtxt_file`, or TF-Agents', wrote.
+    """Reads the nest of tensor specs that :func:`encode_to_file`, or TF-Agents', wrote.
 
     Raises:
         tf.errors.NotFoundError: If there is no such file.

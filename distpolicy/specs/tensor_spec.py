@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensorflow.python.framework.tensor_spec import BoundedTensorSpec
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
-from distpolicy.specs.spec_proto import from_packed_proto, from_pbtxt_file, from_proto, to_pbtxt_file, to_proto
+from distpolicy.specs.spec_proto import encode, encode_to_file, from_packed_proto, from_pbtxt_file, from_proto
 from distpolicy.specs.uniform_tensor_draw import draw_uniform
 
 TensorSpec = tf.TensorSpec
@@ -234,7 +235,7 @@ def sample_spec_nest(
 def _leaf_seeds(seed: Any, num: int) -> list[Any]:
     if seed is None:
         return [None] * num
-    from distpolicy.utils.sampling import stateless_seed
+    from distpolicy.utils.sampling.tensor_draws import stateless_seed
 
     first = tf.convert_to_tensor(stateless_seed(seed))
     # The first leaf takes the seed as it is; the first word counts steps, so the second tells leaves apart.
@@ -245,3 +246,23 @@ def _known_shape(spec: Any) -> list[int]:
     if not spec.shape.is_fully_defined():
         raise ValueError(f"spec {spec.name!r} of shape {spec.shape} has an open dimension; give all of them")
     return spec.shape.as_list()
+
+
+def to_proto(spec: Any) -> Any:
+    """Returns a nest of specs as TensorFlow's StructuredValue proto.
+
+    Array specs are coded as tensor specs; bounds are kept.
+
+    Raises:
+        SpecMismatchError: If a leaf is not a spec.
+    """
+    return encode(from_spec(spec))
+
+
+def to_pbtxt_file(output_path: str | Path, spec: Any) -> None:
+    """Writes a nest of specs as text; see :func:`to_proto`.
+
+    Raises:
+        SpecMismatchError: If a leaf is not a spec.
+    """
+    encode_to_file(output_path, from_spec(spec))

@@ -52,7 +52,7 @@ def draw_uniform(
 def _random_bits(shape: list[int], seed: Any, outer_dims: Any) -> tf.Tensor:
     """uint64 ``[*outer_dims, *shape]``, all 64 bits random."""
     # TensorFlow Probability comes with it, which specs alone do not need.
-    from distpolicy.utils.sampling import row_bits, stateless_seed
+    from distpolicy.utils.sampling.tensor_draws import row_bits, stateless_seed
 
     dims = tf.concat([tf.cast(outer_dims, tf.int32), tf.constant(shape, tf.int32)], axis=0)
     if seed is None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distpolicy.trajectories.trajectory import Trajectory
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import map_structure
 
 
 class Rollout(NamedTuple):
@@ -25,7 +25,7 @@ class Rollout(NamedTuple):
         policy_state: Nest of ``[B, ...]``: the state before step 0.
         discounted_return: float64 ``[B]``: the running discounted sum of rewards before step 0, for
             reward normalisation.
-        weights_version: int64 ``[T, 2]``: (epoch, version) of the policy that chose each action.
+        weights_version: int64 ``[T, 2]``: (generation, version) of the policy that chose each action.
         first_slot: int64 scalar: number over the whole run of the slot in row 0.
     """
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class StepType:

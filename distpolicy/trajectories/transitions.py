@@ -5,16 +5,14 @@ What is given as arrays comes back as arrays, what as tensors as tensors. Tensor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep, is_tensor
-from distpolicy.utils.array_nest import flatten, map_structure
-
-if TYPE_CHECKING:
-    from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.trajectories.trajectory_tuple import Trajectory
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class Transition(NamedTuple):

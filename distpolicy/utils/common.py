@@ -11,10 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.errors import SpecMismatchError
-from distpolicy.utils.action_distributions import entropy, log_probability
-from distpolicy.utils.flat_call import FlatCall, flat_call
-from distpolicy.utils.module_variables import NamedVariable, natural_key
+from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
 from distpolicy.utils.ou_process import OUProcess, ornstein_uhlenbeck_process
+from distpolicy.utils.sampling.action_distributions import entropy, log_probability
 from distpolicy.utils.spec_scaling import clip_to_spec, scale_to_spec, spec_means_and_magnitudes
 from distpolicy.utils.tensor_ops import (
     element_wise_huber_loss,
@@ -24,8 +23,9 @@ from distpolicy.utils.tensor_ops import (
     replicate,
     transpose_batch_time,
 )
-from distpolicy.utils.variable_watch import mark_updated
-from distpolicy.utils.variables import create_variable, extract_shared_variables
+from distpolicy.utils.variables.creation import create_variable, extract_shared_variables
+from distpolicy.utils.variables.module_variables import NamedVariable, natural_key
+from distpolicy.utils.variables.variable_watch import mark_updated
 
 __all__ = [
     "OUProcess",

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from distpolicy.specs.tensor_spec import from_spec
-from distpolicy.utils.nest_checks import assert_same_structure
+from distpolicy.utils.nests.checks import assert_same_structure
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
 

@@ -18,7 +18,7 @@ from tensorflow.python.util.nest import (
     map_structure_with_paths,
 )
 
-from distpolicy.utils.array_batching import (
+from distpolicy.utils.nests.array_batching import (
     batch_nested_array,
     get_outer_array_shape,
     stack_nested_arrays,
@@ -26,8 +26,8 @@ from distpolicy.utils.array_batching import (
     unstack_nested_arrays,
     unstack_nested_arrays_into_flat_items,
 )
-from distpolicy.utils.array_nest import paths
-from distpolicy.utils.nest_batching import (
+from distpolicy.utils.nests.array_nest import paths
+from distpolicy.utils.nests.batching import (
     batch_nested_tensors,
     flatten_multi_batched_nested_tensors,
     remove_singleton_batch_spec_dim,
@@ -38,7 +38,7 @@ from distpolicy.utils.nest_batching import (
     unbatch_nested_tensors_to_arrays,
     unstack_nested_tensors,
 )
-from distpolicy.utils.nest_checks import (
+from distpolicy.utils.nests.checks import (
     assert_matches_spec,
     assert_matching_dtypes_and_inner_shapes,
     assert_same_structure,
@@ -49,7 +49,7 @@ from distpolicy.utils.nest_checks import (
     is_batched_nested_tensors,
     spec_shape,
 )
-from distpolicy.utils.nest_pruning import prune_extra_keys
+from distpolicy.utils.nests.pruning import prune_extra_keys
 
 __all__ = [
     "assert_matches_spec",

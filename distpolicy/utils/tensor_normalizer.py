@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.tensor_spec import from_spec
-from distpolicy.utils.nest_checks import assert_same_structure
+from distpolicy.utils.nests.checks import assert_same_structure
 
 
 class TensorNormalizer(tf.Module, abc.ABC):

@@ -20,7 +20,15 @@ pytestmark = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
 COLLECTORS, SLOTS, STEPS = 2, 4, 16
 BATCH_STEPS = COLLECTORS * SLOTS * STEPS
 TRAIN = ("train", "--env", "endless_env:EndlessEnv", "--vectorization", "sync", "--collectors", f"1:{COLLECTORS}")
-TRAIN += ("--slots", str(SLOTS), "--rollout-steps", str(STEPS), "--total-steps", "1000000000", "--no-jit-compile")
+TRAIN += (
+    "--envs-per-collector",
+    str(SLOTS),
+    "--rollout-steps",
+    str(STEPS),
+    "--total-steps",
+    "1000000000",
+    "--no-jit-compile",
+)
 TRAIN += ("--target-return", "None", "--ppo.num-minibatches", "2", "--ppo.num-epochs", "2", "--run-dir", "run")
 TRAIN += ("--checkpoint-every", "10", "--network.actor-units", "8", "--network.value-units", "8")
 COLLECTOR = ("--num-cpus=1", '--resources={"collector": 1}')

@@ -17,9 +17,9 @@ class LightCollector:
     """What a collector does with weights, and nothing else of it."""
 
     def apply_weights(self, weights: Weights) -> tuple[int, int]:
-        """Reads them; their epoch and version."""
+        """Reads them; their generation and version."""
         weights.verify()
-        return weights.epoch, weights.version
+        return weights.generation, weights.version
 
 
 def weights_of(version: int) -> Weights:

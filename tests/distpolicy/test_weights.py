@@ -16,8 +16,8 @@ from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.specs.tensor_spec import TensorSpec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.common import SoftUpdate
-from distpolicy.utils.module_variables import NamedVariable
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.weights import Weights, WeightsPacker, WeightsReceiver, checksum
 
 BOX = BoundedArraySpec((2,), np.float32, [-1.0, 0.0], [1.0, 4.0], "action")

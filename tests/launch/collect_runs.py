@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from test_train_command import distpolicy, environment, our_processes
+from commands import distpolicy, environment, our_processes
 
 from distpolicy.errors import CheckpointError
 from distpolicy.trajectories.time_step import StepType
-from distpolicy.utils.array_nest import flatten, map_structure
-from workers.collector import CollectorConfig
-from workers.dataset_collector import DatasetCollector, DatasetWriterConfig
-from workers.dataset_manifest import DatasetManifest, verify
-from workers.dataset_reader import read_episodes, read_steps
-from workers.environment_factory import EnvironmentFactory
-from workers.policy_source import PolicySource
-from workers.slot_counters import SlotLimits
+from distpolicy.utils.nests.array_nest import flatten, map_structure
+from workers.collection.collector import CollectorConfig
+from workers.datasets.collector import DatasetCollector, DatasetWriterConfig
+from workers.datasets.episode_index import SlotLimits
+from workers.datasets.manifest import DatasetManifest, verify
+from workers.datasets.reader import read_episodes, read_steps
+from workers.environments.factory import EnvironmentFactory
+from workers.inference.policy_source import PolicySource
 
 TOYS = str(Path(__file__).resolve().parents[1] / "workers")
 ROLLOUT_STEPS = 16
-QUICK = ("--slots", "4", "--rollout-steps", str(ROLLOUT_STEPS), "--vectorization", "sync")
+QUICK = ("--num-envs", "4", "--rollout-steps", str(ROLLOUT_STEPS), "--vectorization", "sync")
 ONE = ("--collectors", "1", *QUICK)
 
 
@@ -111,7 +111,7 @@ def collected_here(folder: Path, env: EnvironmentFactory, slots: range, limits: 
         records = collector.flush()
         collector.close()
     schema = collector.describe().schema
-    manifest = DatasetManifest(schema, env.env_id, "random", 0, slots.stop).with_epoch(0.0, 0).with_shards(records)
+    manifest = DatasetManifest(schema, env.env_id, "random", 0, slots.stop).with_generation(0.0, 0).with_shards(records)
     manifest.save(folder)
 
 
@@ -149,8 +149,8 @@ def check_cuts(folder: Path, manifest: DatasetManifest) -> None:
     """Exactly the episodes that were under way when slots were begun anew are flagged."""
     steps = sorted_steps(folder)
     expected = np.zeros(len(steps["slot"]), np.bool_)
-    for epoch in manifest.epochs[1:]:
-        at = steps["step"] == np.asarray(epoch.next_steps)[steps["slot"]] - 1
+    for generation in manifest.generations[1:]:
+        at = steps["step"] == np.asarray(generation.next_steps)[steps["slot"]] - 1
         expected |= at & (steps["next_step_type"] != StepType.LAST)
     assert expected.any()
     assert np.array_equal(steps["cut"], expected)

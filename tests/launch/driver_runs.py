@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import ray
 
-from distpolicy.agents.ppo_config import PPOConfig
-from launch.checkpoint import Progress
-from launch.config import NetworkConfig, TrainConfig
-from launch.driver import Driver
-from launch.run_accounts import Outcome
-from launch.run_fault import RunFault
-from launch.run_observer import RunObserver, Saved
-from launch.training_workers import TrainingWorkers
-from workers.environment_probe import probe
-from workers.rollout_report import RolloutReport
+from distpolicy.agents.ppo.config import PPOConfig
+from launch.config.train import NetworkConfig, TrainConfig
+from launch.supervision.faults import RunFault
+from launch.training.observer import RunObserver, Saved
+from launch.training.totals import TrainingTotals, UpdateResult
+from launch.training.trainer import Trainer
+from launch.training.workers import TrainingWorkers
+from workers.collection.rollout_report import RolloutReport
+from workers.environments.probe import probe
 
 CONFIG = TrainConfig(
     collectors=2,
-    slots=4,
+    envs_per_collector=4,
     rollout_steps=8,
     total_steps=10_000,
     vectorization="sync",
@@ -46,23 +45,23 @@ class Recorder(RunObserver):
 
     def __init__(self, then: Callable[[Recorder], None] = lambda recorder: None) -> None:
         self.then = then
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[UpdateResult] = []
         self.saved: Saved | None = None
         self.losses: list[RunFault] = []
         self.recoveries: list[RunFault] = []
-        self.returns_to: list[Progress] = []
+        self.returns_to: list[TrainingTotals] = []
 
     @property
     def reports(self) -> list[RolloutReport]:
         """Of all rollouts that were learned from, those that are void since then as well."""
         return [report for outcome in self.outcomes for report in outcome.reports]
 
-    def updated(self, outcome: Outcome) -> None:
+    def updated(self, outcome: UpdateResult) -> None:
         self.outcomes.append(outcome)
         self.then(self)
 
-    def checkpoint(self, state: dict[str, np.ndarray], progress: Progress) -> None:
-        self.saved = Saved(state, progress)
+    def checkpoint(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> None:
+        self.saved = Saved(state, totals)
 
     def newest_checkpoint(self) -> Saved | None:
         return self.saved
@@ -73,20 +72,20 @@ class Recorder(RunObserver):
     def recovered(self, fault: RunFault) -> None:
         self.recoveries.append(fault)
 
-    def went_back(self, progress: Progress) -> None:
-        self.returns_to.append(progress)
+    def went_back(self, totals: TrainingTotals) -> None:
+        self.returns_to.append(totals)
 
 
 def make_driver(
     config: TrainConfig = CONFIG,
-    epoch: int = 0,
+    generation: int = 0,
     state: dict[str, np.ndarray] | None = None,
-    progress: Progress | None = None,
+    totals: TrainingTotals | None = None,
     observer: RunObserver | None = None,
-) -> Driver:
+) -> Trainer:
     """A driver that has started."""
-    workers = TrainingWorkers(config, *probe(config.environment_factory), epoch)
-    driver = Driver(config, workers.crew, workers.learners, workers.next_epoch, observer, progress)
+    workers = TrainingWorkers(config, *probe(config.environment_factory), generation)
+    driver = Trainer(config, workers.pool, workers.learners, workers.next_generation, observer, totals)
     try:
         driver.start(state)
     except BaseException:
@@ -106,8 +105,8 @@ def process_id(actor: Any) -> int:
 
 
 def numbers_of(reports: Iterable[RolloutReport]) -> dict[tuple[int, int], list[int]]:
-    """The numbers of the rollouts of each actor, by seat and epoch, in the order in which they were learned from."""
+    """The numbers of the rollouts of each actor, by index and generation, in the order of learning."""
     found: dict[tuple[int, int], list[int]] = {}
     for report in reports:
-        found.setdefault((report.collector, report.epoch), []).append(report.number)
+        found.setdefault((report.collector, report.generation), []).append(report.number)
     return found

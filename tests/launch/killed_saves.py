@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from distpolicy.errors import CheckpointError
-from launch import checkpoint
-from launch.checkpoint import Progress
+from launch.training import checkpoint_store
+from launch.training.totals import TrainingTotals
 
 _TRACEME, _SYSCALL = 0, 24
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -28,21 +28,21 @@ _libc.ptrace.restype = ctypes.c_long
 
 
 def save(folder: Path, updates: int, mark: float, keep: int = 2) -> None:
-    """A checkpoint whose parts and progress all hold the mark."""
+    """A checkpoint whose parts and totals all hold the mark."""
     state = {name: np.full(100, mark) for name in ("policy/kernel", "optimizer/0", "learner/version")}
-    checkpoint.save(folder, state, Progress(updates, train_s=mark), epoch=0, keep=keep)
+    checkpoint_store.save(folder, state, TrainingTotals(updates, train_s=mark), generation=0, keep=keep)
 
 
 def mark_of(folder: Path) -> float | None:
     """The mark of the newest checkpoint, which has to be whole; None if there is none."""
     try:
-        found = checkpoint.load_latest(folder)
+        found = checkpoint_store.load_latest(folder)
     except CheckpointError as error:
         if "there is nothing to resume" in str(error):
             return None
         raise
     assert not found.refused, found.refused
-    marks = {found.progress.train_s, *(float(value) for array in found.state.values() for value in array)}
+    marks = {found.totals.train_s, *(float(value) for array in found.state.values() for value in array)}
     assert len(marks) == 1, marks
     return marks.pop()
 

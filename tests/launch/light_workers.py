@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
-from distpolicy.agents.ppo_config import PPOConfig
-from launch.collector_crew import REPLACEMENTS, CollectorCrew
-from launch.config import TrainConfig
-from launch.driver import Driver
-from launch.learner_group import LearnerGroup
-from launch.run_observer import RunObserver
-from workers.fault_log import RebuildConfig
-from workers.rollout_report import RolloutReport
+from distpolicy.agents.ppo.config import PPOConfig
+from launch.config.train import TrainConfig
+from launch.supervision.collector_pool import REPLACEMENTS, CollectorPool
+from launch.training.learner_group import LearnerGroup
+from launch.training.observer import RunObserver
+from launch.training.trainer import Trainer
+from workers.collection.rollout_report import RolloutReport
+from workers.restart_budget import RestartBudgetConfig
 
 SLOTS, STEPS = 1, 10
 STORE_BYTES = 80_000_000
@@ -36,14 +36,14 @@ class LightCollector:
 
     Args:
         index: Its number.
-        epoch: Its epoch.
+        generation: Its generation.
         rollout_bytes: Size of a rollout.
-        first_sound_epoch: Before that one it dies in its first rollout.
+        first_sound_generation: Before that one it dies in its first rollout.
     """
 
-    def __init__(self, index: int, epoch: int, rollout_bytes: int, first_sound_epoch: int) -> None:
-        self._index, self._epoch, self._size, self._number = index, epoch, rollout_bytes, 0
-        self._is_sound = epoch >= first_sound_epoch
+    def __init__(self, index: int, generation: int, rollout_bytes: int, first_sound_generation: int) -> None:
+        self._index, self._generation, self._size, self._number = index, generation, rollout_bytes, 0
+        self._is_sound = generation >= first_sound_generation
 
     def ping(self) -> None:
         """Does nothing."""
@@ -52,9 +52,21 @@ class LightCollector:
         """A rollout and its report, whatever the weights."""
         if not self._is_sound:
             os.kill(os.getpid(), signal.SIGKILL)
-        name = self._index * 1_000_000 + self._epoch * 100_000 + self._number
+        name = self._index * 1_000_000 + self._generation * 100_000 + self._number
         report = RolloutReport(
-            self._index, self._epoch, self._number, None, SLOTS * STEPS, [], [], [], 0.0, 0.0, 0.0, 0.0, time.time()
+            self._index,
+            self._generation,
+            self._number,
+            None,
+            SLOTS * STEPS,
+            [],
+            [],
+            [],
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            time.time(),
         )
         self._number += 1
         return np.full(self._size // 4, name, np.int32), report
@@ -64,12 +76,12 @@ class LightLearner:
     """A learner whose state is what it has learned from.
 
     Args:
-        epoch: Its epoch.
+        generation: Its generation.
         weights_bytes: Size of the weights.
     """
 
-    def __init__(self, epoch: int, weights_bytes: int) -> None:
-        self._epoch, self._size, self._version = epoch, weights_bytes, 0
+    def __init__(self, generation: int, weights_bytes: int) -> None:
+        self._generation, self._size, self._version = generation, weights_bytes, 0
         self._seen: list[int] = []
 
     def ping(self) -> None:
@@ -83,7 +95,7 @@ class LightLearner:
         """Weights that are filled with their version."""
         return np.full(self._size // 4, self._version, np.int32)
 
-    def update(self, progress: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def update(self, totals: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         """Notes the rollouts, each of which has to be whole."""
         for rollout in rollouts:
             assert np.all(rollout == rollout[0]), "a rollout is damaged"
@@ -131,34 +143,38 @@ def light_driver(
     num_updates: int,
     observer: RunObserver,
     weights_bytes: int = 1_000,
-    first_sound_epoch: int = 0,
-    replacements: RebuildConfig = REPLACEMENTS,
-) -> Driver:
+    first_sound_generation: int = 0,
+    replacements: RestartBudgetConfig = REPLACEMENTS,
+) -> Trainer:
     """A driver of light workers that has started."""
     config = TrainConfig(
         collectors=num_collectors,
-        slots=SLOTS,
+        envs_per_collector=SLOTS,
         rollout_steps=STEPS,
         total_steps=num_updates * num_collectors * SLOTS * STEPS,
         target_return=None,
         ppo=PPOConfig(num_minibatches=1),
         timeout_s=60.0,
     )
-    epochs = itertools.count()
+    generations = itertools.count()
     options: dict[str, Any] = {"num_cpus": 0}
-    crew = CollectorCrew(
-        lambda index, epoch: (
-            ray.remote(LightCollector).options(**options).remote(index, epoch, rollout_bytes, first_sound_epoch)
+    pool = CollectorPool(
+        lambda index, generation: (
+            ray.remote(LightCollector)
+            .options(**options)
+            .remote(index, generation, rollout_bytes, first_sound_generation)
         ),
         num_collectors,
         num_collectors,
         lambda index: f"collector {index}",
-        lambda: next(epochs),
+        lambda: next(generations),
         config.timeout_s,
         replacements,
     )
-    learners = LearnerGroup(lambda epoch: [ray.remote(LightLearner).options(**options).remote(epoch, weights_bytes)])
-    driver = Driver(config, crew, learners, lambda: next(epochs), observer)
+    learners = LearnerGroup(
+        lambda generation: [ray.remote(LightLearner).options(**options).remote(generation, weights_bytes)]
+    )
+    driver = Trainer(config, pool, learners, lambda: next(generations), observer)
     driver.start()
     return driver
 
@@ -181,7 +197,7 @@ class Watcher(RunObserver):
 
     def updated(self, outcome: Any) -> None:
         if self.looks:
-            if outcome.progress.updates not in self.looks:
+            if outcome.totals.updates not in self.looks:
                 return
             time.sleep(_FREED_WITHIN_S)
         self.stores.append(store())
@@ -189,7 +205,7 @@ class Watcher(RunObserver):
     def lost(self, fault: Any) -> None:
         self.losses.append(f"{fault.what}: {fault.reason}")
 
-    def checkpoint(self, state: dict[str, np.ndarray], progress: Any) -> None:
+    def checkpoint(self, state: dict[str, np.ndarray], totals: Any) -> None:
         self.state = state
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from test_train_command import distpolicy
+from commands import distpolicy
 
-from launch import config as configuration
-from launch.config import TrainConfig
+from launch.config.codec import dump
+from launch.config.train import TrainConfig
 
 
 def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -32,14 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
     from distpolicy.policies.actor_policy import ActorPolicy
     from distpolicy.policies.policy_saver import PolicySaver
-    from workers.environment_factory import EnvironmentFactory
+    from workers.environments.factory import EnvironmentFactory
 
     made = tmp_path_factory.mktemp("evaluate")
     env = EnvironmentFactory("CartPole-v1", "sync")(1)
     network = ActorDistributionNetwork(env.time_step_spec.observation, env.action_spec, fc_layer_params=(4,))
     for name in ("run", "young"):
         (made / name).mkdir()
-        (made / name / "config.yaml").write_text(configuration.dump(TrainConfig()))
+        (made / name / "config.yaml").write_text(dump(TrainConfig()))
     PolicySaver(ActorPolicy(env.time_step_spec, env.action_spec, network)).save(str(made / "run" / "policy"))
     (made / "empty").mkdir()
     return made

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from test_train_command import environment, our_processes, read_metrics
+from commands import environment, our_processes, read_metrics
 
 HERE = Path(__file__).resolve().parent
 IMPORTABLE = os.pathsep.join([str(HERE), str(HERE.parent / "workers")])
@@ -22,7 +22,16 @@ IMPORTABLE = os.pathsep.join([str(HERE), str(HERE.parent / "workers")])
 COLLECTORS, SLOTS, STEPS = 2, 4, 16
 ROLLOUT_STEPS = SLOTS * STEPS
 BATCH_STEPS = COLLECTORS * ROLLOUT_STEPS
-SMALL = ("--slots", str(SLOTS), "--rollout-steps", str(STEPS), "--ppo.num-minibatches", "2", "--ppo.num-epochs", "2")
+SMALL = (
+    "--envs-per-collector",
+    str(SLOTS),
+    "--rollout-steps",
+    str(STEPS),
+    "--ppo.num-minibatches",
+    "2",
+    "--ppo.num-epochs",
+    "2",
+)
 SMALL += ("--network.actor-units", "8", "--network.value-units", "8", "--no-jit-compile", "--target-return", "None")
 TWO = ("--collectors", str(COLLECTORS), *SMALL)
 ONE = ("--collectors", "1", *SMALL)

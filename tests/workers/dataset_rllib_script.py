@@ -20,11 +20,11 @@ from ray.rllib.offline.offline_prelearner import OfflinePreLearner
 
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.time_step import time_step_spec
-from distpolicy.utils.array_nest import flatten, map_structure, paths
-from workers.dataset_reader import read_steps
-from workers.dataset_schema import DatasetSchema
-from workers.dataset_views import read_ray_dataset, rllib_offline_data
-from workers.dataset_writer import DatasetWriter
+from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
+from workers.datasets.reader import read_steps
+from workers.datasets.schema import DatasetSchema
+from workers.datasets.views import read_ray_dataset, rllib_offline_data
+from workers.datasets.writer import DatasetWriter
 
 IMAGES = DatasetSchema(
     time_step_spec(BoundedArraySpec((20, 20, 3), np.uint8, 0, 255)), BoundedArraySpec((2,), np.float32, -1, 1)

@@ -11,10 +11,10 @@ from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.policy_step import PolicyInfo
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import time_step_spec
-from distpolicy.utils.array_nest import flatten, map_structure
-from workers.dataset_manifest import DatasetManifest
-from workers.dataset_schema import DatasetSchema
-from workers.dataset_writer import DatasetWriter
+from distpolicy.utils.nests.array_nest import flatten, map_structure
+from workers.datasets.manifest import DatasetManifest
+from workers.datasets.schema import DatasetSchema
+from workers.datasets.writer import DatasetWriter
 
 FIRST, MID, LAST = 0, 1, 2
 
@@ -129,7 +129,7 @@ def write_dataset(
 def manifest_of(schema: DatasetSchema, num_slots: int) -> DatasetManifest:
     """The manifest of a dataset that begins."""
     made = DatasetManifest(schema, env_id="CartPole-v1", policy="random", seed=0, num_slots=num_slots)
-    return made.with_epoch(time=1.5, seed_epoch=0)
+    return made.with_generation(time=1.5, seed_generation=0)
 
 
 def same_bits(left: Any, right: Any) -> bool:

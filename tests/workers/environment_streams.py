@@ -9,8 +9,8 @@ import numpy as np
 
 from distpolicy.specs.array_spec import sample_spec_nest
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.array_nest import map_structure
-from workers.environment import Environment
+from distpolicy.utils.nests.array_nest import map_structure
+from workers.environments.base import Environment
 
 FIRST, MID, LAST = int(StepType.FIRST), int(StepType.MID), int(StepType.LAST)
 

@@ -12,10 +12,10 @@ from distpolicy.specs.array_spec import ArraySpec, is_discrete
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 from distpolicy.weights import Weights
-from workers.collector import Collector, CollectorConfig, PolicyPair
-from workers.environment_factory import EnvironmentFactory
+from workers.collection.collector import Collector, CollectorConfig, PolicyPair
+from workers.environments.factory import EnvironmentFactory
 
 
 class CountState(NamedTuple):
@@ -66,9 +66,9 @@ def scripted_pair(time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
     return PolicyPair(policy, policy)
 
 
-def empty_weights(version: int = 0, epoch: int = 0) -> Weights:
+def empty_weights(version: int = 0, generation: int = 0) -> Weights:
     """Weights of a policy without variables."""
-    return Weights(epoch, version, (), {}, 0)
+    return Weights(generation, version, (), {}, 0)
 
 
 def scripted_collector(environment_factory: EnvironmentFactory, num_slots: int, num_steps: int, **kwargs: Any) -> Any:

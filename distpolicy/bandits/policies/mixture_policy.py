@@ -8,14 +8,14 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.draws import sample
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.policies.row_draws import outer_shape_of, seeds_of_rows, stream_seed, where_rows
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, paths
-from distpolicy.utils.sampling import sample
+from distpolicy.utils.nests.array_nest import flatten, paths
 
 MIXTURE_AGENT_ID = "mixture_agent_id"
 SUBPOLICY_INFO = "subpolicy_info"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.agents.minibatches import draw_minibatches
-from distpolicy.agents.ppo_agent import PPOAgent
-from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.agents.ppo.minibatches import draw_minibatches
+from distpolicy.agents.ppo.ppo_agent import PPOAgent
 from distpolicy.agents.replicas import Replicas
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
@@ -19,7 +19,7 @@ from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import map_structure
 
 OBSERVATION = BoundedArraySpec((3,), np.float32, -10.0, 10.0, "observation")
 DISCRETE = BoundedArraySpec((), np.int64, 0, 2, "action")

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
-from distpolicy.agents.ppo_agent import PPOAgent
-from distpolicy.agents.ppo_config import PPOConfig
+from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.agents.ppo.ppo_agent import PPOAgent
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.encoding_network import EncodingNetwork
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork

@@ -22,14 +22,14 @@ from recurrent_networks import (
 )
 
 from distpolicy.agents.actor_critic import ActorCritic
-from distpolicy.agents.advantages import generalized_advantage_estimation
-from distpolicy.agents.ppo_policy import make_collect_policy
+from distpolicy.agents.ppo.policy import make_collect_policy
 from distpolicy.agents.sequences import SequenceStates, burned_in, cut_burn_in, cut_sequences, unroll_sequences
+from distpolicy.distributions.draws import log_prob
 from distpolicy.errors import ConfigError
 from distpolicy.networks.value_rnn_network import ValueRnnNetwork
+from distpolicy.ops.gae import generalized_advantage_estimation
 from distpolicy.trajectories.time_step import TimeStep, time_step_spec
-from distpolicy.utils.array_nest import flatten
-from distpolicy.utils.sampling import log_prob
+from distpolicy.utils.nests.array_nest import flatten
 
 NUM_SLOTS, NUM_STEPS = 3, 4
 LENGTHS = (1, 2, 4)

@@ -9,8 +9,8 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distpolicy.distributions.draws import sample
 from distpolicy.distributions.masked import MaskedCategorical
-from distpolicy.utils.sampling import sample
 
 LOGITS = tf.constant([[1.0, 2.0, 3.0], [0.5, 0.0, -0.5]])
 MASK = tf.constant([[True, False, True], [False, True, True]])

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.draws import sample
 from distpolicy.distributions.shifted_categorical import ShiftedCategorical
-from distpolicy.utils.sampling import sample
 
 LOGITS = np.log(np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], np.float32))
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.draws import sample
 from distpolicy.distributions.tanh_bijector_stable import Tanh
 from distpolicy.distributions.utils import (
     SquashToSpecNormal,
@@ -16,7 +17,6 @@ from distpolicy.distributions.utils import (
     scale_distribution_to_spec,
 )
 from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec
-from distpolicy.utils.sampling import sample
 
 LOW, HIGH = np.array([-1.0, 10.0], np.float32), np.array([3.0, 30.0], np.float32)
 SPEC = BoundedTensorSpec((2,), tf.float32, LOW, HIGH)

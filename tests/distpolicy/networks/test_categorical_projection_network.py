@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.draws import sample
 from distpolicy.networks.categorical_projection_network import CategoricalProjectionNetwork
 from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec
-from distpolicy.utils.sampling import sample
 
 
 def encodings(*outer: int) -> tf.Tensor:

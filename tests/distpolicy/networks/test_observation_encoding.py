@@ -30,7 +30,7 @@ from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.specs import spec_from_space
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories import time_step as ts
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 ACTION = BoundedArraySpec((), np.int64, 0, 3)
 Box, Discrete, Dict, Tuple = gym.spaces.Box, gym.spaces.Discrete, gym.spaces.Dict, gym.spaces.Tuple

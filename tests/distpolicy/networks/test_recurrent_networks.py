@@ -22,13 +22,13 @@ from recurrent_networks import (
     reset_rows,
 )
 
+from distpolicy.distributions.draws import log_prob
 from distpolicy.keras_layers.dynamic_unroll_layer import DynamicUnroll
 from distpolicy.networks.network import Network
 from distpolicy.networks.sequential import Sequential
 from distpolicy.networks.value_rnn_network import ValueRnnNetwork
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.testing import RecurrentNetworkConformance
-from distpolicy.utils.sampling import log_prob
 
 NUM_STEPS = 7
 

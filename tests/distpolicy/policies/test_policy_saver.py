@@ -26,7 +26,7 @@ from distpolicy.specs.tensor_spec import TensorSpec
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep
-from distpolicy.utils.sampling import row_uniform
+from distpolicy.utils.sampling.tensor_draws import row_uniform
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
 BOX = BoundedArraySpec((2,), np.float32, [-1.0, 0.0], [1.0, 4.0], "action")

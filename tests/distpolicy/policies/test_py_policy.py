@@ -13,7 +13,7 @@ from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import map_structure
 
 SPECS = (
     ts.time_step_spec(ArraySpec((2,), np.float32)),

@@ -15,7 +15,7 @@ from distpolicy.policies.random_tf_policy import RandomTFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.array_nest import flatten, map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 OBSERVATION = {"z": ArraySpec((), np.int32), "a": [ArraySpec((2, 2), np.float32)]}
 STEP_SPEC = ts.time_step_spec(OBSERVATION)

@@ -23,7 +23,8 @@ from recurrent_networks import (
     random_pieces,
 )
 
-from distpolicy.agents.ppo_policy import make_collect_policy
+from distpolicy.agents.ppo.policy import make_collect_policy
+from distpolicy.distributions.draws import log_prob
 from distpolicy.policies import policy_loader
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
@@ -31,8 +32,7 @@ from distpolicy.policies.policy_saver import PolicySaver
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.time_step import TimeStep, time_step_spec
-from distpolicy.utils.array_nest import flatten, map_structure
-from distpolicy.utils.sampling import log_prob
+from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 NUM_STEPS = 7
 KINDS = ("everything", "gru", "custom cell", "actor lstm")

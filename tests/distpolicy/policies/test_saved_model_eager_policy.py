@@ -13,7 +13,7 @@ from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.policy_saver import PolicySaver
 from distpolicy.policies.py_policy import PyPolicy
-from distpolicy.policies.saved_model_py_tf_eager_policy import SavedModelPyTFEagerPolicy
+from distpolicy.policies.py_tf_eager_policy import SavedModelPyTFEagerPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import StepType, TimeStep
 

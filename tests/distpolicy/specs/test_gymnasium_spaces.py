@@ -6,7 +6,7 @@ import pytest
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs import ArraySpec, BoundedArraySpec, spec_from_space
-from distpolicy.utils.array_nest import flatten
+from distpolicy.utils.nests.array_nest import flatten
 
 BOX = gym.spaces.Box(np.array([-1.0, -np.inf], np.float32), np.array([2.0, np.inf], np.float32))
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.utils.float_leaves_normalizer import FloatLeavesNormalizer
-from distpolicy.utils.module_variables import named_variables
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+from distpolicy.utils.variables.module_variables import named_variables
 
 SPEC = {
     "camera": BoundedArraySpec((2, 2, 1), np.uint8, 0, 255),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from distpolicy.errors import SpecMismatchError
 from distpolicy.utils.common import SoftUpdate
-from distpolicy.utils.module_variables import NamedVariable
+from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.weights import WeightView
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.specs.tensor_spec import TensorSpec
-from distpolicy.utils.module_variables import named_variables
 from distpolicy.utils.tensor_normalizer import EMATensorNormalizer, StreamingTensorNormalizer, TensorNormalizer
+from distpolicy.utils.variables.module_variables import named_variables
 
 DATA = np.random.default_rng(0).normal([1000.0, -3.0], [0.1, 5.0], size=(40, 2))
 KEPT = np.random.default_rng(1).random(40) < 0.6

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: returns, advantages and targets."""

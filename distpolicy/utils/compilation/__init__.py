@@ -1,0 +1,1 @@
+"""Compiled functions: XLA's cache, calls with little overhead, LiteRT programs."""

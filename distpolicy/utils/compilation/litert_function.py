@@ -1,0 +1,291 @@
+"""A TensorFlow function as a LiteRT program.
+
+For small networks most of a TensorFlow call is overhead; LiteRT's interpreter has next to none. Variables are no part
+of the program: what follows from variables alone (a weight as it is, a normaliser's scale) is computed by TensorFlow
+when they change, and handed to the program as inputs that stay where they are from call to call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
+from distpolicy.utils.quiet import without_stderr
+
+
+class LiteRTError(Exception):
+    """A function cannot be made a LiteRT program; the message says why."""
+
+
+class LiteRTFunction:
+    """Compiles once for the given shapes; then calls take and return NumPy arrays.
+
+    Args:
+        function: Takes flat tensors, returns a list of tensors. It may read variables, and not change them.
+        input_specs: Specs of the inputs, with closed shapes.
+
+    Raises:
+        LiteRTError: If LiteRT is not installed, or the function holds what it cannot do.
+    """
+
+    def __init__(self, function: Callable[..., Sequence[tf.Tensor]], input_specs: Sequence[tf.TensorSpec]) -> None:
+        interpreter_class = _interpreter_class()
+        concrete = tf.function(function, autograph=False).get_concrete_function(*input_specs)
+        if any(op.type in _CALLS for op in concrete.graph.get_operations()):
+            concrete = _inlined(concrete, input_specs)
+        graph = _Graph(concrete, len(input_specs))
+        self._used = graph.used
+        # The graph knows the variables by their handles: the concrete function keeps them alive.
+        self._concrete, self._parameters = concrete, graph.parameter_function()
+        self._plan = graph.plan
+        self._invoked = bool(graph.computed)
+        self._all_computed = self._plan == [("computed", place) for place in range(len(self._plan))]
+        if self._invoked:
+            self._interpreter = _interpreter(interpreter_class, graph)
+            self._set = self._interpreter.set_tensor
+            self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
+            details = self._interpreter.get_input_details()
+            places = {item["name"].split(":")[0].removeprefix("serving_default_"): item["index"] for item in details}
+            # A parameter or an input that the converter found to be unneeded has no place.
+            self._input_places = [(i, places[f"x{i}"]) for i in self._used if f"x{i}" in places]
+            self._parameter_places = {i: places[f"p{i}"] for i in range(len(graph.frontier)) if f"p{i}" in places}
+            outputs = self._interpreter.get_signature_runner("serving_default").get_output_details()
+            self._output_places = [outputs[f"y{i}"]["index"] for i in range(len(graph.computed))]
+        self.refresh()
+
+    @property
+    def needed_inputs(self) -> list[int]:
+        """The places of the inputs that the outputs depend on; others may be None."""
+        return sorted({*self._used, *(place for kind, place in self._plan if kind == "input")})
+
+    def refresh(self) -> None:
+        """Takes over the variables as they are now."""
+        self._parameter_values = [value.numpy() for value in self._parameters([])]
+        if self._invoked:
+            for index, place in self._parameter_places.items():
+                self._set(place, self._parameter_values[index])
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, each in memory of its own unless it is an input or follows from variables alone.
+
+        Raises:
+            ValueError: If an input that is used has another shape or dtype.
+        """
+        computed: list[np.ndarray] = []
+        if self._invoked:
+            set_tensor, get_tensor = self._set, self._get
+            for index, place in self._input_places:
+                set_tensor(place, inputs[index])
+            self._invoke()
+            computed = [get_tensor(place) for place in self._output_places]
+            if self._all_computed:
+                return computed
+        sources = {"input": inputs, "parameter": self._parameter_values, "computed": computed}
+        return [sources[kind][index] for kind, index in self._plan]
+
+
+# A function that was saved is called as a whole, and its variables are handed to it.
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
+
+def _inlined(concrete: Any, input_specs: Sequence[tf.TensorSpec]) -> Any:
+    """The same function with the functions that it calls in their places.
+
+    By an entry point of TensorFlow that is not public; without it the function is as it was.
+    """
+    try:
+        from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization as inline
+
+        graph_def = inline(concrete, lower_control_flow=False, aggressive_inlining=True)
+    except Exception:  # Whatever another TensorFlow does with what it does not promise.
+        return concrete
+    captures = [(outer, inner.name) for outer, inner in concrete.graph.captures]
+    inputs = [tensor.name for tensor in concrete.inputs[: len(input_specs)]]
+    outputs = [tensor.name for tensor in concrete.outputs]
+    owner = concrete  # it keeps the variables alive
+
+    def function(*leaves: tf.Tensor) -> list[tf.Tensor]:
+        mapped = dict(zip(inputs, leaves, strict=True))
+        mapped |= {name: tf.identity(outer) for outer, name in captures if name not in mapped}
+        return tf.graph_util.import_graph_def(graph_def, input_map=mapped, return_elements=outputs, name="")
+
+    found = tf.function(function, autograph=False).get_concrete_function(*input_specs)
+    found.distpolicy_owner = owner
+    return found
+
+
+class _Graph:
+    """What depends on what in a concrete function's graph."""
+
+    def __init__(self, concrete: Any, num_inputs: int) -> None:
+        self._concrete = concrete
+        graph = concrete.graph
+        self.inputs = concrete.inputs[:num_inputs]
+        input_ops = {tensor.op.name for tensor in self.inputs}
+        self._input_ops = input_ops
+        # Operations that an input leads to; the others follow from variables and constants alone.
+        self._dependent: set[str] = set()
+        for op in graph.get_operations():
+            if op.op_def.is_stateful and op.type not in _HARMLESS:
+                raise LiteRTError(f"it holds the operation {op.type}, which draws or changes something by itself")
+            if op.name in input_ops or any(tensor.op.name in self._dependent for tensor in op.inputs):
+                self._dependent.add(op.name)
+        self.frontier: list[tf.Tensor] = []
+        self.fed: set[int] = set()
+        self._nodes: set[str] = set()
+        self.plan: list[tuple[str, int]] = []
+        self.computed: list[tf.Tensor] = []
+        for output in concrete.outputs:
+            self.plan.append(self._source(output))
+        for output in self.computed:
+            self._walk(output.op)
+        self.used = [place for place, tensor in enumerate(self.inputs) if tensor.op.name in self._nodes]
+
+    def _source(self, output: tf.Tensor) -> tuple[str, int]:
+        """Where an output comes from."""
+        while output.op.type == "Identity":  # which tf.function puts after each output
+            output = output.op.inputs[0]
+        if output.op.name in self._input_ops:
+            return "input", [tensor.op.name for tensor in self.inputs].index(output.op.name)
+        if output.op.name not in self._dependent:
+            return "parameter", self._parameter(output)
+        for place, tensor in enumerate(self.computed):
+            if tensor is output:
+                return "computed", place
+        self.computed.append(output)
+        return "computed", len(self.computed) - 1
+
+    def _parameter(self, tensor: tf.Tensor) -> int:
+        for place, known in enumerate(self.frontier):
+            if known is tensor:
+                return place
+        if tensor.dtype in (tf.resource, tf.variant):
+            raise LiteRTError(f"a variable is handed to {tensor.op.type}, such as a loop or a branch")
+        self.frontier.append(tensor)
+        return len(self.frontier) - 1
+
+    def _walk(self, op: tf.Operation) -> None:
+        """Collects the operations that outputs need, up to the inputs and the frontier of parameters."""
+        stack = [op]
+        while stack:
+            op = stack.pop()
+            if op.name in self._nodes:
+                continue
+            self._nodes.add(op.name)
+            if op.name in self._input_ops:
+                continue
+            for tensor in op.inputs:
+                if tensor.op.name in self._dependent:
+                    stack.append(tensor.op)
+                elif tensor.op.type == "Const":
+                    self._nodes.add(tensor.op.name)
+                else:
+                    self.fed.add(self._parameter(tensor))
+
+    def parameter_function(self) -> FlatCall:
+        """A function of no inputs that returns the parameters' values."""
+        graph_def = self._concrete.graph.as_graph_def()
+        names = [tensor.name for tensor in self.frontier]
+        captures = {inner.op.name: outer for outer, inner in self._concrete.graph.captures}
+        for name in self._input_ops:
+            captures.pop(name, None)
+        kept = _cut(graph_def, {tensor.op.name for tensor in self.frontier}, set(captures))
+        used = {name: outer for name, outer in captures.items() if name in {node.name for node in kept.node}}
+        for node in [node for node in kept.node if node.name in used]:
+            kept.node.remove(node)
+
+        if not names:
+            return lambda inputs: []
+
+        def parameters() -> list[tf.Tensor]:
+            mapped = {f"{name}:0": tf.identity(outer) for name, outer in used.items()}
+            return tf.graph_util.import_graph_def(kept, input_map=mapped, return_elements=names, name="")
+
+        return flat_call(tf.function(parameters, autograph=False).get_concrete_function(), [])
+
+    def program(self) -> Any:
+        """A concrete function of the used inputs ``x<i>`` and the parameters ``p<i>``; outputs ``y<i>``."""
+        graph_def = self._concrete.graph.as_graph_def()
+        kept = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
+        for node in graph_def.node:
+            if node.name in self._nodes and node.name not in self._input_ops:
+                _add(kept, node)
+        specs = {f"x{i}": tf.TensorSpec(self.inputs[i].shape, self.inputs[i].dtype, f"x{i}") for i in self.used}
+        fed = {i: self.frontier[i] for i in sorted(self.fed)}
+        specs |= {f"p{i}": tf.TensorSpec(tensor.shape, tensor.dtype, f"p{i}") for i, tensor in fed.items()}
+
+        def program(**given: tf.Tensor) -> dict[str, tf.Tensor]:
+            mapped = {self.inputs[i].name: given[f"x{i}"] for i in self.used}
+            mapped |= {tensor.name: given[f"p{i}"] for i, tensor in fed.items()}
+            names = [tensor.name for tensor in self.computed]
+            found = tf.graph_util.import_graph_def(kept, input_map=mapped, return_elements=names, name="")
+            return {f"y{i}": tensor for i, tensor in enumerate(found)}
+
+        return tf.function(program, autograph=False).get_concrete_function(**specs)
+
+
+_HARMLESS = frozenset({"Assert", "Placeholder", "ReadVariableOp"})
+
+
+def _cut(graph_def: Any, targets: set[str], stops: set[str]) -> Any:
+    """The part of a graph that the named nodes need, without control inputs."""
+    nodes = {node.name: node for node in graph_def.node}
+    kept: set[str] = set()
+    stack = list(targets)
+    while stack:
+        name = stack.pop()
+        if name not in kept:
+            kept.add(name)
+            if name not in stops:
+                stack.extend(_node_name(item) for item in nodes[name].input if not item.startswith("^"))
+    part = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
+    for node in graph_def.node:
+        if node.name in kept:
+            _add(part, node)
+    return part
+
+
+def _add(graph_def: Any, node: Any) -> None:
+    """Adds a copy of a node, without its control inputs."""
+    copy = graph_def.node.add()
+    copy.CopyFrom(node)
+    del copy.input[:]
+    copy.input.extend(item for item in node.input if not item.startswith("^"))
+
+
+def _node_name(name: str) -> str:
+    return name.split(":")[0]
+
+
+def _interpreter_class() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise LiteRTError("LiteRT is not installed; pip install 'distpolicy[litert]'") from None
+    return Interpreter
+
+
+def _interpreter(interpreter_class: Any, graph: _Graph) -> Any:
+    try:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program()], tf.Module())
+        # The converter's C++ prints a line for each operation and call site; what matters is in its error.
+        with without_stderr():
+            interpreter = interpreter_class(model_content=converter.convert(), num_threads=1)
+            interpreter.allocate_tensors()
+    except Exception as error:  # The converter raises what it likes, its own class among them.
+        raise LiteRTError(_reason(error)) from error
+    return interpreter
+
+
+def _reason(error: Exception) -> str:
+    """The one line of the converter's error that says what is wrong."""
+    missing = re.search(r"^TF Select ops: (.+)$", str(error), re.MULTILINE)
+    if missing:
+        return f"LiteRT has not these operations for these dtypes: {missing.group(1)}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"the converter refuses it: {lines[0][:300] if lines else type(error).__name__}"

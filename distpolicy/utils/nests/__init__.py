@@ -1,0 +1,1 @@
+"""Nests: dicts, tuples, lists and namedtuples of arrays or tensors."""

@@ -1,0 +1,1 @@
+"""Random numbers from one stateless seed for each row."""

@@ -1,0 +1,1 @@
+"""Variables: making them, finding them in modules and SavedModels, watching updates."""

@@ -1,0 +1,119 @@
+"""Ray, started for a run or joined."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import ray
+
+from distpolicy.errors import ConfigError, DistPolicyError
+from launch.cluster.child_processes import none_left
+from launch.cluster.placement import ActorGroup, Node, check_places, this_machine, total_resources
+
+_CONNECT_TIMEOUT_S = 10.0
+_TOKEN_ADVICE = "copy the head's ~/.ray/auth_token here, and set RAY_AUTH_MODE=token"
+_HEAD_RESOURCE = "node:__internal_head__"
+
+
+@contextlib.contextmanager
+def connected(
+    address: str | None,
+    actors: Callable[[Mapping[str, float]], Sequence[ActorGroup]] = lambda totals: (),
+    debug: bool = False,
+) -> Iterator[None]:
+    """A Ray for the time of a run; one that was started here is stopped at the end, with all its processes.
+
+    Args:
+        address: Address of a cluster, ``auto`` for the one that runs here, None to start one.
+        actors: Gives the actors that are to run, from the resources of all nodes together.
+        debug: Whether workers' output goes to this process's.
+
+    Raises:
+        ConfigError: If there is no such cluster, or it has no room for the actors.
+        DistPolicyError: If Ray does not start.
+    """
+    if address is None:
+        machine = [this_machine()]
+        check_places(actors(total_resources(machine)), machine, "this machine", grows=False)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The GPU question is answered for each actor in workers/actors.py.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not debug:
+        # The first error ends the run and is told in one line; those of calls that depended on it say nothing more.
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    if address is not None:
+        check_reachable(address)
+    with none_left(lambda: _start(address, debug), ray.shutdown):
+        if not debug:
+            # Whatever log_to_driver says, raylets tell of each worker that ended in a paragraph; we do in a line.
+            ray._private.worker._worker_logs_enabled = False
+        if address is not None:
+            found = nodes()
+            check_places(actors(total_resources(found)), found, f"the Ray cluster at {address}", grows=True)
+        yield
+
+
+def _start(address: str | None, debug: bool) -> None:
+    """Starts or joins a Ray, of whose errors one line is told."""
+    level = "info" if debug else "error"
+    try:
+        if address is None:
+            # A SIGTERM while it starts would wait for half a minute for requests that nobody makes.
+            ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=debug,
+                logging_level=level,
+            )
+        else:
+            ray.init(address=address, log_to_driver=debug, logging_level=level)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address; if there is one, "
+            f"its version is another, or it asks for a token: {_TOKEN_ADVICE}"
+        ) from error
+    except ray.exceptions.AuthenticationError as error:
+        raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
+    except Exception as error:  # Ray raises a bare one if a part of it does not start in time.
+        raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
+
+
+def check_reachable(address: str) -> None:
+    """Refuses an address at which nothing listens, which Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # "auto", which Ray looks up itself
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+
+
+def nodes() -> list[Node]:
+    """The nodes that are alive, the head first; those of one address are told apart by the start of their ids."""
+    # Ray has no public call for what is free on each node.
+    free = ray._private.state.available_resources_per_node()
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    addresses = [node["NodeManagerAddress"] for node in alive]
+    found = []
+    for node, address in zip(alive, addresses, strict=True):
+        node_id, total = node["NodeID"], node["Resources"]
+        store = int(total.get("object_store_memory", 0))
+        name = address if addresses.count(address) == 1 else f"{address}/{node_id[:6]}"
+        if _HEAD_RESOURCE in total:
+            name += " (head)"
+        found.append(Node(name, _wanted(total), _wanted(free.get(node_id, {})), node_id, store))
+    return sorted(found, key=lambda node: (not node.name.endswith("(head)"), node.name))
+
+
+def _wanted(resources: Mapping[str, float]) -> dict[str, float]:
+    """What actors ask for by name: neither memory nor the resources that Ray gives each node for itself."""
+    return {
+        name: amount
+        for name, amount in sorted(resources.items())
+        if name not in ("memory", "object_store_memory") and not name.startswith(("node:", "accelerator_type:"))
+    }

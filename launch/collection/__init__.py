@@ -1,0 +1,1 @@
+"""Collecting: a job that writes a policy's experience to a dataset."""

@@ -1,0 +1,1 @@
+"""What is configured: frozen dataclasses, their YAML, and the presets."""

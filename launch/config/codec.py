@@ -1,0 +1,96 @@
+"""Configs as plain values and as YAML, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from distpolicy.errors import ConfigError
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain dicts, lists and scalars."""
+    return {
+        item.name: to_dict(value) if dataclasses.is_dataclass(value) else _plain(value)
+        for item in dataclasses.fields(config)
+        for value in [getattr(config, item.name)]
+    }
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -> Any:
+    """A config dataclass from plain values; what they leave out is as in ``base``, or the default.
+
+    Args:
+        kind: The dataclass.
+        values: Its fields, nested dataclasses as dicts.
+        where: File that they come from, for messages.
+        base: A config of that kind.
+
+    Raises:
+        ConfigError: For an unknown key or a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected keys and values, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    fields = {item.name for item in dataclasses.fields(kind)}
+    arguments = {} if base is None else {name: getattr(base, name) for name in fields}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(fields))}")
+        if dataclasses.is_dataclass(hints[key]):
+            value = from_dict(hints[key], value, f"{where}: {key}", arguments.get(key))
+        else:
+            value = _checked(hints[key], value, f"{where}: {key}")
+        arguments[key] = value
+    return kind(**arguments)
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    """The value as the hint's type: int for float, list for tuple, and no other leniency."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in options:
+            return value
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, options))}")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in options:
+            return None
+        return _checked(next(option for option in options if option is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        if options[-1] is not Ellipsis and len(value) != len(options):
+            raise ConfigError(f"{where}: expected {len(options)} values, got {value!r}")
+        return tuple(_checked(options[0], item, where) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def dump(config: Any) -> str:
+    """The config as YAML."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def load_as(kind: Any, path: Path) -> Any:
+    """A config dataclass from a YAML file.
+
+    Raises:
+        ConfigError: If the file cannot be read or holds something that is no config.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    return from_dict(kind, values, str(path))

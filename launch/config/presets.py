@@ -1,0 +1,34 @@
+"""The presets of training that come with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import yaml
+
+from distpolicy.errors import ConfigError
+from launch.config.codec import from_dict
+from launch.config.train import TrainConfig
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    folder = resources.files("launch.config") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> TrainConfig:
+    """A preset by its name.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(preset_names())}")
+    text = (resources.files("launch.config") / "presets" / f"{name}.yaml").read_text()
+    return from_dict(TrainConfig, yaml.safe_load(text), f"preset {name}")
+
+
+def preset_for(env: str | None) -> str:
+    """The preset that a run begins from if none is named."""
+    return "cartpole-ppo" if env in (None, "CartPole-v1") else "ppo"

@@ -1,0 +1,1 @@
+"""What a run shows and leaves: run directory, metrics, report and terminal."""

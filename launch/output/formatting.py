@@ -1,0 +1,36 @@
+"""Returns and evaluations as text."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from workers.collection.evaluator import EvaluationResult
+
+
+def show_return(value: float, scale: float | None = None) -> str:
+    """A return with one decimal, or three where returns are small.
+
+    Args:
+        value: The return.
+        scale: The size of returns it stands beside; its own if None.
+    """
+    size = abs(value if scale is None else scale)
+    return f"{value:.1f}" if not size < 10.0 else f"{value:.3f}"
+
+
+def describe_returns(returns: np.ndarray) -> str:
+    """Mean with its 95 % interval, least and most, of returns ``[N]`` of one or more episodes."""
+    half = 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else math.nan
+    scale = float(np.abs(returns).max())
+    mean, half_text, low, high = (
+        show_return(float(value), scale) for value in (returns.mean(), half, returns.min(), returns.max())
+    )
+    return f"mean return {mean} ± {half_text} (95 %), min {low}, max {high}"
+
+
+def describe_evaluation(result: EvaluationResult) -> str:
+    """The mean of an evaluation's returns with its 95 % interval, in a line."""
+    returns = np.asarray(result.returns)
+    return f"evaluation: {returns.size} episodes on fresh seeds: {describe_returns(returns)}"

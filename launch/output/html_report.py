@@ -1,0 +1,60 @@
+"""report.html: a run on one page, without any other file."""
+
+from __future__ import annotations
+
+import html
+
+from distpolicy.utils.atomic_files import write_file
+from launch.config.codec import dump
+from launch.config.train import TrainConfig
+from launch.output.metrics import read_rows
+from launch.output.run_directory import RunDirectory
+
+_CHARTS = (
+    ("return_mean_100", "Mean return of the last 100 episodes"),
+    ("steps_per_s", "Env steps a second"),
+    ("entropy", "Entropy of the policy"),
+    ("approx_kl", "KL divergence of an update"),
+    ("explained_variance", "Variance that the critic explains"),
+)
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 220, 70, 30
+
+
+def write(directory: RunDirectory, config: TrainConfig) -> None:
+    """Writes the report from ``metrics.csv``."""
+    rows = read_rows(directory.metrics_file)
+    title = html.escape(f"{config.env}, seed {config.seed}")
+    charts = "\n".join(_chart(rows, column, name) for column, name in _CHARTS)
+    last = rows[-1] if rows else {}
+    facts = ", ".join(f"{name} {last[name]}" for name in ("env_steps", "episodes", "return_mean_100") if last.get(name))
+    write_file(
+        directory.report_file,
+        f"<!doctype html>\n<meta charset=utf-8>\n<title>{title}</title>\n"
+        "<style>body{font:15px sans-serif;max-width:680px;margin:2em auto;padding:0 1em}"
+        "svg{width:100%}pre{background:#f4f4f4;padding:1em;overflow:auto}</style>\n"
+        f"<h1>{title}</h1>\n<p>{html.escape(facts)}</p>\n{charts}\n"
+        f"<h2>Configuration</h2>\n<pre>{html.escape(dump(config))}</pre>\n",
+    )
+
+
+def _chart(rows: list[dict[str, str]], column: str, name: str) -> str:
+    points = [(float(row["env_steps"]), float(row[column])) for row in rows if row.get(column)]
+    if len(points) < 2:
+        return ""
+    xs, ys = zip(*points, strict=True)
+    low, high = min(ys), max(ys)
+    spread = (high - low) or 1.0
+    path = " ".join(
+        f"{_LEFT + x / max(xs) * (_WIDTH - _LEFT - 20):.1f},{10 + (high - y) / spread * (_HEIGHT - _BOTTOM - 10):.1f}"
+        for x, y in points
+    )
+    base = _HEIGHT - _BOTTOM
+    return (
+        f"<h2>{html.escape(name)}</h2>\n<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' font-size=11>"
+        f"<path d='M{_LEFT},10V{base}H{_WIDTH - 20}' fill=none stroke=#999 />"
+        f"<polyline points='{path}' fill=none stroke=#06c stroke-width=1.5 />"
+        f"<text x={_LEFT - 6} y=16 text-anchor=end>{high:.4g}</text>"
+        f"<text x={_LEFT - 6} y={base} text-anchor=end>{low:.4g}</text>"
+        f"<text x={_LEFT} y={_HEIGHT - 12}>0</text>"
+        f"<text x={_WIDTH - 20} y={_HEIGHT - 12} text-anchor=end>{max(xs):,.0f} env steps</text></svg>"
+    )

@@ -1,0 +1,85 @@
+"""The run directory: everything that a run leaves."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from distpolicy.errors import ConfigError
+from distpolicy.utils.atomic_files import write_file
+from launch.config.codec import dump
+from launch.config.train import TrainConfig
+
+
+class RunDirectory:
+    """``config.yaml``, ``checkpoints/``, ``policy/``, ``metrics.csv``, ``faults.csv``, TensorBoard events and
+    ``report.html``.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.policy = path / "policy"
+        self.metrics_file = path / "metrics.csv"
+        self.faults_file = path / "faults.csv"
+        self.report_file = path / "report.html"
+
+    @classmethod
+    def create(cls, path: Path | None, config: TrainConfig) -> RunDirectory:
+        """A new run directory with the resolved config.
+
+        Args:
+            path: The folder, or None for one under ``runs/`` named by env and time.
+            config: The run's config.
+
+        Raises:
+            ConfigError: If it exists and holds something, or cannot be made.
+            DistPolicyError: If the config cannot be written.
+        """
+        if path is None:
+            path = _fresh(Path("runs"), config.env)
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot write to run directory {path}: {error.strerror}") from error
+        run = cls(path)
+        write_file(run.config_file, dump(config))
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run directory.
+
+        Raises:
+            ConfigError: If it is none.
+        """
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise ConfigError(f"{path} is no run directory: it has no config.yaml")
+        return run
+
+
+def check_free(path: Path) -> None:
+    """Refuses a run directory that is taken.
+
+    Raises:
+        ConfigError: If the path exists and is not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"run directory {path} exists: choose another --run-dir, or go on with it by --resume {path}")
+
+
+def _fresh(parent: Path, env: str) -> Path:
+    # Of module:id the id.
+    stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env.rpartition(":")[2])
+    name = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    path, count = parent / name, 1
+    while path.exists():
+        count += 1
+        path = parent / f"{name}-{count}"
+    return path

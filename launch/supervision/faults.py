@@ -1,0 +1,98 @@
+"""Faults of a run or a collect job: what failed, what it cost, and the files that keep it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from distpolicy.utils.atomic_files import write_file
+
+COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
+
+
+@dataclass(frozen=True)
+class RunFault:
+    """Something that failed.
+
+    Attributes:
+        what: What it was.
+        reason: Why, in one line.
+        env_steps_lost: Env steps that went with it, at most.
+        noticed: Clock time at which it was noticed.
+        recovery_s: Seconds from then until it was replaced; None as long as it is not.
+        name: Of a worker, what the names of its files begin with.
+        stacks: The stacks of its threads, if it hung; else empty.
+    """
+
+    what: str
+    reason: str
+    env_steps_lost: int = 0
+    noticed: float = dataclasses.field(default_factory=time.time)
+    recovery_s: float | None = None
+    name: str = ""
+    stacks: str = ""
+
+    def recovered(self) -> RunFault:
+        """The same, replaced now."""
+        return dataclasses.replace(self, recovery_s=time.time() - self.noticed)
+
+
+class FaultTable:
+    """The faults of a run in ``faults.csv``: a row each, in the order in which they were over.
+
+    Args:
+        path: The file; made with the first fault.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, fault: RunFault, update: int) -> None:
+        """Adds a row.
+
+        Args:
+            fault: The fault.
+            update: Updates of the learner by then.
+        """
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        if not self._path.exists():
+            rows.writerow(COLUMNS)
+        recovery = "" if fault.recovery_s is None else f"{fault.recovery_s:.3f}"
+        rows.writerow([f"{fault.noticed:.3f}", update, fault.what, fault.reason, fault.env_steps_lost, recovery])
+        before = self._path.read_text() if self._path.exists() else ""
+        write_file(self._path, before + text.getvalue())
+
+
+FAULTS = "faults"
+
+
+def collector_name(index: int, generation: int) -> str:
+    """What the names of a collector's files begin with."""
+    return f"generation{generation}-collector{index}"
+
+
+def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
+    """Adds a failure to the file of a collector.
+
+    Args:
+        out: The folder of the dataset or of the run.
+        name: Begins the names of the collector's files.
+        line: What failed.
+        trace: Traceback or stacks.
+
+    Returns:
+        The file; None if it cannot be written, which shall not end what goes on.
+    """
+    path = out / FAULTS / f"{name}.txt"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n{trace.rstrip()}\n\n")
+    except OSError:
+        return None
+    return path

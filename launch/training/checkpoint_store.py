@@ -1,0 +1,196 @@
+"""Checkpoints: named parts and a manifest, whole or not there.
+
+A checkpoint is a folder ``checkpoints/00000123`` (the number of updates) with one ``.npz`` a part and
+``manifest.json``, which holds each part's SHA-256 and the run's counters. It is written beside its place and
+renamed; older ones go only after that. Where there is one of that number, the new one is ``00000123-1``, since a
+folder cannot take another's place in one step. Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distpolicy.errors import CheckpointError
+from distpolicy.utils.atomic_files import sync, write_folder, writing
+from launch.training.totals import TrainingTotals
+
+FORMAT = 1
+_NAME = re.compile(r"(\d+)(?:-(\d+))?")
+_LEFTOVER = re.compile(rf"\.{_NAME.pattern}\.(partial|old)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it was read.
+
+    Attributes:
+        path: Its folder.
+        generation: The generation of the learner that wrote it.
+        totals: How far the run had come.
+        state: The learner's state by path.
+        refused: Of the newer ones that were found damaged, what is wrong with each.
+    """
+
+    path: Path
+    generation: int
+    totals: TrainingTotals
+    state: dict[str, np.ndarray]
+    refused: tuple[CheckpointError, ...] = ()
+
+
+def save(folder: Path, state: dict[str, np.ndarray], totals: TrainingTotals, generation: int, keep: int) -> Path:
+    """Writes a checkpoint, and once it is whole removes the oldest above ``keep``.
+
+    What a killed write has left goes before, and others of this number of updates or more after: the run had gone back
+    behind them.
+
+    Args:
+        folder: The run's ``checkpoints``.
+        state: The learner's state by path; the first component of a path names its part.
+        totals: How far the run has come.
+        generation: The learner's generation.
+        keep: How many to keep.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        DistPolicyError: If it cannot be written; names the file. Those that were there still are.
+    """
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in state.items():
+        parts.setdefault(name.split("/", 1)[0], {})[name] = value
+    files = {f"{name}.npz": _npz(values) for name, values in parts.items()}
+    manifest = {
+        "format": FORMAT,
+        "generation": generation,
+        "totals": dataclasses.asdict(totals),
+        "parts": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
+    }
+    manifest["sha256"] = _digest(manifest)
+    files["manifest.json"] = _text(manifest).encode()
+    _prepare(folder)
+    before = _folders(folder)
+    taken = [again for updates, again in map(_number, before) if updates == totals.updates]
+    path = folder / (f"{totals.updates:08d}" + (f"-{max(taken) + 1}" if taken else ""))
+    write_folder(path, files)
+    older = [item for item in before if _number(item)[0] < totals.updates]
+    for item in before:
+        if item not in older[max(len(older) - keep + 1, 0) :]:
+            shutil.rmtree(item, ignore_errors=True)
+    return path
+
+
+def load_latest(folder: Path) -> Checkpoint:
+    """The newest checkpoint that is whole.
+
+    Raises:
+        CheckpointError: If there is none; names the files that are damaged.
+    """
+    refused: list[CheckpointError] = []
+    for path in reversed(_folders(folder)):
+        try:
+            found = load(path)
+        except CheckpointError as error:
+            refused.append(error)
+        else:
+            return dataclasses.replace(found, refused=tuple(refused))
+    if refused:
+        raise CheckpointError(f"no checkpoint in {folder} can be read: {'; '.join(map(str, refused))}")
+    raise CheckpointError(f"no checkpoint in {folder}: there is nothing to resume")
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads and checks one checkpoint.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged; names it.
+    """
+    damaged = f"{path / 'manifest.json'} is missing or damaged"
+    try:
+        data = (path / "manifest.json").read_bytes()
+        manifest = json.loads(data)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(damaged) from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(damaged)
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {manifest.get('format')}; this version reads {FORMAT}")
+    as_written = _text(manifest).encode()
+    if manifest.pop("sha256", None) != _digest(manifest) or as_written != data:
+        raise CheckpointError(damaged)
+    try:
+        generation, totals = int(manifest["generation"]), TrainingTotals(**manifest["totals"])
+        hashes = {name: entry["sha256"] for name, entry in manifest["parts"].items()}
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path / 'manifest.json'} is of another version: {error}") from error
+    state: dict[str, np.ndarray] = {}
+    for name, sha256 in hashes.items():
+        state.update(_read_part(path / name, sha256))
+    totals = dataclasses.replace(totals, recent_returns=tuple(totals.recent_returns))
+    return Checkpoint(path, generation, totals, state)
+
+
+def _text(manifest: dict[str, Any]) -> str:
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest without its own."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _read_part(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    damaged = f"{path} is missing or damaged"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(damaged) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise CheckpointError(damaged)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # zipfile and NumPy raise many kinds for what is no archive of arrays
+        raise CheckpointError(damaged) from error
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _prepare(folder: Path) -> None:
+    """Makes the folder, or removes from it what a killed write has left."""
+    with writing(folder):
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            sync(folder.parent)
+        for item in folder.iterdir():
+            if _LEFTOVER.fullmatch(item.name):
+                shutil.rmtree(item, ignore_errors=True)
+
+
+def _number(path: Path) -> tuple[int, int]:
+    """A checkpoint's number of updates, and how often one of that number was there before."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The checkpoints in the order in which they were written."""
+    if not folder.is_dir():
+        return []
+    return sorted((item for item in folder.iterdir() if item.is_dir() and _NAME.fullmatch(item.name)), key=_number)

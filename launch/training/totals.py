@@ -1,0 +1,123 @@
+"""TotalsTracker: what updates and their rollouts come to."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from launch.config.train import TrainConfig
+from workers.collection.rollout_report import RolloutReport
+
+
+@dataclass(frozen=True)
+class TrainingTotals:
+    """How far a run has come.
+
+    Attributes:
+        updates: Updates of the learner.
+        env_steps: Steps of environments.
+        episodes: Episodes that ended.
+        train_s: Seconds of training, over all starts of the run.
+        recent_returns: Returns of the last 100 episodes.
+        solved: Whether the target return was reached.
+    """
+
+    updates: int = 0
+    env_steps: int = 0
+    episodes: int = 0
+    train_s: float = 0.0
+    recent_returns: tuple[float, ...] = field(default=())
+    solved: bool = False
+
+
+class UpdateResult(NamedTuple):
+    """What an iteration came to.
+
+    Attributes:
+        totals: How far the run has come.
+        row: The iteration's metrics.
+        first_step_time: Clock time of the earliest first env step.
+        reports: One of each rollout that was learned from.
+    """
+
+    totals: TrainingTotals
+    row: dict[str, Any]
+    first_step_time: float
+    reports: Sequence[RolloutReport]
+
+
+class TotalsTracker:
+    """Adds up a run.
+
+    Args:
+        config: The run's config.
+        totals: How far the run has come.
+    """
+
+    def __init__(self, config: TrainConfig, totals: TrainingTotals) -> None:
+        self._config = config
+        self._first_step_time: float | None = None
+        self._session_steps = 0
+        self._train_s_before = totals.train_s
+        self.go_back(totals)
+
+    @property
+    def totals(self) -> TrainingTotals:
+        """How far the run has come."""
+        return self._totals
+
+    def go_back(self, totals: TrainingTotals) -> None:
+        """Forgets what came after an earlier state of the run; the time that it took has passed all the same."""
+        self._totals = totals
+        self._returns: deque[float] = deque(totals.recent_returns, maxlen=100)
+
+    def add(self, reports: Sequence[RolloutReport], metrics: Mapping[str, float]) -> UpdateResult:
+        """Adds an update.
+
+        Args:
+            reports: One of each rollout that it has learned from.
+            metrics: The learner's.
+        """
+        ended_returns = [value for report in reports for value in report.episode_returns]
+        ended_lengths = [value for report in reports for value in report.episode_lengths]
+        self._returns.extend(ended_returns)
+        steps = sum(report.num_env_steps for report in reports)
+        self._session_steps += steps
+        if self._first_step_time is None:
+            self._first_step_time = min(report.first_step_time for report in reports)
+        session_s = time.time() - self._first_step_time
+        mean = float(np.mean(self._returns)) if self._returns else float("nan")
+        target = self._config.target_return
+        solved = target is not None and len(self._returns) == 100 and mean >= target
+        before = self._totals
+        self._totals = TrainingTotals(
+            updates=before.updates + 1,
+            env_steps=before.env_steps + steps,
+            episodes=before.episodes + len(ended_returns),
+            train_s=self._train_s_before + session_s,
+            recent_returns=tuple(self._returns),
+            solved=before.solved or solved,
+        )
+        row = {
+            "update": self._totals.updates,
+            "env_steps": self._totals.env_steps,
+            "episodes": self._totals.episodes,
+            "steps_per_s": self._session_steps / max(session_s, 1e-9),
+            "train_s": self._totals.train_s,
+            "rollout_s": max(report.total_s for report in reports),
+            "env_s": float(np.mean([report.env_s for report in reports])),
+            "policy_s": float(np.mean([report.policy_s for report in reports])),
+            "collector_wait_s": float(np.mean([report.wait_s for report in reports])),
+            **metrics,
+        }
+        if self._returns:
+            row["return_mean_100"] = mean
+        if ended_returns:
+            row["episode_return"] = float(np.mean(ended_returns))
+            row["episode_length"] = float(np.mean(ended_lengths))
+        return UpdateResult(self._totals, row, self._first_step_time, reports)

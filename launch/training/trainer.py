@@ -1,0 +1,407 @@
+"""Trainer: the loop that puts collectors and learner together. It moves references, never data."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+
+from distpolicy.errors import DistPolicyError, WorkerLostError
+from distpolicy.weights import Acknowledgement
+from launch.config.common import split_evenly
+from launch.config.train import TrainConfig
+from launch.supervision import calls
+from launch.supervision.actor_errors import failed_in_constructor, is_death, is_late, reason_of_death
+from launch.supervision.collector_pool import CollectorHandle, CollectorPool
+from launch.supervision.faults import RunFault
+from launch.training.learner_group import LearnerGroup
+from launch.training.observer import RunObserver, Saved
+from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, failures_of
+from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
+from workers.collection.evaluator import EvaluationResult
+
+# Iterations that are submitted but not yet accounted for. Two let the workers go on while the driver reads
+# reports and writes metrics; what is in flight stays bounded.
+PIPELINE_DEPTH = 2
+
+# Seconds that an interrupted run waits for what is under way, and then for the learner's state.
+GRACE_S = 3.0
+
+# Learners that are lost, or updates that fail though nobody is, in a row, without an update in between.
+MAX_FAILURES = 5
+
+
+class Trainer:
+    """Runs a training loop on Ray.
+
+    With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
+    submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
+
+    An update learns from as many rollouts as the pool has seats. Where collectors are missing, the others collect
+    several each, so that the batch has one shape. If a collector dies, the rollouts of its iteration that are whole
+    are kept, what is missing is collected with the same weights, and the update is submitted again: no rollout is
+    counted twice, and none of the others is lost. If the learner dies, the next one, of a higher generation, goes
+    on from the newest checkpoint, and rollouts under way are dropped.
+
+    Args:
+        config: The run's config.
+        pool: Its collectors.
+        learners: Its learner.
+        generations: Gives a generation that no worker of the run has had.
+        observer: Is told what happens.
+        totals: How far the run has come.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        pool: CollectorPool,
+        learners: LearnerGroup,
+        generations: Callable[[], int],
+        observer: RunObserver | None = None,
+        totals: TrainingTotals | None = None,
+    ) -> None:
+        self._config, self._pool, self._learners = config, pool, learners
+        self._generations = generations
+        self._observer = observer or RunObserver()
+        self._totals = TotalsTracker(config, totals or TrainingTotals())
+        self._weights: Any = None
+        self._pending: deque[PendingUpdate] = deque()
+        self._num_failures = 0
+        # Updates that the newest checkpoint of this start holds; none yet.
+        self._num_saved = -1
+
+    @property
+    def totals(self) -> TrainingTotals:
+        """How far the run has come."""
+        return self._totals.totals
+
+    @property
+    def newest_weights(self) -> Any:
+        """Reference of the newest weights, or of those that the updates submitted so far will make."""
+        return self._weights
+
+    @property
+    def handles(self) -> list[CollectorHandle]:
+        """The collectors that are up."""
+        return self._pool.handles
+
+    @property
+    def learners(self) -> LearnerGroup:
+        """The learner."""
+        return self._learners
+
+    def start(self, state: dict[str, np.ndarray] | None = None) -> None:
+        """Starts the workers, restores the learner, if there is a state, and has the update compiled.
+
+        Returns when as many collectors are up as there have to be to begin.
+
+        Raises:
+            ConfigError: If the state is of another architecture.
+            WorkerLostError: If the learner or collectors do not come up.
+        """
+        # All start at once: each spends seconds importing TensorFlow.
+        generation = self._generations()
+        self._learners.start(generation)
+        self._pool.start(generation)
+        self._first = Saved(state, self.totals)
+        self._prepare_learners(state)
+        self._tell_recovered(self._pool.begin())
+
+    def _prepare_learners(self, state: dict[str, np.ndarray] | None) -> None:
+        if state is not None:
+            self.get(self._learners.restore(state))
+        self._weights = self._learners.weights()
+        self._warm_up = self._learners.warm_up(
+            self._config.collectors * self._config.envs_per_collector, self._config.rollout_steps
+        )
+
+    def get(self, references: Any) -> Any:
+        """``ray.get`` with the run's deadline, and errors in our terms."""
+        return calls.get(references, self._config.timeout_s)
+
+    def broadcast(
+        self,
+        weights: Any,
+        tau: float = 1.0,
+        tau_non_trainable: float | None = None,
+        sort_variables_by_name: bool = False,
+    ) -> list[Acknowledgement]:
+        """Has every collector that is up apply weights, and waits until all have.
+
+        Args:
+            weights: Reference of the weights, put once.
+            tau: As in ``policy.update``.
+            tau_non_trainable: As in ``policy.update``.
+            sort_variables_by_name: As in ``policy.update``.
+
+        Returns:
+            One acknowledgement of each collector, in their order.
+        """
+        return self.get(
+            [
+                handle.actor.apply_weights.remote(weights, tau, tau_non_trainable, sort_variables_by_name)
+                for handle in self.handles
+            ]
+        )
+
+    def collect(
+        self, weights: Any, count: int | None = None, last: Sequence[CollectorHandle] = ()
+    ) -> list[PendingRollout]:
+        """Has collectors apply weights and collect rollouts; nothing is waited for, if there is a collector.
+
+        Args:
+            weights: Reference of the weights.
+            count: How many rollouts; None for one of every seat of the pool. If there are more than collectors, the
+                collectors take turns.
+            last: Members whose turn comes after the others'.
+        """
+        self._wait_for_handles()
+        turns = sorted(self.handles, key=lambda handle: handle in last)
+        parts = []
+        for index in range(self._pool.size if count is None else count):
+            handle = turns[index % len(turns)]
+            parts.append(PendingRollout(handle, *handle.actor.rollout.options(num_returns=2).remote(weights)))
+        return parts
+
+    def _wait_for_handles(self) -> None:
+        """Takes in collectors that have come up, and waits for one if there is none."""
+        self._tell_recovered(self._pool.admit())
+        if not self.handles:
+            self._tell_recovered(self._pool.wait_for_one())
+
+    def _submit(self, kept: Sequence[PendingRollout] = ()) -> None:
+        """Submits an iteration, which learns from rollouts that there are and as many more as it needs."""
+        parts = [*kept, *self.collect(self._weights, self._pool.size - len(kept), [part.handle for part in kept])]
+        ahead = len(self._pending) + 1
+        progress = (self.totals.env_steps + ahead * self._config.batch_size) / self._config.total_steps
+        self._weights, metrics = self._learners.update(progress, [part.rollout for part in parts])
+        update = self.totals.updates + ahead
+        # Its place in the learner's queue makes it the state after this very update.
+        state = self._learners.state() if update % self._config.checkpoint_every == 0 else None
+        self._pending.append(PendingUpdate(update, parts, metrics, state))
+
+    def run(self) -> TrainingTotals:
+        """Trains until the target or the step budget is reached.
+
+        Returns:
+            How far the run has come; there is a checkpoint of it.
+
+        Raises:
+            DistPolicyError: What a worker has raised.
+            WorkerLostError: If workers die faster than they can be replaced.
+        """
+        while True:
+            while len(self._pending) < PIPELINE_DEPTH and not self._finished():
+                self._submit()
+            try:
+                if not self._pending:
+                    if self._num_saved != self.totals.updates:
+                        self._save(self.learner_state())
+                    return self.totals
+                iteration = self._pending[0]
+                self._observer.updated(self._settle(iteration))
+                self._pending.popleft()
+                if iteration.state is not None:
+                    self._save(self.get(iteration.state))
+            except DistPolicyError as error:
+                self._recover(error)
+
+    def _save(self, state: dict[str, np.ndarray]) -> None:
+        self._observer.checkpoint(state, self.totals)
+        self._num_saved = self.totals.updates
+
+    def _finished(self) -> bool:
+        expected = self.totals.env_steps + len(self._pending) * self._config.batch_size
+        return self.totals.solved or expected >= self._config.total_steps
+
+    def _settle(self, iteration: PendingUpdate) -> UpdateResult:
+        metrics = self.get(iteration.metrics)
+        reports = self.get([part.report for part in iteration.parts])
+        self._num_failures = 0
+        for part in iteration.parts:
+            self._pool.delivered(part.handle)
+        return self._totals.add(reports, metrics)
+
+    def _recover(self, error: DistPolicyError) -> None:
+        """Replaces whoever has died or hangs, and submits what went with them again.
+
+        Raises:
+            DistPolicyError: If the error is none that replacing a worker mends.
+        """
+        if error.__cause__ is None or not isinstance(error.__cause__, ray.exceptions.RayError):
+            raise error
+        iterations = list(self._pending)
+        if is_late(error):
+            self._kill_late(iterations)
+        references = [reference for iteration in iterations for reference in iteration.references]
+        if references:
+            ray.wait(references, num_returns=len(references), timeout=self._config.timeout_s)
+        death = self._learner_death(iterations)
+        if death is not None:
+            self._num_failures += 1
+            self._replace_learners(death, iterations)
+            return
+        if not iterations:
+            raise error
+        dead, kept = failures_of(iterations)
+        if not dead:  # How many of them are borne is the pool's to say.
+            self._num_failures += 1
+            if self._num_failures > MAX_FAILURES:
+                raise error
+        for handle, its_error in dead.items():
+            missing = [part for part in iterations[0].parts if part.handle is handle and part not in kept]
+            self._lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
+        self._pending.clear()
+        # As they are after the last update that counts; the reference may have gone with its node.
+        self._weights = self._learners.weights()
+        self._submit(kept if dead else ())
+
+    def _lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> None:
+        fault = self._pool.lose(handle, reason, env_steps)
+        if fault is not None:
+            self._observer.lost(fault)
+
+    @property
+    def _rollout_steps(self) -> int:
+        return self._config.envs_per_collector * self._config.rollout_steps
+
+    def _kill_late(self, iterations: Sequence[PendingUpdate]) -> None:
+        """Ends those that have not answered in time, so that what waits for them fails."""
+        late = [part for part in iterations[0].parts if not _has_come(part.report)] if iterations else []
+        reason = f"no answer in {self._config.timeout_s:g} s (timeout_s)"
+        for part in late:
+            self._lose(part.handle, reason, self._rollout_steps)
+        if not late:
+            for actor in self._learners.actors:
+                ray.kill(actor)
+
+    def _learner_death(self, iterations: Sequence[PendingUpdate]) -> DistPolicyError | None:
+        """What tells that the learner is dead; None if it lives."""
+        asked = [actor.ping.remote() for actor in self._learners.actors]
+        ray.wait(asked, num_returns=len(asked), timeout=self._config.timeout_s)
+        return next((error for error in map(error_of, asked) if error is not None), None)
+
+    def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
+        """Starts another learner from the newest checkpoint."""
+        state, totals = self._observer.newest_checkpoint() or self._first
+        done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
+        lost = self.totals.env_steps - totals.env_steps + len(done) * self._rollout_steps
+        fault = RunFault("learner", reason_of_death(error), lost)
+        self._observer.lost(fault)
+        self._pending.clear()
+        self._totals.go_back(totals)
+        self._num_saved = -1
+        self._observer.went_back(totals)
+        while True:
+            if failed_in_constructor(error):
+                raise error
+            if self._num_failures > MAX_FAILURES:
+                raise WorkerLostError(
+                    f"the learner was lost {self._num_failures} times in a row; the last time: {reason_of_death(error)}"
+                ) from error
+            self._learners.kill()
+            self._learners.start(self._generations())
+            try:
+                self._prepare_learners(state)
+                self.get(self._weights)
+                break
+            except DistPolicyError as another:
+                if not is_death(another):
+                    raise
+                error = another
+                self._num_failures += 1
+        self._observer.recovered(fault.recovered())
+
+    def _tell_recovered(self, faults: Sequence[RunFault]) -> None:
+        for fault in faults:
+            self._observer.recovered(fault)
+
+    def interrupt(self) -> dict[str, np.ndarray] | None:
+        """Ends collecting at once; what the learner has learned from by then is accounted for.
+
+        Returns:
+            The learner's state that belongs to the totals; None if it cannot be had within seconds.
+        """
+        metrics = [iteration.metrics for iteration in self._pending]
+        if metrics:
+            ray.wait(metrics, num_returns=len(metrics), timeout=GRACE_S)
+        # Updates that still wait for a rollout fail with it and leave the learner as it is.
+        self._pool.close()
+        try:
+            for iteration in self._pending:
+                # Not if the interruption came between settling it and forgetting it.
+                if iteration.update > self.totals.updates:
+                    self._observer.updated(self._settle(iteration))
+        except DistPolicyError:
+            pass
+        try:
+            state = calls.get(self._learners.state(), GRACE_S)
+        except (DistPolicyError, IndexError):
+            return None
+        return state if int(state["learner/version"]) == self.totals.updates else None
+
+    def warm_up_s(self) -> float:
+        """Seconds that compiling the update took."""
+        return self.get(self._warm_up)
+
+    def learner_state(self) -> dict[str, np.ndarray]:
+        """The learner's state after all that was submitted."""
+        return self.get(self._learners.state())
+
+    def export_policy(self) -> dict[str, bytes]:
+        """The deployment policy's files."""
+        while True:
+            try:
+                return self.get(self._learners.export_policy())
+            except DistPolicyError as error:
+                self._recover(error)
+
+    def evaluate(self, num_episodes: int) -> EvaluationResult:
+        """Runs the greedy policy on seeds of its own, shared out over the collectors.
+
+        Args:
+            num_episodes: How many episodes, at most.
+        """
+        counts = split_evenly(num_episodes, self._pool.size)
+        open_parts = [(sum(counts[:index]), count) for index, count in enumerate(counts) if count]
+        results: dict[int, EvaluationResult] = {}
+        while open_parts:
+            self._wait_for_handles()
+            asked = [
+                (first, count, handle, handle.actor.evaluate.remote(self._weights, count, first, self._config.seed))
+                for (first, count), handle in zip(open_parts, itertools.cycle(self.handles), strict=False)
+            ]
+            open_parts = []
+            for first, count, handle, reference in asked:
+                try:
+                    results[first] = self.get(reference)
+                except DistPolicyError as error:
+                    if not is_death(error):
+                        raise
+                    self._lose(handle, reason_of_death(error), 0)
+                    open_parts.append((first, count))
+        parts = [results[first] for first in sorted(results)]
+        return EvaluationResult(
+            [value for part in parts for value in part.returns], [value for part in parts for value in part.lengths]
+        )
+
+    def peak_memory_bytes(self) -> dict[str, int]:
+        """The most memory that each worker has had resident."""
+        workers = [("learner", self._learners.actors[0])]
+        workers += [(f"collector {handle.index}", handle.actor) for handle in self.handles]
+        sizes = self.get([actor.peak_memory_bytes.remote() for _, actor in workers])
+        return {name: size for (name, _), size in zip(workers, sizes, strict=True)}
+
+    def close(self) -> None:
+        """Ends the workers; may be called twice."""
+        self._learners.kill()
+        self._pool.close()
+
+
+def _has_come(reference: Any) -> bool:
+    return bool(ray.wait([reference], timeout=0)[0])

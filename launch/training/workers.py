@@ -1,0 +1,114 @@
+"""The workers of a training run: its pool of collectors and its learner."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import uuid
+import weakref
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from distpolicy.trajectories.time_step import TimeStep
+from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
+from launch.config.train import TrainConfig
+from launch.supervision.actor_errors import what_hung, where_it_hung
+from launch.supervision.collector_pool import CollectorHandle, CollectorPool, WorkerLoss
+from launch.supervision.faults import collector_name
+from launch.training.factories import AgentFactory, PolicyFactory
+from launch.training.learner_group import LearnerGroup
+from workers.actors import start_collector, start_learners
+from workers.collection.collector import CollectorConfig
+from workers.collection.watchdog import read_hang
+
+
+class TrainingWorkers:
+    """What a :class:`launch.training.trainer.Trainer` runs on; nothing has started yet.
+
+    Args:
+        config: The run's config.
+        time_step_spec: Array specs of one time step.
+        action_spec: Array specs of one action.
+        generation: How often the run was started before.
+
+    Attributes:
+        pool: The collectors.
+        learners: The learner.
+        learner_has_gpu: Whether the learner asks for a GPU.
+    """
+
+    def __init__(self, config: TrainConfig, time_step_spec: TimeStep, action_spec: Any, generation: int = 0) -> None:
+        groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
+        self._config, self._newest_generation = config, generation - 1
+        self._name = f"distpolicy-{uuid.uuid4().hex}"
+        # Collectors are killed, and leave their files; by then, at the end of this process at the latest, all are.
+        weakref.finalize(self, _remove_files, self._name)
+        agent_factory = AgentFactory(config, time_step_spec, action_spec)
+        self.learner_has_gpu = "GPU" in groups[LEARNER]
+        self.learners = LearnerGroup(
+            lambda generation: start_learners(agent_factory, generation, config.learners, groups[LEARNER])
+        )
+        self.pool = CollectorPool(
+            lambda index, generation: start_collector(
+                _collector_config(config, index, generation),
+                config.environment_factory,
+                PolicyFactory(config),
+                groups[COLLECTOR],
+                Path(self._stacks_file(index, generation)),
+            ),
+            config.collectors,
+            config.least_collectors,
+            lambda index: _describe(config, index),
+            self.next_generation,
+            config.timeout_s,
+            explain=self._explain,
+        )
+
+    @property
+    def newest_generation(self) -> int:
+        """The highest generation that a worker has had."""
+        return self._newest_generation
+
+    def next_generation(self) -> int:
+        """A generation that no worker of the run has had."""
+        self._newest_generation += 1
+        return self._newest_generation
+
+    def _stacks_file(self, index: int, generation: int) -> str:
+        """Where a collector leaves the stacks of its threads if it hangs, in its machine's folder of such files."""
+        return f"{self._name}-{collector_name(index, generation)}.stacks"
+
+    def _explain(self, handle: CollectorHandle, reason: str) -> WorkerLoss:
+        # Of one on another machine Ray's reason is all there is.
+        hang = read_hang(Path(tempfile.gettempdir()) / self._stacks_file(handle.index, handle.generation))
+        if hang is None:
+            return WorkerLoss(reason)
+        return WorkerLoss(
+            f"{where_it_hung(hang)}: {what_hung(self._config.env, self._config.step_timeout_s)}", hang.stacks
+        )
+
+
+def _describe(config: TrainConfig, index: int) -> str:
+    first = index * config.envs_per_collector
+    return f"collector {index} (env slots {first} to {first + config.envs_per_collector - 1})"
+
+
+def _remove_files(name: str) -> None:
+    """Removes what a run's collectors have left on this machine."""
+    for path in Path(tempfile.gettempdir()).glob(f"{name}-*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _collector_config(config: TrainConfig, index: int, generation: int) -> CollectorConfig:
+    return CollectorConfig(
+        index=index,
+        first_slot=index * config.envs_per_collector,
+        num_slots=config.envs_per_collector,
+        num_steps=config.rollout_steps,
+        seed=config.seed,
+        generation=generation,
+        reward_discount=config.ppo.discount,
+    )

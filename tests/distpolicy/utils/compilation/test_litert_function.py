@@ -1,0 +1,133 @@
+"""LiteRT programs return what TensorFlow does."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from distpolicy.utils.compilation.litert_function import LiteRTError, LiteRTFunction
+
+pytest.importorskip("ai_edge_litert")
+
+X = tf.TensorSpec((3, 4), tf.float32)
+N = tf.TensorSpec((3,), tf.int64)
+RNG = np.random.default_rng(0)
+INPUTS = [RNG.normal(size=(3, 4)).astype(np.float32), np.arange(3)]
+
+
+def assert_alike(program: LiteRTFunction, function: Callable[..., Sequence[tf.Tensor]], inputs: Sequence) -> None:
+    expected = [np.asarray(item) for item in function(*[tf.constant(item) for item in inputs])]
+    for want, got in zip(expected, program(inputs), strict=True):
+        assert got.dtype == want.dtype
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def weight() -> tf.Variable:
+    return tf.Variable(RNG.normal(size=(4, 2)).astype(np.float32))
+
+
+def test_outputs_are_those_of_tensorflow(weight: tf.Variable) -> None:
+    def function(x: tf.Tensor, n: tf.Tensor) -> list[tf.Tensor]:
+        hidden = tf.tanh(x @ weight)
+        return [hidden, tf.argmax(hidden, axis=-1), n + 1, tf.nn.log_softmax(hidden)]
+
+    program = LiteRTFunction(function, [X, N])
+    assert program.needed_inputs == [0, 1]
+    for _ in range(3):  # parameters must stay where they are from call to call
+        assert_alike(program, function, INPUTS)
+
+
+def test_inputs_constants_and_variables_may_be_outputs_themselves(weight: tf.Variable) -> None:
+    def function(x: tf.Tensor, n: tf.Tensor) -> list[tf.Tensor]:
+        return [x, tf.zeros([2]), weight, weight * 2.0, tf.identity(n), x]
+
+    program = LiteRTFunction(function, [X, N])
+    assert program.needed_inputs == [0, 1]
+    assert_alike(program, function, INPUTS)
+    weight.assign(weight + 1.0)
+    program.refresh()
+    assert_alike(program, function, INPUTS)
+
+
+def test_variables_are_taken_over_by_refresh_alone(weight: tf.Variable) -> None:
+    program = LiteRTFunction(lambda x: [x @ weight], [X])
+    before = program(INPUTS[:1])[0]
+    weight.assign(weight * 3.0)
+    np.testing.assert_array_equal(program(INPUTS[:1])[0], before)
+    program.refresh()
+    np.testing.assert_allclose(program(INPUTS[:1])[0], before * 3.0, rtol=1e-5)
+
+
+def test_inputs_that_nothing_depends_on_may_be_left_out(weight: tf.Variable) -> None:
+    program = LiteRTFunction(lambda x, n: [x @ weight], [X, N])
+    assert program.needed_inputs == [0]
+    np.testing.assert_allclose(program([INPUTS[0], None])[0], INPUTS[0] @ weight.numpy(), rtol=1e-5)
+
+
+def test_outputs_of_a_call_outlive_the_next(weight: tf.Variable) -> None:
+    program = LiteRTFunction(lambda x: [x @ weight], [X])
+    first = program(INPUTS[:1])[0]
+    copy = first.copy()
+    program([INPUTS[0] + 1.0])
+    np.testing.assert_array_equal(first, copy)
+
+
+def test_what_follows_from_variables_alone_may_be_what_litert_has_not() -> None:
+    variance = tf.Variable(np.array([1.0, 4.0, 9.0, 16.0]), dtype=tf.float64)
+
+    def function(x: tf.Tensor) -> list[tf.Tensor]:
+        return [x * tf.cast(tf.math.rsqrt(tf.math.lbeta([variance, variance]) ** 2), tf.float32)[0]]
+
+    assert_alike(LiteRTFunction(function, [X]), function, INPUTS[:1])
+
+
+def test_integers_bytes_and_flags_pass() -> None:
+    def function(image: tf.Tensor, flag: tf.Tensor, n: tf.Tensor) -> list[tf.Tensor]:
+        scaled = tf.cast(image, tf.float32) / 255.0
+        return [tf.where(flag[:, tf.newaxis], scaled, -scaled), tf.clip_by_value(n, 1, 2), tf.equal(n, 0)]
+
+    inputs = [np.arange(6, dtype=np.uint8).reshape(3, 2), np.array([True, False, True]), np.arange(3, dtype=np.int32)]
+    program = LiteRTFunction(function, [tf.TensorSpec(item.shape, item.dtype) for item in inputs])
+    assert_alike(program, function, inputs)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: [x + tf.random.normal([4])], "RandomStandardNormal"),
+        (lambda x: [x + tf.random.stateless_normal([3, 4], tf.cast(x[0, :2], tf.int32))], "StatelessRandom"),
+        (lambda x: [tf.linalg.svd(x)[0]], "Svd"),
+    ],
+)
+def test_what_litert_cannot_do_is_refused_with_the_reason(function: Callable, reason: str) -> None:
+    with pytest.raises(LiteRTError, match=reason) as caught:
+        LiteRTFunction(function, [X])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("by_input", [True, False])
+def test_changes_of_variables_are_refused(weight: tf.Variable, by_input: bool) -> None:
+    def function(x: tf.Tensor) -> list[tf.Tensor]:
+        weight.assign_add(tf.transpose(x)[:, :2] if by_input else tf.ones([4, 2]))
+        return [x + 1.0]
+
+    with pytest.raises(LiteRTError):
+        LiteRTFunction(function, [X])
+
+
+def test_another_shape_is_an_error(weight: tf.Variable) -> None:
+    program = LiteRTFunction(lambda x: [x @ weight], [X])
+    with pytest.raises(ValueError, match=r"[Dd]imension"):
+        program([np.zeros((2, 4), np.float32)])
+    with pytest.raises(ValueError, match="type"):
+        program([np.zeros((3, 4), np.float64)])
+
+
+def test_without_litert_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(LiteRTError, match=r"pip install 'distpolicy\[litert\]'"):
+        LiteRTFunction(lambda x: [x + 1.0], [X])

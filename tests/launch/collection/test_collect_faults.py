@@ -1,0 +1,183 @@
+"""`distpolicy collect` when collectors hang or die, and when the disk is full."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from collect_runs import (
+    QUICK,
+    TOYS,
+    check_cuts,
+    check_one_line,
+    check_returns_told,
+    check_tidy,
+    check_whole,
+    collect,
+    collected,
+    collected_here,
+    collector_processes,
+    disturbed,
+    rows_in_bytes,
+    toys_importable,
+)
+from commands import no_process_left  # noqa: F401
+from rich.console import Console
+
+from distpolicy.errors import EnvironmentCrashedError
+from launch.collection.run import collect as run_job
+from launch.config.collect import CollectConfig
+from workers.collection.seeding import slot_seeds
+from workers.datasets.episode_index import SlotLimits
+from workers.datasets.manifest import DatasetManifest, verify
+from workers.datasets.reader import read_episodes
+from workers.environments.factory import EnvironmentFactory
+from workers.restart_budget import RestartBudgetConfig
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp_path: Path) -> None:
+    folder, num_steps = tmp_path / "data", 60_000
+
+    def kill_one(process: subprocess.Popen[str]) -> None:
+        os.kill(collector_processes()[0], signal.SIGKILL)
+
+    job = ("--out", "data", "--steps", str(num_steps), "--rows-per-shard", "500", "--collectors", "2", *QUICK)
+    code, output, errors = disturbed(folder, kill_one, *job)
+    assert code == 0, output + errors
+    assert not errors
+    found = re.search(
+        r"collector (\d) \(env slots (\d) to (\d)\) died \(seed 0, generation 0\): .*; replaced, ", output
+    )
+    assert found, output
+    index, first, last = (int(text) for text in found.groups())
+    assert (first, last) == (2 * index, 2 * index + 1)
+    manifest = check_whole(folder, num_steps)
+    assert manifest.finished
+    assert manifest.next_steps() == (num_steps // 4,) * 4
+    assert [generation.seed_generation for generation in manifest.generations] == [0, 1]
+    anew = [slot for slot, step in enumerate(manifest.generations[1].next_steps) if step >= 0]
+    assert anew == [first, last]
+    check_cuts(folder, manifest)
+    check_tidy(folder)
+    # Nothing that was lost is counted, and what came in its place is.
+    assert f"steps {num_steps:,}/{num_steps:,} ·" in output
+    check_returns_told(folder, output)
+    noted = (folder / "faults" / f"generation0-collector{index}.txt").read_text()
+    assert noted.startswith(f"collector {index} (env slots {first} to {last}) died")
+    others = range(2) if index == 1 else range(2, 4)
+    limits = SlotLimits(next_steps=dict.fromkeys(others, num_steps // 4))
+    collected_here(tmp_path / "undisturbed", EnvironmentFactory("CartPole-v1", "sync"), others, limits)
+    assert rows_in_bytes(folder, others) == rows_in_bytes(tmp_path / "undisturbed")
+
+
+def hanging_slot(slot: int) -> dict[str, str | int]:
+    """Arguments of an env that hangs in its 40th step in one slot, and not in its replacement."""
+    [seed] = slot_seeds(0, slot, 1, generation=0).environment
+    return {"fault": "hang", "after": 40, "seed": seed}
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_there_once(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    arguments = [str(part) for pair in hanging_slot(2).items() for part in pair]
+    env = ("--env", "toy_envs:FaultyEnv", "--env-kwargs", *arguments, "--step-timeout-s", "2")
+    output = collected(
+        *env, *QUICK, "--collectors", "2", "--episodes", "160", "--rows-per-shard", "50", "--out", "data", cwd=tmp_path
+    )
+    [told] = [line for line in output.splitlines() if "hung in" in line]
+    found = re.match(r"collector 1 \(env slots 2 to 3\) hung in step (\d+) \(seed 0, generation 0\): ", told)
+    assert found, told
+    assert 40 <= int(found[1]) <= 60  # the steps that only reset count too
+    assert "took more than 2 s (step_timeout_s); see data/faults/generation0-collector1.txt; replaced, " in told
+    assert "in simulate_for_ever" in (folder / "faults" / "generation0-collector1.txt").read_text()
+    manifest = check_whole(folder, verify(folder).num_rows)
+    ended = [episode for episode in read_episodes(folder, only_ended=True) if not episode["cut"][-1]]
+    assert sorted(int(episode["slot"][0]) for episode in ended) == sorted(list(range(4)) * 40)
+    assert "episodes 160/160 ·" in output
+    check_returns_told(folder, output)
+    assert manifest.generations[1].next_steps[:2] == (-1, -1)
+    check_tidy(folder)
+    others = range(2)
+    factory = EnvironmentFactory("toy_envs:FaultyEnv", "sync", hanging_slot(2))
+    limits = SlotLimits(num_episodes=dict.fromkeys(others, 40))
+    collected_here(tmp_path / "undisturbed", factory, others, limits)
+    assert rows_in_bytes(folder, others) == rows_in_bytes(tmp_path / "undisturbed")
+
+
+@dataclasses.dataclass(frozen=True)
+class OneReplacement(CollectConfig):
+    """A job that bears one replacement."""
+
+    @property
+    def environment_factory(self) -> EnvironmentFactory:
+        return dataclasses.replace(super().environment_factory, rebuilds=RestartBudgetConfig(max_restarts=1))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_collector_that_hangs_too_often_ends_the_job_with_its_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", TOYS, prepend=os.pathsep)
+    config = OneReplacement(
+        env="toy_envs:FaultyEnv",
+        env_kwargs={"fault": "hang", "after": 120},
+        vectorization="sync",
+        steps=4000,
+        collectors=1,
+        num_envs=2,
+        rollout_steps=16,
+        rows_per_shard=32,
+        step_timeout_s=2.0,
+    )
+    console = Console(file=io.StringIO())
+    with toys_importable(), pytest.raises(EnvironmentCrashedError) as error:
+        run_job(config, console, 0.0, tmp_path / "data")
+    assert "collector 0 (env slots 0 to 1) hung in step" in str(error.value)
+    assert "(seed 0, generation 1)" in str(error.value)
+    assert str(error.value).endswith("; it was replaced 1 times within 10,000 steps")
+    assert "in simulate_for_ever" in error.value.traceback
+    manifest = check_whole(tmp_path / "data", verify(tmp_path / "data").num_rows)
+    assert manifest.num_rows > 0
+    assert not manifest.finished
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_full_disk_ends_the_job_in_one_line_and_resume_goes_on_once_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    folder = small_disk / "data"
+    job = ("--steps", "400000", "--rows-per-shard", "1000", "--collectors", "2", *QUICK, "--out", str(folder))
+    check_one_line(collect(*job, cwd=tmp_path), "No space left on device", code=1)
+    manifest = check_whole(folder, DatasetManifest.load(folder).num_rows)
+    assert manifest.num_rows > 5000
+    assert not manifest.finished
+    check_one_line(collect("--resume", str(folder), cwd=tmp_path), "No space left on device", code=1)
+    assert verify(folder).num_rows >= manifest.num_rows
+
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    target = 4 * (max(verify(folder).next_steps()) + 1000)
+    collected("--resume", str(folder), "--steps", str(target), cwd=tmp_path)
+    assert check_whole(folder, target).finished
+    check_tidy(folder)

@@ -1,0 +1,64 @@
+"""Running the command line in tests, and seeing that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--ppo.num-minibatches", "2")
+
+
+QUICK = (*SMALL, "--ppo.num-epochs", "2", "--network.actor-units", "8", "--network.value-units", "8")
+
+
+# Every process that a command of this test session starts has it in its environment.
+MARK = f"DISTPOLICY_TEST={uuid.uuid4()}"
+
+
+def environment(**more: str) -> dict[str, str]:
+    name, _, value = MARK.partition("=")
+    return {**os.environ, **more, name: value}
+
+
+def distpolicy(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "launch", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment(**more))
+
+
+def our_processes() -> list[Path]:
+    """Folders in /proc of the processes that commands of this test session started, and that still run."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        # It may have ended meanwhile, or be another user's.
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit() and MARK.encode() in (folder / "environ").read_bytes():
+                found.append(folder)
+    return found
+
+
+@pytest.fixture
+def no_process_left() -> Iterator[None]:
+    yield
+    for _ in range(50):  # a process that has been told to end may still be on its way
+        if not our_processes():
+            break
+        time.sleep(0.2)
+    assert not our_processes()
+
+
+def read_metrics(run: Path) -> list[dict[str, str]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    return sorted((run / "checkpoints").iterdir())[-1]

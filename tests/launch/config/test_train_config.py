@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.errors import ConfigError
+from launch.command_line import parse_train
+from launch.config.codec import dump, from_dict
+from launch.config.presets import load_preset, preset_for, preset_names
+from launch.config.train import NetworkConfig, TrainConfig, load_train_config
+
+PRESETS = (
+    "cartpole-ppo",
+    "ppo",
+    "repeat-previous-far-lstm",
+    "repeat-previous-lstm",
+    "stateless-cartpole-gru",
+    "stateless-cartpole-lstm",
+    "stateless-pendulum-lstm",
+)
+
+CUSTOM = TrainConfig(
+    env="Pendulum-v1",
+    env_kwargs={"g": 9.81, "name": "yes", "flag": True, "number": 3},
+    vectorization="async",
+    collectors=3,
+    target_return=-200.0,
+    address="auto",
+    network=NetworkConfig(actor_units=(32, 16, 8), value_units=(), activation="relu", continuous="tanh_normal"),
+    ppo=PPOConfig(learning_rate=1e-7, num_minibatches=6, normalize_rewards=True, learning_rate_schedule="constant"),
+)
+
+
+def reread(config: TrainConfig, folder: Path) -> TrainConfig:
+    path = folder / "config.yaml"
+    path.write_text(dump(config))
+    return load_train_config(path)
+
+
+def test_the_presets_are_those_that_are_documented() -> None:
+    assert preset_names() == list(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_being_written_and_read(name: str, tmp_path: Path) -> None:
+    preset = load_preset(name)
+    assert preset != TrainConfig()
+    assert reread(preset, tmp_path) == preset
+
+
+@pytest.mark.parametrize("config", [CUSTOM, TrainConfig()], ids=["custom", "default"])
+def test_a_config_survives_being_written_and_read(config: TrainConfig, tmp_path: Path) -> None:
+    again = reread(config, tmp_path)
+    assert again == config
+    assert type(again.network.actor_units) is tuple
+
+
+def test_the_written_config_holds_every_setting(tmp_path: Path) -> None:
+    values = yaml.safe_load(dump(CUSTOM))
+    assert list(values) == [item.name for item in dataclasses.fields(TrainConfig)]
+    assert list(values["ppo"]) == [item.name for item in dataclasses.fields(PPOConfig)]
+    assert list(values["network"]) == [item.name for item in dataclasses.fields(NetworkConfig)]
+
+
+@settings(max_examples=15)
+@given(
+    rate=st.floats(min_value=1e-300, max_value=1e300),
+    target=st.none() | st.floats(allow_nan=False),
+    kwargs=st.dictionaries(st.text(), st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()),
+    seed=st.integers(0, 2**64),
+)
+def test_any_number_and_text_survives_being_written_and_read(
+    rate: float, target: float | None, kwargs: dict[str, Any], seed: int
+) -> None:
+    config = TrainConfig(env_kwargs=kwargs, target_return=target, seed=seed, ppo=PPOConfig(learning_rate=rate))
+    values = yaml.safe_load(dump(config))
+    assert from_dict(TrainConfig, values, "text") == config
+
+
+@pytest.mark.parametrize("env", [None, "CartPole-v1", "Pendulum-v1"])
+def test_every_env_has_a_preset_to_begin_from(env: str | None) -> None:
+    name = preset_for(env)
+    assert name == ("ppo" if env == "Pendulum-v1" else "cartpole-ppo")
+    load_preset(name)
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"unknown preset 'dqn'; there are cartpole-ppo, ppo"):
+        load_preset("dqn")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"colectors": 2}, r"^here: unknown key 'colectors'; known are .*collectors"),
+        ({"ppo": {"gamma": 0.9}}, r"^here: ppo: unknown key 'gamma'; known are .*discount"),
+        ({1: 2}, r"^here: unknown key 1"),
+        ({"collectors": "2"}, r"^here: collectors: expected int, got '2'"),
+        ({"collectors": 2.0}, r"^here: collectors: expected int, got 2.0"),
+        ({"collectors": True}, r"^here: collectors: expected int, got True"),
+        ({"collectors": None}, r"^here: collectors: expected int, got None"),
+        ({"jit_compile": 1}, r"^here: jit_compile: expected bool, got 1"),
+        ({"env": 1}, r"^here: env: expected str, got 1"),
+        ({"timeout_s": "long"}, r"^here: timeout_s: expected float, got 'long'"),
+        ({"timeout_s": True}, r"^here: timeout_s: expected float, got True"),
+        ({"target_return": "475"}, r"^here: target_return: expected float, got '475'"),
+        ({"env_kwargs": [1]}, r"^here: env_kwargs: expected .*, got \[1\]"),
+        ({"vectorization": "threads"}, r"^here: vectorization: 'threads' is not one of auto, sync, async"),
+        ({"network": {"activation": "sigmoid"}}, r"^here: network: activation: 'sigmoid' is not one of tanh"),
+        ({"network": {"actor_units": 64}}, r"^here: network: actor_units: expected .*, got 64"),
+        ({"network": {"actor_units": [64, "64"]}}, r"^here: network: actor_units: expected int, got '64'"),
+        ({"network": None}, r"^here: network: expected keys and values, got None"),
+        ({"ppo": [1]}, r"^here: ppo: expected keys and values, got \[1\]"),
+        (None, r"^here: expected keys and values, got None"),
+        ("text", r"^here: expected keys and values, got 'text'"),
+    ],
+    ids=str,
+)
+def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(TrainConfig, values, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"collectors": 0}, "collectors must be 1 or more, but is 0"),
+        ({"min_collectors": 0}, "min_collectors must be from 1 to collectors 2, but is 0"),
+        ({"min_collectors": 3}, "min_collectors must be from 1 to collectors 2, but is 3"),
+        ({"envs_per_collector": -1}, "envs_per_collector must be 1 or more"),
+        ({"rollout_steps": 0}, "rollout_steps must be 1 or more"),
+        ({"total_steps": 0}, "total_steps must be 1 or more"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be 1 or more"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints must be 1 or more"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"eval_episodes": -1}, "eval_episodes must be 0 or more"),
+        ({"max_policy_lag": -1}, "max_policy_lag must be 0 or more"),
+        ({"max_policy_lag": 1}, "max_policy_lag above 0 needs an off-policy correction"),
+        ({"timeout_s": 0}, "timeout_s must be above 0"),
+        ({"timeout_s": math.nan}, "timeout_s must be above 0"),
+        ({"network": {"actor_units": [64, 0]}}, r"network.actor_units must be widths of 1 or more"),
+        ({"network": {"value_units": [-1]}}, r"network.value_units must be widths of 1 or more"),
+        ({"ppo": {"learning_rate": 0.0}}, "ppo.learning_rate must be above 0"),
+        ({"ppo": {"learning_rate": math.nan}}, "ppo.learning_rate must be above 0"),
+        ({"ppo": {"clip_range": -0.2}}, "ppo.clip_range must be above 0"),
+        ({"ppo": {"num_epochs": 0}}, "ppo.num_epochs must be above 0"),
+        ({"ppo": {"num_minibatches": 0}}, "ppo.num_minibatches must be above 0"),
+        ({"ppo": {"discount": 1.01}}, r"ppo.discount must be in \[0, 1\]"),
+        ({"ppo": {"gae_lambda": -0.1}}, r"ppo.gae_lambda must be in \[0, 1\]"),
+        ({"ppo": {"entropy_weight": -1.0}}, "ppo.entropy_weight must be 0 or more"),
+        ({"ppo": {"value_loss_weight": math.nan}}, "ppo.value_loss_weight must be 0 or more"),
+    ],
+    ids=str,
+)
+def test_a_value_out_of_range_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(TrainConfig, values, "here")
+
+
+def test_minibatches_that_do_not_divide_the_batch_are_refused_with_its_size() -> None:
+    message = r"num_minibatches 7 does not divide the batch of 48 steps \(collectors 2 x slots 4 x rollout_steps 6\)"
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=7))
+    assert (
+        TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=6)).batch_size
+        == 48
+    )
+
+
+@pytest.mark.parametrize("options", [["--collectors", "2:6"], ["--collectors=2:6"]])
+def test_a_range_of_collectors_is_the_least_and_the_most(options: list[str]) -> None:
+    config = parse_train([*options, "--envs-per-collector", "8"]).config
+    assert (config.min_collectors, config.least_collectors, config.collectors) == (2, 2, 6)
+    assert config.batch_size == 6 * 8 * config.rollout_steps
+    assert parse_train(["--collectors", "3"]).config.least_collectors == 3
+
+
+@pytest.mark.parametrize("text", ["2:", ":2", "2:x", "4:2", "1:2:3"])
+def test_what_is_no_range_of_collectors_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="collectors"):
+        parse_train(["--collectors", text])
+
+
+def test_values_go_over_a_base_and_what_they_leave_out_stays() -> None:
+    values = {"envs_per_collector": 6, "ppo": {"discount": 0.5}, "network": {"value_units": [4]}}
+    found = from_dict(TrainConfig, values, "here", CUSTOM)
+    expected = dataclasses.replace(
+        CUSTOM,
+        envs_per_collector=6,
+        ppo=dataclasses.replace(CUSTOM.ppo, discount=0.5),
+        network=dataclasses.replace(CUSTOM.network, value_units=(4,)),
+    )
+    assert found == expected
+    assert found.ppo.learning_rate == 1e-7
+
+
+def test_without_a_base_what_is_left_out_is_the_default() -> None:
+    found = from_dict(TrainConfig, {"envs_per_collector": 64, "ppo": {"discount": 0.5}}, "here")
+    assert found == TrainConfig(envs_per_collector=64, ppo=PPOConfig(discount=0.5))
+
+
+def test_an_integer_is_taken_for_a_float_and_becomes_one() -> None:
+    found = from_dict(TrainConfig, {"target_return": 475, "timeout_s": 60}, "here")
+    assert type(found.target_return) is float
+    assert (found.target_return, found.timeout_s) == (475.0, 60.0)
+
+
+def test_a_limit_can_be_set_back_to_none() -> None:
+    assert from_dict(TrainConfig, {"target_return": None}, "here", CUSTOM).target_return is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"envs_per_collector: [",
+        b"a: b: c",
+        b"\t- x",
+        b"",
+        b"- 1\n- 2\n",
+        b"\xff\xfe\x00",
+        b"env: caf\xe9\n",
+        b"envs_per_collector: \x00",
+    ],
+)
+def test_a_file_that_is_no_config_is_refused_by_its_name(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"broken\.yaml") as refusal:
+        load_train_config(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*missing\.yaml"):
+        load_train_config(tmp_path / "missing.yaml")
+
+
+def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text(f"env: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    with pytest.raises(ConfigError, match=r"evil\.yaml"):
+        load_train_config(path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_config_module_needs_neither_tensorflow_nor_ray() -> None:
+    import subprocess
+    import sys
+
+    script = "import sys, launch.config.train; print(sorted({'tensorflow', 'ray'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,195 @@
+"""The seats of collectors and who fills them, with actors that do nothing; one Ray for the module."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from distpolicy.errors import ConfigError, WorkerLostError
+from launch.supervision.collector_pool import CollectorPool
+from launch.supervision.faults import RunFault
+from workers.restart_budget import RestartBudgetConfig
+
+QUICK = RestartBudgetConfig(max_restarts=3, window_steps=1, backoff_s=0.05, max_backoff_s=0.1)
+
+
+def start_light(num_cpus: int, fails: str = "") -> Any:
+    """An actor that stands for a collector."""
+
+    class Light:  # In here, so that it travels as it is: workers cannot import this module.
+        def __init__(self) -> None:
+            if fails == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fails:
+                raise ConfigError(fails)
+
+        def ping(self) -> int:
+            return os.getpid()
+
+    return ray.remote(Light).options(num_cpus=num_cpus).remote()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+class Starts:
+    """Starts actors, and keeps (seat, generation) of each."""
+
+    def __init__(self, fails: Callable[[int, int], str] = lambda index, generation: "") -> None:
+        self.fails, self.seen = fails, []
+
+    def __call__(self, index: int, generation: int) -> Any:
+        self.seen.append((index, generation))
+        return start_light(1, self.fails(index, generation))
+
+
+@pytest.fixture
+def pools() -> Iterator[list[CollectorPool]]:
+    made: list[CollectorPool] = []
+    yield made
+    for pool in made:
+        pool.close()
+
+
+def make_crew(
+    pools: list[CollectorPool], start: Starts, size: int = 2, minimum: int = 2, timeout_s: float = 120.0
+) -> CollectorPool:
+    generations = itertools.count(1)
+    pool = CollectorPool(
+        start,
+        size,
+        minimum,
+        lambda index: f"collector {index}",
+        lambda: next(generations),
+        timeout_s,
+        replacements=QUICK,
+    )
+    pools.append(pool)
+    pool.start(0)
+    return pool
+
+
+def lose(pool: CollectorPool, index: int, reason: str = "killed") -> RunFault | None:
+    return pool.lose(next(handle for handle in pool.handles if handle.index == index), reason, 32)
+
+
+def wait_for(pool: CollectorPool, number: int) -> list[RunFault]:
+    back: list[RunFault] = []
+    while len(pool.handles) < number:
+        back += pool.admit()
+        time.sleep(0.01)
+    return back
+
+
+def test_a_crew_begins_with_a_member_in_every_seat(pools: list[CollectorPool]) -> None:
+    start = Starts()
+    pool = make_crew(pools, start)
+    assert pool.begin() == []
+    assert [(handle.index, handle.generation) for handle in pool.handles] == [(0, 0), (1, 0)]
+    assert pool.admit() == []
+    assert start.seen == [(0, 0), (1, 0)]
+
+
+def test_a_lost_member_is_replaced_with_an_generation_of_its_own(pools: list[CollectorPool]) -> None:
+    start = Starts()
+    pool = make_crew(pools, start)
+    pool.begin()
+    fault = lose(pool, 1)
+    assert fault is not None
+    assert (fault.what, fault.reason, fault.env_steps_lost) == ("collector 1", "killed", 32)
+    assert [handle.index for handle in pool.handles] == [0]
+    assert pool.open_faults == [fault]
+    (back,) = wait_for(pool, 2)
+    assert (back.what, back.reason, back.noticed) == (fault.what, fault.reason, fault.noticed)
+    assert back.recovery_s is not None
+    assert back.recovery_s > 0.0
+    assert not pool.open_faults
+    lose(pool, 0)
+    wait_for(pool, 2)
+    assert start.seen == [(0, 0), (1, 0), (1, 1), (0, 2)]
+
+
+def test_a_member_is_lost_once(pools: list[CollectorPool]) -> None:
+    pool = make_crew(pools, Starts())
+    pool.begin()
+    handle = pool.handles[0]
+    assert pool.lose(handle, "killed", 0) is not None
+    assert pool.lose(handle, "killed", 0) is None
+
+
+@pytest.mark.slow
+def test_losses_in_a_row_end_it_and_a_rollout_in_between_forgives_them(pools: list[CollectorPool]) -> None:
+    pool = make_crew(pools, Starts(), size=1, minimum=1)
+    pool.begin()
+    for _ in range(2 * QUICK.max_restarts):
+        lose(pool, 0)
+        pool.wait_for_one()
+        pool.delivered(pool.handles[0])
+    for _ in range(QUICK.max_restarts):
+        lose(pool, 0)
+        pool.wait_for_one()
+    with pytest.raises(WorkerLostError, match=r"collector 0 was lost 4 times in a row; the last time: out of memory"):
+        lose(pool, 0, "out of memory")
+
+
+def test_one_that_is_killed_as_it_starts_is_replaced(pools: list[CollectorPool]) -> None:
+    start = Starts(lambda index, generation: "dies" if (index, generation) == (1, 0) else "")
+    pool = make_crew(pools, start)
+    (fault,) = pool.begin()
+    assert fault.what == "collector 1"
+    assert {(handle.index, handle.generation) for handle in pool.handles} == {(0, 0), (1, 1)}
+
+
+def test_what_the_first_constructor_raises_is_raised(pools: list[CollectorPool]) -> None:
+    pool = make_crew(pools, Starts(lambda index, generation: "no such env"))
+    with pytest.raises(ConfigError, match="no such env"):
+        pool.begin()
+
+
+def test_what_a_later_constructor_raises_counts_as_a_loss(pools: list[CollectorPool]) -> None:
+    pool = make_crew(pools, Starts(lambda index, generation: "bad node" if generation == 1 else ""))
+    pool.begin()
+    for handle in pool.handles:
+        pool.delivered(handle)
+    lose(pool, 0)
+    (fault,) = wait_for(pool, 2)
+    assert fault.reason == "killed"
+    assert [handle.generation for handle in pool.handles] == [2, 0]
+
+
+def test_collectors_join_when_there_is_room_for_them(pools: list[CollectorPool]) -> None:
+    occupant = start_light(2)
+    ray.get(occupant.ping.remote(), timeout=120)
+    pool = make_crew(pools, Starts(), size=3, minimum=1)
+    pool.begin()
+    assert len(pool.handles) == 1
+    pool.admit()
+    assert len(pool.handles) == 1
+    ray.kill(occupant)
+    assert wait_for(pool, 3) == []
+    assert [handle.index for handle in pool.handles] == [0, 1, 2]
+
+
+def test_a_crew_that_finds_no_room_says_so(pools: list[CollectorPool]) -> None:
+    pool = make_crew(pools, Starts(), size=4, minimum=4, timeout_s=8.0)
+    with pytest.raises(WorkerLostError, match=r"3 of 4 collectors came up in 8 s: .*distpolicy doctor"):
+        pool.begin()
+
+
+def test_close_may_be_called_twice(pools: list[CollectorPool]) -> None:
+    pool = make_crew(pools, Starts())
+    pool.close()
+    pool.close()
+    assert not pool.handles
+    assert pool.admit() == []

@@ -1,0 +1,42 @@
+"""Runs with several learners: what their config and their placement have to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.errors import ConfigError
+from launch.cluster.placement import Node, plan, training_actors
+from launch.config.train import NetworkConfig, TrainConfig
+
+FOUR = TrainConfig(collectors=4, learners=2)
+
+
+@pytest.mark.parametrize("learners", [0, -1, 3, 8])
+def test_learners_that_do_not_divide_the_collectors_are_refused(learners: int) -> None:
+    with pytest.raises(ConfigError, match=f"learners must be .* divide collectors 4, but is {learners}"):
+        TrainConfig(collectors=4, learners=learners)
+
+
+def test_minibatches_have_to_divide_the_part_of_each_learner() -> None:
+    ppo = PPOConfig(num_minibatches=4)
+    assert TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=3, learners=1, ppo=ppo).learners == 1
+    with pytest.raises(ConfigError, match=r"each learner's part of 6 steps .* / learners 2"):
+        TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=3, learners=2, ppo=ppo)
+    lstm = NetworkConfig(recurrent="lstm")
+    with pytest.raises(ConfigError, match="each learner's part of 2 sequences"):
+        TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=6, learners=2, ppo=ppo, network=lstm)
+
+
+def test_each_learner_asks_for_a_gpu_where_there_are_enough() -> None:
+    nodes = [Node("a", {}, {"CPU": 8.0, "GPU": 1.0}), Node("b", {}, {"CPU": 8.0, "GPU": 1.0})]
+    learners, collectors = training_actors(FOUR, {"CPU": 16.0, "GPU": 2.0})
+    assert (learners.count, learners.resources, learners.note) == (2, {"GPU": 1.0}, "")
+    assert plan([learners, collectors], nodes).places["learner"] == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("gpus", [0.0, 0.5, 1.0])
+def test_learners_stay_on_cpus_where_there_is_not_a_gpu_for_each(gpus: float) -> None:
+    learners, _ = training_actors(FOUR, {"CPU": 16.0, "GPU": gpus, "learner": 2.0})
+    assert learners.resources == {"learner": 1.0}
+    assert f"{gpus:g} GPUs are not one for each of 2 learners: they learn on CPUs" in learners.note

@@ -1,0 +1,186 @@
+"""What a run does when its workers are killed; one Ray for the module."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import ray
+from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of
+
+from launch.training.trainer import Trainer
+
+LONG = dataclasses.replace(CONFIG, total_steps=100_000_000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def run_until_stopped(driver: Trainer) -> None:
+    with pytest.raises(Stop):
+        driver.run()
+
+
+def assert_accounts_are_exact(recorder: Recorder) -> None:
+    """Every rollout counts once, in its place, and each update has as many as there are seats."""
+    for outcome in recorder.outcomes:
+        assert len(outcome.reports) == CONFIG.collectors
+        assert outcome.row["policy_lag"] == 0.0
+        versions = {(report.weights.generation, report.weights.version) for report in outcome.reports if report.weights}
+        assert {version for _, version in versions} == {outcome.totals.updates - 1}
+    # Of no actor a rollout is missing between others, so none that was whole has been thrown away.
+    for numbers in numbers_of(recorder.reports).values():
+        assert numbers == list(range(len(numbers)))
+    steps = np.cumsum([sum(report.num_env_steps for report in outcome.reports) for outcome in recorder.outcomes])
+    assert [outcome.totals.env_steps for outcome in recorder.outcomes] == steps.tolist()
+
+
+@pytest.mark.slow
+def test_a_collector_that_is_killed_is_replaced_while_the_other_goes_on() -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 3:
+            kill(driver.handles[1].actor)
+        if any(report.generation > 0 for report in recorder.outcomes[-1].reports):
+            raise Stop
+
+    recorder = Recorder(then)
+    driver = make_driver(LONG, observer=recorder)
+    try:
+        run_until_stopped(driver)
+    finally:
+        driver.close()
+    assert_accounts_are_exact(recorder)
+    collectors = [tuple(report.collector for report in outcome.reports) for outcome in recorder.outcomes]
+    assert (0, 0) in collectors, "the other collector took over"
+    assert collectors[-1] == (0, 1)
+    (fault,) = recorder.losses
+    assert fault.what == "collector 1 (env slots 4 to 7)"
+    assert fault.env_steps_lost in (0, CONFIG.envs_per_collector * CONFIG.rollout_steps)
+    assert [(item.what, item.reason) for item in recorder.recoveries] == [(fault.what, fault.reason)]
+    assert recorder.recoveries[0].recovery_s is not None
+    # It came up beside the training: its first weights are far from the first ones.
+    newest = next(report for report in recorder.reports if report.generation > 0)
+    assert newest.weights is not None
+    assert newest.weights.version > 3
+
+
+@pytest.mark.slow
+def test_all_collectors_may_be_killed_at_once() -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 2:
+            for handle in driver.handles:
+                kill(handle.actor)
+        if {report.generation for report in recorder.outcomes[-1].reports} == {1, 2}:
+            raise Stop
+
+    recorder = Recorder(then)
+    driver = make_driver(LONG, observer=recorder)
+    try:
+        run_until_stopped(driver)
+        assert {handle.generation for handle in driver.handles} == {1, 2}
+    finally:
+        driver.close()
+    assert_accounts_are_exact(recorder)
+    assert len(recorder.losses) == 2
+
+
+@pytest.mark.slow
+def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 7:
+            kill(driver.learners.actors[0])
+        if recorder.returns_to and recorder.outcomes[-1].totals.updates == 9:
+            raise Stop
+
+    recorder = Recorder(then)
+    driver = make_driver(dataclasses.replace(LONG, checkpoint_every=3), observer=recorder)
+    try:
+        run_until_stopped(driver)
+        weights = driver.get(driver.newest_weights)
+    finally:
+        driver.close()
+    updates = [outcome.totals.updates for outcome in recorder.outcomes]
+    killed = updates.index(6, updates.index(7)) if 6 in updates[7:] else 7
+    assert recorder.returns_to[0].updates in (3, 6)
+    back_to = recorder.returns_to[0].updates
+    first_after = updates.index(back_to + 1, killed)
+    assert updates[first_after:] == list(range(back_to + 1, 10)), "it goes on where the checkpoint is"
+    assert weights.generation == 1
+    assert all(outcome.row["policy_lag"] == 0.0 for outcome in recorder.outcomes)
+    after = recorder.outcomes[first_after]
+    assert after.totals.env_steps == recorder.returns_to[0].env_steps + sum(
+        report.num_env_steps for report in after.reports
+    )
+    assert {(report.weights.generation, report.weights.version) for report in after.reports if report.weights} == {
+        (1, back_to)
+    }
+    assert {report.generation for report in after.reports} == {0}, "the collectors are the same"
+    (fault,) = recorder.recoveries
+    assert fault.what == "learner"
+    before = recorder.outcomes[first_after - 1].totals.env_steps
+    in_flight = fault.env_steps_lost - (before - recorder.returns_to[0].env_steps)
+    assert in_flight in range(0, 2 * CONFIG.batch_size + 1, CONFIG.envs_per_collector * CONFIG.rollout_steps)
+
+
+@pytest.mark.slow
+def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 2:
+            kill(driver.learners.actors[0])
+        if recorder.returns_to:
+            raise Stop
+
+    recorder = Recorder(then)
+    driver = make_driver(LONG, observer=recorder)
+    try:
+        run_until_stopped(driver)
+    finally:
+        driver.close()
+    assert recorder.returns_to[0].updates == 0
+    assert recorder.outcomes[-1].totals.updates == 1
+    assert recorder.outcomes[-1].row["policy_lag"] == 0.0
+
+
+@pytest.mark.slow
+def test_collectors_join_when_there_is_room_for_them() -> None:
+    @ray.remote(num_cpus=3)
+    class Occupant:
+        def ping(self) -> None: ...
+
+    occupant = Occupant.remote()
+    ray.get(occupant.ping.remote(), timeout=120)
+
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 3:
+            ray.kill(occupant)
+        if {report.collector for report in recorder.outcomes[-1].reports} == {0, 1}:
+            raise Stop
+
+    recorder = Recorder(then)
+    driver = make_driver(dataclasses.replace(LONG, min_collectors=1), observer=recorder)
+    try:
+        run_until_stopped(driver)
+    finally:
+        driver.close()
+    assert_accounts_are_exact(recorder)
+    assert len({report.collector for report in recorder.outcomes[0].reports}) == 1
+    assert not recorder.losses
+
+
+@pytest.mark.slow
+def test_evaluation_goes_on_without_a_collector_that_is_killed() -> None:
+    config = dataclasses.replace(CONFIG, total_steps=64)
+    driver = make_driver(config)
+    driver.run()
+    expected = driver.evaluate(6)
+    kill(driver.handles[0].actor)
+    time.sleep(0.5)
+    assert driver.evaluate(6) == expected
+    driver.close()

@@ -1,0 +1,76 @@
+"""A run on Ray's cluster of several nodes on one machine: where its actors are, and a node that goes for another.
+
+The same over a network, by the command line and as root: tests/cluster.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import ray
+from driver_runs import CONFIG, Recorder, Stop, make_driver, numbers_of
+from ray.cluster_utils import Cluster
+
+# The same as of tests/cluster, for machines that refuse these.
+pytestmark = pytest.mark.slow
+
+COLLECTOR: dict[str, Any] = {"num_cpus": 1, "resources": {"collector": 1}}
+
+
+class Nodes(NamedTuple):
+    """A cluster, with the ids of its nodes by what they are for."""
+
+    cluster: Cluster
+    collectors: list[Any]
+    learner: Any
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        collectors = [cluster.add_node(**COLLECTOR) for _ in range(2)]
+        learner = cluster.add_node(num_cpus=0, num_gpus=1, resources={"learner": 1})
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        yield Nodes(cluster, collectors, learner)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def place_of(actor: Any) -> str:
+    return ray.get(actor.__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id()), timeout=300)
+
+
+def test_actors_are_where_their_resources_are_and_another_node_takes_the_place_of_one_that_goes(nodes: Nodes) -> None:
+    places: dict[str, list[str]] = {}
+
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 3:
+            places["learner"] = [place_of(actor) for actor in driver.learners.actors]
+            places["collectors"] = [place_of(handle.actor) for handle in driver.handles]
+            nodes.cluster.remove_node(nodes.collectors[0], allow_graceful=False)
+        if recorder.losses and "new" not in places and len(recorder.outcomes) > 6:
+            places["new"] = [nodes.cluster.add_node(**COLLECTOR).node_id]
+        if any(report.generation > 0 for report in recorder.outcomes[-1].reports):
+            places["after"] = [place_of(handle.actor) for handle in driver.handles]
+            raise Stop
+
+    recorder = Recorder(then)
+    driver = make_driver(dataclasses.replace(CONFIG, total_steps=100_000_000), observer=recorder)
+    try:
+        with pytest.raises(Stop):
+            driver.run()
+    finally:
+        driver.close()
+    first, second = (node.node_id for node in nodes.collectors)
+    assert places["learner"] == [nodes.learner.node_id]
+    assert sorted(places["collectors"]) == sorted([first, second])
+    assert sorted(places["after"]) == sorted([second, *places["new"]])
+    assert len(recorder.losses) == 1
+    assert {len(outcome.reports) for outcome in recorder.outcomes} == {CONFIG.collectors}
+    for numbers in numbers_of(recorder.reports).values():
+        assert numbers == list(range(len(numbers)))

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dataset_rollouts import CARTPOLE, NESTED, manifest_of, write_dataset
+
+from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.specs.array_spec import ArraySpec
+from distpolicy.trajectories.time_step import time_step_spec
+from workers.datasets.schema import DatasetSchema
+from workers.datasets.views import read_ray_dataset, rllib_offline_data
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run_script(folder: Path, part: str) -> str:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    script = Path(__file__).parents[1] / "dataset_rllib_script.py"
+    command = [sys.executable, str(script), str(folder), part]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_rllibs_offline_reader_and_ray_data_give_the_steps_that_were_written(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "read") == "read"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="RLlib trains with PyTorch only")
+def test_rllib_trains_on_a_dataset(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "train") == "trained"
+
+
+def test_rllib_is_told_how_to_read_images_and_which_files_belong(tmp_path: Path) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE)
+    (tmp_path / "left-over.parquet").write_text("x")
+    arguments = rllib_offline_data(tmp_path)
+    assert [Path(path).name for path in arguments["input_"]] == [shard.file for shard in manifest.shards]
+    assert arguments["input_read_method_kwargs"] == {}
+    images = DatasetSchema(time_step_spec(ArraySpec((20, 20, 3), np.uint8)), ArraySpec((), np.int64))
+    write_dataset(tmp_path / "images", images)
+    tensors = rllib_offline_data(tmp_path / "images")["input_read_method_kwargs"]["tensor_column_schema"]
+    assert tensors == dict.fromkeys(("obs", "new_obs"), (np.uint8, (20, 20, 3)))
+
+
+def test_what_rllib_cannot_read_is_refused_by_name(tmp_path: Path) -> None:
+    write_dataset(tmp_path, NESTED)
+    with pytest.raises(SpecMismatchError, match="column obs"):
+        rllib_offline_data(tmp_path)
+
+
+def test_a_dataset_without_steps_is_said_to_be_empty(tmp_path: Path) -> None:
+    manifest_of(CARTPOLE, 1).save(tmp_path)
+    for call in (rllib_offline_data, read_ray_dataset):
+        with pytest.raises(ConfigError, match="no steps yet"):
+            call(tmp_path)

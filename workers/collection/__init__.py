@@ -1,0 +1,1 @@
+"""Filling rollouts: collectors, seeds, episode statistics, evaluation and video."""

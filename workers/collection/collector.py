@@ -1,0 +1,283 @@
+"""Collector: runs a policy in a batch of environment slots and returns rollouts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distpolicy.errors import ConfigError
+from distpolicy.trajectories.rollout import Rollout, zero_rollout
+from distpolicy.trajectories.time_step import StepType, TimeStep
+from distpolicy.utils.memory import peak_memory_bytes
+from distpolicy.utils.nests.array_nest import map_structure
+from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
+from workers.collection.env_group import EnvGroup, GroupBuffers, GroupThreads
+from workers.collection.episode_statistics import EpisodeStatistics
+from workers.collection.evaluator import EvaluationResult, Evaluator
+from workers.collection.rollout_report import RolloutReport
+from workers.collection.seeding import slot_seeds
+from workers.collection.watchdog import Watchdog
+from workers.environments.base import Environment
+from workers.environments.factory import EnvironmentFactory
+
+
+class PolicyPair(NamedTuple):
+    """What a collector's policy factory makes; both share their variables.
+
+    Attributes:
+        collect: Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``. Two groups of
+            slots call it one at a time, unless it has ``is_thread_safe``, which is true.
+        greedy: Acts in evaluations.
+    """
+
+    collect: Any
+    greedy: Any
+
+
+PolicyFactory = Callable[[TimeStep, Any], PolicyPair]
+
+
+@dataclasses.dataclass(frozen=True)
+class CollectorConfig:
+    """The settings of one collector.
+
+    Attributes:
+        index: Its number.
+        first_slot: Number over the whole run of its first environment slot.
+        num_slots: B, the number of its slots.
+        num_steps: T, the steps of a rollout.
+        seed: The run's seed.
+        generation: How often the run was started.
+        reward_discount: Discount of the running returns that rewards are normalised by.
+        num_groups: Groups that the slots are stepped in, 1 or 2; see :class:`Collector`.
+    """
+
+    index: int
+    first_slot: int
+    num_slots: int
+    num_steps: int
+    seed: int
+    generation: int = 0
+    reward_discount: float = 0.99
+    num_groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_groups not in (1, 2):
+            raise ConfigError(f"collector {self.index}: num_groups must be 1 or 2, but is {self.num_groups}")
+        if self.num_slots < self.num_groups:
+            raise ConfigError(
+                f"collector {self.index}: {self.num_groups} groups need a slot each, and num_slots is {self.num_slots}"
+            )
+
+
+class Collector:
+    """Steps B environment slots with one policy call a step, T steps a rollout.
+
+    The arrays of a rollout are allocated once and filled again by the next one: whoever keeps a rollout in the
+    same process copies it. (A Ray call serialises it before the next one begins.) Episodes and recurrent state go
+    on from one rollout to the next.
+
+    With two groups the slots are halved, and each half is stepped by itself, in a thread of its own, with policy calls
+    of half the rows: while the policy acts for one, the environments of the other are stepped. That helps where
+    environments and policy both compute outside Python, as Atari's and a convolutional network do, and a CPU is free;
+    Python itself runs in one thread at a time, and a call for half the rows of a small policy takes as long as for all.
+    Every slot keeps its seeds, and with them its data, but in an environment's own vectorised form whose slots share
+    one generator: there are two of those then. Environments must not share state with one another.
+
+    If it is told where to leave stacks, a step of all slots in a rollout (policy call, environments, resets) that takes
+    longer than ``environment_factory.step_timeout_s`` ends this process; see
+    :class:`workers.collection.watchdog.Watchdog`. Not where each slot has a process, which ``async`` watches itself.
+
+    Args:
+        config: The settings.
+        environment_factory: Makes the slots.
+        policy_factory: Makes the policies from the specs of time steps and actions.
+        stacks_file: Where the stacks of this process's threads are left if it hangs; a relative path begins at this
+            machine's folder of temporary files. None not to look for hangs.
+    """
+
+    def __init__(
+        self,
+        config: CollectorConfig,
+        environment_factory: EnvironmentFactory,
+        policy_factory: PolicyFactory,
+        stacks_file: Path | None = None,
+    ) -> None:
+        self._config = config
+        self._environment_factory = environment_factory
+        sizes = [len(rows) for rows in np.array_split(np.arange(config.num_slots), config.num_groups)]
+        self._threads = GroupThreads(config.num_groups)
+        environments = self._threads.run([partial(environment_factory, size) for size in sizes])
+        self._time_step_spec, self._action_spec = environments[0].time_step_spec, environments[0].action_spec
+        self._policy, self._greedy_policy = policy_factory(self._time_step_spec, self._action_spec)
+        # While the learner is being built: envs need not wait for it later.
+        for size in set(sizes):
+            self._policy.warm_up(size)
+        # A policy that has no variables is never given weights.
+        has_variables = hasattr(self._policy, "named_variables")
+        self._receiver = WeightsReceiver(self._policy, f"collector {config.index}") if has_variables else None
+        self._buffers = GroupBuffers(
+            zero_rollout(
+                self._time_step_spec.observation,
+                self._action_spec,
+                self._policy.info_spec,
+                config.num_slots,
+                config.num_steps,
+                config.first_slot,
+            ),
+            np.zeros((config.num_slots, config.num_steps), np.bool_),
+        )
+        self._groups = self._make_groups(environments)
+        self._episodes = EpisodeStatistics(config.num_slots, config.num_steps, config.reward_discount)
+        self._watch: Watchdog | None = None
+        if stacks_file is not None and environment_factory.resolved_vectorization() != "async":
+            path = Path(tempfile.gettempdir()) / stacks_file
+            self._watch = Watchdog(path, environment_factory.step_timeout_s, lambda: self.steps_begun)
+        self._first_step_time = 0.0
+        self._num_rollouts = 0
+        self._closed = False
+        self._last_end = time.perf_counter()
+
+    def _make_groups(self, environments: list[Environment]) -> list[EnvGroup]:
+        config, groups, first = self._config, [], 0
+        is_thread_safe = getattr(self._policy, "is_thread_safe", False)
+        policy_lock: Any = contextlib.nullcontext() if is_thread_safe else threading.Lock()
+        for environment in environments:
+            num_slots, first_slot = environment.num_slots, config.first_slot + first
+            seeds = slot_seeds(config.seed, first_slot, num_slots, config.generation)
+            buffers = self._buffers.rows(slice(first, first + num_slots))
+            groups.append(EnvGroup(config.index, first_slot, environment, self._policy, policy_lock, seeds, buffers))
+            first += num_slots
+        return groups
+
+    def apply_weights(
+        self,
+        weights: Weights,
+        tau: float = 1.0,
+        tau_non_trainable: float | None = None,
+        sort_variables_by_name: bool = False,
+    ) -> Acknowledgement:
+        """Updates the policy from weights; see :meth:`distpolicy.weights.WeightsReceiver.apply`."""
+        if self._receiver is None:
+            raise ConfigError(f"collector {self._config.index}: its policy has no variables to apply weights to")
+        return self._receiver.apply(weights, tau, tau_non_trainable, sort_variables_by_name)
+
+    @property
+    def policy(self) -> Any:
+        """The policy that acts in rollouts."""
+        return self._policy
+
+    @property
+    def time_step_spec(self) -> TimeStep:
+        """Array specs of one slot's time step."""
+        return self._time_step_spec
+
+    @property
+    def action_spec(self) -> Any:
+        """Nest of array specs of one slot's action."""
+        return self._action_spec
+
+    @property
+    def cuts(self) -> np.ndarray:
+        """bool ``[B, T]``: where the last rollout's episodes were cut by a fault; overwritten by the next one."""
+        return self._buffers.cuts
+
+    @property
+    def steps_begun(self) -> int:
+        """How often slots have been stepped, the call under way included; two groups count apart."""
+        return sum(group.steps_begun for group in self._groups)
+
+    def rollout(self, weights: Weights | None = None) -> tuple[Rollout, RolloutReport]:
+        """Applies weights and collects the next T steps of every slot.
+
+        Args:
+            weights: The weights to act with; None for those that the policy has.
+
+        Raises:
+            EnvironmentCrashedError: If an environment raises, or returns NaN or infinity.
+            StaleWeightsError: If the weights are older than those held.
+            DistPolicyError: If the file of stacks cannot be made.
+        """
+        start = time.perf_counter()
+        wait_s = start - self._last_end
+        acknowledgement = None if weights is None else self.apply_weights(weights)
+        groups = self._groups
+        with self._watch or contextlib.nullcontext():
+            if not self._first_step_time:
+                self._threads.run([group.reset for group in groups])
+                self._first_step_time = time.time()
+            rollout = self._buffers.rollout._replace(
+                policy_state=map_structure(_joined, *[group.policy_state for group in groups]),
+                discounted_return=self._episodes.discounted_return,
+            )
+            rollout.weights_version[:] = (0, 0) if weights is None else (weights.generation, weights.version)
+            self._threads.run([group.fill for group in groups])
+        ended = self._episodes.add(rollout, self._buffers.cuts)
+        faults = [fault for group in groups for fault in group.take_faults()]
+        self._last_end = time.perf_counter()
+        report = RolloutReport(
+            collector=self._config.index,
+            generation=self._config.generation,
+            number=self._num_rollouts,
+            weights=acknowledgement,
+            num_env_steps=int(np.count_nonzero(rollout.step_type[:, :-1] != StepType.LAST)),
+            episode_returns=ended.returns,
+            episode_lengths=ended.lengths,
+            episode_ends=ended.places,
+            env_s=sum(group.env_s for group in groups) / len(groups),
+            policy_s=sum(group.policy_s for group in groups) / len(groups),
+            total_s=self._last_end - start,
+            wait_s=wait_s,
+            first_step_time=self._first_step_time,
+            faults=sorted(faults, key=lambda fault: fault.step),
+        )
+        self._num_rollouts += 1
+        return rollout, report
+
+    def evaluate(self, weights: Weights, num_episodes: int, first_episode: int, seed: int) -> EvaluationResult:
+        """Runs whole episodes with the greedy policy, in environments of their own.
+
+        Args:
+            weights: The weights to act with.
+            num_episodes: How many episodes.
+            first_episode: Number of the first, over all collectors; decides its seed.
+            seed: Seed of the evaluation.
+
+        Raises:
+            EnvironmentCrashedError: If an environment raises.
+        """
+        self.apply_weights(weights)
+        factory = self._environment_factory.with_seed_for_each_slot()
+        evaluator = Evaluator(factory, self._greedy_policy, self._config.index)
+        return evaluator.evaluate(num_episodes, first_episode, seed)
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that this process has had resident."""
+        return peak_memory_bytes()
+
+    def ping(self) -> int:
+        """The collector's number; answers once it is up."""
+        return self._config.index
+
+    def close(self) -> None:
+        """Closes the environments and ends the threads; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            if self._watch is not None:
+                self._watch.close()
+            self._threads.run([group.close for group in self._groups])
+            self._threads.close()
+
+
+def _joined(*states: Any) -> np.ndarray:
+    """A leaf of the groups' states as one array ``[B, ...]``; a copy."""
+    return np.concatenate([np.asarray(state) for state in states])

@@ -1,0 +1,94 @@
+"""Videos of episodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.trajectories.time_step import StepType
+from workers.collection.evaluator import EVALUATION_STREAM
+from workers.collection.seeding import slot_seeds
+from workers.environments.factory import EnvironmentFactory
+from workers.environments.sync import SyncEnvironment
+from workers.restart_budget import RestartBudgetConfig
+
+DEFAULT_FPS = 30
+
+
+def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode: int, seed: int) -> float:
+    """Plays an episode of an evaluation again and writes it as mp4.
+
+    Args:
+        factory: Of the environment that was evaluated in.
+        policy: The policy that was evaluated.
+        path: The file.
+        episode: Number of the episode.
+        seed: Seed of the evaluation.
+
+    Returns:
+        The episode's return.
+
+    Raises:
+        ConfigError: If imageio is not installed, the environment cannot be rendered, or the file not written.
+    """
+    try:
+        import imageio.v2 as imageio
+    except ImportError:
+        raise ConfigError("videos need imageio: pip install 'distpolicy[video]'") from None
+    # Gymnasium's own environments draw by pygame, which looks for a screen and a sound card.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    shown = dataclasses.replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"}, vectorization="sync")
+    made: list[gym.Env] = []
+
+    def make() -> gym.Env:
+        made.append(shown.make_single())
+        return made[-1]
+
+    try:
+        slots = SyncEnvironment(make, factory.env_id, 1, RestartBudgetConfig(max_restarts=0))
+    except DistPolicyError:
+        raise
+    except Exception as error:  # An environment's constructor may raise anything.
+        raise _cannot_render(factory.env_id, error) from error
+    seeds = slot_seeds(seed, episode, 1, generation=0, stream=EVALUATION_STREAM)
+    total, step_count = 0.0, 0
+    try:
+        fps = int(made[0].metadata.get("render_fps") or DEFAULT_FPS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer: Any = imageio.get_writer(path, fps=fps, macro_block_size=2)
+        with writer as video:
+            time_step, state = slots.reset(seeds.environment), policy.get_initial_state(1)
+            while time_step.step_type[0] != StepType.LAST:
+                video.append_data(_frame(made[-1], factory.env_id))
+                step = policy.action(time_step, state, seeds.rows(step_count, 1)[0])
+                time_step, state = slots.step(step.action), step.state
+                total += float(time_step.reward[0])
+                step_count += 1
+            video.append_data(_frame(made[-1], factory.env_id))
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}") from error
+    finally:
+        slots.close()
+    return total
+
+
+def _frame(env: gym.Env, name: str) -> np.ndarray:
+    try:
+        frame = env.render()
+    except Exception as error:  # So may its pictures.
+        raise _cannot_render(name, error) from error
+    if not isinstance(frame, np.ndarray):
+        raise ConfigError(f"env {name} cannot be rendered as pictures: render() gave a {type(frame).__name__}")
+    return frame
+
+
+def _cannot_render(name: str, error: Exception) -> ConfigError:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ConfigError(f"env {name} cannot be rendered as pictures (render_mode rgb_array): {reason}")

@@ -1,0 +1,180 @@
+"""DatasetCollector: a collector that writes its rollouts to disk."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
+from workers.datasets.episode_index import SlotLimits
+from workers.datasets.manifest import ShardRecord, stacks_file
+from workers.datasets.schema import DatasetSchema
+from workers.datasets.writer import DatasetWriter
+from workers.environments.base import Fault
+from workers.environments.factory import EnvironmentFactory
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetWriterConfig:
+    """How a collector writes.
+
+    Attributes:
+        folder: The dataset's folder, absolute.
+        name: Begins its files' names.
+        limits: Where its slots stop.
+        next_steps: Of a resumed job: the step that each slot goes on with.
+        rows_per_shard: Rows of a shard.
+        compression: See :class:`workers.datasets.writer.DatasetWriter`.
+    """
+
+    folder: str
+    name: str
+    limits: SlotLimits
+    next_steps: dict[int, int] = dataclasses.field(default_factory=dict)
+    rows_per_shard: int = 100_000
+    compression: str = "zstd"
+
+
+@dataclasses.dataclass(frozen=True)
+class CollectorDescription:
+    """What the driver has to know of a collector that is up.
+
+    Attributes:
+        schema: What its rows hold.
+        vectorization: How its slots are stepped, and why so.
+        inference: What its policy's actions are computed by, and why not by LiteRT.
+    """
+
+    schema: DatasetSchema
+    vectorization: str
+    inference: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetReport:
+    """What the driver learns about rollouts that were written.
+
+    Attributes:
+        collector: Number of the collector.
+        num_rows: Steps that were added to the dataset.
+        episode_returns: Of its episodes that ended.
+        episode_lengths: Likewise.
+        shards: Files that became whole.
+        env_s: Seconds in the environments.
+        policy_s: Seconds in the policy.
+        total_s: Seconds in all, writing included.
+        num_env_steps: Steps of environments, also of those that are not in the dataset.
+        faults: Environments that failed and were replaced.
+        finished: Whether all its slots are where they are to stop.
+    """
+
+    collector: int
+    num_rows: int
+    episode_returns: list[float]
+    episode_lengths: list[int]
+    shards: list[ShardRecord]
+    env_s: float
+    policy_s: float
+    total_s: float
+    num_env_steps: int
+    faults: list[Fault]
+    finished: bool
+
+
+class DatasetCollector:
+    """Steps its slots until each is at its limit, and writes what they did.
+
+    If it hangs, it leaves its stacks where :func:`workers.datasets.manifest.stacks_file` says.
+
+    Args:
+        config: The settings of the collector.
+        environment_factory: Makes the slots.
+        policy_factory: Makes the policy.
+        writer_config: The settings of the writer.
+    """
+
+    def __init__(
+        self,
+        config: CollectorConfig,
+        environment_factory: EnvironmentFactory,
+        policy_factory: PolicyFactory,
+        writer_config: DatasetWriterConfig,
+    ) -> None:
+        self._config = config
+        self._collector = Collector(
+            config, environment_factory, policy_factory, stacks_file(writer_config.folder, writer_config.name)
+        )
+        self._description = _describe(self._collector, environment_factory)
+        self._writer = DatasetWriter(
+            Path(writer_config.folder),
+            writer_config.name,
+            self._description.schema,
+            rows_per_shard=writer_config.rows_per_shard,
+            compression=writer_config.compression,
+            next_steps=writer_config.next_steps,
+            generation=config.generation,
+            limits=writer_config.limits,
+        )
+        self._records: list[ShardRecord] = []
+        self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
+
+    def describe(self) -> CollectorDescription:
+        """What the driver has to know; answers once the collector is up."""
+        return self._description
+
+    def collect(self) -> DatasetReport:
+        """Collects and writes one rollout; nothing once all slots are at their limits.
+
+        Raises:
+            EnvironmentCrashedError: If an environment fails and cannot be replaced.
+            DistPolicyError: If the folder cannot be written any more.
+        """
+        if self._writer.finished(self._slots):
+            return DatasetReport(self._config.index, 0, [], [], [], 0.0, 0.0, 0.0, 0, [], True)
+        rollout, report = self._collector.rollout()
+        shards = self._writer.write(rollout, self._collector.cuts)
+        self._records += shards
+        kept = self._writer.kept
+        ended = [place for place, (row, t) in enumerate(report.episode_ends) if kept[row, t]]
+        return DatasetReport(
+            collector=self._config.index,
+            num_rows=int(np.count_nonzero(kept)),
+            episode_returns=[report.episode_returns[place] for place in ended],
+            episode_lengths=[report.episode_lengths[place] for place in ended],
+            shards=shards,
+            env_s=report.env_s,
+            policy_s=report.policy_s,
+            total_s=report.total_s + report.wait_s,
+            num_env_steps=report.num_env_steps,
+            faults=report.faults,
+            finished=self._writer.finished(self._slots),
+        )
+
+    def flush(self) -> list[ShardRecord]:
+        """Makes what has been collected whole.
+
+        Returns:
+            All shards that this collector has written, those of reports that nobody has read too.
+
+        Raises:
+            DistPolicyError: If the folder cannot be written any more.
+        """
+        self._records += self._writer.flush()
+        return list(self._records)
+
+    def close(self) -> None:
+        """Closes the environments and the writer."""
+        self._writer.close()
+        self._collector.close()
+
+
+def _describe(collector: Collector, environment_factory: EnvironmentFactory) -> CollectorDescription:
+    policy = collector.policy
+    inference = "numpy"
+    if hasattr(policy, "inference"):
+        note = policy.inference_note
+        inference = f"{policy.inference} ({note})" if note else policy.inference
+    schema = DatasetSchema(collector.time_step_spec, collector.action_spec, policy.info_spec)
+    return CollectorDescription(schema, environment_factory.describe(), inference)

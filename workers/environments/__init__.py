@@ -1,0 +1,1 @@
+"""Environments in every form that a collector steps."""

@@ -1,0 +1,238 @@
+"""EnvironmentFactory: environments of one kind, in the form that steps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import gymnasium as gym
+
+from distpolicy.errors import ConfigError, DistPolicyError
+from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
+from workers.environments.base import Environment
+from workers.environments.batched import VectorEnvironment
+from workers.environments.envpool import EnvPoolEnvironment
+from workers.environments.processes.environment import ProcessEnvironment
+from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
+from workers.environments.sync import SyncEnvironment
+from workers.restart_budget import RestartBudgetConfig
+
+Vectorization = Literal["auto", "sync", "async", "vector_entry_point", "envpool"]
+
+
+@dataclass(frozen=True)
+class EnvironmentFactory:
+    """Makes environments of one kind; small enough to travel to every worker.
+
+    Attributes:
+        env_id: A registered Gymnasium id, ``module:id`` to import the module that registers it first, or
+            ``module:factory`` for a callable that returns an environment.
+        vectorization: How slots are stepped: ``sync`` one after the other in this process, ``async`` each in
+            a process of its own, ``vector_entry_point`` by the environment's own vectorised form, ``envpool`` by
+            EnvPool, which has environments of the same names of its own; ``auto`` takes the own vectorised form if
+            there is one and no wrapper is in its way, and else ``sync``.
+        kwargs: Arguments of the environment.
+        wrappers: Around it, the first innermost; vector wrappers around a vectorised form. A string is read by
+            :meth:`workers.environments.single.WrapperConfig.parse`, a mapping has ``name`` and ``kwargs``.
+        atari: How the frames of Atari games (ids ``ALE/…``) are prepared; None for the game's own frames.
+        rebuilds: How many failures of a slot are borne (``sync``, ``async``).
+        step_timeout_s: Seconds after which a step or reset counts as hanging: of a slot (``async``), or of all slots
+            of a collector that looks for hangs (the other forms).
+        num_threads: Threads of EnvPool's and ale-py's vectorised forms.
+    """
+
+    env_id: str
+    vectorization: Vectorization = "auto"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    wrappers: tuple[WrapperConfig | str | Mapping[str, Any], ...] = ()
+    atari: AtariConfig | None = field(default_factory=AtariConfig)
+    rebuilds: RestartBudgetConfig = field(default_factory=RestartBudgetConfig)
+    step_timeout_s: float = 60.0
+    num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
+        if not self.step_timeout_s > 0:
+            raise ConfigError(f"step_timeout_s must be above 0, but is {self.step_timeout_s}")
+        if self.num_threads < 1:
+            raise ConfigError(f"num_threads must be 1 or more, but is {self.num_threads}")
+
+    def __call__(self, num_slots: int) -> Environment:
+        """``num_slots`` slots.
+
+        Raises:
+            ConfigError: If there is no such environment, a package that it needs is not installed, or its
+                vectorised form is of a kind that is not supported.
+            SpecMismatchError: If a space is not supported.
+        """
+        mode = self.resolved_vectorization()
+        try:
+            return self._make(mode, num_slots)
+        except DistPolicyError:
+            raise
+        except (gym.error.Error, ImportError) as error:
+            raise ConfigError(self._explain(error)) from error
+        except TypeError as error:
+            raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {error}") from error
+        except Exception as error:  # An environment's constructor may raise anything.
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ConfigError(f"env {self.env_id} cannot be made with the arguments {self.kwargs}: {reason}") from error
+
+    def make_single(self) -> gym.Env:
+        """One environment with its wrappers, for instance to render episodes of.
+
+        Raises:
+            Exception: Whatever its constructor raises.
+            ConfigError: If there is no such environment.
+        """
+        return self._single_maker()()
+
+    def resolved_vectorization(self) -> str:
+        """The vectorization that ``auto`` stands for here.
+
+        Raises:
+            ConfigError: If there is no such environment, or it has no vectorised form and that is asked for.
+        """
+        return self._resolve()[0]
+
+    def describe(self) -> str:
+        """The vectorization and why it is that one, in one line.
+
+        Raises:
+            ConfigError: As in :meth:`resolved_vectorization`.
+        """
+        mode, reason = self._resolve()
+        return f"{mode} ({reason})"
+
+    def with_seed_for_each_slot(self) -> EnvironmentFactory:
+        """The same without a vectorised form whose slots share one generator, if there is another form."""
+        if self.resolved_vectorization() != "vector_entry_point" or is_atari(self._bare_id):
+            return self
+        target = self._target()
+        if isinstance(target, gym.envs.registration.EnvSpec) and target.entry_point is not None:
+            return dataclasses.replace(self, vectorization="sync")
+        return self
+
+    def without_rebuilds(self) -> EnvironmentFactory:
+        """The same, but the first failure of a slot is an error: where a cut episode would count for a whole one."""
+        return dataclasses.replace(self, rebuilds=dataclasses.replace(self.rebuilds, max_restarts=0))
+
+    @property
+    def _wrapper_configs(self) -> tuple[WrapperConfig, ...]:
+        return cast("tuple[WrapperConfig, ...]", self.wrappers)
+
+    @property
+    def _bare_id(self) -> str:
+        return self.env_id.rpartition(":")[2]
+
+    def _target(self) -> Target:
+        try:
+            return resolve_target(self.env_id)
+        except (gym.error.Error, ImportError) as error:
+            raise ConfigError(self._explain(error)) from error
+
+    def _single_maker(self) -> SingleEnvironmentMaker:
+        maker = SingleEnvironmentMaker(self._target(), self.kwargs, self._wrapper_configs, self.atari)
+        maker.checked_wrappers(vectorized=False)
+        return maker
+
+    def _resolve(self) -> tuple[str, str]:
+        if self.vectorization == "envpool":
+            return "envpool", "as asked for"
+        target = self._target()
+        spec: Any = target if isinstance(target, gym.envs.registration.EnvSpec) else None
+        has_vector_form = spec is not None and spec.vector_entry_point is not None
+        if self.vectorization != "auto":
+            if self.vectorization == "vector_entry_point" and not has_vector_form:
+                raise ConfigError(f"env {self.env_id} has no vectorised form; use --vectorization sync or async")
+            return self.vectorization, "as asked for"
+        if not has_vector_form:
+            hint = "async gives each slot a process"
+            if spec is not None and importlib.util.find_spec("envpool") is not None:
+                hint += ", envpool may have its own version of it"
+            return "sync", f"auto: the env has no vectorised form; {hint}"
+        if spec.entry_point is None:
+            return "vector_entry_point", "auto: the env has no other form"
+        if self.wrappers and not all(_is_vector_wrapper(wrapper) for wrapper in self._wrapper_configs):
+            return "sync", "auto: the wrappers are for single environments, and not for the env's vectorised form"
+        if is_atari(self._bare_id) and self.atari is None:
+            return "sync", "auto: the env's vectorised form cannot leave frames as they are"
+        return "vector_entry_point", "auto: the env's own vectorised form is the fastest"
+
+    def _make(self, mode: str, num_slots: int) -> Environment:
+        if mode == "envpool":
+            return self._make_envpool(num_slots)
+        if mode == "vector_entry_point":
+            return self._make_vector(num_slots)
+        maker = self._single_maker()
+        if mode == "async":
+            return ProcessEnvironment(maker, self.env_id, num_slots, self.rebuilds, self.step_timeout_s)
+        return SyncEnvironment(maker, self.env_id, num_slots, self.rebuilds)
+
+    def _make_vector(self, num_slots: int) -> VectorEnvironment:
+        target = self._target()
+        atari = is_atari(self._bare_id)
+        arguments = dict(self.kwargs)
+        if atari:
+            arguments = {**vector_arguments(self.atari), "num_threads": self.num_threads, **arguments}
+        if "autoreset_mode" not in arguments and _takes_autoreset_mode(target):
+            arguments["autoreset_mode"] = gym.vector.AutoresetMode.NEXT_STEP
+        wrappers = SingleEnvironmentMaker(target, {}, self._wrapper_configs, None).checked_wrappers(vectorized=True)
+        env = gym.make_vec(target, num_envs=num_slots, vectorization_mode="vector_entry_point", **arguments)
+        try:
+            for wrapper, kwargs in wrappers:
+                env = wrapper(env, **kwargs)
+            channels_last = atari and self.atari is not None and self.atari.channels_last
+            return VectorEnvironment(env, self.env_id, seed_each_slot=atari, channels_last=channels_last)
+        except BaseException:
+            env.close()
+            raise
+
+    def _make_envpool(self, num_slots: int) -> EnvPoolEnvironment:
+        if self.wrappers:
+            raise ConfigError("EnvPool takes no wrappers; use --vectorization sync or async with them")
+        task_id, kwargs = self._bare_id, dict(self.kwargs)
+        if not is_atari(task_id):
+            return EnvPoolEnvironment(task_id, self.env_id, num_slots, self.num_threads, kwargs)
+        # As in Gymnasium's ALE ids, unless told otherwise.
+        sticky_actions = kwargs.pop("repeat_action_probability", 0.25)
+        arguments = {**envpool_arguments(self.atari, sticky_actions), **kwargs}
+        channels_last = self.atari is not None and self.atari.channels_last
+        task_id = task_id.removeprefix("ALE/")
+        return EnvPoolEnvironment(task_id, self.env_id, num_slots, self.num_threads, arguments, channels_last)
+
+    def _explain(self, error: Exception) -> str:
+        text = " ".join(str(error).split())
+        if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
+            return f"env {self.env_id} needs a package that is not installed: {text}"
+        if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:
+            return f"env {self.env_id} needs the Atari package: pip install 'distpolicy[atari]'"
+        return f"unknown env {self.env_id!r}: {text}"
+
+
+def _wrapper_config(item: Any) -> WrapperConfig:
+    if isinstance(item, WrapperConfig):
+        return item
+    if isinstance(item, str):
+        return WrapperConfig.parse(item)
+    if isinstance(item, Mapping) and {"name"} <= set(item) <= {"name", "kwargs"}:
+        return WrapperConfig(item["name"], dict(item.get("kwargs", {})))
+    raise ConfigError(f"wrapper {item!r}: expected its name, or a mapping of name and kwargs")
+
+
+def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:
+    kind = wrapper.load()
+    return isinstance(kind, type) and issubclass(kind, gym.vector.VectorWrapper)
+
+
+def _takes_autoreset_mode(target: Any) -> bool:
+    """Whether a vectorised form can be told how to reset: some reset within the step unless they are."""
+    entry_point = target.vector_entry_point
+    if isinstance(entry_point, str):
+        entry_point = gym.envs.registration.load_env_creator(entry_point)
+    parameters = inspect.signature(entry_point).parameters
+    return "autoreset_mode" in parameters

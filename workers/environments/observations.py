@@ -1,0 +1,106 @@
+"""ObservationArrays: a nest of arrays ``[B, ...]`` that slots write their observations into, checked as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from distpolicy.errors import SpecMismatchError
+from distpolicy.utils.nests.array_nest import flatten, getters, map_structure, packer, paths
+
+
+class ObservationArrays:
+    """A row for each slot in each leaf.
+
+    Args:
+        spec: Nest of array specs of one slot.
+        num_slots: B.
+        name: What the nest is, for messages.
+        leaves: The arrays to use, in the nest's order; None to allocate them.
+
+    Attributes:
+        leaves: The arrays ``[B, ...]``, in the nest's order.
+        nest: The same as a nest like ``spec``.
+        write: Takes a row and a slot's nest, and writes it there. Raises SpecMismatchError that names the leaf if the
+            structure is another one, or a leaf has another shape or dtype; numbers and lists, which have no dtype,
+            need only be of the same kind.
+    """
+
+    def __init__(self, spec: Any, num_slots: int, name: str, leaves: Sequence[np.ndarray] | None = None) -> None:
+        specs = flatten(spec)
+        self.leaves = (
+            [np.zeros((num_slots, *leaf.shape), leaf.dtype) for leaf in specs] if leaves is None else list(leaves)
+        )
+        self._spec = spec
+        self._names = [f"{name}{path}" for path in paths(spec)]
+        self._kinds = [(leaf.shape, leaf.dtype) for leaf in specs]
+        self._getters: list[Callable[[Any], Any]] = getters(spec)
+        self.nest = pack_leaves(spec, self.leaves)
+        self.write: Callable[[int, Any], None] = self._write_nest
+        if not isinstance(spec, dict | tuple | list):
+            # Nearly all environments: one array.
+            self._array, (self._shape, self._dtype) = self.leaves[0], self._kinds[0]
+            self.write = self._write_array
+
+    def _write_nest(self, row: int, value: Any) -> None:
+        for index, get in enumerate(self._getters):
+            try:
+                leaf = get(value)
+            except (KeyError, IndexError, TypeError) as error:
+                raise SpecMismatchError(
+                    f"no {self._names[index]}, but {_describe(value)}; return what observation_space says"
+                ) from error
+            self._write_leaf(index, row, leaf)
+
+    def _write_array(self, row: int, value: Any) -> None:
+        if type(value) is np.ndarray and value.dtype == self._dtype and value.shape == self._shape:
+            self._array[row] = value
+        else:
+            self._write_leaf(0, row, value)
+
+    def _write_leaf(self, index: int, row: int, value: Any) -> None:
+        shape, dtype = self._kinds[index]
+        has_dtype = isinstance(value, np.ndarray) and shape != ()
+        try:
+            array = np.asarray(value)
+            fits = array.shape == shape
+        except Exception:  # What an object that claims to be an array does.
+            fits = False
+        if fits:
+            fits = array.dtype == dtype if has_dtype else np.can_cast(array.dtype, dtype, "same_kind")
+        if not fits:
+            raise SpecMismatchError(
+                f"{self._names[index]} as {_describe(value)}, not {dtype} {shape} as observation_space says"
+            )
+        self.leaves[index][row] = array
+
+
+def pack_leaves(structure: Any, leaves: Sequence[Any]) -> Any:
+    """A nest like ``structure`` of leaves in its order."""
+    return packer(leaf_places(structure))(leaves)
+
+
+def leaf_places(structure: Any) -> Any:
+    """The nest with each leaf's place in the order of ``flatten``."""
+    if isinstance(structure, dict | tuple | list):
+        places = {path: index for index, path in enumerate(paths(structure))}
+        return map_structure(places.__getitem__, _path_nest(structure, ""))
+    return 0
+
+
+def _path_nest(nest: Any, prefix: str) -> Any:
+    if isinstance(nest, dict):
+        return {key: _path_nest(nest[key], f"{prefix}/{key}") for key in nest}
+    if isinstance(nest, tuple | list):
+        return tuple(_path_nest(child, f"{prefix}/{index}") for index, child in enumerate(nest))
+    return prefix
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, dict):
+        return f"a dict of {', '.join(map(str, value)) or 'nothing'}"
+    return f"a {type(value).__name__}"

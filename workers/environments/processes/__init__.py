@@ -1,0 +1,1 @@
+"""Environments that each have a process of their own (``async``)."""

@@ -1,0 +1,88 @@
+"""The process of one slot: steps its environment when told to."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+
+from distpolicy.errors import SpecMismatchError
+from distpolicy.utils.nests.array_nest import packer
+from workers.environments.fault_log import in_one_line
+from workers.environments.observations import ObservationArrays, leaf_places
+from workers.environments.processes.protocol import COMMAND, DONE, MISMATCH, RAISED, RESET, receive, send_text
+from workers.environments.processes.shared_memory import SharedMemory
+
+# Writes the stacks of all threads, also of one that hangs in C.
+DUMP_SIGNAL = signal.SIGUSR1
+_PR_SET_PDEATHSIG = 1
+
+
+class SlotJob(NamedTuple):
+    """What the processes of a batch have in common.
+
+    Attributes:
+        make: Makes one slot's environment.
+        observation_spec: Nest of array specs of one slot.
+        action_spec: Likewise.
+        num_slots: B.
+    """
+
+    make: Callable[[], gym.Env]
+    observation_spec: Any
+    action_spec: Any
+    num_slots: int
+
+
+def die_with_parent() -> None:
+    """Asks Linux to end this process when its parent ends, however that does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def serve_slot(job: SlotJob, row: int, connection: socket.socket, memory_file: int, stacks_file: int) -> None:
+    """Answers until the connection closes or the environment raises, which leaves it in an unknown state.
+
+    Args:
+        job: What all slots have in common.
+        row: This slot.
+        connection: Where commands come from.
+        memory_file: Descriptor of the shared memory.
+        stacks_file: Descriptor of where stacks are dumped to.
+    """
+    faulthandler.enable(stacks_file)
+    faulthandler.register(DUMP_SIGNAL, stacks_file)
+    memory = SharedMemory(job.observation_spec, job.action_spec, job.num_slots, memory_file)
+    arrays = ObservationArrays(job.observation_spec, job.num_slots, "observation", memory.observations)
+    pack = packer(leaf_places(job.action_spec))
+    env: gym.Env | None = None
+    call = "reset"
+    try:
+        while True:
+            command, seed = COMMAND.unpack(receive(connection, COMMAND.size))
+            call = "reset" if command == RESET else "step"
+            if env is None:
+                env = job.make()
+            if command == RESET:
+                observation, _ = env.reset() if seed < 0 else env.reset(seed=seed)
+            else:
+                # Copies: what the environment keeps of an action does not change under its hands.
+                action = pack([leaf[row].copy() for leaf in memory.actions])
+                observation, reward, terminated, truncated, _ = env.step(action)
+                memory.reward[row], memory.terminated[row], memory.truncated[row] = reward, terminated, truncated
+            arrays.write(row, observation)
+            connection.sendall(DONE)
+    except EOFError:
+        if env is not None:
+            env.close()
+    except SpecMismatchError as error:
+        send_text(connection, MISMATCH, [str(error)])
+    except Exception as error:
+        send_text(connection, RAISED, [in_one_line(error, call), "".join(traceback.format_exception(error))])

@@ -1,0 +1,47 @@
+"""What goes over the sockets between a process environment, its fork server and its slots' processes."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+# To a slot: what to do, and the seed of a reset or -1 for none.
+COMMAND = struct.Struct("<cq")
+RESET, STEP = b"R", b"S"
+
+# From a slot: how it went. Failures come with a message.
+DONE, RAISED, MISMATCH = b"D", b"R", b"M"
+_LENGTH = struct.Struct("<q")
+
+
+def send_text(connection: socket.socket, kind: bytes, texts: list[str]) -> None:
+    """Sends a kind and texts."""
+    parts = [text.encode("utf-8", "replace") for text in texts]
+    lengths = b"".join(_LENGTH.pack(len(part)) for part in parts)
+    connection.sendall(kind + lengths + b"".join(parts))
+
+
+def receive_texts(connection: socket.socket, count: int) -> list[str]:
+    """The texts that follow a kind.
+
+    Raises:
+        EOFError: If the other end is gone.
+    """
+    lengths = [_LENGTH.unpack(receive(connection, _LENGTH.size))[0] for _ in range(count)]
+    return [receive(connection, length).decode() for length in lengths]
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """Exactly ``size`` bytes.
+
+    Raises:
+        EOFError: If the other end is gone.
+    """
+    chunks = []
+    while size:
+        chunk = connection.recv(size)
+        if not chunk:
+            raise EOFError
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,169 @@
+"""SyncEnvironment: slots stepped one after the other in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from distpolicy.errors import EnvironmentCrashedError, SpecMismatchError
+from distpolicy.trajectories.time_step import TimeStep
+from workers.environments.actions import ActionRows
+from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
+from workers.environments.fault_log import FaultLog, in_one_line
+from workers.environments.observations import ObservationArrays
+from workers.restart_budget import RestartBudgetConfig
+
+
+class SyncEnvironment(Environment):
+    """One Gymnasium environment for each slot, in a loop.
+
+    A slot whose environment raises is cut (see :attr:`Environment.cuts`) and gets a new environment; the others do
+    not notice. One that raises in ``reset`` has no episode to cut: it is replaced at once. An environment that hangs
+    hangs everything: ``async`` replaces it alone, and a Collector can end its process.
+
+    Args:
+        make: Makes one slot's environment.
+        name: The environment's id, for messages.
+        num_slots: B.
+        rebuilds: How many failures are borne.
+    """
+
+    def __init__(self, make: Callable[[], gym.Env], name: str, num_slots: int, rebuilds: RestartBudgetConfig) -> None:
+        self._make = make
+        self._envs: list[gym.Env | None] = []
+        try:
+            for _ in range(num_slots):
+                self._envs.append(make())
+            first = self._envs[0]
+            assert first is not None
+            super().__init__(name, num_slots, first.observation_space, first.action_space)
+        except BaseException:
+            self.close()
+            raise
+        self._log = FaultLog(name, num_slots, rebuilds, self._faults)
+        self._actions = ActionRows(self.action_space)
+        self._observations = ObservationArrays(self.time_step_spec.observation, num_slots, "observation")
+        self._step_types = [LAST] * num_slots
+
+    @property
+    def num_rebuilds(self) -> int:
+        return self._log.num_rebuilds
+
+    def reset(self, seeds: Sequence[int]) -> TimeStep:
+        self._log.begin(seeds)
+        self._cuts[:] = False
+        for row, seed in enumerate(seeds):
+            self._begin(row, int(seed))
+            self._step_types[row] = FIRST
+        return first_steps(self._observations.nest, self.num_slots)
+
+    def step(self, action: Any) -> TimeStep:
+        step_types, write = self._step_types, self._observations.write
+        rewards: list[Any] = [0.0] * self.num_slots
+        discounts = [1.0] * self.num_slots
+        self._cuts[:] = False
+        row = 0
+        try:
+            for row, (env, slot_action) in enumerate(zip(self._envs, self._actions.rows(action), strict=True)):
+                if step_types[row] == LAST:
+                    self._begin(row)
+                    step_types[row] = FIRST
+                    continue
+                try:
+                    observation, reward, terminated, truncated, _ = env.step(slot_action)  # type: ignore[union-attr]
+                except Exception as error:
+                    self._fail(row, "step", error)
+                    step_types[row] = LAST
+                    self._cuts[row] = True
+                    continue
+                write(row, observation)
+                rewards[row] = reward
+                if terminated:
+                    discounts[row] = 0.0
+                    step_types[row] = LAST
+                else:
+                    step_types[row] = LAST if truncated else MID
+        except SpecMismatchError as error:
+            raise self._mismatch(row, error) from error
+        self._log.count_step()
+        return TimeStep(
+            np.array(step_types, np.int32),
+            self._reward_array(rewards),
+            np.array(discounts, np.float32),
+            self._observations.nest,
+        )
+
+    def close(self) -> None:
+        for row in range(len(self._envs)):
+            self._discard(row)
+
+    def _begin(self, row: int, seed: int | None = None) -> None:
+        """Begins an episode, in a new environment if there is none or this one fails."""
+        env = self._envs[row]
+        observation = None
+        if env is not None:
+            try:
+                observation, _ = env.reset() if seed is None else env.reset(seed=seed)
+            except Exception as error:
+                self._fail(row, "reset", error)
+                env = None
+        if env is None:
+            observation = self._rebuild(row)
+        try:
+            self._observations.write(row, observation)
+        except SpecMismatchError as error:
+            raise self._mismatch(row, error) from error
+
+    def _rebuild(self, row: int) -> Any:
+        """The first observation of a new environment; tries until the slot's budget is used up."""
+        while True:
+            self._discard(row)
+            self._log.back_off(row)
+            try:
+                env = self._make()
+                self._envs[row] = env
+                observation, _ = env.reset(seed=self._log.rebuild_seed(row))
+                return observation
+            except Exception as error:
+                self._fail(row, "reset", error)
+
+    def _fail(self, row: int, call: str, error: Exception) -> None:
+        try:
+            self._log.record(row, call, in_one_line(error, call), "".join(traceback.format_exception(error)))
+        except EnvironmentCrashedError as stop:
+            raise stop from error
+        self._discard(row)
+
+    def _discard(self, row: int) -> None:
+        env, self._envs[row] = self._envs[row], None
+        if env is not None:
+            # Whatever a broken environment does when it is closed, it is gone.
+            with contextlib.suppress(Exception):
+                env.close()
+
+    def _mismatch(self, row: int, error: SpecMismatchError) -> EnvironmentCrashedError:
+        return EnvironmentCrashedError(f"env {self.name} returned {error}", slot=row)
+
+    def _reward_array(self, rewards: list[Any]) -> np.ndarray:
+        try:
+            array = np.array(rewards, np.float32)
+            if array.shape == (self.num_slots,):
+                return array
+        except (TypeError, ValueError):
+            pass
+        row = next(row for row, reward in enumerate(rewards) if not _is_number(reward))
+        raise EnvironmentCrashedError(
+            f"env {self.name} returned {rewards[row]!r} as reward; it must be a number", slot=row
+        )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return np.array(value, np.float32).shape == ()
+    except (TypeError, ValueError):
+        return False

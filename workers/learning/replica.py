@@ -1,0 +1,87 @@
+"""LearnerReplica: one of several learners that take the same steps, each from its part of the rollouts."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import sys
+import traceback
+
+import ray
+
+from distpolicy.errors import DistPolicyError
+from distpolicy.trajectories.rollout import Rollout
+from distpolicy.weights import Weights
+from workers.learning.learner import AgentFactory, Learner
+
+
+class LearnerReplica(Learner):
+    """A learner that is there once it has joined the others.
+
+    Every call of :meth:`restore`, :meth:`warm_up` and :meth:`learn` has to be made on all replicas; what they answer
+    is the same on all.
+
+    Args:
+        agent_factory: Makes the agent of the arguments ``addresses`` and ``rank``.
+        generation: How often the run was started.
+        rank: The place of this one, from 0 on.
+    """
+
+    def __init__(self, agent_factory: AgentFactory, generation: int, rank: int) -> None:
+        self._agent_factory, self._generation, self._rank = agent_factory, generation, rank
+        self._taken: tuple[Rollout, ...] = ()
+
+    def address(self) -> str:
+        """Where the others will find this one: the address of its node, and a port that is free."""
+        host = ray.util.get_node_ip_address()
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            return f"{host}:{listener.getsockname()[1]}"
+
+    def join(self, *addresses: str) -> None:
+        """Waits for the others, and builds the agent.
+
+        Args:
+            addresses: Those of all replicas, in the order of their ranks.
+        """
+        super().__init__(functools.partial(self._agent_factory, addresses, self._rank), self._generation)
+
+    def take(self, *rollouts: Rollout) -> int:
+        """Keeps rollouts for the next update, in place of any before.
+
+        A replica that lacks one must not begin: the others would wait for it. So each begins when all have theirs.
+
+        Args:
+            rollouts: As for :meth:`Learner.update`.
+
+        Returns:
+            The oldest version of the policies that acted.
+        """
+        self._taken = rollouts
+        return min(int(rollout.weights_version[:, 1].min()) for rollout in rollouts)
+
+    def learn(self, progress: float, *oldest: int) -> tuple[Weights, dict[str, float]]:
+        """:meth:`Learner.update` with the rollouts that all replicas have taken.
+
+        Args:
+            progress: The share of the run that is over, in [0, 1].
+            oldest: What :meth:`take` has returned on all replicas.
+
+        Raises:
+            DistPolicyError: As :meth:`Learner.update` does, on all replicas.
+            SystemExit: If anything else fails on a replica other than the first: those that wait for it fail, too,
+                once its process has ended.
+        """
+        before = self._version
+        # Not kept any longer: they lie in the object store.
+        rollouts, self._taken = self._taken, ()
+        try:
+            weights, metrics = self.update(progress, *rollouts)
+        except DistPolicyError:
+            raise
+        except Exception:
+            if self._rank == 0:
+                raise
+            traceback.print_exc()
+            sys.exit(1)
+        return weights, {**metrics, "policy_lag": float(before - min(oldest))}
