@@ -19,7 +19,7 @@ def config(kind: str, recurrent: str) -> TrainConfig:
         env="toy_envs:EverySpaceEnv",
         env_kwargs={"kind": kind},
         collectors=1,
-        slots=2,
+        envs_per_collector=2,
         rollout_steps=4,
         jit_compile=False,
         network=NetworkConfig(actor_units=(4,), value_units=(4,), recurrent=recurrent, recurrent_units=(4,)),

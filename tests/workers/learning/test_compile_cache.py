@@ -18,7 +18,7 @@ from workers.environments.probe import probe
 from workers.learning.learner import Learner
 
 config = TrainConfig(
-    seed={seed}, collectors=1, slots=2, rollout_steps=2,
+    seed={seed}, collectors=1, envs_per_collector=2, rollout_steps=2,
     network=NetworkConfig(actor_units=(4,), value_units=(4,)), ppo=PPOConfig(num_epochs=1, num_minibatches=1),
 )
 Learner(AgentFactory(config, *probe(EnvironmentFactory(config.env)))).warm_up(2, 2)

@@ -26,7 +26,7 @@ from workers.learning.learner import Learner, merge_rollouts
 
 CONFIG = TrainConfig(
     collectors=3,
-    slots=2,
+    envs_per_collector=2,
     rollout_steps=20,
     jit_compile=False,
     network=NetworkConfig(actor_units=(8,), value_units=(8,)),
@@ -175,7 +175,7 @@ def test_metrics_are_finite_floats_with_timings(fresh: Learner, rollouts: list[U
 
 
 def test_warm_up_leaves_every_variable_byte_equal(fresh: Learner, beginning: dict[str, np.ndarray]) -> None:
-    assert fresh.warm_up(CONFIG.collectors * CONFIG.slots, CONFIG.rollout_steps) > 0
+    assert fresh.warm_up(CONFIG.collectors * CONFIG.envs_per_collector, CONFIG.rollout_steps) > 0
     assert not differing(fresh.state(), beginning)
     assert fresh.weights().version == 0
 
@@ -186,7 +186,7 @@ def test_warm_up_does_not_change_later_updates(
     run(fresh, rollouts[:2])
     expected = fresh.state()
     fresh.restore(beginning)
-    fresh.warm_up(CONFIG.collectors * CONFIG.slots, CONFIG.rollout_steps)
+    fresh.warm_up(CONFIG.collectors * CONFIG.envs_per_collector, CONFIG.rollout_steps)
     run(fresh, rollouts[:2])
     assert not differing(fresh.state(), expected)
 
@@ -227,7 +227,7 @@ def test_state_holds_every_part_of_an_update(
 
 
 def test_the_update_is_traced_once(fresh: Learner, rollouts: list[Update]) -> None:
-    fresh.warm_up(CONFIG.collectors * CONFIG.slots, CONFIG.rollout_steps)
+    fresh.warm_up(CONFIG.collectors * CONFIG.envs_per_collector, CONFIG.rollout_steps)
     run(fresh, rollouts)
     assert fresh._agent.tracing_count == 1
 

@@ -14,7 +14,7 @@ from workers.learning.learner import Learner
 
 CONFIG = TrainConfig(
     collectors=1,
-    slots=2,
+    envs_per_collector=2,
     rollout_steps=20,
     jit_compile=False,
     vectorization="sync",
