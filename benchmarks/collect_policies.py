@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.weights import Weights
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import PolicyFactory
 from workers.collection.collector import PolicyPair
 

@@ -31,11 +31,13 @@ import ray
 from reporting import print_header, print_table
 
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories import time_step as ts
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import AgentFactory
 from launch.training.learner_group import LearnerGroup
 from workers.actors import start_learners
@@ -60,14 +62,14 @@ def tasks() -> list[Task]:
         envs_per_collector=16,
         rollout_steps=64,
         compile_cache=False,
-        network=NetworkConfig(actor_units=(64, 64), value_units=(64, 64)),
-        ppo=PPOConfig(num_epochs=4, num_minibatches=4),
+        network=NetworkConfig(actor_units=(64, 64)),
+        agent=PPOConfig(num_epochs=4, num_minibatches=4),
     )
-    large = replace(small, network=NetworkConfig(actor_units=(680, 680), value_units=(680, 680)))
+    large = replace(small, network=NetworkConfig(actor_units=(680, 680)))
     recurrent = replace(
         small,
-        network=NetworkConfig(recurrent="lstm", recurrent_units=(64,), actor_units=(), value_units=()),
-        ppo=replace(small.ppo, sequence_length=16),
+        network=NetworkConfig(recurrent="lstm", recurrent_units=(64,), actor_units=()),
+        agent=replace(small.agent, sequence_length=16),
     )
     return [Task("64-64", 4, small), Task("680-680, 1M parameters", 64, large), Task("LSTM 64", 4, recurrent)]
 
@@ -252,7 +254,7 @@ def time_updates(task: Task, turns: int) -> dict[str, list[float]]:
 
 
 def _start(config: TrainConfig, time_step_spec: Any, action_spec: Any) -> LearnerGroup:
-    factory = AgentFactory(config, time_step_spec, action_spec)
+    factory = AgentFactory(config, EnvironmentSpecs(time_step_spec, action_spec))
     group = LearnerGroup(lambda generation: start_learners(factory, generation, config.learners, {}))
     group.start(0)
     return group
@@ -268,7 +270,7 @@ def print_updates(turns: int, sums: dict[tuple[str, str], float]) -> None:
         for name in ("one, no XLA", "two"):
             ratio = statistics.median(value / of for value, of in zip(found[name], base, strict=True))
             cells += [f"{statistics.median(found[name]):.1f}", f"{ratio:.2f}"]
-        num_steps = task.config.ppo.num_epochs * task.config.ppo.num_minibatches
+        num_steps = task.config.agent.num_epochs * task.config.agent.num_minibatches
         share = num_steps * sums["collective", size_name] / statistics.median(found["two"])
         rows.append([f"{task.name}: {task.config.batch_size} steps, {num_steps} minibatches", *cells, f"{share:.0%}"])
     columns = ["update", "one learner, ms", "no XLA, ms", "ratio", "two learners, ms", "ratio", "of it sums"]

@@ -48,7 +48,7 @@ class LearnerSide:
 
     def __init__(self, config: TrainConfig) -> None:
         factory = config.environment_factory
-        self._learner = Learner(AgentFactory(config, *probe(factory)))
+        self._learner = Learner(AgentFactory(config, probe(factory)))
         self._rollout = collect(config, factory)
 
     def run(self) -> float:
@@ -114,13 +114,13 @@ def unroll_side(config: TrainConfig, time_step_spec: TimeStep, jit_compile: bool
 
 def num_minibatches(config: TrainConfig) -> int:
     """Of an update, over all generations."""
-    return config.ppo.num_epochs * config.ppo.num_minibatches
+    return config.agent.num_epochs * config.agent.num_minibatches
 
 
 def minibatch(config: TrainConfig) -> tuple[int, int]:
     """Sequences of a minibatch, and their steps."""
-    length = config.ppo.sequence_length or config.rollout_steps
-    return config.batch_size // length // config.ppo.num_minibatches, length
+    length = config.agent.sequence_length or config.rollout_steps
+    return config.batch_size // length // config.agent.num_minibatches, length
 
 
 def main() -> None:

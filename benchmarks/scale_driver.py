@@ -152,7 +152,7 @@ def _run(
         total_steps=last * len(actors) * SLOTS * STEPS,
         target_return=None,
         checkpoint_every=last,
-        ppo=PPOConfig(num_minibatches=1),
+        agent=PPOConfig(num_minibatches=1),
         timeout_s=TIMEOUT_S,
     )
     generations = itertools.count()

@@ -14,13 +14,15 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from distpolicy.agents.agent_config import AgentConfig
+from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError
 from launch.config.cluster import DoctorConfig, SubmitConfig
 from launch.config.codec import load_as
 from launch.config.collect import CollectConfig
 from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
-from launch.config.train import TrainConfig, load_train_config
+from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory
 
 _T = TypeVar("_T")
@@ -28,9 +30,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Trains a policy by PPO and leaves a run directory: config, checkpoints, policy, metrics and report."""
+    """Trains a policy and leaves a run directory: config, checkpoints, policy, metrics and report."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    agent: str = DEFAULT_AGENT
+    """The algorithm: ppo, reinforce, or module:function, which makes a TFAgent of your own. The options that begin with
+    its name are its settings (--ppo.learning-rate); one of your own has --custom.kwargs."""
     preset: str | None = None
     """Settings to begin from: cartpole-ppo (the default for CartPole-v1), ppo (the default for other envs), or, for
     recurrent policies, stateless-cartpole-lstm, stateless-cartpole-gru, stateless-pendulum-lstm, repeat-previous-lstm,
@@ -103,20 +108,55 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         SystemExit: After help.
     """
     arguments = _with_range(arguments)
-    known = _known(arguments, "--preset", "--env", "--resume")
+    known = _known(arguments, "--preset", "--env", "--resume", "--agent")
     if known.resume is not None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
         base = load_train_config(RunDirectory.open(Path(known.resume)).config_file)
+        if known.agent not in (None, agent_name(base.agent)):
+            raise ConfigError(
+                f"--resume goes on with the agent of the run, {agent_name(base.agent)}: leave --agent out"
+            )
     else:
-        name = known.preset or preset_for(known.env)
-        base = load_preset(name)
-        if known.env is not None:
-            base = dataclasses.replace(base, env=known.env)
-    parsed = _parse(TrainArguments, arguments, TrainArguments(config=base), "train")
+        base = _beginning(known.preset, known.env, known.agent)
+    defaults = TrainArguments(config=_with_named_agent(base), agent=agent_name(base.agent))
+    parsed = _parse(TrainArguments, arguments, defaults, "train")
+    parsed = dataclasses.replace(parsed, config=TrainConfig(**_fields(parsed.config)))
     if parsed.resume is not None and parsed.run_dir is not None:
         raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
     return parsed
+
+
+def agent_name(agent: AgentConfig) -> str:
+    """Returns what ``--agent`` takes for an algorithm: its kind, or ``module:function``."""
+    return agent.name if isinstance(agent, CustomAgentConfig) else agent.kind
+
+
+def _beginning(preset: str | None, env: str | None, agent: str | None) -> TrainConfig:
+    """Returns the settings that a new run begins from, before the command line changes them."""
+    chosen = None if agent is None else _agent_settings(agent)
+    name = preset or preset_for(env, DEFAULT_AGENT if chosen is None else chosen.kind)
+    base = TrainConfig() if name is None else load_preset(name)
+    if chosen is not None and agent_name(base.agent) != agent:
+        base = dataclasses.replace(base, agent=chosen)
+    return base if env is None else dataclasses.replace(base, env=env)
+
+
+def _agent_settings(name: str) -> AgentConfig:
+    return CustomAgentConfig(factory=name) if ":" in name else AgentConfig.of_kind(name)()
+
+
+def _with_named_agent(config: TrainConfig) -> TrainConfig:
+    """Returns the config as a subclass whose agent's options begin with the algorithm's name: ``--ppo.…``."""
+    named: Any = Annotated[type(config.agent), tyro.conf.arg(name=config.agent.kind)]
+    kind = dataclasses.make_dataclass(
+        "TrainConfig", [("agent", named, field(default=config.agent))], bases=(TrainConfig,), frozen=True
+    )
+    return kind(**_fields(config))
+
+
+def _fields(config: TrainConfig) -> dict[str, Any]:
+    return {item.name: getattr(config, item.name) for item in dataclasses.fields(TrainConfig)}
 
 
 def parse_collect(arguments: list[str]) -> CollectArguments:

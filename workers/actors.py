@@ -106,7 +106,11 @@ def start_inference_server(
 
 
 def start_learners(
-    agent_factory: AgentFactory, generation: int, count: int, resources: Mapping[str, float]
+    agent_factory: AgentFactory,
+    generation: int,
+    count: int,
+    resources: Mapping[str, float],
+    max_policy_lag: int = 0,
 ) -> list[Any]:
     """The actors of a run's learner: a :class:`Learner`, or several :class:`LearnerReplica` that have yet to join.
 
@@ -117,10 +121,11 @@ def start_learners(
         generation: How often the run was started.
         count: How many.
         resources: What each asks for; GPUs are hidden from them if there are none among these.
+        max_policy_lag: As of :class:`Learner`.
     """
     environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
     options = _options(resources, environment)
     if count == 1:
-        return [ray.remote(Learner).options(**options).remote(agent_factory, generation)]
+        return [ray.remote(Learner).options(**options).remote(agent_factory, generation, max_policy_lag=max_policy_lag)]
     replica = ray.remote(LearnerReplica).options(**options)
-    return [replica.remote(agent_factory, generation, rank) for rank in range(count)]
+    return [replica.remote(agent_factory, generation, rank, max_policy_lag) for rank in range(count)]

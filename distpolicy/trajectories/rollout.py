@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distpolicy.trajectories.time_step import StepType
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.nests.array_nest import map_structure
 
@@ -25,7 +26,9 @@ class Rollout(NamedTuple):
         policy_state: Nest of ``[B, ...]``: the state before step 0.
         discounted_return: float64 ``[B]``: the running discounted sum of rewards before step 0, for
             reward normalisation.
-        weights_version: int64 ``[T, 2]``: (generation, version) of the policy that chose each action.
+        cuts: bool ``[B, T]``: where an episode was cut by a fault. Such a row is not a transition of the task: its
+            reward is 0, its discount 1, and the observation after it is the one before it.
+        weights_version: int64 ``[B, 2]``: (generation, version) of the policy that acted in each row.
         first_slot: int64 scalar: number over the whole run of the slot in row 0.
     """
 
@@ -37,6 +40,7 @@ class Rollout(NamedTuple):
     discount: np.ndarray
     policy_state: Any
     discounted_return: np.ndarray
+    cuts: np.ndarray
     weights_version: np.ndarray
     first_slot: np.ndarray
 
@@ -52,6 +56,16 @@ class Rollout(NamedTuple):
             reward=self.reward,
             discount=self.discount,
         )
+
+    @property
+    def final_observation(self) -> Any:
+        """Nest of ``[B, *shape]``: the observation after the last step."""
+        return map_structure(lambda leaf: leaf[:, -1], self.observation)
+
+    @property
+    def step_weights(self) -> np.ndarray:
+        """float32 ``[B, T]``: 1 for each transition of the task; 0 from LAST to FIRST, and where a fault cut."""
+        return ((self.step_type[:, :-1] != StepType.LAST) & ~self.cuts).astype(np.float32)
 
     @property
     def num_slots(self) -> int:
@@ -97,6 +111,7 @@ def zero_rollout(
         discount=np.zeros((num_slots, num_steps), np.float32),
         policy_state=map_structure(lambda spec: np.zeros((num_slots, *spec.shape), spec.dtype), policy_state_spec),
         discounted_return=np.zeros(num_slots, np.float64),
-        weights_version=np.zeros((num_steps, 2), np.int64),
+        cuts=np.zeros((num_slots, num_steps), np.bool_),
+        weights_version=np.zeros((num_slots, 2), np.int64),
         first_slot=np.asarray(first_slot, np.int64),
     )

@@ -14,8 +14,12 @@ from distpolicy.errors import ConfigError
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The config as plain dicts, lists and scalars."""
-    return {
+    """Returns the config as plain dicts, lists and scalars.
+
+    A class with an attribute ``kind`` is one of several, and the key of that name says which.
+    """
+    kind = getattr(type(config), "kind", None)
+    return ({} if kind is None else {"kind": kind}) | {
         item.name: to_dict(value) if dataclasses.is_dataclass(value) else _plain(value)
         for item in dataclasses.fields(config)
         for value in [getattr(config, item.name)]
@@ -23,14 +27,16 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -> Any:
-    """A config dataclass from plain values; what they leave out is as in ``base``, or the default.
+    """Returns a config dataclass from plain values; what they leave out is as in ``base``, or the default.
 
     Args:
-        kind: The dataclass.
+        kind: The dataclass; with ``of_kind(name)``, the base of several, which the key ``kind`` chooses from.
         values: Its fields, nested dataclasses as dicts.
         where: File that they come from, for messages.
         base: A config of that kind.
@@ -40,6 +46,12 @@ def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected keys and values, got {values!r}")
+    if hasattr(kind, "of_kind"):
+        name = values.get("kind", getattr(base, "kind", None))
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: the key 'kind' is missing")
+        kind, values = kind.of_kind(name), {key: value for key, value in values.items() if key != "kind"}
+        base = base if isinstance(base, kind) else None
     hints = typing.get_type_hints(kind)
     fields = {item.name for item in dataclasses.fields(kind)}
     arguments = {} if base is None else {name: getattr(base, name) for name in fields}
@@ -55,7 +67,7 @@ def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """The value as the hint's type: int for float, list for tuple, and no other leniency."""
+    """Returns the value as the hint's type: int for float and list for tuple are taken, nothing else."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in options:
@@ -84,13 +96,21 @@ def dump(config: Any) -> str:
 
 
 def load_as(kind: Any, path: Path) -> Any:
-    """A config dataclass from a YAML file.
+    """Returns a config dataclass from a YAML file.
 
     Raises:
-        ConfigError: If the file cannot be read or holds something that is no config.
+        ConfigError: If the file cannot be read, or does not hold such a config.
+    """
+    return from_dict(kind, load_yaml(path), str(path))
+
+
+def load_yaml(path: Path) -> Any:
+    """Returns what a YAML file holds.
+
+    Raises:
+        ConfigError: If the file cannot be read, or is not YAML.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    return from_dict(kind, values, str(path))

@@ -29,6 +29,12 @@ def load_preset(name: str) -> TrainConfig:
     return from_dict(TrainConfig, yaml.safe_load(text), f"preset {name}")
 
 
-def preset_for(env: str | None) -> str:
-    """The preset that a run begins from if none is named."""
-    return "cartpole-ppo" if env in (None, "CartPole-v1") else "ppo"
+def preset_for(env: str | None, agent: str) -> str | None:
+    """Returns the preset that a run begins from if none is named; None if an algorithm has none.
+
+    Args:
+        env: The environment's id; None for the default.
+        agent: The algorithm's name.
+    """
+    fitting = [f"cartpole-{agent}"] if env in (None, "CartPole-v1") else []
+    return next((name for name in [*fitting, agent] if name in preset_names()), None)

@@ -4,47 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.errors import ConfigError
-from launch.config.codec import load_as
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.codec import from_dict, load_yaml
 from launch.config.common import EnvValue
 from workers.environments.factory import EnvironmentFactory, Vectorization
 
-Activation = Literal["tanh", "relu", "elu", "silu", "gelu"]
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """The networks of actor and critic."""
-
-    actor_units: tuple[int, ...] = (64, 64)
-    """Width of each dense layer of the actor."""
-    value_units: tuple[int, ...] = (64, 64)
-    """Width of each dense layer of the critic."""
-    recurrent: Literal["none", "lstm", "gru"] = "none"
-    """Cells that actor and critic share, before their own layers; their state is carried from rollout to rollout."""
-    recurrent_units: tuple[int, ...] = (64,)
-    """Size of each recurrent cell; several are stacked."""
-    encoder_units: tuple[int, ...] = ()
-    """Width of each dense layer that actor and critic share, after the convolutions and before the recurrent cells."""
-    conv_layers: tuple[tuple[int, int, int], ...] = ()
-    """Filters, kernel size and stride of each convolution that actor and critic share over images; none given: 32 8 4
-    64 4 2 64 3 1 (Mnih et al., 2015) for images of 36x36 or more, and smaller ones for smaller images."""
-    activation: Activation = "tanh"
-    """Activation of the dense layers."""
-    continuous: Literal["clipped_normal", "tanh_normal"] = "clipped_normal"
-    """Distribution of continuous actions: a normal whose samples are clipped to the bounds, or one squashed by tanh."""
-
-    def __post_init__(self) -> None:
-        for name in ("actor_units", "value_units", "recurrent_units", "encoder_units"):
-            if any(width < 1 for width in getattr(self, name)):
-                raise ConfigError(f"network.{name} must be widths of 1 or more, but is {getattr(self, name)}")
-        if any(number < 1 for layer in self.conv_layers for number in layer):
-            raise ConfigError(f"network.conv_layers must be numbers of 1 or more, but is {self.conv_layers}")
-        if self.recurrent != "none" and not self.recurrent_units:
-            raise ConfigError(f"network.recurrent {self.recurrent} needs a cell: give network.recurrent_units")
+# The algorithm that runs if none is named.
+DEFAULT_AGENT = "ppo"
 
 
 @dataclass(frozen=True)
@@ -104,8 +73,8 @@ class TrainConfig:
     """Address of a Ray cluster to run on, or auto for the one that runs here; None starts one for this run."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The networks."""
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    """The settings of PPO."""
+    agent: AgentConfig = field(default_factory=lambda: AgentConfig.of_kind(DEFAULT_AGENT)())
+    """The algorithm and its settings."""
 
     def __post_init__(self) -> None:
         at_least_one = (
@@ -129,24 +98,26 @@ class TrainConfig:
                 f"min_collectors must be from 1 to collectors {self.collectors}, but is {self.min_collectors}"
             )
         if self.max_policy_lag > 0:
-            raise ConfigError("max_policy_lag above 0 needs an off-policy correction that PPO has not: set it to 0")
-        length, unit, parts = 1, "steps", f"rollout_steps {self.rollout_steps}"
-        if self.network.recurrent != "none":
-            length, unit = self.ppo.sequence_length or self.rollout_steps, "sequences"
-            parts = f"rollout_steps {self.rollout_steps} / ppo.sequence_length {length}"
-            if self.rollout_steps % length:
-                raise ConfigError(f"ppo.sequence_length {length} does not divide rollout_steps {self.rollout_steps}")
+            raise ConfigError(
+                "max_policy_lag above 0 needs an off-policy correction, which no agent has yet: set it to 0"
+            )
         if self.learners < 1 or self.collectors % self.learners:
             raise ConfigError(
                 f"learners must be 1 or more and divide collectors {self.collectors}, but is {self.learners}"
             )
-        if (num_samples := self.batch_size // self.learners // length) % self.ppo.num_minibatches:
-            whose = "the batch" if self.learners == 1 else "each learner's part"
-            share = "" if self.learners == 1 else f" / learners {self.learners}"
-            raise ConfigError(
-                f"ppo.num_minibatches {self.ppo.num_minibatches} does not divide {whose} of {num_samples} {unit} "
-                f"(collectors {self.collectors} x envs_per_collector {self.envs_per_collector} x {parts}{share})"
-            )
+        self.agent.check(self.shape)
+
+    @property
+    def shape(self) -> RunShape:
+        """The sizes that an algorithm's rules depend on."""
+        return RunShape(
+            self.collectors,
+            self.envs_per_collector,
+            self.rollout_steps,
+            self.learners,
+            self.max_policy_lag,
+            self.network.is_recurrent,
+        )
 
     @property
     def environment_factory(self) -> EnvironmentFactory:
@@ -176,9 +147,15 @@ class TrainConfig:
 
 
 def load_train_config(path: Path) -> TrainConfig:
-    """A training run's config from a YAML file.
+    """Returns a training run's config from a YAML file.
 
     Raises:
-        ConfigError: If the file cannot be read or holds something that is no config.
+        ConfigError: If the file cannot be read, or does not hold such a config.
     """
-    return load_as(TrainConfig, path)
+    values = load_yaml(path)
+    if isinstance(values, dict) and "agent" not in values and {"slots", "ppo"} & set(values):
+        raise ConfigError(
+            f"{path} was written by distpolicy before its settings got their present names (slots, ppo): this version "
+            f"does not go on with such a run; its policy is still read from {path.parent / 'policy'} with --env"
+        )
+    return from_dict(TrainConfig, values, str(path))

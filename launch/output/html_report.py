@@ -7,16 +7,14 @@ import html
 from distpolicy.utils.atomic_files import write_file
 from launch.config.codec import dump
 from launch.config.train import TrainConfig
-from launch.output.metrics import read_rows
+from launch.output.metrics import RUN_COLUMNS, read_rows
 from launch.output.run_directory import RunDirectory
 
-_CHARTS = (
-    ("return_mean_100", "Mean return of the last 100 episodes"),
-    ("steps_per_s", "Env steps a second"),
-    ("entropy", "Entropy of the policy"),
-    ("approx_kl", "KL divergence of an update"),
-    ("explained_variance", "Variance that the critic explains"),
-)
+_CHARTS = {
+    "return_mean_100": "Mean return of the last 100 episodes",
+    "steps_per_s": "Env steps a second",
+    "loss": "Loss",
+}
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 220, 70, 30
 
 
@@ -24,7 +22,7 @@ def write(directory: RunDirectory, config: TrainConfig) -> None:
     """Writes the report from ``metrics.csv``."""
     rows = read_rows(directory.metrics_file)
     title = html.escape(f"{config.env}, seed {config.seed}")
-    charts = "\n".join(_chart(rows, column, name) for column, name in _CHARTS)
+    charts = "\n".join(_chart(rows, column, name) for column, name in _charts(config, rows).items())
     last = rows[-1] if rows else {}
     facts = ", ".join(f"{name} {last[name]}" for name in ("env_steps", "episodes", "return_mean_100") if last.get(name))
     write_file(
@@ -35,6 +33,14 @@ def write(directory: RunDirectory, config: TrainConfig) -> None:
         f"<h1>{title}</h1>\n<p>{html.escape(facts)}</p>\n{charts}\n"
         f"<h2>Configuration</h2>\n<pre>{html.escape(dump(config))}</pre>\n",
     )
+
+
+def _charts(config: TrainConfig, rows: list[dict[str, str]]) -> dict[str, str]:
+    """Returns the columns that are drawn, with their titles: those of every run, then the algorithm's."""
+    metrics = config.agent.metrics
+    if not metrics and rows:
+        metrics = {name: name for name in rows[0] if name not in RUN_COLUMNS}
+    return {**_CHARTS, **metrics}
 
 
 def _chart(rows: list[dict[str, str]], column: str, name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from distpolicy.utils.atomic_files import GrowingFile
 from launch.output.tensorboard import TensorBoardWriter
 
-COLUMNS = (
+# What every run has; then come the columns of its algorithm.
+RUN_COLUMNS = (
     "update",
     "env_steps",
     "episodes",
@@ -26,20 +27,14 @@ COLUMNS = (
     "collector_wait_s",
     "update_s",
     "learner_wait_s",
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "approx_kl",
-    "clip_fraction",
-    "gradient_norm",
-    "explained_variance",
-    "learning_rate",
-    "clip_range",
+    "loss",
 )
 
 
 class MetricsWriter:
     """Appends a row an update to ``metrics.csv`` and the same figures to TensorBoard.
+
+    The first row decides the columns: those of every run, then what the agent returned beside them.
 
     Args:
         folder: The run directory.
@@ -52,18 +47,30 @@ class MetricsWriter:
     def __init__(self, folder: Path, first_update: int = 1) -> None:
         path = folder / "metrics.csv"
         kept = [row for row in read_rows(path) if int(float(row["update"])) < first_update]
+        self._columns = tuple(kept[0]) if kept else ()
         text = io.StringIO()
-        rows = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore")
-        rows.writeheader()
-        rows.writerows(kept)
+        if kept:
+            rows = csv.DictWriter(text, self._columns, restval="")
+            rows.writeheader()
+            rows.writerows(kept)
         self._rows = GrowingFile(path, text.getvalue().encode())
         # Events of the rows that are dropped are dropped by TensorBoard, too.
         self._events = TensorBoardWriter(folder, purge_step=int(float(kept[-1]["env_steps"])) + 1 if kept else None)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Writes one update's figures; names that are no column are an error."""
+        """Writes one update's figures.
+
+        Raises:
+            ValueError: If the row has a name that is not a column.
+        """
         text = io.StringIO()
-        csv.DictWriter(text, COLUMNS, restval="").writerow({name: _short(value) for name, value in row.items()})
+        begins = not self._columns
+        if begins:
+            self._columns = (*RUN_COLUMNS, *(name for name in row if name not in RUN_COLUMNS))
+        rows = csv.DictWriter(text, self._columns, restval="")
+        if begins:
+            rows.writeheader()
+        rows.writerow({name: _short(value) for name, value in row.items()})
         self._rows.append(text.getvalue().encode())
         figures = {f"train/{name}": value for name, value in row.items() if name not in ("update", "env_steps")}
         self._events.add(figures, row["env_steps"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import TimeStep
 from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
 from launch.config.train import TrainConfig
@@ -45,10 +46,12 @@ class TrainingWorkers:
         self._name = f"distpolicy-{uuid.uuid4().hex}"
         # Collectors are killed, and leave their files; by then, at the end of this process at the latest, all are.
         weakref.finalize(self, _remove_files, self._name)
-        agent_factory = AgentFactory(config, time_step_spec, action_spec)
+        agent_factory = AgentFactory(config, EnvironmentSpecs(time_step_spec, action_spec))
         self.learner_has_gpu = "GPU" in groups[LEARNER]
         self.learners = LearnerGroup(
-            lambda generation: start_learners(agent_factory, generation, config.learners, groups[LEARNER])
+            lambda generation: start_learners(
+                agent_factory, generation, config.learners, groups[LEARNER], config.max_policy_lag
+            )
         )
         self.pool = CollectorPool(
             lambda index, generation: start_collector(
@@ -110,5 +113,5 @@ def _collector_config(config: TrainConfig, index: int, generation: int) -> Colle
         num_steps=config.rollout_steps,
         seed=config.seed,
         generation=generation,
-        reward_discount=config.ppo.discount,
+        reward_discount=config.agent.reward_discount,
     )

@@ -30,7 +30,7 @@ TRAIN += (
     "--no-jit-compile",
 )
 TRAIN += ("--target-return", "None", "--ppo.num-minibatches", "2", "--ppo.num-epochs", "2", "--run-dir", "run")
-TRAIN += ("--checkpoint-every", "10", "--network.actor-units", "8", "--network.value-units", "8")
+TRAIN += ("--checkpoint-every", "10", "--network.actor-units", "8", "--ppo.value-units", "8")
 COLLECTOR = ("--num-cpus=1", '--resources={"collector": 1}')
 BOTH = ("--num-cpus=1", '--resources={"collector": 1, "learner": 1}')
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
 
 TRAIN = ("train", "--collectors", "3", "--envs-per-collector", "4", "--rollout-steps", "16", "--total-steps", "960")
 TRAIN += ("--ppo.num-minibatches", "2", "--ppo.num-epochs", "2", "--no-jit-compile", "--eval-episodes", "0")
-TRAIN += ("--network.actor-units", "8", "--network.value-units", "8")
+TRAIN += ("--network.actor-units", "8", "--ppo.value-units", "8")
 DELAY_S = 0.2
 
 

@@ -17,7 +17,7 @@ import pytest
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--ppo.num-minibatches", "2")
 
 
-QUICK = (*SMALL, "--ppo.num-epochs", "2", "--network.actor-units", "8", "--network.value-units", "8")
+QUICK = (*SMALL, "--ppo.num-epochs", "2", "--network.actor-units", "8", "--ppo.value-units", "8")
 
 
 # Every process that a command of this test session starts has it in its environment.

@@ -11,7 +11,8 @@ import numpy as np
 import ray
 
 from distpolicy.agents.ppo.config import PPOConfig
-from launch.config.train import NetworkConfig, TrainConfig
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.train import TrainConfig
 from launch.supervision.faults import RunFault
 from launch.training.observer import RunObserver, Saved
 from launch.training.totals import TrainingTotals, UpdateResult
@@ -27,8 +28,8 @@ CONFIG = TrainConfig(
     total_steps=10_000,
     vectorization="sync",
     jit_compile=False,
-    network=NetworkConfig(actor_units=(8,), value_units=(8,)),
-    ppo=PPOConfig(num_epochs=2, num_minibatches=2),
+    network=NetworkConfig(actor_units=(8,)),
+    agent=PPOConfig(value_units=(8,), num_epochs=2, num_minibatches=2),
 )
 
 

@@ -153,7 +153,7 @@ def light_driver(
         rollout_steps=STEPS,
         total_steps=num_updates * num_collectors * SLOTS * STEPS,
         target_return=None,
-        ppo=PPOConfig(num_minibatches=1),
+        agent=PPOConfig(num_minibatches=1),
         timeout_s=60.0,
     )
     generations = itertools.count()

@@ -32,7 +32,7 @@ SMALL = (
     "--ppo.num-epochs",
     "2",
 )
-SMALL += ("--network.actor-units", "8", "--network.value-units", "8", "--no-jit-compile", "--target-return", "None")
+SMALL += ("--network.actor-units", "8", "--ppo.value-units", "8", "--no-jit-compile", "--target-return", "None")
 TWO = ("--collectors", str(COLLECTORS), *SMALL)
 ONE = ("--collectors", "1", *SMALL)
 WITHIN_A_RUN = ("--run-dir", "run", "--checkpoint-every", "5")

@@ -84,7 +84,6 @@ def rollouts(
             parts = [map_structure(lambda leaf: leaf[start:end], stream[name]) for stream in all_streams]
             return map_structure(lambda *leaves: np.stack(leaves), *parts)
 
-        steps = np.arange(start, end)
         made.append(
             Rollout(
                 observation=cut("observation", end + 1),
@@ -95,7 +94,8 @@ def rollouts(
                 discount=cut("discount", end),
                 policy_state=(),
                 discounted_return=np.zeros(len(slots)),
-                weights_version=np.stack([np.full(rollout_steps, 2), steps // 5], axis=1),
+                cuts=np.zeros((len(slots), rollout_steps), np.bool_),
+                weights_version=np.tile(np.array([2, index]), (len(slots), 1)),
                 first_slot=np.asarray(slots.start),
             )
         )

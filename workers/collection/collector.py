@@ -20,7 +20,7 @@ from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.memory import peak_memory_bytes
 from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
-from workers.collection.env_group import EnvGroup, GroupBuffers, GroupThreads
+from workers.collection.env_group import EnvGroup, GroupThreads, rows_of
 from workers.collection.episode_statistics import EpisodeStatistics
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.rollout_report import RolloutReport
@@ -125,16 +125,13 @@ class Collector:
         # A policy that has no variables is never given weights.
         has_variables = hasattr(self._policy, "named_variables")
         self._receiver = WeightsReceiver(self._policy, f"collector {config.index}") if has_variables else None
-        self._buffers = GroupBuffers(
-            zero_rollout(
-                self._time_step_spec.observation,
-                self._action_spec,
-                self._policy.info_spec,
-                config.num_slots,
-                config.num_steps,
-                config.first_slot,
-            ),
-            np.zeros((config.num_slots, config.num_steps), np.bool_),
+        self._rollout = zero_rollout(
+            self._time_step_spec.observation,
+            self._action_spec,
+            self._policy.info_spec,
+            config.num_slots,
+            config.num_steps,
+            config.first_slot,
         )
         self._groups = self._make_groups(environments)
         self._episodes = EpisodeStatistics(config.num_slots, config.num_steps, config.reward_discount)
@@ -154,8 +151,8 @@ class Collector:
         for environment in environments:
             num_slots, first_slot = environment.num_slots, config.first_slot + first
             seeds = slot_seeds(config.seed, first_slot, num_slots, config.generation)
-            buffers = self._buffers.rows(slice(first, first + num_slots))
-            groups.append(EnvGroup(config.index, first_slot, environment, self._policy, policy_lock, seeds, buffers))
+            rows = rows_of(self._rollout, slice(first, first + num_slots))
+            groups.append(EnvGroup(config.index, first_slot, environment, self._policy, policy_lock, seeds, rows))
             first += num_slots
         return groups
 
@@ -187,11 +184,6 @@ class Collector:
         return self._action_spec
 
     @property
-    def cuts(self) -> np.ndarray:
-        """bool ``[B, T]``: where the last rollout's episodes were cut by a fault; overwritten by the next one."""
-        return self._buffers.cuts
-
-    @property
     def steps_begun(self) -> int:
         """How often slots have been stepped, the call under way included; two groups count apart."""
         return sum(group.steps_begun for group in self._groups)
@@ -215,13 +207,13 @@ class Collector:
             if not self._first_step_time:
                 self._threads.run([group.reset for group in groups])
                 self._first_step_time = time.time()
-            rollout = self._buffers.rollout._replace(
+            rollout = self._rollout._replace(
                 policy_state=map_structure(_joined, *[group.policy_state for group in groups]),
                 discounted_return=self._episodes.discounted_return,
             )
             rollout.weights_version[:] = (0, 0) if weights is None else (weights.generation, weights.version)
             self._threads.run([group.fill for group in groups])
-        ended = self._episodes.add(rollout, self._buffers.cuts)
+        ended = self._episodes.add(rollout)
         faults = [fault for group in groups for fault in group.take_faults()]
         self._last_end = time.perf_counter()
         report = RolloutReport(

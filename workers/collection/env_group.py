@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,24 +18,14 @@ from workers.collection.seeding import SlotSeeds
 from workers.environments.base import Environment, Fault
 from workers.environments.checks import check_finite_steps, check_structure, check_time_step
 
-_PER_STEP = ("observation", "step_type", "action", "policy_info", "reward", "discount")
+_PER_STEP = ("observation", "step_type", "action", "policy_info", "reward", "discount", "cuts")
 
 
-class GroupBuffers(NamedTuple):
-    """Where a group writes: views of its collector's arrays.
-
-    Attributes:
-        rollout: Of the group's rows.
-        cuts: bool ``[B, T]``: where an episode was cut by a fault.
-    """
-
-    rollout: Rollout
-    cuts: np.ndarray
-
-    def rows(self, rows: slice) -> GroupBuffers:
-        """Views of some rows."""
-        views = {name: map_structure(lambda leaf: leaf[rows], getattr(self.rollout, name)) for name in _PER_STEP}
-        return GroupBuffers(self.rollout._replace(**views), self.cuts[rows])
+def rows_of(rollout: Rollout, rows: slice) -> Rollout:
+    """Returns a rollout whose arrays of steps are views of some rows."""
+    return rollout._replace(
+        **{name: map_structure(lambda leaf: leaf[rows], getattr(rollout, name)) for name in _PER_STEP}
+    )
 
 
 class EnvGroup:
@@ -48,7 +38,7 @@ class EnvGroup:
         policy: The collector's policy.
         policy_lock: Held in each call of the policy, which other groups have too.
         seeds: Of the slots.
-        buffers: Where steps are written.
+        rollout: Where steps are written: views of its rows.
     """
 
     def __init__(
@@ -59,11 +49,11 @@ class EnvGroup:
         policy: Any,
         policy_lock: AbstractContextManager[Any],
         seeds: SlotSeeds,
-        buffers: GroupBuffers,
+        rollout: Rollout,
     ) -> None:
         self._collector, self._first_slot, self._seeds = collector, first_slot, seeds
         self._environment, self._policy, self._policy_lock = environment, policy, policy_lock
-        self._rollout, self._cuts = buffers
+        self._rollout = rollout
         self._observation_places = _places(self._rollout.observation)
         self._action_places = _places(self._rollout.action)
         self._info_places = _places(self._rollout.policy_info)
@@ -107,7 +97,7 @@ class EnvGroup:
         assert time_step is not None
         with policy_lock:
             seeds = policy.prepare_seeds(self._seeds.rows(self._num_steps_taken, num_steps))
-        self._cuts[:] = False
+        rollout.cuts[:] = False
         env_s = policy_s = 0.0
         for t in range(num_steps):
             with policy_lock:
@@ -132,7 +122,7 @@ class EnvGroup:
             rollout.reward[:, t] = time_step.reward
             rollout.discount[:, t] = time_step.discount
             if environment.faults:
-                self._cuts[:, t] = environment.cuts
+                rollout.cuts[:, t] = environment.cuts
         _put(self._observation_places, num_steps, time_step.observation)
         rollout.step_type[:, -1] = time_step.step_type
         self._check_finite()

@@ -44,12 +44,11 @@ class EpisodeStatistics:
         """float64 ``[B]``: discounted sum of the running episodes' rewards so far; a copy."""
         return self._discounted.copy()
 
-    def add(self, rollout: Rollout, cuts: np.ndarray) -> EndedEpisodes:
+    def add(self, rollout: Rollout) -> EndedEpisodes:
         """Adds the next rollout, and returns the episodes that ended in it and were not cut.
 
         Args:
             rollout: Of B slots and T steps.
-            cuts: bool ``[B, T]``: where an episode was cut by a fault.
         """
         next_types, num_steps = rollout.step_type[:, 1:], rollout.num_steps
         begins = next_types == StepType.FIRST
@@ -67,7 +66,7 @@ class EpisodeStatistics:
         returns[firsts] += self._return
         before = np.zeros(len(starts), np.float64)
         before[firsts] = self._length
-        ends = np.flatnonzero((next_types == StepType.LAST) & ~cuts)
+        ends = np.flatnonzero((next_types == StepType.LAST) & ~rollout.cuts)
         ends = ends[np.argsort(ends % num_steps, kind="stable")]
         rows, steps = np.divmod(ends, num_steps)
         pieces = np.searchsorted(starts, ends, side="right") - 1

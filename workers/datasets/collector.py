@@ -134,7 +134,7 @@ class DatasetCollector:
         if self._writer.finished(self._slots):
             return DatasetReport(self._config.index, 0, [], [], [], 0.0, 0.0, 0.0, 0, [], True)
         rollout, report = self._collector.rollout()
-        shards = self._writer.write(rollout, self._collector.cuts)
+        shards = self._writer.write(rollout)
         self._records += shards
         kept = self._writer.kept
         ended = [place for place, (row, t) in enumerate(report.episode_ends) if kept[row, t]]

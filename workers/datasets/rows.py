@@ -34,7 +34,7 @@ class RolloutRows:
             "discount": time_step.discount,
         }
 
-    def check(self, rollout: Rollout, cuts: np.ndarray | None) -> None:
+    def check(self, rollout: Rollout) -> None:
         """Compares a rollout with the schema.
 
         Raises:
@@ -52,20 +52,20 @@ class RolloutRows:
                         f"the rollout's {name}{path} is {leaf.dtype} {leaf.shape}; the schema says {spec.dtype} "
                         f"{(*outer, *spec.shape)}"
                     )
-        if rollout.step_type.shape != (num_slots, num_steps + 1) or rollout.weights_version.shape != (num_steps, 2):
+        if rollout.step_type.shape != (num_slots, num_steps + 1) or rollout.weights_version.shape != (num_slots, 2):
             raise SpecMismatchError(
                 f"the rollout's step_type {rollout.step_type.shape} and weights_version "
                 f"{rollout.weights_version.shape} do not fit its {num_slots} slots and {num_steps} steps"
             )
-        if cuts is not None and (cuts.shape != (num_slots, num_steps) or cuts.dtype != np.bool_):
+        cuts = rollout.cuts
+        if cuts.shape != (num_slots, num_steps) or cuts.dtype != np.bool_:
             raise SpecMismatchError(f"cuts are {cuts.dtype} {cuts.shape}; give bool {(num_slots, num_steps)}")
 
-    def rows(self, rollout: Rollout, cuts: np.ndarray | None, places: Places) -> Leaves:
+    def rows(self, rollout: Rollout, places: Places) -> Leaves:
         """The leaves ``[N, *shape]`` of each column, slot by slot; they share no memory with the rollout.
 
         Args:
             rollout: A rollout that was checked.
-            cuts: bool ``[B, T]``: where an episode was cut by a fault; None for nowhere.
             places: Where its transitions belong.
         """
         num_steps = places.keep.shape[1]
@@ -83,7 +83,7 @@ class RolloutRows:
         step_type, next_step_type = taken((rollout.step_type,), before)[0], taken((rollout.step_type,), after)[0]
         discount = taken(rollout.discount, chosen)[0]
         ended, terminated = next_step_type == StepType.LAST, discount == 0
-        of_step = chosen % max(num_steps, 1)
+        row = chosen // max(num_steps, 1)
         fixed = {
             "terminateds": ended & terminated,
             "truncateds": ended & ~terminated,
@@ -93,9 +93,9 @@ class RolloutRows:
             "step": places.step.reshape(-1).take(chosen),
             "step_type": step_type,
             "next_step_type": next_step_type,
-            "weights_epoch": rollout.weights_version[:, 0].take(of_step),
-            "weights_version": rollout.weights_version[:, 1].take(of_step),
-            "cut": np.zeros(len(chosen), np.bool_) if cuts is None else cuts.reshape(-1).take(chosen),
+            "weights_epoch": rollout.weights_version[:, 0].take(row),
+            "weights_version": rollout.weights_version[:, 1].take(row),
+            "cut": rollout.cuts.reshape(-1).take(chosen),
         }
         info = zip(self._info_columns, taken(rollout.policy_info, chosen), strict=True)
         return {

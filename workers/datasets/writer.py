@@ -85,12 +85,11 @@ class DatasetWriter:
         self._pending: deque[concurrent.futures.Future[ShardRecord | None]] = deque()
         self._error: BaseException | None = None
 
-    def write(self, rollout: Rollout, cuts: np.ndarray | None = None) -> list[ShardRecord]:
+    def write(self, rollout: Rollout) -> list[ShardRecord]:
         """Adds the rows of a rollout; transitions from LAST to FIRST are none.
 
         Args:
             rollout: Of consecutive slots, which goes on where the last one of these slots ended.
-            cuts: bool ``[B, T]``: where an episode was cut by a fault; None for nowhere.
 
         Returns:
             The shards that became whole since the last call.
@@ -100,13 +99,13 @@ class DatasetWriter:
             DistPolicyError: If the folder cannot be written any more; also at every later call.
         """
         records = self._done(_MAX_PENDING)
-        self._rows.check(rollout, cuts)
+        self._rows.check(rollout)
         first_slot = int(rollout.first_slot)
         slots = np.arange(first_slot, first_slot + rollout.num_slots)
         begins = self._counters.next_steps(slots)
-        places = self._counters.advance(rollout.step_type, first_slot, cuts)
+        places = self._counters.advance(rollout.step_type, first_slot, rollout.cuts)
         self._kept = places.keep
-        rows = self._rows.rows(rollout, cuts, places)
+        rows = self._rows.rows(rollout, places)
         num_rows = len(rows["eps_id"][0])
         if num_rows:
             ended = int(np.count_nonzero(rows["next_step_type"][0] == StepType.LAST))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
-from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.nests.array_nest import flatten, paths
 from workers.environments.base import Environment
 from workers.environments.factory import EnvironmentFactory
@@ -36,8 +34,8 @@ def check_supported(environment: Environment) -> None:
                 )
 
 
-def probe(factory: EnvironmentFactory, for_training: bool = True) -> tuple[TimeStep, Any]:
-    """The time-step spec and action spec of an environment.
+def probe(factory: EnvironmentFactory, for_training: bool = True) -> EnvironmentSpecs:
+    """Returns the specs of an environment.
 
     Args:
         factory: Makes it.
@@ -53,6 +51,6 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> tuple[TimeS
     try:
         if for_training:
             check_supported(environment)
-        return environment.time_step_spec, environment.action_spec
+        return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
     finally:
         environment.close()

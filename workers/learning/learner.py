@@ -4,95 +4,149 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyError
-from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.utils.compilation.compile_cache import seal_compile_cache
 from distpolicy.utils.memory import peak_memory_bytes
-from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.weights import Weights, WeightsPacker
+from workers.experience.experience import Experience, Sample
+from workers.experience.on_policy import OnPolicyExperience, sample_of
 
+# Makes a distpolicy.agents.tf_agent.TFAgent, initialised; this module is imported where TensorFlow is not.
 AgentFactory = Callable[..., Any]
 
 
 class Learner:
-    """Holds an agent; every update makes the next version of the weights.
+    """Holds an agent and its experience; every update makes the next version of the weights.
 
     Args:
-        agent_factory: Makes the agent: ``train``, ``zero_rollout``, ``collect_policy``, ``policy`` and
-            ``named_variables``.
+        agent_factory: Makes the agent, a :class:`distpolicy.agents.tf_agent.TFAgent`.
         generation: How often the run was started.
+        experience: What makes samples of rollouts; None for :class:`OnPolicyExperience`.
+        max_policy_lag: Versions by which the weights that acted may be older than the agent's.
     """
 
-    def __init__(self, agent_factory: AgentFactory, generation: int = 0) -> None:
+    def __init__(
+        self,
+        agent_factory: AgentFactory,
+        generation: int = 0,
+        experience: Experience | None = None,
+        max_policy_lag: int = 0,
+    ) -> None:
         self._agent = agent_factory()
-        self._generation = generation
+        self._experience = OnPolicyExperience() if experience is None else experience
+        self._generation, self._max_policy_lag = generation, max_policy_lag
         self._packer = WeightsPacker(self._agent.collect_policy)
         self._version = 0
         self._last_end = time.perf_counter()
 
     def weights(self) -> Weights:
-        """The collect policy's weights as they are now."""
+        """Returns the collect policy's weights as they are now."""
         return self._packer.pack(self._generation, self._version)
 
     def warm_up(self, num_slots: int, num_steps: int) -> float:
         """Compiles the update and leaves everything as it was.
 
         Args:
-            num_slots: Rows of the rollouts that updates will get, over all collectors.
-            num_steps: Their length.
+            num_slots: B: rows of the batches that updates will get.
+            num_steps: T: steps of the rollouts.
 
         Returns:
             Seconds that it took.
+
+        Raises:
+            ConfigError: If the agent makes variables in ``train``, which no checkpoint before the first update has.
         """
         start = time.perf_counter()
         state = self.state()
-        self._agent.train(self._agent.zero_rollout(num_slots, num_steps), 0.0)
+        self._train(sample_of(self._zero_rollout(num_slots, num_steps)), 0.0)
         seal_compile_cache()
+        if late := sorted({item.path for item in self._agent.named_variables()} - set(state)):
+            raise ConfigError(
+                f"the agent makes the variable {late[0]} when it trains: make all of them in its constructor or in "
+                "initialize(), such as an optimizer's by optimizer.build(variables)"
+            )
         self._assign(state)
         self._last_end = time.perf_counter()
         return self._last_end - start
+
+    def _zero_rollout(self, num_slots: int, num_steps: int) -> Rollout:
+        from distpolicy.specs.tensor_spec import to_nest_array_spec
+
+        policy = self._agent.collect_policy
+        spec = to_nest_array_spec(policy.collect_data_spec)
+        state_spec = to_nest_array_spec(policy.policy_state_spec)
+        shapes = (spec.observation, spec.action, spec.policy_info, num_slots, num_steps)
+        return zero_rollout(*shapes, policy_state_spec=state_spec)
 
     def update(self, progress: float, *rollouts: Rollout) -> tuple[Weights, dict[str, float]]:
         """Learns from rollouts.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
-            rollouts: Of one length; several may be of the same slots, one after the other.
+            rollouts: Of one length; several may be of the same env slots, one after the other.
 
         Returns:
-            The next version's weights, and the agent's metrics with ``policy_lag`` (versions between the oldest
-            behaviour policy and the learner), ``update_s`` and ``learner_wait_s``.
+            The next version's weights, and the agent's metrics with ``loss``, ``policy_lag`` (versions between the
+            oldest behaviour policy and the learner), ``update_s`` and ``learner_wait_s``.
 
         Raises:
-            DistPolicyError: If the losses are no longer finite.
+            DistPolicyError: If the losses are no longer finite, or rollouts are older than ``max_policy_lag`` allows.
         """
         start = time.perf_counter()
         wait_s = start - self._last_end
-        batch = merge_rollouts(rollouts)
-        lag = self._version - int(batch.weights_version[:, 1].min())
-        metrics = self._agent.train(batch, progress)
-        diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
-        if diverged:
-            raise DistPolicyError(
-                f"training diverged in update {self._version + 1}: {', '.join(diverged)} not finite; "
-                "lower ppo.learning_rate, or normalise observations and rewards"
-            )
+        self._experience.insert(rollouts)
+        metrics: dict[str, float] = {}
+        lag = 0
+        for sample in self._experience.due():
+            lag = max(lag, self._checked_lag(sample))
+            metrics = self._train(sample, progress)
+            self._check_finite(metrics)
         self._version += 1
         weights = self.weights()
         self._last_end = time.perf_counter()
         timings = {"policy_lag": float(lag), "update_s": self._last_end - start, "learner_wait_s": wait_s}
         return weights, {**metrics, **timings}
 
+    def _train(self, sample: Sample, progress: float) -> dict[str, float]:
+        """Trains on a sample; returns the figures by name."""
+        known: Mapping[str, Any] = {**sample.arguments, "progress": np.float32(progress)}
+        asked = self._agent.train_arguments
+        if unknown := [name for name in asked if name not in known]:
+            raise ConfigError(f"the agent's train asks for {unknown[0]}; a learner knows {', '.join(sorted(known))}")
+        info = self._agent.train(sample.experience, sample.weights, **{name: known[name] for name in asked})
+        return {"loss": float(info.loss), **_figures(info.extra)}
+
+    def _checked_lag(self, sample: Sample) -> int:
+        """Returns the versions by which the sample's oldest row is behind."""
+        # Of another generation, a row is from before a checkpoint that this learner went on from.
+        lag = self._version - int(sample.weights_version[:, 1].min())
+        if lag > self._max_policy_lag:
+            raise DistPolicyError(
+                f"update {self._version + 1} got a rollout that is {lag} versions old; max_policy_lag allows "
+                f"{self._max_policy_lag}"
+            )
+        return lag
+
+    def _check_finite(self, metrics: Mapping[str, float]) -> None:
+        diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
+        if diverged:
+            raise DistPolicyError(
+                f"training diverged in update {self._version + 1}: {', '.join(diverged)} not finite; "
+                "lower the learning rate, or normalise observations and rewards"
+            )
+
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that a checkpoint has to hold, by path: networks, optimizer, normalisers, counters."""
+        """Returns everything that a checkpoint has to hold, by path: the agent's variables, experience, counters."""
         values = {item.path: item.variable.numpy() for item in self._agent.named_variables()}
-        return {**values, "learner/version": np.asarray(self._version, np.int64)}
+        experience = {f"{_EXPERIENCE}{path}": value for path, value in self._experience.state().items()}
+        return {**values, **experience, _VERSION: np.asarray(self._version, np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Takes a state from :meth:`state`; the generation stays the learner's own.
@@ -112,19 +166,23 @@ class Learner:
                     f"the checkpoint is from another architecture: {path} has shape {got} there and {want} here; "
                     "give the network settings it was trained with"
                 )
-        if "learner/version" not in state:
-            raise ConfigError("the checkpoint has no learner/version: it was not written by a learner")
-        for path in sorted(set(state) - set(targets) - {"learner/version"}):
-            raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
+        if _VERSION not in state:
+            raise ConfigError(f"the checkpoint has no {_VERSION}: it was not written by a learner")
+        for path in sorted(set(state) - set(targets) - {_VERSION}):
+            if not path.startswith(_EXPERIENCE):
+                raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
         self._assign(state)
 
-    def _assign(self, state: dict[str, np.ndarray]) -> None:
+    def _assign(self, state: Mapping[str, np.ndarray]) -> None:
         for item in self._agent.named_variables():
             item.variable.assign(state[item.path])
-        self._version = int(state["learner/version"])
+        self._experience.restore(
+            {path.removeprefix(_EXPERIENCE): value for path, value in state.items() if path.startswith(_EXPERIENCE)}
+        )
+        self._version = int(state[_VERSION])
 
     def export_policy(self) -> dict[str, bytes]:
-        """The deployment policy as a SavedModel: the bytes of each file by its path."""
+        """Returns the deployment policy as a SavedModel: the bytes of each file by its path."""
         from distpolicy.policies.policy_saver import PolicySaver
 
         with tempfile.TemporaryDirectory() as scratch:
@@ -134,29 +192,30 @@ class Learner:
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
     def peak_memory_bytes(self) -> int:
-        """The most memory that this process has had resident."""
+        """Returns the most memory that this process has had resident."""
         return peak_memory_bytes()
 
     def ping(self) -> int:
-        """The generation; answers once the agent is built."""
+        """Returns the generation; answers once the agent is built."""
         return self._generation
 
 
-def merge_rollouts(rollouts: tuple[Rollout, ...]) -> Rollout:
-    """One rollout of all rows, in order of their slots and then of time, whichever collectors they come from."""
-    ordered = sorted(rollouts, key=lambda rollout: int(rollout.first_slot))
-    if len(ordered) == 1:
-        return ordered[0]
-    first = ordered[0]
-    # Versions are of steps, not of rows: the oldest of each step.
-    versions = np.min([rollout.weights_version for rollout in ordered], axis=0)
-    merged = {
-        name: map_structure(_stack_rows, *(getattr(rollout, name) for rollout in ordered))
-        for name in first._fields
-        if name not in ("weights_version", "first_slot")
-    }
-    return Rollout(**merged, weights_version=versions, first_slot=first.first_slot)
+# Paths of a state that are not the agent's.
+_VERSION = "learner/version"
+_EXPERIENCE = "experience/"
 
 
-def _stack_rows(*arrays: np.ndarray) -> np.ndarray:
-    return np.concatenate(arrays, axis=0)
+def _figures(extra: Any) -> dict[str, float]:
+    """Returns the scalars of a dict or namedtuple by name; the names of nested ones are joined by ``/``."""
+    if hasattr(extra, "_asdict"):
+        extra = extra._asdict()
+    if not isinstance(extra, Mapping):
+        return {}
+    found: dict[str, float] = {}
+    for name, value in extra.items():
+        nested = _figures(value)
+        if nested:
+            found |= {f"{name}/{inner}": figure for inner, figure in nested.items()}
+        elif np.ndim(value) == 0 and value is not None and not isinstance(value, str | tuple):
+            found[str(name)] = float(value)
+    return found

@@ -25,10 +25,12 @@ class LearnerReplica(Learner):
         agent_factory: Makes the agent of the arguments ``addresses`` and ``rank``.
         generation: How often the run was started.
         rank: The place of this one, from 0 on.
+        max_policy_lag: As of :class:`Learner`.
     """
 
-    def __init__(self, agent_factory: AgentFactory, generation: int, rank: int) -> None:
+    def __init__(self, agent_factory: AgentFactory, generation: int, rank: int, max_policy_lag: int = 0) -> None:
         self._agent_factory, self._generation, self._rank = agent_factory, generation, rank
+        self._max_policy_lag = max_policy_lag
         self._taken: tuple[Rollout, ...] = ()
 
     def address(self) -> str:
@@ -44,7 +46,8 @@ class LearnerReplica(Learner):
         Args:
             addresses: Those of all replicas, in the order of their ranks.
         """
-        super().__init__(functools.partial(self._agent_factory, addresses, self._rank), self._generation)
+        factory = functools.partial(self._agent_factory, addresses, self._rank)
+        super().__init__(factory, self._generation, max_policy_lag=self._max_policy_lag)
 
     def take(self, *rollouts: Rollout) -> int:
         """Keeps rollouts for the next update, in place of any before.

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
+from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import check_widths
 
 
 @dataclass(frozen=True)
-class PPOConfig:
+class PPOConfig(AgentConfig):
     """Settings of proximal policy optimisation (Schulman et al., 2017)."""
+
+    kind: ClassVar[str] = "ppo"
+    metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "policy_loss": "Loss of the policy",
+            "value_loss": "Loss of the critic",
+            "entropy": "Entropy of the policy",
+            "approx_kl": "KL divergence of an update",
+            "clip_fraction": "Share of steps whose ratio is clipped",
+            "gradient_norm": "Norm of the gradient",
+            "explained_variance": "Variance that the critic explains",
+            "learning_rate": "Learning rate",
+            "clip_range": "Clip range",
+        }
+    )
 
     learning_rate: float = 3e-4
     """Adam's step size at the start."""
+    value_units: tuple[int, ...] = (64, 64)
+    """Width of each dense layer of the critic."""
     learning_rate_schedule: Literal["constant", "linear"] = "linear"
     """Whether the learning rate falls to 0 over the run's env steps."""
     clip_range: float = 0.2
@@ -53,6 +74,7 @@ class PPOConfig:
     """Whether rewards are divided by the running deviation of the discounted return."""
 
     def __post_init__(self) -> None:
+        check_widths("ppo.value_units", self.value_units)
         positive = {
             "learning_rate": self.learning_rate,
             "clip_range": self.clip_range,
@@ -76,3 +98,29 @@ class PPOConfig:
         for name, value in {"value_loss_weight": self.value_loss_weight, "entropy_weight": self.entropy_weight}.items():
             if not value >= 0:
                 raise ConfigError(f"ppo.{name} must be 0 or more, but is {value}")
+
+    @property
+    def reward_discount(self) -> float:
+        """The discount of the running returns that rewards are normalised by."""
+        return self.discount
+
+    def check(self, shape: RunShape) -> None:
+        """Refuses batches that minibatches or sequences do not divide.
+
+        Raises:
+            ConfigError: Says which setting to change.
+        """
+        length, unit, parts = 1, "steps", f"rollout_steps {shape.rollout_steps}"
+        if shape.recurrent:
+            length, unit = self.sequence_length or shape.rollout_steps, "sequences"
+            parts = f"rollout_steps {shape.rollout_steps} / ppo.sequence_length {length}"
+            if shape.rollout_steps % length:
+                raise ConfigError(f"ppo.sequence_length {length} does not divide rollout_steps {shape.rollout_steps}")
+        batch_size = shape.collectors * shape.envs_per_collector * shape.rollout_steps
+        if (num_samples := batch_size // shape.learners // length) % self.num_minibatches:
+            whose = "the batch" if shape.learners == 1 else "each learner's part"
+            share = "" if shape.learners == 1 else f" / learners {shape.learners}"
+            raise ConfigError(
+                f"ppo.num_minibatches {self.num_minibatches} does not divide {whose} of {num_samples} {unit} "
+                f"(collectors {shape.collectors} x envs_per_collector {shape.envs_per_collector} x {parts}{share})"
+            )

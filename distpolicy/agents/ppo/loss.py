@@ -11,7 +11,7 @@ from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.distributions.draws import log_prob
 from distpolicy.utils.nests.array_nest import flatten
 
-# Of every minibatch, in the order of :func:`surrogate_loss`.
+# What each minibatch's loss comes to, in the order of :func:`surrogate_loss`.
 METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 
 

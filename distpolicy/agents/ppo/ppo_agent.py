@@ -24,19 +24,19 @@ from distpolicy.agents.ppo.minibatches import draw_minibatches
 from distpolicy.agents.ppo.policy import make_collect_policy, make_normalizer
 from distpolicy.agents.replicas import Replicas
 from distpolicy.agents.sequences import SequenceStates, burned_in, cut_burn_in, cut_sequences, unroll_sequences
+from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.ops.gae import generalized_advantage_estimation
 from distpolicy.ops.returns import discounted_returns
 from distpolicy.policies.greedy_policy import GreedyPolicy
-from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
-from distpolicy.trajectories.rollout import Rollout, zero_rollout
-from distpolicy.trajectories.time_step import StepType, TimeStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
 
-class PPOAgent(tf.Module):
+class PPOAgent(TFAgent):
     """Clipped-surrogate PPO.
 
     The whole update of a batch (advantages, all epochs, all minibatches) is one function, traced and compiled once.
@@ -79,24 +79,29 @@ class PPOAgent(tf.Module):
         replicas: Replicas | None = None,
         mixed_precision: bool = False,
     ) -> None:
-        super().__init__(name="ppo_agent")
-        self._config = config
-        self._seed = seed
         time_step_spec = tensor_spec.from_spec(time_step_spec)
-        self._actor_critic = ActorCritic(
+        actor_critic = ActorCritic(
             time_step_spec.observation, actor_network, value_network, encoding_network, mixed_precision
         )
-        self._collect_policy = make_collect_policy(
-            time_step_spec, action_spec, self._actor_critic.policy_network, config.normalize_observations
+        collect_policy = make_collect_policy(
+            time_step_spec, action_spec, actor_critic.policy_network, config.normalize_observations
         )
+        super().__init__(
+            time_step_spec,
+            action_spec,
+            policy=GreedyPolicy(collect_policy),
+            collect_policy=collect_policy,
+            jit_compile=jit_compile and replicas is None,
+            name="ppo_agent",
+        )
+        self._config, self._seed = config, seed
+        self._actor_critic, self._acting_policy = actor_critic, collect_policy
         self._value_network = value_network
         self._reward_normalizer = make_normalizer(tensor_spec.TensorSpec((), tf.float32))
-        self.train_step = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
-        self._trained = [*self._collect_policy.trainable_variables, *value_network.trainable_variables]
+        self._trained = [*collect_policy.trainable_variables, *value_network.trainable_variables]
         self._optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
         self._replicas = replicas
         self._all_sum: AllSum = (lambda tensor: tensor) if replicas is None else replicas.all_sum
-        self._train = tf.function(self._train_batch, autograph=False, jit_compile=jit_compile and replicas is None)
         between = _inlined if replicas is None else functools.partial(_compiled, jit_compile=jit_compile)
         self._unroll = between(self._unroll_rollout)
         self._advantages = between(functools.partial(generalized_advantage_estimation, lambda_=config.gae_lambda))
@@ -108,24 +113,14 @@ class PPOAgent(tf.Module):
             self._reward_scratch = make_normalizer(self._reward_normalizer.tensor_spec)
 
     @property
-    def collect_policy(self) -> TFPolicy:
-        """Draws actions, and emits their log-probabilities."""
-        return self._collect_policy
-
-    @property
-    def policy(self) -> TFPolicy:
-        """Takes the most likely actions; for evaluation and deployment."""
-        return GreedyPolicy(self._collect_policy)
-
-    @property
-    def tracing_count(self) -> int:
-        """How often the update was traced; stays at 1 over a run."""
-        return int(self._train.experimental_get_tracing_count())
+    def train_arguments(self) -> tuple[str, ...]:
+        """What :meth:`train` asks for beside experience and weights."""
+        return ("final_observation", "policy_state", "discounted_return", "progress")
 
     def named_variables(self) -> list[NamedVariable]:
-        """Everything that a checkpoint has to hold: networks, optimizer, normalisers, counter."""
+        """Returns everything that a checkpoint has to hold: networks, optimizer, normalisers, counter."""
         modules = {
-            "policy": self._collect_policy,
+            "policy": self._acting_policy,
             "value_network": self._value_network,
             "reward_normalizer": self._reward_normalizer,
             "optimizer": self._optimizer,
@@ -135,98 +130,115 @@ class PPOAgent(tf.Module):
             for name, module in modules.items()
             for item in named_variables(module)
         ]
-        return [*found, NamedVariable("train_step", self.train_step)]
+        return [*found, NamedVariable("train_step", self.train_step_counter)]
 
-    def zero_rollout(self, num_slots: int, num_steps: int) -> Rollout:
-        """Zeros of the structure, shapes and dtypes that :meth:`train` takes.
-
-        Args:
-            num_slots: B.
-            num_steps: T.
-        """
-        policy = self._collect_policy
-        data_spec = tensor_spec.to_nest_array_spec(policy.collect_data_spec)
-        return zero_rollout(
-            data_spec.observation,
-            data_spec.action,
-            data_spec.policy_info,
-            num_slots,
-            num_steps,
-            policy_state_spec=tensor_spec.to_nest_array_spec(policy.policy_state_spec),
-        )
-
-    def train(self, rollout: Rollout, progress: float) -> dict[str, float]:
+    def train(  # type: ignore[override]  # What it asks for beside is given by keyword.
+        self,
+        experience: Trajectory,
+        weights: Any = None,
+        *,
+        final_observation: Any,
+        policy_state: Any = (),
+        discounted_return: Any = None,
+        progress: Any = 0.0,
+    ) -> LossInfo:
         """Learns from one batch of rollouts.
 
         Args:
-            rollout: Arrays ``[B, T, …]``; the rows of all collectors.
+            experience: A Trajectory of arrays or tensors ``[B, T, ...]``; the rows of all collectors.
+            weights: float32 ``[B, T]``: 1 for each transition of the task, 0 where none is; see :class:`TFAgent`.
+            final_observation: Nest of ``[B, ...]``: the observation after the last step.
+            policy_state: Nest of ``[B, ...]``: the policy's state before the first step.
+            discounted_return: float64 ``[B]``: the running discounted sum of rewards before the first step, for reward
+                normalisation; None for 0.
             progress: The share of the run that is over, in [0, 1]; for schedules.
 
         Returns:
-            Losses and other figures by name.
+            The loss, and the figures of :attr:`PPOConfig.metrics` by name.
 
         Raises:
             ConfigError: If ``sequence_length`` does not divide T.
         """
-        tensors = tf.nest.map_structure(tf.constant, rollout)
-        minibatches = tf.constant(self._minibatches(rollout.num_slots, rollout.num_steps))
-        metrics = self._train(tensors, minibatches, tf.constant(min(max(progress, 0.0), 1.0), tf.float32))
-        return {name: float(value) for name, value in metrics.items()}
+        num_slots, num_steps = (int(size) for size in experience.reward.shape)
+        if discounted_return is None:
+            discounted_return = np.zeros(num_slots)
+        return super().train(
+            experience,
+            weights,
+            final_observation=final_observation,
+            policy_state=policy_state,
+            discounted_return=discounted_return,
+            progress=tf.clip_by_value(tf.cast(progress, tf.float32), 0.0, 1.0),
+            minibatches=self._minibatches(num_slots, num_steps),
+        )
 
     def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
         config, rank = self._config, 0 if self._replicas is None else self._replicas.rank
-        step, num_samples = int(self.train_step.numpy()), num_slots * num_steps // self._length(num_steps)
+        step, num_samples = int(self.train_step_counter.numpy()), num_slots * num_steps // self._length(num_steps)
         return draw_minibatches(self._seed, step, num_samples, config.num_epochs, config.num_minibatches, rank)
 
-    def _train_batch(self, rollout: Rollout, minibatches: tf.Tensor, progress: tf.Tensor) -> dict[str, tf.Tensor]:
-        config = self._config
-        is_boundary = rollout.step_type[:, :-1] == StepType.LAST
-        mask = tf.cast(tf.logical_not(is_boundary), tf.float32)
+    def _train(  # type: ignore[override]  # What it asks for beside is given by keyword.
+        self,
+        experience: Trajectory,
+        weights: tf.Tensor,
+        *,
+        final_observation: Any,
+        policy_state: Any,
+        discounted_return: tf.Tensor,
+        progress: tf.Tensor,
+        minibatches: tf.Tensor,
+    ) -> LossInfo:
+        config, mask = self._config, weights
+        # Nothing flows over a row that is not a transition: neither over a boundary, nor over a cut.
+        is_boundary = tf.equal(mask, 0.0)
+        observations = tf.nest.map_structure(_with_last, experience.observation, final_observation)
+        step_types = _with_last(experience.step_type, experience.next_step_type[:, -1])
         # The statistics that the behaviour policy had: new ones only hold from the next version on, so that
         # the ratio of probabilities is 1 before the first step.
-        observation = self._normalized(rollout.observation)
-        reward = self._normalized_reward(rollout, is_boundary, mask)
-        unroll = functools.partial(self._unroll, observation, rollout)
+        normalized = self._normalized(observations)
+        reward = self._normalized_reward(experience.reward, discounted_return, is_boundary, mask)
+        unroll = functools.partial(self._unroll, normalized, step_types, policy_state)
         value, states = unroll()
-        advantage = self._advantages(reward, config.discount * rollout.discount, value, is_boundary)
+        advantage = self._advantages(reward, config.discount * experience.discount, value, is_boundary)
         target = advantage + value[:, :-1]
         samples = {
-            "observation": _without_last(observation),
-            "step_type": rollout.step_type[:, :-1],
-            "action": rollout.action,
-            "log_probability": sum_of_leaves(rollout.policy_info.log_probability),
+            "observation": _without_last(normalized),
+            "step_type": experience.step_type,
+            "action": experience.action,
+            "log_probability": sum_of_leaves(experience.policy_info.log_probability),
             "advantage": advantage,
             "target": target,
             "mask": mask,
         }
         metrics = self._epochs(self._cut(samples), states, unroll, minibatches, progress)
         if config.normalize_observations:
-            normalizer, scratch = self._collect_policy.observation_normalizer, self._observation_scratch
-            update_normalizer(normalizer, _without_last(rollout.observation), None, scratch, self._all_sum)
-        self.train_step.assign_add(1)
+            normalizer, scratch = self._acting_policy.observation_normalizer, self._observation_scratch
+            update_normalizer(normalizer, experience.observation, None, scratch, self._all_sum)
+        self.train_step_counter.assign_add(1)
         metrics["explained_variance"] = explained_variance(target, value[:, :-1], mask, self._all_sum)
-        return metrics
+        return LossInfo(metrics.pop("loss"), metrics)
 
     def _normalized(self, observation: Any) -> Any:
-        normalizer = self._collect_policy.observation_normalizer
+        normalizer = self._acting_policy.observation_normalizer
         return observation if normalizer is None else normalizer.normalize(observation)
 
-    def _normalized_reward(self, rollout: Rollout, is_boundary: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    def _normalized_reward(
+        self, reward: tf.Tensor, discounted_return: tf.Tensor, is_boundary: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
         if not self._config.normalize_rewards:
-            return rollout.reward
-        reward = tf.cast(rollout.reward, tf.float64)
-        returns = discounted_returns(reward, is_boundary, rollout.discounted_return, self._config.discount)
+            return reward
+        returns = discounted_returns(tf.cast(reward, tf.float64), is_boundary, discounted_return, self._config.discount)
         update_normalizer(self._reward_normalizer, returns, mask, self._reward_scratch, self._all_sum)
-        return self._reward_normalizer.normalize(rollout.reward, center_mean=False)
+        return self._reward_normalizer.normalize(reward, center_mean=False)
 
-    def _unroll_rollout(self, observation: Any, rollout: Rollout) -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
-        """Values of all steps, and the states that sequences begin with."""
+    def _unroll_rollout(
+        self, observation: Any, step_type: tf.Tensor, policy_state: Any
+    ) -> tuple[tf.Tensor, SequenceStates | tuple[()]]:
+        """Returns the values of all steps, and the states that sequences begin with."""
         if not self._actor_critic.is_recurrent:
-            return self._actor_critic(observation, rollout.step_type, ())[1], ()
-        length = self._length(rollout.num_steps)
-        return unroll_sequences(
-            self._actor_critic, observation, rollout.step_type, rollout.policy_state, length, self._config.burn_in
-        )
+            return self._actor_critic(observation, step_type, ())[1], ()
+        length = self._length(int(step_type.shape[1]) - 1)
+        return unroll_sequences(self._actor_critic, observation, step_type, policy_state, length, self._config.burn_in)
 
     def _length(self, num_steps: int) -> int:
         """Steps of a sequence; 1 without recurrent networks, whose steps can be put together at will."""
@@ -284,9 +296,11 @@ class PPOAgent(tf.Module):
             one,
             (tf.constant(0), tf.zeros([len(METRICS)]), tf.zeros([]), states),
         )
-        means = tf.unstack(self._all_sum(figures) / num_steps)
+        named = dict(zip(METRICS, tf.unstack(self._all_sum(figures) / num_steps), strict=True))
+        loss = named["policy_loss"] + config.value_loss_weight * named["value_loss"]
         return {
-            **dict(zip(METRICS, means, strict=True)),
+            "loss": loss - config.entropy_weight * named["entropy"],
+            **named,
             "gradient_norm": norms / num_steps,
             "learning_rate": learning_rate,
             "clip_range": clip_range,
@@ -325,6 +339,11 @@ def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
     return tf.function(function, autograph=False, jit_compile=jit_compile)
+
+
+def _with_last(steps: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """``[B, T + 1, ...]`` from ``[B, T, ...]`` and ``[B, ...]``."""
+    return tf.concat([steps, last[:, tf.newaxis]], axis=1)
 
 
 def _without_last(nest: Any) -> Any:

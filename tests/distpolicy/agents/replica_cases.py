@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from agent_training import train, zeros_for
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.minibatches import draw_minibatches
@@ -74,7 +75,7 @@ def make_agent(case: str, replicas: Replicas | None) -> PPOAgent:
 def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     """Random steps, more of which are boundaries in the later slots, so that parts differ in what counts."""
     generator = np.random.default_rng(seed)
-    zeros = agent.zero_rollout(NUM_SLOTS, NUM_STEPS)
+    zeros = zeros_for(agent, NUM_SLOTS, NUM_STEPS)
 
     def normal(array: np.ndarray, offset: float = 0.0) -> np.ndarray:
         return generator.normal(offset, 0.5, array.shape).astype(array.dtype)
@@ -98,7 +99,7 @@ def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
 def part_of(rollout: Rollout, rank: int) -> Rollout:
     """The slots of one replica."""
     size = NUM_SLOTS // NUM_REPLICAS
-    shared = {"weights_version": rollout.weights_version, "first_slot": rollout.first_slot}
+    shared = {"first_slot": rollout.first_slot}
     cut = map_structure(
         lambda array: array[rank * size : (rank + 1) * size], rollout._replace(**dict.fromkeys(shared, ()))
     )
@@ -112,7 +113,7 @@ def learn(case: str, replicas: Replicas | None = None) -> dict[str, np.ndarray]:
     for update in range(NUM_UPDATES):
         rollout = make_rollout(agent, update)
         part = rollout if replicas is None else part_of(rollout, replicas.rank)
-        metrics = agent.train(part, update / NUM_UPDATES)
+        metrics = train(agent, part, update / NUM_UPDATES)
         found |= {f"update {update}/{name}": np.asarray(value) for name, value in metrics.items()}
     return found | {item.path: item.variable.numpy() for item in agent.named_variables()}
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from agent_training import train, zeros_for
 
 from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
@@ -64,7 +65,7 @@ def make_agent(kind: str, mixed_precision: bool, config: PPOConfig = CONFIG) -> 
 def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     """Random steps on which the action that is the place of the greatest of the first three numbers is rewarded."""
     generator = np.random.default_rng(seed)
-    zeros = agent.zero_rollout(NUM_SLOTS, NUM_STEPS)
+    zeros = zeros_for(agent, NUM_SLOTS, NUM_STEPS)
     observation = generator.uniform(-1.0, 1.0, zeros.observation.shape).astype(np.float32)
     flat = observation[:, :-1].reshape(NUM_SLOTS, NUM_STEPS, -1)
     action = generator.integers(0, 3, (NUM_SLOTS, NUM_STEPS))
@@ -89,7 +90,7 @@ def test_an_update_is_near_that_in_float32_and_its_variables_are_of_the_same_lay
     for mixed_precision in (False, True):
         agent = make_agent(kind, mixed_precision)
         start = state_of(agent)
-        metrics.append(agent.train(make_rollout(agent, 0), 0.0))
+        metrics.append(train(agent, make_rollout(agent, 0), 0.0))
         states.append(state_of(agent))
     exact, mixed = states
     layout = {path: (value.dtype, value.shape) for path, value in exact.items()}
@@ -125,7 +126,7 @@ def test_what_it_is_given_and_what_it_gives_is_float32(kind: str) -> None:
 
 def test_policies_of_the_same_networks_compute_in_float32() -> None:
     exact, mixed = (make_agent("lstm", mixed_precision) for mixed_precision in (False, True))
-    mixed.train(make_rollout(mixed, 0), 0.0)
+    train(mixed, make_rollout(mixed, 0), 0.0)
     for source, target in zip(mixed.named_variables(), exact.named_variables(), strict=True):
         target.variable.assign(source.variable)
     step = ts.restart(tf.constant(make_rollout(mixed, 1).observation[:, 0]), batch_size=NUM_SLOTS)
@@ -166,7 +167,7 @@ def test_layers_are_as_before_also_after_an_error() -> None:
 def test_it_learns() -> None:
     agent = make_agent("dense", True, dataclasses.replace(CONFIG, num_epochs=10, learning_rate=1e-2, discount=0.0))
     for update in range(15):
-        agent.train(make_rollout(agent, update), 0.0)
+        train(agent, make_rollout(agent, update), 0.0)
     observation = np.random.default_rng(100).uniform(-1.0, 1.0, (256, 4)).astype(np.float32)
     action = agent.policy.action(ts.restart(tf.constant(observation), batch_size=256)).action.numpy()
     assert (action == observation[:, :3].argmax(axis=1)).mean() > 0.8

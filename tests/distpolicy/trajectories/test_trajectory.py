@@ -27,7 +27,8 @@ def rollout() -> Rollout:
         discount=np.ones((1, 5), np.float32),
         policy_state=(),
         discounted_return=np.zeros(1),
-        weights_version=np.zeros((5, 2), np.int64),
+        cuts=np.zeros((1, 5), np.bool_),
+        weights_version=np.zeros((1, 2), np.int64),
         first_slot=np.asarray(0, np.int64),
     )
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
 from launch.command_line import parse_train
 from launch.config.codec import dump, from_dict
 from launch.config.presets import load_preset, preset_for, preset_names
-from launch.config.train import NetworkConfig, TrainConfig, load_train_config
+from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
     "cartpole-ppo",
@@ -34,8 +35,10 @@ CUSTOM = TrainConfig(
     collectors=3,
     target_return=-200.0,
     address="auto",
-    network=NetworkConfig(actor_units=(32, 16, 8), value_units=(), activation="relu", continuous="tanh_normal"),
-    ppo=PPOConfig(learning_rate=1e-7, num_minibatches=6, normalize_rewards=True, learning_rate_schedule="constant"),
+    network=NetworkConfig(actor_units=(32, 16, 8), activation="relu", continuous="tanh_normal"),
+    agent=PPOConfig(
+        value_units=(), learning_rate=1e-7, num_minibatches=6, normalize_rewards=True, learning_rate_schedule="constant"
+    ),
 )
 
 
@@ -66,7 +69,7 @@ def test_a_config_survives_being_written_and_read(config: TrainConfig, tmp_path:
 def test_the_written_config_holds_every_setting(tmp_path: Path) -> None:
     values = yaml.safe_load(dump(CUSTOM))
     assert list(values) == [item.name for item in dataclasses.fields(TrainConfig)]
-    assert list(values["ppo"]) == [item.name for item in dataclasses.fields(PPOConfig)]
+    assert list(values["agent"]) == ["kind", *(item.name for item in dataclasses.fields(PPOConfig))]
     assert list(values["network"]) == [item.name for item in dataclasses.fields(NetworkConfig)]
 
 
@@ -80,7 +83,7 @@ def test_the_written_config_holds_every_setting(tmp_path: Path) -> None:
 def test_any_number_and_text_survives_being_written_and_read(
     rate: float, target: float | None, kwargs: dict[str, Any], seed: int
 ) -> None:
-    config = TrainConfig(env_kwargs=kwargs, target_return=target, seed=seed, ppo=PPOConfig(learning_rate=rate))
+    config = TrainConfig(env_kwargs=kwargs, target_return=target, seed=seed, agent=PPOConfig(learning_rate=rate))
     values = yaml.safe_load(dump(config))
     assert from_dict(TrainConfig, values, "text") == config
 
@@ -101,7 +104,7 @@ def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     ("values", "message"),
     [
         ({"colectors": 2}, r"^here: unknown key 'colectors'; known are .*collectors"),
-        ({"ppo": {"gamma": 0.9}}, r"^here: ppo: unknown key 'gamma'; known are .*discount"),
+        ({"agent": {"kind": "ppo", "gamma": 0.9}}, r"^here: agent: unknown key 'gamma'; known are .*discount"),
         ({1: 2}, r"^here: unknown key 1"),
         ({"collectors": "2"}, r"^here: collectors: expected int, got '2'"),
         ({"collectors": 2.0}, r"^here: collectors: expected int, got 2.0"),
@@ -118,7 +121,7 @@ def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
         ({"network": {"actor_units": 64}}, r"^here: network: actor_units: expected .*, got 64"),
         ({"network": {"actor_units": [64, "64"]}}, r"^here: network: actor_units: expected int, got '64'"),
         ({"network": None}, r"^here: network: expected keys and values, got None"),
-        ({"ppo": [1]}, r"^here: ppo: expected keys and values, got \[1\]"),
+        ({"agent": [1]}, r"^here: agent: expected keys and values, got \[1\]"),
         (None, r"^here: expected keys and values, got None"),
         ("text", r"^here: expected keys and values, got 'text'"),
     ],
@@ -147,16 +150,16 @@ def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, me
         ({"timeout_s": 0}, "timeout_s must be above 0"),
         ({"timeout_s": math.nan}, "timeout_s must be above 0"),
         ({"network": {"actor_units": [64, 0]}}, r"network.actor_units must be widths of 1 or more"),
-        ({"network": {"value_units": [-1]}}, r"network.value_units must be widths of 1 or more"),
-        ({"ppo": {"learning_rate": 0.0}}, "ppo.learning_rate must be above 0"),
-        ({"ppo": {"learning_rate": math.nan}}, "ppo.learning_rate must be above 0"),
-        ({"ppo": {"clip_range": -0.2}}, "ppo.clip_range must be above 0"),
-        ({"ppo": {"num_epochs": 0}}, "ppo.num_epochs must be above 0"),
-        ({"ppo": {"num_minibatches": 0}}, "ppo.num_minibatches must be above 0"),
-        ({"ppo": {"discount": 1.01}}, r"ppo.discount must be in \[0, 1\]"),
-        ({"ppo": {"gae_lambda": -0.1}}, r"ppo.gae_lambda must be in \[0, 1\]"),
-        ({"ppo": {"entropy_weight": -1.0}}, "ppo.entropy_weight must be 0 or more"),
-        ({"ppo": {"value_loss_weight": math.nan}}, "ppo.value_loss_weight must be 0 or more"),
+        ({"agent": {"kind": "ppo", "value_units": [-1]}}, r"ppo.value_units must be widths of 1 or more"),
+        ({"agent": {"kind": "ppo", "learning_rate": 0.0}}, "ppo.learning_rate must be above 0"),
+        ({"agent": {"kind": "ppo", "learning_rate": math.nan}}, "ppo.learning_rate must be above 0"),
+        ({"agent": {"kind": "ppo", "clip_range": -0.2}}, "ppo.clip_range must be above 0"),
+        ({"agent": {"kind": "ppo", "num_epochs": 0}}, "ppo.num_epochs must be above 0"),
+        ({"agent": {"kind": "ppo", "num_minibatches": 0}}, "ppo.num_minibatches must be above 0"),
+        ({"agent": {"kind": "ppo", "discount": 1.01}}, r"ppo.discount must be in \[0, 1\]"),
+        ({"agent": {"kind": "ppo", "gae_lambda": -0.1}}, r"ppo.gae_lambda must be in \[0, 1\]"),
+        ({"agent": {"kind": "ppo", "entropy_weight": -1.0}}, "ppo.entropy_weight must be 0 or more"),
+        ({"agent": {"kind": "ppo", "value_loss_weight": math.nan}}, "ppo.value_loss_weight must be 0 or more"),
     ],
     ids=str,
 )
@@ -168,9 +171,9 @@ def test_a_value_out_of_range_is_refused(values: dict[str, Any], message: str) -
 def test_minibatches_that_do_not_divide_the_batch_are_refused_with_its_size() -> None:
     message = r"num_minibatches 7 does not divide the batch of 48 steps \(collectors 2 x slots 4 x rollout_steps 6\)"
     with pytest.raises(ConfigError, match=message):
-        TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=7))
+        TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, agent=PPOConfig(num_minibatches=7))
     assert (
-        TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, ppo=PPOConfig(num_minibatches=6)).batch_size
+        TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, agent=PPOConfig(num_minibatches=6)).batch_size
         == 48
     )
 
@@ -190,21 +193,21 @@ def test_what_is_no_range_of_collectors_is_refused(text: str) -> None:
 
 
 def test_values_go_over_a_base_and_what_they_leave_out_stays() -> None:
-    values = {"envs_per_collector": 6, "ppo": {"discount": 0.5}, "network": {"value_units": [4]}}
+    values = {"envs_per_collector": 6, "agent": {"discount": 0.5}, "network": {"actor_units": [4]}}
     found = from_dict(TrainConfig, values, "here", CUSTOM)
     expected = dataclasses.replace(
         CUSTOM,
         envs_per_collector=6,
-        ppo=dataclasses.replace(CUSTOM.ppo, discount=0.5),
-        network=dataclasses.replace(CUSTOM.network, value_units=(4,)),
+        agent=dataclasses.replace(CUSTOM.agent, discount=0.5),
+        network=dataclasses.replace(CUSTOM.network, actor_units=(4,)),
     )
     assert found == expected
-    assert found.ppo.learning_rate == 1e-7
+    assert found.agent.learning_rate == 1e-7
 
 
 def test_without_a_base_what_is_left_out_is_the_default() -> None:
-    found = from_dict(TrainConfig, {"envs_per_collector": 64, "ppo": {"discount": 0.5}}, "here")
-    assert found == TrainConfig(envs_per_collector=64, ppo=PPOConfig(discount=0.5))
+    found = from_dict(TrainConfig, {"envs_per_collector": 64, "agent": {"kind": "ppo", "discount": 0.5}}, "here")
+    assert found == TrainConfig(envs_per_collector=64, agent=PPOConfig(discount=0.5))
 
 
 def test_an_integer_is_taken_for_a_float_and_becomes_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from small_disk import enlarge, small_disk
 
 from distpolicy.errors import DistPolicyError
-from launch.output.metrics import COLUMNS, MetricsWriter, read_rows
+from launch.output.metrics import RUN_COLUMNS, MetricsWriter, read_rows
 
 
 def write(folder: Path, updates: range, first_update: int = 1, **extra: Any) -> Path:
@@ -24,12 +24,12 @@ def write(folder: Path, updates: range, first_update: int = 1, **extra: Any) -> 
 def test_rows_are_written_with_every_column_and_read_again(tmp_path: Path) -> None:
     path = write(tmp_path, range(1, 4))
     with open(path, newline="") as file:
-        assert tuple(next(csv.reader(file))) == COLUMNS
+        assert tuple(next(csv.reader(file))) == (*RUN_COLUMNS, "entropy")
     rows = read_rows(path)
     assert [row["update"] for row in rows] == ["1", "2", "3"]
     assert [row["env_steps"] for row in rows] == ["100", "200", "300"]
     assert [float(row["entropy"]) for row in rows] == pytest.approx([1 / 3, 2 / 3, 1], rel=1e-5)
-    assert {row["value_loss"] for row in rows} == {""}
+    assert {row["return_mean_100"] for row in rows} == {""}
 
 
 def test_large_counts_are_written_in_full(tmp_path: Path) -> None:
@@ -45,18 +45,21 @@ def test_a_row_is_in_the_file_before_the_next_is_written(tmp_path: Path) -> None
 
 
 def test_a_name_that_is_no_column_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+    writer = MetricsWriter(tmp_path)
+    writer.write({"update": 1, "env_steps": 100, "entropy": 0.5})
     with pytest.raises(ValueError, match="entropi"):
-        write(tmp_path, range(1, 2), entropi=1.0)
-    assert read_rows(tmp_path / "metrics.csv") == []
+        writer.write({"update": 2, "env_steps": 200, "entropi": 1.0})
+    writer.close()
+    assert [row["update"] for row in read_rows(tmp_path / "metrics.csv")] == ["1"]
 
 
 @pytest.mark.parametrize("first_update", [1, 3, 5, 6])
 def test_a_resumed_run_drops_the_rows_that_it_writes_again(first_update: int, tmp_path: Path) -> None:
     write(tmp_path, range(1, 6))
-    path = write(tmp_path, range(first_update, 8), first_update, clip_range=0.5)
+    path = write(tmp_path, range(first_update, 8), first_update, steps_per_s=0.5)
     rows = read_rows(path)
     assert [int(row["update"]) for row in rows] == list(range(1, 8))
-    assert [row["clip_range"] for row in rows] == [""] * (first_update - 1) + ["0.5"] * (8 - first_update)
+    assert [row["steps_per_s"] for row in rows] == [""] * (first_update - 1) + ["0.5"] * (8 - first_update)
     assert path.read_text().count("env_steps") == 1
 
 
@@ -108,7 +111,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
 
 def write_on(writer: MetricsWriter) -> None:
     for update in range(1, 10_000):
-        writer.write({"update": update, "env_steps": 100 * update, **dict.fromkeys(COLUMNS[2:], 1 / 3)})
+        writer.write({"update": update, "env_steps": 100 * update, **dict.fromkeys(RUN_COLUMNS[2:], 1 / 3)})
 
 
 def test_a_full_disk_is_one_line_that_names_the_file_and_leaves_both_whole(tmp_path: Path) -> None:

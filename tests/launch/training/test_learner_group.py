@@ -28,7 +28,7 @@ from workers.learning.learner import Learner
 TWO = dataclasses.replace(
     CONFIG,
     learners=2,
-    ppo=dataclasses.replace(CONFIG.ppo, num_minibatches=1, normalize_observations=True, normalize_rewards=True),
+    agent=dataclasses.replace(CONFIG.agent, num_minibatches=1, normalize_observations=True, normalize_rewards=True),
 )
 ENVIRONMENT = TWO.environment_factory
 SPECS = probe(ENVIRONMENT)
@@ -45,7 +45,9 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[LearnerGroup]:
-    group = LearnerGroup(lambda generation: start_learners(AgentFactory(TWO, *SPECS), generation, 2, {}))
+    group = LearnerGroup(
+        lambda generation: start_learners(AgentFactory(TWO, SPECS), generation, 2, {}, max_policy_lag=100)
+    )
     group.start(0)
     yield group
     group.kill()
@@ -53,7 +55,7 @@ def started() -> Iterator[LearnerGroup]:
 
 @pytest.fixture(scope="module")
 def learner() -> Learner:
-    return Learner(AgentFactory(TWO, *SPECS))
+    return Learner(AgentFactory(TWO, SPECS), max_policy_lag=100)
 
 
 @pytest.fixture(scope="module")

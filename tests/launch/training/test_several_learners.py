@@ -6,8 +6,9 @@ import pytest
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
 from launch.cluster.placement import Node, plan, training_actors
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 
 FOUR = TrainConfig(collectors=4, learners=2)
 
@@ -20,12 +21,12 @@ def test_learners_that_do_not_divide_the_collectors_are_refused(learners: int) -
 
 def test_minibatches_have_to_divide_the_part_of_each_learner() -> None:
     ppo = PPOConfig(num_minibatches=4)
-    assert TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=3, learners=1, ppo=ppo).learners == 1
+    assert TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=3, learners=1, agent=ppo).learners == 1
     with pytest.raises(ConfigError, match=r"each learner's part of 6 steps .* / learners 2"):
-        TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=3, learners=2, ppo=ppo)
+        TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=3, learners=2, agent=ppo)
     lstm = NetworkConfig(recurrent="lstm")
     with pytest.raises(ConfigError, match="each learner's part of 2 sequences"):
-        TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=6, learners=2, ppo=ppo, network=lstm)
+        TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=6, learners=2, agent=ppo, network=lstm)
 
 
 def test_each_learner_asks_for_a_gpu_where_there_are_enough() -> None:

@@ -11,8 +11,9 @@ import ray
 from driver_runs import CONFIG, Recorder, make_driver
 
 from distpolicy.errors import ConfigError, SpecMismatchError, StaleWeightsError, WorkerLostError
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.weights import Weights, checksum
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.supervision import calls
 from launch.training.totals import UpdateResult
 from launch.training.trainer import Trainer
@@ -139,7 +140,7 @@ def test_restored_learner_goes_on_with_its_version_and_a_higher_generation(basel
 
 @pytest.mark.slow
 def test_state_of_another_architecture_is_refused(baseline: Trained) -> None:
-    other = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,), value_units=(8,)))
+    other = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,)))
     with pytest.raises(ConfigError, match="actor_network"):
         make_driver(other, generation=1, state=baseline[0])
 

@@ -37,7 +37,8 @@ from training_runs import (
 )
 
 from distpolicy.errors import EnvironmentCrashedError, WorkerLostError
-from launch.config.train import NetworkConfig, TrainConfig
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.train import TrainConfig
 from launch.signals import Interrupted, handled, interrupt
 from launch.supervision.collector_pool import CollectorPool
 from launch.training import checkpoint_store
@@ -339,7 +340,7 @@ def failing(fault: str, after: int, step_timeout_s: float = 60.0) -> TrainConfig
         rollout_steps=16,
         jit_compile=False,
         step_timeout_s=step_timeout_s,
-        network=NetworkConfig(actor_units=(8,), value_units=(8,)),
+        network=NetworkConfig(actor_units=(8,)),
     )
 
 

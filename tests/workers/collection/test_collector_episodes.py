@@ -28,7 +28,8 @@ def random_rollouts(rng: np.random.Generator, num_slots: int, num_steps: int, co
         begin = index * num_steps
         rollout.step_type[:] = kinds[:, begin : begin + num_steps + 1]
         rollout.reward[:] = rng.normal(size=(num_slots, num_steps)) * 10.0 ** rng.integers(-6, 20, size=(num_slots, 1))
-        parts.append((rollout, (rollout.step_type[:, 1:] == StepType.LAST) & (rng.random(rollout.reward.shape) < 0.2)))
+        rollout.cuts[:] = (rollout.step_type[:, 1:] == StepType.LAST) & (rng.random(rollout.reward.shape) < 0.2)
+        parts.append(rollout)
     return parts
 
 
@@ -40,7 +41,7 @@ class Loop:
         self.discounted = np.zeros(num_slots)
         self._discount = discount
 
-    def add(self, rollout: Rollout, cuts: np.ndarray) -> list[tuple[list[float], tuple[int, int]]]:
+    def add(self, rollout: Rollout) -> list[tuple[list[float], tuple[int, int]]]:
         ended = []
         for t in range(rollout.num_steps):
             for row, rewards in enumerate(self.rewards):
@@ -51,7 +52,7 @@ class Loop:
                     continue
                 rewards.append(float(rollout.reward[row, t]))
                 self.discounted[row] = self.discounted[row] * self._discount + rollout.reward[row, t]
-                if kind == StepType.LAST and not cuts[row, t]:
+                if kind == StepType.LAST and not rollout.cuts[row, t]:
                     ended.append((list(rewards), (row, t)))
         return ended
 
@@ -68,8 +69,8 @@ def test_sums_are_those_of_a_loop_over_steps(
     num_slots: int, num_steps: int, count: int, discount: float, seed: int
 ) -> None:
     sums, loop = EpisodeStatistics(num_slots, num_steps, discount), Loop(num_slots, discount)
-    for rollout, cuts in random_rollouts(np.random.default_rng(seed), num_slots, num_steps, count):
-        found, expected = sums.add(rollout, cuts), loop.add(rollout, cuts)
+    for rollout in random_rollouts(np.random.default_rng(seed), num_slots, num_steps, count):
+        found, expected = sums.add(rollout), loop.add(rollout)
         assert found.places == [place for _, place in expected]
         assert found.lengths == [len(rewards) for rewards, _ in expected]
         for total, (rewards, _) in zip(found.returns, expected, strict=True):
@@ -84,6 +85,6 @@ def test_a_huge_return_leaves_no_trace_in_the_next_episode() -> None:
     first, middle, last = StepType.FIRST, StepType.MID, StepType.LAST
     rollout.step_type[0] = [first, last, first, middle, last, first]
     rollout.reward[0] = [1e30, 5.0, 0.25, 0.5, 7.0]  # what the env says at a reset belongs to no episode
-    ended = EpisodeStatistics(1, 5, 0.9).add(rollout, np.zeros((1, 5), np.bool_))
+    ended = EpisodeStatistics(1, 5, 0.9).add(rollout)
     np.testing.assert_allclose(ended.returns, [1e30, 0.75], rtol=1e-7)
     assert ended.lengths == [1, 2]

@@ -51,7 +51,7 @@ def collect(
         for _ in range(num_rollouts):
             rollout, report = collector.rollout()
             rollouts.append(kept(rollout))
-            cuts.append(collector.cuts.tolist())
+            cuts.append(rollout.cuts.tolist())
             reports.append(report)
     finally:
         collector.close()

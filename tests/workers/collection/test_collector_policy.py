@@ -13,17 +13,18 @@ from toy_policies import kept, rollout_bytes
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import SpecMismatchError, StaleWeightsError
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.time_step import StepType, restart
 from distpolicy.weights import Weights, WeightsPacker, checksum
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import PolicyFactory
 from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.factory import EnvironmentFactory
 from workers.learning.learner import merge_rollouts
 
 NUM_STEPS, NUM_ROLLOUTS = 40, 3
-NETWORK = NetworkConfig(actor_units=(8,), value_units=(8,))
-CONFIG = TrainConfig(network=NETWORK, ppo=PPOConfig(normalize_observations=True))
+NETWORK = NetworkConfig(actor_units=(8,))
+CONFIG = TrainConfig(network=NETWORK, agent=PPOConfig(value_units=(8,), normalize_observations=True))
 CARTPOLE = EnvironmentFactory("CartPole-v1", "sync")
 
 MakeCollector = Callable[..., Collector]
@@ -117,7 +118,7 @@ def test_zeroed_weights_give_the_zero_weight_action_on_every_collector(first_slo
     after, report = collector.rollout(zeroed(weights, version=1))
     assert not report.weights.applied  # they were, before the rollout
     np.testing.assert_allclose(after.policy_info.log_probability, -math.log(2), rtol=1e-6)
-    assert after.weights_version.tolist() == [[0, 1]] * NUM_STEPS
+    assert after.weights_version.tolist() == [[0, 1]] * 2
     for item in collector._policy.named_variables():
         assert not item.variable.numpy().any(), item.path
 
@@ -151,7 +152,7 @@ def test_older_weights_leave_the_policy_as_it_is(weights: Weights) -> None:
 
 
 def test_weights_of_another_network_are_refused_by_the_name_of_the_variable(weights: Weights) -> None:
-    other = make(config=TrainConfig(network=NetworkConfig(actor_units=(9,)), ppo=CONFIG.ppo))
+    other = make(config=TrainConfig(network=NetworkConfig(actor_units=(9,)), agent=CONFIG.agent))
     before = [value.copy() for value in other._policy.variables()]
     with pytest.raises(SpecMismatchError, match=r"collector 0: variable .*kernel.* of shape \(4, 9\).*\(4, 8\)"):
         other.rollout(weights)

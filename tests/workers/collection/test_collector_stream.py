@@ -118,7 +118,8 @@ def test_array_shapes_and_dtypes_are_those_that_rollout_documents() -> None:
         "reward": ((3, 4), "float32"),
         "discount": ((3, 4), "float32"),
         "discounted_return": ((3,), "float64"),
-        "weights_version": ((4, 2), "int64"),
+        "cuts": ((3, 4), "bool"),
+        "weights_version": ((3, 2), "int64"),
         "first_slot": ((), "int64"),
     }
     assert {name: leaf.shape for name, leaf in rollout.policy_info.items()} == {
@@ -216,8 +217,8 @@ def test_environments_get_each_slots_own_seed() -> None:
     assert rollout.first_slot == 5
 
 
-def test_every_step_holds_generation_and_version_of_the_weights() -> None:
-    collector = scripted_collector(EnvironmentFactory(STREAM), num_slots=1, num_steps=3)
+def test_every_row_holds_generation_and_version_of_the_weights() -> None:
+    collector = scripted_collector(EnvironmentFactory(STREAM), num_slots=3, num_steps=1)
     versions = [kept(collector.rollout(empty_weights(*offer))[0]).weights_version for offer in ((4, 0), (7, 0), (0, 1))]
     assert [version.tolist() for version in versions] == [[[0, 4]] * 3, [[0, 7]] * 3, [[1, 0]] * 3]
 

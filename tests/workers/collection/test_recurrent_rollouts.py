@@ -14,14 +14,16 @@ from toy_policies import kept
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.environments.partially_observed import StatelessCartPoleEnv
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.testing import assert_nests_close
 from distpolicy.trajectories import time_step as ts
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import flatten, map_structure
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import AgentFactory, PolicyFactory
 from workers.collection.collector import Collector, CollectorConfig, PolicyPair
 from workers.collection.evaluator import EVALUATION_STREAM, Evaluator
@@ -35,12 +37,10 @@ FIRST, LAST = StepType.FIRST, StepType.LAST
 CARTPOLE = "distpolicy.environments.partially_observed:StatelessCartPole-v1"
 SLOTS = EnvironmentFactory(CARTPOLE, "sync")
 NUM_SLOTS, NUM_STEPS = 4, 7
-NETWORK = NetworkConfig(
-    actor_units=(4,), value_units=(4,), recurrent="lstm", recurrent_units=(5, 4), encoder_units=(4,)
-)
+NETWORK = NetworkConfig(actor_units=(4,), recurrent="lstm", recurrent_units=(5, 4), encoder_units=(4,))
 # One step on the whole batch, so that figures are those from before any gradient step.
-PPO = PPOConfig(num_epochs=1, num_minibatches=1, learning_rate=3e-2, normalize_observations=True)
-CONFIG = TrainConfig(network=NETWORK, ppo=PPO, jit_compile=False)
+PPO = PPOConfig(value_units=(4,), num_epochs=1, num_minibatches=1, learning_rate=3e-2, normalize_observations=True)
+CONFIG = TrainConfig(network=NETWORK, agent=PPO, jit_compile=False)
 
 
 class FailingCartPoleEnv(StatelessCartPoleEnv):
@@ -64,7 +64,7 @@ def make_collector(environment: EnvironmentFactory = SLOTS, policy: Any = None, 
 
 def make_learner(config: TrainConfig = CONFIG) -> Learner:
     probed = SLOTS(1)
-    return Learner(AgentFactory(config, probed.time_step_spec, probed.action_spec))
+    return Learner(AgentFactory(config, EnvironmentSpecs(probed.time_step_spec, probed.action_spec)))
 
 
 def randomize(policy: Any, seed: int = 0) -> None:
@@ -146,7 +146,7 @@ def test_unroll_from_the_stored_state_gives_the_probabilities_that_were_drawn_fr
     # Until episodes have ended everywhere: it takes the same number of rollouts each time.
     while borders(rollouts) != EVERYWHERE or len(rollouts) < 12:
         rollouts.append(kept(collector.rollout(learner.weights())[0]))
-        cuts += int(collector.cuts.sum())
+        cuts += int(rollouts[-1].cuts.sum())
         assert_unroll_is_exact(learner, rollouts[-1])
         assert len(rollouts) < 60
     assert (cuts > 3) == (environment is FAILING)
@@ -235,8 +235,7 @@ def test_a_slot_that_was_replaced_begins_with_a_fresh_state(learner: Learner, co
     num_checked = 0
     for _ in range(4):
         rollout = kept(collector.rollout(learner.weights())[0])
-        cuts = collector.cuts.copy()
-        for row, t in np.argwhere(cuts[:, :-2]):
+        for row, t in np.argwhere(rollout.cuts[:, :-2]):
             assert rollout.step_type[row, t + 1 : t + 3].tolist() == [LAST, FIRST]
             # The new episode by itself, from the initial state.
             rows, steps = slice(row, row + 1), slice(t + 2, None)

@@ -1,4 +1,4 @@
-"""A slot whose environment fails is rebuilt alone; in this process and in processes of their own."""
+"""A slot whose environment fails is replaced alone; in this process and in processes of their own."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_raising_reset_cuts_no_episode_and_begins_in_a_new_env(mode: str) -> N
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_raising_first_reset_is_rebuilt(mode: str) -> None:
+def test_an_environment_that_raises_in_its_first_reset_is_replaced(mode: str) -> None:
     environment = faulty(mode, fault="reset", after=1, seed=SEEDS[ROW])
     found = stream(environment, 5, SEEDS, ACTION)
     assert_is_stream(found)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.utils.nests.array_nest import flatten
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import AgentFactory, PolicyFactory
 from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.probe import probe
@@ -22,8 +23,8 @@ def config(kind: str, recurrent: str) -> TrainConfig:
         envs_per_collector=2,
         rollout_steps=4,
         jit_compile=False,
-        network=NetworkConfig(actor_units=(4,), value_units=(4,), recurrent=recurrent, recurrent_units=(4,)),
-        ppo=PPOConfig(num_epochs=1, num_minibatches=2, normalize_observations=True),
+        network=NetworkConfig(actor_units=(4,), recurrent=recurrent, recurrent_units=(4,)),
+        agent=PPOConfig(value_units=(4,), num_epochs=1, num_minibatches=2, normalize_observations=True),
     )
 
 
@@ -35,7 +36,7 @@ def test_observations_and_actions_of_every_space_are_learned_from(kind: str, rec
     settings = config(kind, recurrent)
     factory = settings.environment_factory
     collector = Collector(CollectorConfig(0, 0, 2, 4, seed=0), factory, PolicyFactory(settings))
-    learner = Learner(AgentFactory(settings, *probe(factory)))
+    learner = Learner(AgentFactory(settings, probe(factory)))
     rollout, _ = collector.rollout(learner.weights())
     for leaf, spec in zip(flatten(rollout.observation), flatten(probe(factory)[0].observation), strict=True):
         assert leaf.dtype == spec.dtype

@@ -19,9 +19,9 @@ from workers.learning.learner import Learner
 
 config = TrainConfig(
     seed={seed}, collectors=1, envs_per_collector=2, rollout_steps=2,
-    network=NetworkConfig(actor_units=(4,), value_units=(4,)), ppo=PPOConfig(num_epochs=1, num_minibatches=1),
+    network=NetworkConfig(actor_units=(4,)), agent=PPOConfig(value_units=(4,), num_epochs=1, num_minibatches=1),
 )
-Learner(AgentFactory(config, *probe(EnvironmentFactory(config.env)))).warm_up(2, 2)
+Learner(AgentFactory(config, probe(EnvironmentFactory(config.env)))).warm_up(2, 2)
 """
 
 

@@ -14,23 +14,27 @@ from toy_policies import kept
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import restart
 from distpolicy.weights import Weights
-from launch.config.train import NetworkConfig, TrainConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import AgentFactory, PolicyFactory
 from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
-from workers.learning.learner import Learner, merge_rollouts
+from workers.experience.on_policy import merge_rollouts
+from workers.learning.learner import Learner
 
 CONFIG = TrainConfig(
     collectors=3,
     envs_per_collector=2,
     rollout_steps=20,
     jit_compile=False,
-    network=NetworkConfig(actor_units=(8,), value_units=(8,)),
-    ppo=PPOConfig(num_epochs=2, num_minibatches=3, normalize_observations=True, normalize_rewards=True),
+    network=NetworkConfig(actor_units=(8,)),
+    agent=PPOConfig(
+        value_units=(8,), num_epochs=2, num_minibatches=3, normalize_observations=True, normalize_rewards=True
+    ),
 )
 ENVIRONMENT = EnvironmentFactory("CartPole-v1", "sync")
 SPECS = probe(ENVIRONMENT)
@@ -39,7 +43,7 @@ Update = tuple[Rollout, ...]
 
 
 def make(config: TrainConfig = CONFIG, generation: int = 0) -> Learner:
-    return Learner(AgentFactory(config, *SPECS), generation)
+    return Learner(AgentFactory(config, SPECS), generation, max_policy_lag=100)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +104,14 @@ def test_merged_rows_are_in_order_of_slots_whatever_order_they_come_in(rollouts:
     )
 
 
-def test_merged_version_of_a_step_is_its_oldest(rollouts: list[Update]) -> None:
-    def of_version(part: Rollout, versions: list[int]) -> Rollout:
-        return part._replace(weights_version=np.array([[0, version] for version in versions]))
+def of_versions(part: Rollout, *versions: int) -> Rollout:
+    return part._replace(weights_version=np.array([[0, version] for version in versions]))
 
+
+def test_merged_rows_keep_their_own_versions(rollouts: list[Update]) -> None:
     first, second, _ = rollouts[0]
-    merged = merge_rollouts((of_version(first, [3] * 10 + [5] * 10), of_version(second, [4] * 20)))
-    assert merged.weights_version.tolist() == [[0, 3]] * 10 + [[0, 4]] * 10
+    merged = merge_rollouts((of_versions(second, 4, 4), of_versions(first, 3, 5)))
+    assert merged.weights_version.tolist() == [[0, 3], [0, 5], [0, 4], [0, 4]]
 
 
 def test_one_rollout_is_its_own_merge(rollouts: list[Update]) -> None:
@@ -156,11 +161,10 @@ def test_published_weights_act_as_the_learners_own_policy(fresh: Learner, rollou
 def test_policy_lag_is_the_distance_to_the_oldest_behaviour_policy(fresh: Learner, rollouts: list[Update]) -> None:
     lags = [fresh.update(0.0, *parts)[1]["policy_lag"] for parts in rollouts[:3]]
     assert lags == [0.0, 1.0, 2.0]  # they were all collected with version 0
-    newest = [part._replace(weights_version=np.full((20, 2), (0, 3))) for part in rollouts[3]]
-    versions = np.array([[0, 2]] * 5 + [[0, 3]] * 15)
-    mixed = [*newest[:2], newest[2]._replace(weights_version=versions)]
+    newest = [of_versions(part, 3, 3) for part in rollouts[3]]
+    mixed = [*newest[:2], of_versions(newest[2], 2, 3)]
     assert fresh.update(0.0, *mixed)[1]["policy_lag"] == 1.0
-    newest = [part._replace(weights_version=np.full((20, 2), (0, 4))) for part in rollouts[3]]
+    newest = [of_versions(part, 4, 4) for part in rollouts[3]]
     assert fresh.update(0.0, *newest)[1]["policy_lag"] == 0.0
 
 
@@ -169,7 +173,7 @@ def test_metrics_are_finite_floats_with_timings(fresh: Learner, rollouts: list[U
     wanted = {"policy_loss", "value_loss", "entropy", "approx_kl", "learning_rate", "update_s", "learner_wait_s"}
     assert wanted <= metrics.keys()
     assert all(type(value) is float and np.isfinite(value) for value in metrics.values())
-    assert metrics["learning_rate"] == pytest.approx(0.75 * CONFIG.ppo.learning_rate)
+    assert metrics["learning_rate"] == pytest.approx(0.75 * CONFIG.agent.learning_rate)
     assert metrics["update_s"] > 0
     assert metrics["learner_wait_s"] >= 0
 
@@ -241,7 +245,7 @@ def unchanged(learner: Learner, state: dict[str, np.ndarray], message: str) -> N
 
 
 def test_a_state_of_another_architecture_is_refused_by_the_name_of_the_variable(fresh: Learner) -> None:
-    wide = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,), value_units=(8,)))
+    wide = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,)))
     state = make(wide).state()
     name = next(name for name, value in fresh.state().items() if value.shape != state[name].shape)
     assert "kernel" in name
@@ -258,7 +262,7 @@ def test_a_state_of_another_depth_is_refused(fresh: Learner, network: NetworkCon
 
 
 def test_a_state_without_the_observation_normalizer_is_refused(fresh: Learner) -> None:
-    other = dataclasses.replace(CONFIG, ppo=dataclasses.replace(CONFIG.ppo, normalize_observations=False))
+    other = dataclasses.replace(CONFIG, agent=dataclasses.replace(CONFIG.agent, normalize_observations=False))
     state = make(other).state()
     unchanged(fresh, state, r"the checkpoint has no policy/.*normalizer")
 

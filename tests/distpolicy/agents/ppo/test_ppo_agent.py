@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from agent_training import train
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.ppo_agent import PPOAgent
@@ -68,7 +69,8 @@ def make_rollout(agent: PPOAgent, seed: int = 0, scale: float = 1.0, offset: flo
         discount=discount,
         policy_state=(),
         discounted_return=generator.normal(size=NUM_SLOTS),
-        weights_version=np.zeros((NUM_STEPS, 2), np.int64),
+        cuts=np.zeros((NUM_SLOTS, NUM_STEPS), np.bool_),
+        weights_version=np.zeros((NUM_SLOTS, 2), np.int64),
         first_slot=np.asarray(0, np.int64),
     )
 
@@ -132,11 +134,11 @@ def test_content_of_a_boundary_step_cannot_change_the_update(
     agent, start = many_steps
     restore(agent, start)
     rollout = make_rollout(agent)
-    agent.train(rollout, 0.0)
+    train(agent, rollout, 0.0)
     expected = snapshot(agent)
     assert any(not np.array_equal(start[path], expected[path]) for path in start if path.startswith("policy/"))
     restore(agent, start)
-    agent.train(with_garbage_at_last(rollout, **garbage), 0.0)
+    train(agent, with_garbage_at_last(rollout, **garbage), 0.0)
     assert_same_bits(snapshot(agent), expected)
 
 
@@ -146,13 +148,13 @@ def test_content_of_any_other_step_does_change_the_update(
     agent, start = many_steps
     restore(agent, start)
     rollout = make_rollout(agent)
-    agent.train(rollout, 0.0)
+    train(agent, rollout, 0.0)
     expected = snapshot(agent)
     for name in ("reward", "observation"):
         array = getattr(rollout, name).copy()
         array[0, 2] += 1.0
         restore(agent, start)
-        agent.train(rollout._replace(**{name: array}), 0.0)
+        train(agent, rollout._replace(**{name: array}), 0.0)
         assert any(not np.array_equal(expected[path], value) for path, value in snapshot(agent).items())
 
 
@@ -167,7 +169,7 @@ def test_same_seed_gives_the_same_bits_after_three_updates(
     for update in range(3):
         rollout = make_rollout(agent, seed=update)
         for learner in (agent, twin, other):
-            learner.train(rollout, update / 3)
+            train(learner, rollout, update / 3)
     assert_same_bits(snapshot(twin), snapshot(agent))
     assert int(agent.train_step.numpy()) == 3
     # Another seed is another order of minibatches.
@@ -183,7 +185,7 @@ def test_every_update_has_its_own_order_of_minibatches(
     results = []
     for train_step in (0, 1):
         restore(agent, {**start, "train_step": np.asarray(train_step)})
-        agent.train(make_rollout(agent), 0.0)
+        train(agent, make_rollout(agent), 0.0)
         results.append(snapshot(agent)[kernel])
     assert not np.array_equal(*results)
 
@@ -191,21 +193,21 @@ def test_every_update_has_its_own_order_of_minibatches(
 def test_update_is_traced_once() -> None:
     agent = make_agent()
     for update in range(4):
-        agent.train(make_rollout(agent, seed=update), update / 4)
+        train(agent, make_rollout(agent, seed=update), update / 4)
     assert agent.tracing_count == 1
 
 
 def test_ratio_is_one_before_the_first_step(whole_batch: tuple[PPOAgent, dict[str, np.ndarray]]) -> None:
     agent, start = whole_batch
     restore(agent, start)
-    metrics = agent.train(make_rollout(agent), 0.0)
+    metrics = train(agent, make_rollout(agent), 0.0)
     assert abs(metrics["approx_kl"]) < 1e-6
     assert metrics["clip_fraction"] == 0.0
     # Normalised advantages have mean 0, and the ratio is 1.
     assert abs(metrics["policy_loss"]) < 1e-5
     stale = make_rollout(agent)
     info = stale.policy_info._replace(log_probability=stale.policy_info.log_probability - 0.5)
-    metrics = agent.train(stale._replace(policy_info=info), 0.0)
+    metrics = train(agent, stale._replace(policy_info=info), 0.0)
     assert metrics["clip_fraction"] == 1.0
     np.testing.assert_allclose(metrics["approx_kl"], np.exp(0.5) - 1.5, rtol=1e-4)
 
@@ -226,7 +228,7 @@ def test_truncation_is_bootstrapped_and_termination_is_not(
         discount, observation = rollout.discount.copy(), rollout.observation.copy()
         discount[2, 4] = end_discount
         observation[2, 5] = end_observation
-        agent.train(rollout._replace(discount=discount, observation=observation), 0.0)
+        train(agent, rollout._replace(discount=discount, observation=observation), 0.0)
         results[name] = b"".join(value.tobytes() for value in snapshot(agent).values())
     assert results["terminated"] == results["terminated elsewhere"]
     assert len(set(results.values())) == 3
@@ -236,13 +238,13 @@ def test_observations_are_normalised_by_the_statistics_from_before_the_batch() -
     agent = make_agent(dataclasses.replace(WHOLE_BATCH, normalize_observations=True), BOX)
     normalizer = agent.collect_policy.observation_normalizer
     first = make_rollout(agent, seed=1, scale=3.0, offset=5.0)
-    agent.train(first, 0.0)
+    train(agent, first, 0.0)
     values = first.observation[:, :-1].reshape(-1, 3).astype(np.float64)
     np.testing.assert_allclose(normalizer.mean, values.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(normalizer.variance(), values.var(axis=0), rtol=1e-6)
     # The second batch lies elsewhere: were it normalised by its own statistics, the ratio would not be 1.
     second = make_rollout(agent, seed=2, scale=0.5, offset=-2.0)
-    metrics = agent.train(second, 0.0)
+    metrics = train(agent, second, 0.0)
     assert abs(metrics["approx_kl"]) < 1e-6
     both = np.concatenate([values, second.observation[:, :-1].reshape(-1, 3).astype(np.float64)])
     np.testing.assert_allclose(normalizer.mean, both.mean(axis=0), rtol=1e-6)
@@ -254,7 +256,7 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return(
     agent, start = many_steps
     restore(agent, start)
     rollout = make_rollout(agent)
-    agent.train(rollout, 0.0)
+    train(agent, rollout, 0.0)
     returns = []
     for b in range(NUM_SLOTS):
         total = rollout.discounted_return[b]
@@ -277,13 +279,13 @@ def test_learning_rate_and_clip_range_follow_their_schedules(snapshot: Snapshot)
     )
     for progress, share in [(-1.0, 1.0), (0.0, 1.0), (0.25, 0.75), (2.0, 0.0)]:
         before = snapshot(agent)
-        metrics = agent.train(make_rollout(agent), progress)
+        metrics = train(agent, make_rollout(agent), progress)
         np.testing.assert_allclose(metrics["learning_rate"], 1e-2 * share, rtol=1e-5, atol=1e-9)
         np.testing.assert_allclose(metrics["clip_range"], 0.3 * share, rtol=1e-5, atol=1e-9)
         kernel = "policy/actor_network/projection/logits/kernel"
         moved = not np.array_equal(before[kernel], snapshot(agent)[kernel])
         assert moved == (share > 0)
-    constant = make_agent().train(make_rollout(agent), 0.9)
+    constant = train(make_agent(), make_rollout(agent), 0.9)
     np.testing.assert_allclose([constant["learning_rate"], constant["clip_range"]], [3e-4, 0.2], rtol=1e-6)
 
 
@@ -344,7 +346,7 @@ def test_one_step_equals_a_plain_reference(snapshot: Snapshot) -> None:
     norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients))
     assert norm > 0.3
 
-    metrics = agent.train(rollout, 0.0)
+    metrics = train(agent, rollout, 0.0)
     assert 0.0 < metrics["clip_fraction"] < 1.0
     expected = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "gradient_norm": norm}
     for name, figure in expected.items():
@@ -359,13 +361,13 @@ def test_one_step_equals_a_plain_reference(snapshot: Snapshot) -> None:
 
 def test_rows_that_fill_no_minibatch_do_not_stop_the_update() -> None:
     agent = make_agent(dataclasses.replace(WHOLE_BATCH, num_minibatches=5))
-    assert all(np.isfinite(list(agent.train(make_rollout(agent), 0.0).values())))
+    assert all(np.isfinite(list(train(agent, make_rollout(agent), 0.0).values())))
 
 
 def test_compiled_by_xla_gives_the_same_step(snapshot: Snapshot) -> None:
     plain, compiled = make_agent(), make_agent(jit_compile=True)
     rollout = make_rollout(plain)
-    metrics, compiled_metrics = plain.train(rollout, 0.0), compiled.train(rollout, 0.0)
+    metrics, compiled_metrics = train(plain, rollout, 0.0), train(compiled, rollout, 0.0)
     assert metrics.keys() == compiled_metrics.keys()
     for path, value in snapshot(plain).items():
         np.testing.assert_allclose(snapshot(compiled)[path], value, rtol=1e-3, atol=1e-5, err_msg=path)

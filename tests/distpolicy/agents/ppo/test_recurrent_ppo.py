@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from agent_training import train
 from recurrent_networks import (
     DISCRETE,
     ENCODING,
@@ -121,7 +122,8 @@ def make_rollout(agent: PPOAgent, seed: int = 0, observation: Any = None) -> Rol
         discount=discount,
         policy_state=first_state,
         discounted_return=generator.normal(size=NUM_SLOTS),
-        weights_version=np.zeros((NUM_STEPS, 2), np.int64),
+        cuts=np.zeros((NUM_SLOTS, NUM_STEPS), np.bool_),
+        weights_version=np.zeros((NUM_SLOTS, 2), np.int64),
         first_slot=np.asarray(0, np.int64),
     )
 
@@ -134,7 +136,7 @@ def acting(policy: Any) -> Any:
 @pytest.mark.parametrize("kind", ["lstm", "everything"])
 def test_ratio_is_one_before_the_first_step(kind: str) -> None:
     agent = fresh(kind)
-    metrics = agent.train(make_rollout(agent), 0.0)
+    metrics = train(agent, make_rollout(agent), 0.0)
     assert abs(metrics["approx_kl"]) < 1e-6
     assert metrics["clip_fraction"] == 0.0
     assert abs(metrics["policy_loss"]) < 1e-5
@@ -142,19 +144,19 @@ def test_ratio_is_one_before_the_first_step(kind: str) -> None:
     restore(agent, started(kind)[1])
     rollout = make_rollout(agent)
     zeros = map_structure(np.zeros_like, rollout.policy_state)
-    assert agent.train(rollout._replace(policy_state=zeros), 0.0)["approx_kl"] > 1e-4
+    assert train(agent, rollout._replace(policy_state=zeros), 0.0)["approx_kl"] > 1e-4
 
 
 def test_state_before_an_episode_s_first_step_changes_no_bit(snapshot: Snapshot, assert_same_bits: SameBits) -> None:
     agent = fresh("lstm")
     rollout = make_rollout(agent)
-    agent.train(rollout, 0.0)
+    train(agent, rollout, 0.0)
     expected = snapshot(agent)
     agent = fresh("lstm")
     state = map_structure(np.copy, rollout.policy_state)
     for leaf in flatten(state):
         leaf[0] = 100.0
-    agent.train(rollout._replace(policy_state=state), 0.0)
+    train(agent, rollout._replace(policy_state=state), 0.0)
     assert_same_bits(snapshot(agent), expected)
 
 
@@ -183,7 +185,7 @@ def test_content_of_a_boundary_step_cannot_change_the_update(
 ) -> None:
     agent, start = started(kind, config, jit_compile)
     rollout = make_rollout(fresh(kind, config, jit_compile))
-    agent.train(rollout, 0.0)
+    train(agent, rollout, 0.0)
     expected = snapshot(agent)
     assert any(not np.array_equal(start[path], expected[path]) for path in start if path.startswith("policy/"))
     agent = fresh(kind, config, jit_compile)
@@ -191,7 +193,7 @@ def test_content_of_a_boundary_step_cannot_change_the_update(
     if config.normalize_observations:
         # The statistics are of all observations.
         garbage = garbage._replace(observation=rollout.observation)
-    agent.train(garbage, 0.0)
+    train(agent, garbage, 0.0)
     assert_same_bits(snapshot(agent), expected)
 
 
@@ -199,12 +201,12 @@ def test_content_of_a_boundary_step_cannot_change_the_update(
 def test_content_of_any_other_step_does_change_the_update(place: tuple[int, int], snapshot: Snapshot) -> None:
     agent = fresh("lstm")
     rollout = make_rollout(agent)
-    agent.train(rollout, 0.0)
+    train(agent, rollout, 0.0)
     expected = snapshot(agent)
     observation = rollout.observation.copy()
     observation[place] += 0.5
     agent = fresh("lstm")
-    agent.train(rollout._replace(observation=observation), 0.0)
+    train(agent, rollout._replace(observation=observation), 0.0)
     assert any(not np.array_equal(expected[path], value) for path, value in snapshot(agent).items())
 
 
@@ -228,13 +230,14 @@ def test_episodes_in_one_row_are_learned_from_as_in_rows_of_their_own(snapshot: 
         discount=rows(whole.discount, 0),
         policy_state=map_structure(lambda *leaves: np.concatenate(leaves), whole.policy_state, garbage),
         discounted_return=np.zeros(2 * NUM_SLOTS),
-        weights_version=whole.weights_version[:3],
+        cuts=rows(whole.cuts, 0),
+        weights_version=np.zeros((2 * NUM_SLOTS, 2), np.int64),
         first_slot=whole.first_slot,
     )
-    metrics = agent.train(whole, 0.0)
+    metrics = train(agent, whole, 0.0)
     expected, start = snapshot(agent), started("everything")[1]
     agent = fresh("everything")
-    assert agent.train(apart, 0.0) == pytest.approx(metrics, rel=1e-4, abs=1e-5)
+    assert train(agent, apart, 0.0) == pytest.approx(metrics, rel=1e-4, abs=1e-5)
     for path, value in snapshot(agent).items():
         np.testing.assert_allclose(value, expected[path], rtol=1e-4, atol=1e-5, err_msg=path)
     assert sum(not np.allclose(start[path], expected[path], atol=1e-3) for path in start) > 8
@@ -337,7 +340,7 @@ def test_an_update_equals_a_plain_reference(config: PPOConfig, snapshot: Snapsho
     # The order of minibatches is the agent's own.
     minibatches = agent._minibatches(NUM_SLOTS, NUM_STEPS)
     expected = reference_update(config, weights, rollout, minibatches, length)
-    metrics = agent.train(rollout, 0.0)
+    metrics = train(agent, rollout, 0.0)
     assert 0.0 < metrics["clip_fraction"] < 1.0
     for name, figure in expected.items():
         np.testing.assert_allclose(metrics[name], figure, rtol=1e-3, atol=1e-5, err_msg=name)
@@ -350,7 +353,7 @@ def test_an_update_equals_a_plain_reference(config: PPOConfig, snapshot: Snapsho
 def test_compiled_by_xla_gives_the_same_step(snapshot: Snapshot) -> None:
     plain, compiled = fresh("lstm"), fresh("lstm", jit_compile=True)
     rollout = make_rollout(plain)
-    metrics, compiled_metrics = plain.train(rollout, 0.0), compiled.train(rollout, 0.0)
+    metrics, compiled_metrics = train(plain, rollout, 0.0), train(compiled, rollout, 0.0)
     assert compiled_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-5)
     for path, value in snapshot(plain).items():
         np.testing.assert_allclose(snapshot(compiled)[path], value, rtol=1e-4, atol=1e-5, err_msg=path)
@@ -364,7 +367,7 @@ def test_same_seed_gives_the_same_bits_and_the_update_is_traced_once(
     for update in range(3):
         rollout = make_rollout(agent, seed=update)
         for learner in (agent, twin):
-            learner.train(rollout, update / 3)
+            train(learner, rollout, update / 3)
     assert_same_bits(snapshot(twin), snapshot(agent))
     assert (agent.tracing_count, twin.tracing_count) == (1, 1)
 
@@ -372,16 +375,16 @@ def test_same_seed_gives_the_same_bits_and_the_update_is_traced_once(
 def test_a_restored_agent_goes_on_as_the_one_that_was_saved(snapshot: Snapshot, assert_same_bits: SameBits) -> None:
     agent = fresh("everything", MANY_STEPS)
     rollouts = [make_rollout(agent, seed) for seed in range(3)]
-    agent.train(rollouts[0], 0.0)
+    train(agent, rollouts[0], 0.0)
     saved = snapshot(agent)
     assert {"optimizer/first_moment", "reward_normalizer/count", "train_step"} <= saved.keys()
     for rollout in rollouts[1:]:
-        agent.train(rollout, 0.5)
+        train(agent, rollout, 0.5)
     expected = snapshot(agent)
     agent = fresh("everything", MANY_STEPS)
     restore(agent, saved)
     for rollout in rollouts[1:]:
-        agent.train(rollout, 0.5)
+        train(agent, rollout, 0.5)
     assert_same_bits(snapshot(agent), expected)
 
 
@@ -398,20 +401,20 @@ def test_states_computed_anew_are_the_stored_ones_until_the_weights_move(
     # At the end of the schedule the learning rate is 0.
     for progress in (1.0, 0.0):
         expected, found = fresh("lstm", stored), fresh("lstm", anew)
-        metrics = expected.train(rollout, progress)
+        metrics = train(expected, rollout, progress)
         if progress == 1.0:
-            assert found.train(rollout, progress) == pytest.approx(metrics, rel=1e-5, abs=1e-6)
+            assert train(found, rollout, progress) == pytest.approx(metrics, rel=1e-5, abs=1e-6)
         else:
-            found.train(rollout, progress)
+            train(found, rollout, progress)
             assert not np.allclose(snapshot(found)[kernel], snapshot(expected)[kernel], atol=1e-5)
 
 
 def test_lengths_and_minibatches_that_do_not_fit_are_refused() -> None:
     rollout = make_rollout(fresh("lstm"))
     with pytest.raises(ConfigError, match=r"sequence_length 4 does not divide the rollouts' 6 steps"):
-        make_agent("lstm", dataclasses.replace(WHOLE_BATCH, sequence_length=4)).train(rollout, 0.0)
+        train(make_agent("lstm", dataclasses.replace(WHOLE_BATCH, sequence_length=4)), rollout)
     with pytest.raises(ConfigError, match=r"num_minibatches 5 is more than the 4 sequences"):
-        make_agent("lstm", dataclasses.replace(WHOLE_BATCH, num_minibatches=5)).train(rollout, 0.0)
+        train(make_agent("lstm", dataclasses.replace(WHOLE_BATCH, num_minibatches=5)), rollout)
 
 
 def test_nested_observations_and_actions_train() -> None:
@@ -450,15 +453,15 @@ def test_nested_observations_and_actions_train() -> None:
     rollout = make_rollout(agent, observation=observation)
     before = state_of(agent)
     # One step on the whole batch: the ratio was 1 before it, of all leaves together.
-    assert abs(agent.train(rollout, 0.0)["approx_kl"]) < 1e-6
-    first = agent.train(rollout, 0.0)
+    assert abs(train(agent, rollout, 0.0)["approx_kl"]) < 1e-6
+    first = train(agent, rollout, 0.0)
     assert first["approx_kl"] > 1e-6
     after = state_of(agent)
     trained = [item.path for item in agent.named_variables() if item.variable.trainable]
     assert len(trained) > 15
     assert not [path for path in trained if np.array_equal(before[path], after[path])]
     for _ in range(30):
-        last = agent.train(rollout, 0.0)
+        last = train(agent, rollout, 0.0)
     assert last["value_loss"] < 0.9 * first["value_loss"]
     assert agent.tracing_count == 1
 

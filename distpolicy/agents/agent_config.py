@@ -1,0 +1,133 @@
+"""AgentConfig: the settings of an algorithm, and what a run has to know about it. Needs no TensorFlow until it builds.
+
+An algorithm is a folder in ``distpolicy.agents`` with a module ``config`` that defines a subclass, and a module
+``builder`` that builds agent and policy. Nothing else names it: command line, YAML, metrics and report are made from
+the subclass.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import distpolicy.agents
+from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
+from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+
+if TYPE_CHECKING:
+    from distpolicy.agents.replicas import Replicas
+    from distpolicy.agents.tf_agent import TFAgent
+    from distpolicy.policies.tf_policy import TFPolicy
+
+
+class RunShape(NamedTuple):
+    """The sizes of a run, as far as an algorithm's rules depend on them.
+
+    Attributes:
+        collectors: Collectors of the run.
+        envs_per_collector: Environments of each.
+        rollout_steps: T, the steps of a rollout.
+        learners: Learners that share each batch.
+        max_policy_lag: Versions by which the policy that acts may be older than the one that learns.
+        recurrent: Whether the policy has a state.
+    """
+
+    collectors: int
+    envs_per_collector: int
+    rollout_steps: int
+    learners: int
+    max_policy_lag: int
+    recurrent: bool
+
+
+class LearnerOptions(NamedTuple):
+    """How a learner computes, whatever the algorithm.
+
+    Attributes:
+        seed: Seed of everything that is drawn.
+        jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether networks compute in bfloat16.
+        replicas: Those among which it learns; None if it is alone.
+    """
+
+    seed: int = 0
+    jit_compile: bool = True
+    mixed_precision: bool = False
+    replicas: Replicas | None = None
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The settings of an algorithm; subclasses are frozen dataclasses with a docstring under each field.
+
+    Attributes:
+        kind: The algorithm's name in options and files, and its folder in ``distpolicy.agents``.
+        metrics: What ``train`` returns beside the loss: each name, and what it tells. They are columns of metrics.csv
+            and charts of the report. Empty if only the agent knows them.
+    """
+
+    kind: ClassVar[str]
+    metrics: ClassVar[Mapping[str, str]] = {}
+
+    def check(self, shape: RunShape) -> None:
+        """Refuses a run that the algorithm cannot learn in.
+
+        Args:
+            shape: The run's sizes.
+
+        Raises:
+            ConfigError: Says which setting to change.
+        """
+
+    @property
+    def reward_discount(self) -> float:
+        """The discount of the running returns that collectors keep for reward normalisation."""
+        return 0.99
+
+    def experience(self, shape: RunShape) -> ExperienceConfig:
+        """Returns how rollouts become what the agent trains on."""
+        return OnPolicy(shape.max_policy_lag)
+
+    def make_agent(self, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions) -> TFAgent:
+        """Builds the agent that learns, by ``make_agent`` in the module ``builder`` beside the settings."""
+        return self._builder().make_agent(self, specs, networks, options)
+
+    def make_collect_policy(self, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> TFPolicy:
+        """Builds the policy that collectors run: the agent's ``collect_policy`` by structure; weights come later."""
+        return self._builder().make_collect_policy(self, specs, networks, seed)
+
+    def _builder(self) -> Any:
+        # By name, since it needs TensorFlow and these settings do not.
+        return importlib.import_module(f"{type(self).__module__.rpartition('.')[0]}.builder")
+
+    @staticmethod
+    def of_kind(kind: str) -> type[AgentConfig]:
+        """Returns the settings' class of an algorithm.
+
+        Raises:
+            ConfigError: If there is none of that name.
+        """
+        found = agent_kinds().get(kind)
+        if found is None:
+            raise ConfigError(f"unknown agent {kind!r}; there are {', '.join(agent_kinds())}, or give module:function")
+        return found
+
+
+@functools.cache
+def agent_kinds() -> Mapping[str, type[AgentConfig]]:
+    """Returns the settings' class of each algorithm by its name, from the folders of ``distpolicy.agents``."""
+    found: dict[str, type[AgentConfig]] = {}
+    for folder in pkgutil.iter_modules(distpolicy.agents.__path__):
+        package = f"{distpolicy.agents.__name__}.{folder.name}"
+        if folder.ispkg and importlib.util.find_spec(f"{package}.config") is not None:
+            module = importlib.import_module(f"{package}.config")
+            for value in vars(module).values():
+                if isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, AgentConfig):
+                    found[value.kind] = value
+    return found

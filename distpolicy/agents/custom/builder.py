@@ -1,0 +1,57 @@
+"""Builds an agent of the user's own by the function that the settings name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from distpolicy.agents.agent_config import LearnerOptions
+from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.agents.tf_agent import TFAgent
+from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+
+
+def make_agent(
+    config: CustomAgentConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
+) -> TFAgent:
+    """Calls the function.
+
+    Raises:
+        ConfigError: If it cannot be found, or does not return a TFAgent.
+    """
+    function = _function(config)
+    known = {"networks": networks, "seed": options.seed, "options": options}
+    parameters = inspect.signature(function).parameters
+    asked = {key: value for key, value in known.items() if key in parameters}
+    agent = function(specs.time_step, specs.action, **asked, **config.kwargs)
+    if not isinstance(agent, TFAgent):
+        raise ConfigError(f"{config.name} returned {type(agent).__name__}; return a distpolicy.agents.tf_agent.TFAgent")
+    return agent
+
+
+def make_collect_policy(
+    config: CustomAgentConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int
+) -> TFPolicy:
+    """Builds an agent, and returns its collect policy."""
+    return make_agent(config, specs, networks, LearnerOptions(seed)).collect_policy
+
+
+def _function(config: CustomAgentConfig) -> Callable[..., Any]:
+    if not isinstance(config.factory, str):
+        return config.factory
+    module, _, name = config.factory.partition(":")
+    if config.folder not in sys.path:
+        sys.path.append(config.folder)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"cannot import agent {config.factory}: {error}; also looked in {config.folder}") from error
+    if not callable(found):
+        raise ConfigError(f"agent {config.factory} is {type(found).__name__}; give a function that makes a TFAgent")
+    return found

@@ -1,0 +1,48 @@
+"""The settings of an agent that is not part of this package. This module needs no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from distpolicy.agents.agent_config import AgentConfig, RunShape
+from distpolicy.errors import ConfigError
+
+AgentValue = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class CustomAgentConfig(AgentConfig):
+    """An agent of your own: a function that makes a TFAgent."""
+
+    kind: ClassVar[str] = "custom"
+
+    factory: str | Callable[..., Any] = ""
+    """The function, as module:function. It is called with time_step_spec and action_spec and returns a TFAgent; it gets
+    networks, seed and options, too, if it has parameters of these names."""
+    kwargs: dict[str, AgentValue] = field(default_factory=dict)
+    """More arguments of the function, as KEY VALUE pairs."""
+    folder: str = field(default_factory=os.getcwd)
+    """Folder in which the module is looked for after the installed ones."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.factory, str) and not all(self.factory.partition(":")):
+            raise ConfigError(f"custom.factory must be module:function, but is {self.factory!r}")
+
+    @property
+    def name(self) -> str:
+        """The function as ``module:function``."""
+        if isinstance(self.factory, str):
+            return self.factory
+        return f"{self.factory.__module__}:{self.factory.__qualname__}"
+
+    def check(self, shape: RunShape) -> None:
+        """Refuses several learners.
+
+        Raises:
+            ConfigError: If there is more than one.
+        """
+        if shape.learners > 1:
+            raise ConfigError(f"learners above 1 is not for {self.name}, which does not add up gradients: set it to 1")

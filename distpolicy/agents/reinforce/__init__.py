@@ -1,0 +1,1 @@
+"""REINFORCE: the policy gradient of whole episodes."""

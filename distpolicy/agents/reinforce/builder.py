@@ -1,0 +1,26 @@
+"""Builds REINFORCE's agent and policy from the settings."""
+
+from __future__ import annotations
+
+from distpolicy.agents.agent_config import LearnerOptions
+from distpolicy.agents.network_builders import actor_networks
+from distpolicy.agents.reinforce.config import ReinforceConfig
+from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+
+
+def make_agent(
+    config: ReinforceConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
+) -> ReinforceAgent:
+    """Builds the agent."""
+    network = actor_networks(specs, networks, options.seed).policy_network(specs.time_step.observation)
+    return ReinforceAgent(specs.time_step, specs.action, network, config, options.jit_compile)
+
+
+def make_collect_policy(
+    config: ReinforceConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int
+) -> TFPolicy:
+    """Builds the policy that draws actions."""
+    return make_agent(config, specs, networks, LearnerOptions(seed)).collect_policy

@@ -1,0 +1,48 @@
+"""The settings of REINFORCE. This module needs no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from distpolicy.agents.agent_config import AgentConfig, RunShape
+from distpolicy.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(AgentConfig):
+    """Settings of REINFORCE (Williams, 1992)."""
+
+    kind: ClassVar[str] = "reinforce"
+    metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"entropy": "Entropy of the policy", "whole_steps": "Share of steps whose episode ended in the rollout"}
+    )
+
+    learning_rate: float = 3e-3
+    """Adam's step size."""
+    discount: float = 0.99
+    """Gamma."""
+    entropy_weight: float = 0.0
+    """Weight of the entropy bonus."""
+    max_gradient_norm: float = 1.0
+    """Bound of the gradient's global norm."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "max_gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"reinforce.{name} must be above 0, but is {getattr(self, name)}")
+        if not 0 <= self.discount <= 1:
+            raise ConfigError(f"reinforce.discount must be in [0, 1], but is {self.discount}")
+        if not self.entropy_weight >= 0:
+            raise ConfigError(f"reinforce.entropy_weight must be 0 or more, but is {self.entropy_weight}")
+
+    def check(self, shape: RunShape) -> None:
+        """Refuses what REINFORCE does not do.
+
+        Raises:
+            ConfigError: Says which setting to change.
+        """
+        if shape.learners > 1:
+            raise ConfigError("learners above 1 is not for reinforce, which does not add up gradients: set it to 1")

@@ -1,0 +1,178 @@
+"""TFAgent: what learns, with TF-Agents' interface."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.specs import tensor_spec
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
+
+
+class LossInfo(NamedTuple):
+    """What a call of ``train`` came to.
+
+    Attributes:
+        loss: float32 scalar.
+        extra: Nest of scalars, best a dict: other figures by name.
+    """
+
+    loss: Any
+    extra: Any = ()
+
+
+class TFAgent(tf.Module):
+    """Two policies, and an update that makes them better; the same interface as TF-Agents' class of this name.
+
+    A subclass calls this constructor and overrides :meth:`_train`. It is run as one compiled function, once a batch.
+
+    ``_train`` may ask for more than experience and weights by keyword-only parameters. A learner knows
+
+    - ``final_observation``: nest ``[B, ...]``, the observation after the last step, to bootstrap from;
+    - ``policy_state``: nest ``[B, ...]``, the policy's state before the first step;
+    - ``discounted_return``: float64 ``[B]``, each environment's discounted sum of rewards before the first step, by
+      ``AgentConfig.reward_discount``;
+    - ``progress``: float32 scalar in [0, 1), the share of the run that is over.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of bounded specs of one action.
+        policy: What is evaluated and deployed.
+        collect_policy: What collectors run. Weights that are sent to them are its variables.
+        train_sequence_length: Steps of the sequences that ``train`` takes; None for any number.
+        training_data_spec: Nest of specs of one step of ``train``'s experience; None for the collect policy's.
+        train_step_counter: int64 variable that counts updates; None to make one.
+        jit_compile: Whether XLA compiles the update.
+        name: Name of the module.
+    """
+
+    def __init__(
+        self,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        policy: TFPolicy,
+        collect_policy: TFPolicy,
+        train_sequence_length: int | None = None,
+        training_data_spec: Any = None,
+        train_step_counter: tf.Variable | None = None,
+        jit_compile: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self._time_step_spec = tensor_spec.from_spec(time_step_spec)
+        self._action_spec = tensor_spec.from_spec(action_spec)
+        self._policy, self._collect_policy = policy, collect_policy
+        self._train_sequence_length = train_sequence_length
+        self._training_data_spec = training_data_spec
+        if train_step_counter is None:
+            train_step_counter = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
+        self._train_step_counter = train_step_counter
+        self._train_function = tf.function(self._train, autograph=False, jit_compile=jit_compile)
+
+    @property
+    def time_step_spec(self) -> TimeStep:
+        """A TimeStep of tensor specs."""
+        return self._time_step_spec
+
+    @property
+    def action_spec(self) -> Any:
+        """Nest of bounded tensor specs."""
+        return self._action_spec
+
+    @property
+    def policy(self) -> TFPolicy:
+        """The policy for evaluation and deployment."""
+        return self._policy
+
+    @property
+    def collect_policy(self) -> TFPolicy:
+        """The policy that collects experience."""
+        return self._collect_policy
+
+    @property
+    def collect_data_spec(self) -> Trajectory:
+        """Specs of one step of what the collect policy experiences."""
+        return self._collect_policy.collect_data_spec
+
+    @property
+    def training_data_spec(self) -> Any:
+        """Specs of one step of what ``train`` takes."""
+        return self.collect_data_spec if self._training_data_spec is None else self._training_data_spec
+
+    @property
+    def train_sequence_length(self) -> int | None:
+        """Steps of the sequences that ``train`` takes; None for any number."""
+        return self._train_sequence_length
+
+    @property
+    def train_step_counter(self) -> tf.Variable:
+        """int64 scalar: the number of updates so far."""
+        return self._train_step_counter
+
+    @property
+    def train_arguments(self) -> tuple[str, ...]:
+        """Names of the keyword arguments that :meth:`train` asks for."""
+        parameters = inspect.signature(self._train).parameters.values()
+        return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
+
+    @property
+    def tracing_count(self) -> int:
+        """How often the update was traced; stays at 1 over a run."""
+        return int(self._train_function.experimental_get_tracing_count())
+
+    def initialize(self) -> None:
+        """Prepares the agent once, before the first :meth:`train`: every variable exists afterwards.
+
+        Keras optimizers that the agent holds, and that are not built yet, are built for its trainable variables.
+        """
+        self._initialize()
+        optimizers = [item for item in vars(self).values() if isinstance(item, keras.optimizers.Optimizer)]
+        for optimizer in optimizers:
+            if not optimizer.built:
+                optimizer.build([item.variable for item in named_variables(self) if item.variable.trainable])
+
+    def train(self, experience: Trajectory, weights: Any = None, **kwargs: Any) -> LossInfo:
+        """Learns from a batch.
+
+        Args:
+            experience: A Trajectory of arrays or tensors ``[B, T, ...]``.
+            weights: float32 ``[B, T]``: what each step counts in the loss; 0 for what is not a transition of the task
+                (:meth:`Trajectory.is_boundary`) or was cut by a fault. None for :func:`step_weights`.
+            kwargs: Those of :attr:`train_arguments`.
+
+        Returns:
+            The loss, and other figures by name.
+        """
+        if weights is None:
+            weights = step_weights(experience)
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
+        return self._train_function(inputs[0], inputs[1], **inputs[2])
+
+    def named_variables(self) -> list[NamedVariable]:
+        """Returns everything that a checkpoint has to hold, each variable once and by its path."""
+        optimizers = {name: item for name, item in vars(self).items() if isinstance(item, keras.optimizers.Optimizer)}
+        found = named_variables(self)
+        seen = {id(item.variable) for item in found}
+        for name, optimizer in sorted(optimizers.items()):
+            for index, variable in enumerate(optimizer.variables):
+                if id(variable.value) not in seen:
+                    found.append(NamedVariable(f"{name.lstrip('_')}/{index}", variable.value))
+        return found
+
+    def _initialize(self) -> None:
+        """Prepares what a subclass has to prepare; nothing by default."""
+
+    def _train(self, experience: Trajectory, weights: tf.Tensor) -> LossInfo:
+        """Learns from a batch of tensors; see :meth:`train`. Override it."""
+        raise NotImplementedError(f"{type(self).__name__} must define _train(experience, weights)")
+
+
+def step_weights(experience: Trajectory) -> Any:
+    """Returns 1 for each transition of the task and 0 where one leads from LAST to FIRST: float32 ``[B, T]``."""
+    return tf.cast(tf.logical_not(experience.is_boundary()), tf.float32)

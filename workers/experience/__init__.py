@@ -1,0 +1,1 @@
+"""From rollouts to what an agent trains on, in the learner's process."""

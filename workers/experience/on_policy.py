@@ -1,0 +1,67 @@
+"""OnPolicyExperience: every rollout is learned from once, in the update that asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from distpolicy.trajectories.rollout import Rollout
+from distpolicy.utils.nests.array_nest import map_structure
+from workers.experience.experience import Experience, Sample
+
+
+class OnPolicyExperience(Experience):
+    """Puts an update's rollouts together in one batch."""
+
+    def __init__(self) -> None:
+        self._rollouts: tuple[Rollout, ...] = ()
+
+    def insert(self, rollouts: Sequence[Rollout]) -> None:
+        """Takes the rollouts of an update; those from before that were not learned from are dropped."""
+        self._rollouts = tuple(rollouts)
+
+    def due(self) -> Iterator[Sample]:
+        """Yields the batch of all rows, once."""
+        # Not kept any longer: the arrays lie in the object store.
+        rollouts, self._rollouts = self._rollouts, ()
+        if rollouts:
+            yield sample_of(merge_rollouts(rollouts))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns nothing: what was learned from is gone."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Does nothing; see :meth:`state`."""
+
+
+def sample_of(rollout: Rollout) -> Sample:
+    """Returns a rollout as a sample; the arrays are views of it."""
+    return Sample(
+        rollout.trajectory,
+        rollout.step_weights,
+        {
+            "final_observation": rollout.final_observation,
+            "policy_state": rollout.policy_state,
+            "discounted_return": rollout.discounted_return,
+        },
+        rollout.weights_version,
+    )
+
+
+def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
+    """Returns one rollout of all rows, in order of env slots, then of time, whichever collectors they come from."""
+    ordered = sorted(rollouts, key=lambda rollout: int(rollout.first_slot))
+    if len(ordered) == 1:
+        return ordered[0]
+    merged = {
+        name: map_structure(_stack_rows, *(getattr(rollout, name) for rollout in ordered))
+        for name in Rollout._fields
+        if name != "first_slot"
+    }
+    return Rollout(**merged, first_slot=ordered[0].first_slot)
+
+
+def _stack_rows(*arrays: np.ndarray) -> np.ndarray:
+    return np.concatenate(arrays, axis=0)
