@@ -22,7 +22,7 @@ from launch.cluster.submit import entrypoint
 from launch.command_line import parse_submit
 from workers.datasets.manifest import verify
 
-SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--vectorization", "sync")
+SMALL = ("--collectors", "1", "--num-envs", "4", "--rollout-steps", "16", "--vectorization", "sync")
 
 
 def submit(head: RayHead, *arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
