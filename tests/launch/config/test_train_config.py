@@ -169,7 +169,8 @@ def test_a_value_out_of_range_is_refused(values: dict[str, Any], message: str) -
 
 
 def test_minibatches_that_do_not_divide_the_batch_are_refused_with_its_size() -> None:
-    message = r"num_minibatches 7 does not divide the batch of 48 steps \(collectors 2 x envs_per_collector 4 x rollout_steps 6\)"
+    sizes = r"\(collectors 2 x envs_per_collector 4 x rollout_steps 6\)"
+    message = rf"num_minibatches 7 does not divide the batch of 48 steps {sizes}"
     with pytest.raises(ConfigError, match=message):
         TrainConfig(collectors=2, envs_per_collector=4, rollout_steps=6, agent=PPOConfig(num_minibatches=7))
     assert (

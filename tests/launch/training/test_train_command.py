@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import QUICK, distpolicy, environment, newest_checkpoint, our_processes, read_metrics
+from commands import (
+    QUICK,
+    distpolicy,
+    environment,
+    newest_checkpoint,
+    no_process_left,  # noqa: F401
+    our_processes,
+    read_metrics,
+)
 
 
 def open_ports() -> list[str]:
