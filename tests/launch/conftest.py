@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from commands import no_process_left  # noqa: F401
 from ray_head import RayHead, ray_head
 
 

@@ -17,7 +17,6 @@ from commands import (
     distpolicy,
     environment,
     newest_checkpoint,
-    no_process_left,  # noqa: F401
     our_processes,
     read_metrics,
 )
