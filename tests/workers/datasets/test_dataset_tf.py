@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.datasets.reader import read_episodes, read_rollouts, read_steps
 from workers.datasets.schema import DatasetSchema
 from workers.datasets.views import read_tf_dataset
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def numpy_nest(nest: Any) -> Any:
@@ -98,3 +101,16 @@ def test_arguments_that_exclude_one_another_are_refused(tmp_path: Path) -> None:
         read_tf_dataset(tmp_path, 4, episodes=True)
     with pytest.raises(CheckpointError, match="there is no"):
         read_tf_dataset(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/collecting.md"])
+def test_the_documented_code_reads_a_dataset(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(tmp_path / "data", CARTPOLE)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        if '"data/"' in block:
+            exec(compile(block, page, "exec"), {"__name__": "snippet"})
+    assert len(capsys.readouterr().out.splitlines()) == len(list(read_episodes(tmp_path / "data")))
