@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory
+from launch.short_help import Choice, short_help
 
 _T = TypeVar("_T")
 
@@ -250,8 +252,87 @@ def _known(arguments: list[str], *options: str) -> argparse.Namespace:
         raise ConfigError(str(error)) from error
 
 
+# The options that people use, by their place in the command's arguments, under the titles that the help has.
+_COMMON: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "what is learned": ("config.env", "config.env_kwargs", "config.wrappers", "preset", "agent"),
+        "how long": ("config.total_steps", "config.target_return", "config.seed", "config.eval_episodes"),
+        "the algorithm (--ppo.… and --network.… are more)": (),
+        "what runs": (
+            "config.collectors",
+            "config.envs_per_collector",
+            "config.rollout_steps",
+            "config.vectorization",
+            "config.learners",
+            "config.address",
+        ),
+        "output": ("run_dir", "resume", "config.checkpoint_every"),
+        "trying and tracing": ("dry_run", "debug"),
+    },
+    "collect": {
+        "what is collected": ("config.env", "config.env_kwargs", "config.wrappers", "config.policy", "config.seed"),
+        "how much": ("config.steps", "config.episodes"),
+        "what runs": (
+            "config.collectors",
+            "config.num_envs",
+            "config.rollout_steps",
+            "config.vectorization",
+            "config.inference",
+            "config.env_groups",
+            "config.address",
+        ),
+        "output": ("out", "resume", "config.rows_per_shard", "config.compression"),
+        "trying and tracing": ("dry_run", "debug"),
+    },
+    "evaluate": {
+        "": ("source",),
+        "episodes": ("config.episodes", "config.seed", "config.video"),
+        "environment": ("config.env", "config.env_kwargs", "config.wrappers", "config.inference"),
+        "tracing": ("debug",),
+    },
+    "doctor": {
+        "what is checked": ("config.address", "config.nodes", "config.cpus", "config.gpus", "config.deadline_s"),
+        "tracing": ("debug",),
+    },
+    "submit": {
+        "": ("target",),
+        "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
+        "tracing": ("debug",),
+    },
+}
+
+
+def _short_help(kind: type, defaults: Any, command: str) -> str:
+    """Returns the help on the options that people use."""
+    groups = {}
+    for title, places in _COMMON[command].items():
+        if title.startswith("the algorithm"):
+            agent = defaults.config.agent
+            places = tuple(f"config.agent.{name}" for name in agent.common)
+        groups[title] = [_choice(kind, defaults, place) for place in places]
+    return short_help(command, " ".join((kind.__doc__ or "").split()), groups)
+
+
+def _choice(kind: type, defaults: Any, place: str) -> Choice:
+    *path, name = place.split(".")
+    owner, value = kind, defaults
+    for part in path:
+        value = None if value is None else getattr(value, part)
+        owner = type(value) if value is not None else typing.get_type_hints(owner)[part]
+    prefix = f"{value.kind}." if isinstance(value, AgentConfig) else ""
+    default = getattr(value, name, None)
+    if value is None:
+        default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
+    option = {"source": "RUN", "target": "CLUSTER", "deadline_s": "--deadline"}.get(name)
+    return Choice(option or f"--{prefix}{name.replace('_', '-')}", owner, name, default)
+
+
 def _parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: str) -> _T:
-    """What tyro makes of the arguments; its boxes of several lines become one."""
+    """Returns what tyro makes of the arguments; its boxes of several lines become one line."""
+    if {"-h", "--help"} & set(arguments):
+        print(_short_help(kind, defaults, command), end="")
+        raise SystemExit(0)
+    arguments = ["--help" if text == "--help-all" else text for text in arguments]
     output = io.StringIO()
     given: Any = {} if defaults is None else {"default": defaults}
     try:

@@ -70,10 +70,12 @@ class AgentConfig:
         kind: The algorithm's name in options and files, and its folder in ``distpolicy.agents``.
         metrics: What ``train`` returns beside the loss: each name, and what it tells. They are columns of metrics.csv
             and charts of the report. Empty if only the agent knows them.
+        common: The settings that people use, which the short help shows.
     """
 
     kind: ClassVar[str]
     metrics: ClassVar[Mapping[str, str]] = {}
+    common: ClassVar[tuple[str, ...]] = ()
 
     def check(self, shape: RunShape) -> None:
         """Refuses a run that the algorithm cannot learn in.

@@ -19,6 +19,8 @@ class CustomAgentConfig(AgentConfig):
 
     kind: ClassVar[str] = "custom"
 
+    common: ClassVar[tuple[str, ...]] = ("kwargs",)
+
     factory: str | Callable[..., Any] = ""
     """The function, as module:function. It is called with time_step_spec and action_spec and returns a TFAgent; it gets
     networks, seed and options, too, if it has parameters of these names."""

@@ -31,6 +31,8 @@ class PPOConfig(AgentConfig):
         }
     )
 
+    common: ClassVar[tuple[str, ...]] = ("learning_rate", "num_epochs", "num_minibatches", "discount", "entropy_weight")
+
     learning_rate: float = 3e-4
     """Adam's step size at the start."""
     value_units: tuple[int, ...] = (64, 64)

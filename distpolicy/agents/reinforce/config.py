@@ -20,6 +20,8 @@ class ReinforceConfig(AgentConfig):
         {"entropy": "Entropy of the policy", "whole_steps": "Share of steps whose episode ended in the rollout"}
     )
 
+    common: ClassVar[tuple[str, ...]] = ("learning_rate", "discount", "entropy_weight")
+
     learning_rate: float = 3e-3
     """Adam's step size."""
     discount: float = 0.99

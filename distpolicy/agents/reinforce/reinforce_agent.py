@@ -21,8 +21,8 @@ from distpolicy.utils.sampling.action_distributions import entropy, log_probabil
 class ReinforceAgent(TFAgent):
     """Makes actions likelier by the return that followed them, less the batch's mean.
 
-    A step counts if its episode ends within the rollout, since its return is not known otherwise: rollouts should be
-    longer than episodes.
+    A step counts if its episode ends within the rollout, and not by a fault, since its return is not known otherwise:
+    rollouts should be longer than episodes.
 
     Args:
         time_step_spec: A TimeStep of specs.
@@ -59,14 +59,14 @@ class ReinforceAgent(TFAgent):
     ) -> LossInfo:
         config = self._config
         ends = tf.equal(experience.next_step_type, StepType.LAST)
-        # Steps after the last end have a return that is not whole.
-        whole = weights * tf.cast(tf.cumsum(tf.cast(ends, tf.int32), axis=1, reverse=True) > 0, tf.float32)
+        # 1 where the next end is in the rollout, and is the episode's own and not a fault's.
+        whole = weights * returns_to_go(weights * tf.cast(ends, tf.float32), ends, 1.0)
         count = tf.maximum(tf.reduce_sum(whole), 1.0)
 
         def mean(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(values * whole) / count
 
-        returns = returns_to_go(experience.reward, ends, config.discount)
+        returns = returns_to_go(experience.reward * weights, ends, config.discount)
         centred = returns - mean(returns)
         advantage = centred * tf.math.rsqrt(mean(tf.square(centred)) + 1e-8)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
