@@ -16,7 +16,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from distpolicy.errors import ConfigError, DistPolicyError
 
 _POLL_S = 0.2
-# For the status of a job whose log has ended. It changes at once, unless the cluster is in trouble.
+# To wait for the final status of a job whose log has ended. Usually the status changes at once.
 _END_TIMEOUT_S = 60.0
 
 

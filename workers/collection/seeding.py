@@ -44,7 +44,7 @@ def slot_seeds(seed: int, first_slot: int, num_slots: int, generation: int, stre
         first_slot: Number of the first env slot over the whole run.
         num_slots: Number of env slots, B.
         generation: How often the run was started before; a resumed run gets new seeds.
-        stream: 0 for training. Other numbers give independent seeds, such as those of evaluation.
+        stream: 0 for training. Other numbers give independent seeds, for example for evaluation.
     """
     environment, policy = [], []
     for slot in range(first_slot, first_slot + num_slots):

@@ -91,8 +91,8 @@ class Environment(abc.ABC):
     def cuts(self) -> np.ndarray:
         """bool ``[B]``: True where the last step is LAST only because the environment failed.
 
-        Such a step has discount 1, reward 0 and the last good observation. The next step is the FIRST of a new
-        environment. The next step overwrites the array.
+        Such a step has discount 1, reward 0 and the last good observation. The FIRST of a new environment follows it.
+        The next step overwrites the array.
         """
         return self._cuts
 

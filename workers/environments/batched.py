@@ -22,7 +22,7 @@ from workers.environments.fault_log import in_one_line
 class BatchedEnvironment(Environment):
     """Steps all its environments in one call. One whose episode has ended is reset in the next step.
 
-    It cannot tell which environment failed, so it replaces none: a failure is an error.
+    It cannot tell which environment failed, so a failure is an error, and no environment is replaced.
 
     Args:
         name: The environment's id, for messages.

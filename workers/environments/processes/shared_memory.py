@@ -60,7 +60,7 @@ class SharedMemory:
 
 
 def _new_file(size: int) -> int:
-    """Returns the descriptor of a new unnamed file, which is in /dev/shm if possible."""
+    """Returns the descriptor of a new unnamed file, in /dev/shm if possible."""
     folder = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryFile(dir=folder) as file:
         os.ftruncate(file.fileno(), size)
