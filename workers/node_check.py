@@ -1,4 +1,7 @@
-"""What a node has: versions, imports, GPUs, room. Needs the standard library alone, since the rest may be missing."""
+"""check_node: looks at a node's versions, imports, GPUs and free space.
+
+It uses the standard library only, since everything else may be missing on the node.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-# Distributions whose versions have to agree on all nodes.
+# Distributions that must have the same version on all nodes.
 PACKAGES = (
     "distpolicy",
     "ray",
@@ -26,7 +29,7 @@ PACKAGES = (
     "gymnasium",
 )
 
-# What collectors and learners import, those that the others need first.
+# The modules that collectors and learners import. A module comes after those that it needs.
 MODULES = (
     "numpy",
     "gymnasium",
@@ -55,19 +58,21 @@ SHARED_MEMORY = "/dev/shm"
 
 
 def check_node(timeout_s: float, modules: Sequence[str] = MODULES) -> dict[str, Any]:
-    """Looks at the node that this runs on.
+    """Checks the node that this function runs on.
 
     Args:
         timeout_s: Seconds that the imports may take.
-        modules: What to import, in a process of its own: an import may end it.
+        modules: Modules to import. They are imported in a new process, since an import may crash.
 
     Returns:
-        versions: The version of Python and of each of :data:`PACKAGES`; None for one that is not installed.
-        failure: The first import that failed and why, or None.
-        import_s: Seconds that the imports took.
-        num_gpus: GPUs that TensorFlow sees, or None if it was not imported.
-        disk: The folder of temporary files, its free bytes and all its bytes.
-        shared_memory: The free bytes and all bytes of /dev/shm; None where there is none.
+        A dict with these keys:
+
+        - versions: The version of Python and of each of :data:`PACKAGES`; None for a package that is not installed.
+        - failure: The first import that failed and why, or None.
+        - import_s: Seconds that the imports took.
+        - num_gpus: Number of GPUs that TensorFlow finds, or None if TensorFlow was not imported.
+        - disk: The folder of temporary files, and the free and total bytes of its disk.
+        - shared_memory: The free and total bytes of /dev/shm, or None if it does not exist.
     """
     start = time.monotonic()
     failure, num_gpus = _import_all(modules, timeout_s)
@@ -85,7 +90,7 @@ def check_node(timeout_s: float, modules: Sequence[str] = MODULES) -> dict[str, 
 
 
 def checksum(data: Any) -> str:
-    """SHA-256 of an array's bytes, in hexadecimal."""
+    """Returns the SHA-256 of an array's bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -97,9 +102,9 @@ def _version(name: str) -> str | None:
 
 
 def _import_all(modules: Sequence[str], timeout_s: float) -> tuple[str | None, int | None]:
-    """The first failure, and the number of GPUs."""
+    """Returns the first import that failed and why, or None, and the number of GPUs, or None."""
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    # Ray sets it so for what asks for no GPU, if an older setting of its is on.
+    # With an older setting, Ray hides the GPUs from tasks that do not ask for one.
     if not environment.get("CUDA_VISIBLE_DEVICES", "all"):
         del environment["CUDA_VISIBLE_DEVICES"]
     command = [sys.executable, "-c", _IMPORT_EACH, *modules]
@@ -113,10 +118,10 @@ def _import_all(modules: Sequence[str], timeout_s: float) -> tuple[str | None, i
     if done.returncode == 0:
         return None, num_gpus
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    reason = f"killed by signal {-done.returncode}" if done.returncode < 0 else (lines or ["it says nothing"])[-1]
+    reason = f"killed by signal {-done.returncode}" if done.returncode < 0 else (lines or ["no message"])[-1]
     return f"import {_next(modules, imported)}: {reason}", num_gpus
 
 
 def _next(modules: Sequence[str], imported: Sequence[str]) -> str:
-    """The module that was being imported."""
+    """Returns the name of the module that was being imported."""
     return next((name for name in modules if name not in imported), "tensorflow: listing its GPUs")

@@ -1,4 +1,4 @@
-"""How many failures are borne: RestartBudget of one thing that fails, FaultLog of a batch of slots."""
+"""RestartBudget: how often an environment or a collector may be replaced, and the waits before that."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from distpolicy.errors import ConfigError
 
 @dataclass(frozen=True)
 class RestartBudgetConfig:
-    """When a failed environment is replaced, and when the run stops instead.
+    """How many restarts are tolerated before a failure ends the run.
 
     Attributes:
-        max_restarts: Replacements of one slot within ``window_steps``; 0 to stop at the first failure.
-        window_steps: Steps of the slot after which a replacement no longer counts, so that rare failures do not add
-            up to the end of a long run.
-        backoff_s: Seconds to wait before the first replacement; twice as many before each further one that counts.
-        max_backoff_s: The longest wait.
+        max_restarts: Restarts of one environment or collector within ``window_steps``; 0 ends the run at the first
+            failure.
+        window_steps: Environment steps after which a restart no longer counts, so that rare failures do not end a long
+            run.
+        backoff_s: Seconds to wait before the first restart. The wait doubles with each further restart that counts.
+        max_backoff_s: The longest wait, in seconds.
     """
 
     max_restarts: int = 10
@@ -32,14 +33,16 @@ class RestartBudgetConfig:
                 f"and {self.window_steps}"
             )
         if self.backoff_s < 0 or self.max_backoff_s < 0:
-            raise ConfigError(f"backoff_s {self.backoff_s} and max_backoff_s {self.max_backoff_s} must be 0 or more")
+            raise ConfigError(
+                f"backoff_s and max_backoff_s must be 0 or more, but they are {self.backoff_s} and {self.max_backoff_s}"
+            )
 
 
 class RestartBudget:
-    """Counts the replacements of one thing.
+    """Counts the restarts of one environment or collector.
 
     Args:
-        config: How many there may be.
+        config: How many restarts are tolerated.
     """
 
     def __init__(self, config: RestartBudgetConfig) -> None:
@@ -48,14 +51,17 @@ class RestartBudget:
 
     @property
     def num_recent(self) -> int:
-        """Replacements that count."""
+        """Number of restarts that count."""
         return len(self._recent)
 
     def take(self, step: int) -> bool:
-        """Whether a replacement is borne; if so, it counts.
+        """Counts a restart if the budget allows it.
 
         Args:
-            step: Steps that had been taken.
+            step: Number of environment steps before the failure.
+
+        Returns:
+            Whether the restart is allowed.
         """
         while self._recent and self._recent[0] <= step - self._config.window_steps:
             self._recent.popleft()
@@ -66,6 +72,6 @@ class RestartBudget:
 
     @property
     def wait_s(self) -> float:
-        """Seconds to wait before the replacement: longer, the more of them count."""
+        """Seconds to wait before the restart. The more restarts count, the longer the wait."""
         exponent = min(max(len(self._recent) - 1, 0), 60)
         return min(self._config.backoff_s * 2**exponent, self._config.max_backoff_s)

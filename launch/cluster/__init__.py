@@ -1,1 +1,1 @@
-"""Ray and its nodes: starting or joining it, placing actors, checking nodes, submitting jobs."""
+"""Ray and its nodes: starts or joins Ray, places actors, checks nodes and submits jobs."""

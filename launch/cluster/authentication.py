@@ -1,4 +1,4 @@
-"""Ray's token authentication, kept on."""
+"""Ray's token authentication: turned on if there is a token."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ MODE_VARIABLE = "RAY_AUTH_MODE"
 
 
 def use_token_if_there_is_one() -> None:
-    """Turns token authentication on for this process, if nobody has chosen and there is a token.
+    """Turns token authentication on for this process if there is a token and RAY_AUTH_MODE is not set.
 
-    Ray does so for the cluster that runs on this machine, but neither for one whose address is given nor for jobs. A
-    cluster without authentication does not mind. It is read when Ray is imported.
+    Ray does this for a cluster on this machine, but not for a cluster at a given address, and not for jobs. A cluster
+    without authentication ignores the token. Call this function before Ray is imported, since Ray reads the setting
+    then.
     """
     if MODE_VARIABLE not in os.environ and _has_token():
         os.environ[MODE_VARIABLE] = "token"
 
 
 def is_on() -> bool:
-    """Whether this process uses token authentication."""
+    """Returns True if this process uses token authentication."""
     return os.environ.get(MODE_VARIABLE, "").lower() == "token"
 
 
 def _has_token() -> bool:
-    """Whether there is a token in any of the places in which Ray looks for it."""
+    """Returns True if there is a token in one of the places where Ray looks for it."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
     file = os.environ.get("RAY_AUTH_TOKEN_PATH")

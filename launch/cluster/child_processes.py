@@ -1,4 +1,4 @@
-"""The processes of a Ray of our own, none of which outlives the command."""
+"""none_left: makes sure that the processes of a local Ray end with the command."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _KILLED_S = 2.0
 
 @contextlib.contextmanager
 def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """The time between two calls, the first of which starts processes; after the second they have ended.
+    """Calls ``start``, which starts processes; at the end calls ``stop`` and waits until they have ended.
 
-    Those that take seconds are killed, and those that they have started, too. What this process has started otherwise
-    stays.
+    Processes that do not end within seconds are killed, and their descendants, too. Other children of this process are
+    left alone.
 
     Args:
-        start: Starts the processes. If it is interrupted, it is stopped all the same.
-        stop: Tells them to end.
+        start: Starts the processes. If it raises or is interrupted, ``stop`` is called, too.
+        stop: Tells the processes to end.
     """
     before = _children()
     started: Processes = frozenset()
@@ -45,10 +45,10 @@ def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[N
 
 @contextlib.contextmanager
 def _orphans_adopted() -> Iterator[None]:
-    """What descendants leave behind becomes this process's meanwhile, and is not out of sight; on Linux alone.
+    """Makes orphans of this process's descendants its children, so that it can find them. Works on Linux only.
 
-    Ray's raylet starts agents, and those outlive it by a minute if it ends before they are up. Only for a while: a
-    child that has ended stays in the table of processes until its parent asks for it.
+    Ray's raylet starts agents, which outlive it by a minute if it ends before they are up. Orphans are adopted for a
+    short time only, since a child that has ended stays a zombie until its parent waits for it.
     """
     _adopt_orphans(True)
     try:
@@ -76,14 +76,14 @@ def _with_descendants(processes: Processes) -> Processes:
 
 def _end_all(others: Processes) -> None:
     _end(_with_descendants(_children()) - others, psutil.Process.terminate, _GRACE_S)
-    # One that was about to end may have started another meanwhile.
+    # A process may have started another one before it ended.
     while left := _with_descendants(_children()) - others:
         if _end(left, psutil.Process.kill, _KILLED_S):
-            return  # The kernel holds it, and nothing here can change that.
+            return  # A process that survives SIGKILL is blocked in the kernel.
 
 
 def _end(processes: Processes, how: Callable[[psutil.Process], None], timeout_s: float) -> list[psutil.Process]:
-    """Ends processes; those that have not ended in time."""
+    """Ends processes, and returns those that have not ended in time."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             how(process)

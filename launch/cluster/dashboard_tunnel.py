@@ -1,4 +1,4 @@
-"""A way to a cluster's dashboard, which listens on the head's loopback alone: through ssh, as its cluster file says."""
+"""dashboard_tunnel: an ssh tunnel to a cluster's dashboard, which listens on the head's loopback only."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ _END_TIMEOUT_S = 5.0
 
 @contextlib.contextmanager
 def dashboard_tunnel(cluster_file: Path, dashboard_port: int, timeout_s: float) -> Iterator[str]:
-    """The http address here at which the dashboard of a cluster answers.
+    """Opens a tunnel to a cluster's dashboard, and closes it at the end.
 
     Args:
-        cluster_file: The cluster's file for Ray's launcher.
-        dashboard_port: The dashboard's port on the head.
+        cluster_file: The cluster file of Ray's cluster launcher. It says how to log in to the head.
+        dashboard_port: Port of the dashboard on the head.
         timeout_s: Seconds to wait for the head.
 
+    Yields:
+        The dashboard's http address on this machine.
+
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: If the file does not exist.
         DistPolicyError: If the head cannot be reached.
     """
     if not cluster_file.is_file():
@@ -39,7 +42,7 @@ def dashboard_tunnel(cluster_file: Path, dashboard_port: int, timeout_s: float) 
     command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(cluster_file)]
     command += ["--port", str(port), "--remote-port", str(dashboard_port)]
     with tempfile.TemporaryFile() as output:
-        # A session of its own: Ctrl-C stops the job, which this has to carry.
+        # In a session of its own, since Ctrl-C must not close the tunnel: the job is stopped through it.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -74,11 +77,14 @@ def _wait_for(
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), _POLL_S):
             return
         time.sleep(_POLL_S)
-    raise DistPolicyError(f"the head of {cluster_file} has not answered in {timeout_s:g} s: {_last_line(output)}")
+    raise DistPolicyError(
+        f"the head of {cluster_file} did not answer within {timeout_s:g} s; raise --connect-timeout-s if it is slow: "
+        f"{_last_line(output)}"
+    )
 
 
 def _last_line(output: IO[bytes]) -> str:
-    """The last thing that the tunnel's process said."""
+    """Returns the last line that the tunnel's process wrote."""
     output.seek(0)
     lines = [line.strip() for line in output.read().decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -1,4 +1,4 @@
-"""The doctor command: is every node of a cluster fit for a run? A line a finding."""
+"""The doctor command: checks every node of a cluster and prints one line for each finding."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from launch.config.cluster import DoctorConfig
 
 
 def examine(config: DoctorConfig, console: Console, debug: bool = False) -> bool:
-    """Checks every node of a cluster, or of a Ray that is started on this machine.
+    """Checks every node of a cluster, or this machine, and prints the findings.
 
     Args:
-        config: What to check.
-        console: Where to print.
-        debug: Whether Ray's output is shown.
+        config: The settings of the command.
+        console: Console to print to.
+        debug: Whether to show Ray's output.
 
     Returns:
-        Whether nothing has failed.
+        Whether no check has failed.
     """
     counts = {"ok": 0, "warn": 0, "FAIL": 0}
     for finding in _findings(config, debug):

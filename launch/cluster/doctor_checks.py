@@ -1,4 +1,4 @@
-"""The checks of the doctor, on a Ray that this process has joined."""
+"""The checks of the doctor command. This process must have joined the Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from launch.supervision import calls
 from workers import node_check
 
 WEIGHTS_BYTES = 1_000_000
-# Ray writes no more objects to a disk that is fuller.
+# Ray stops writing objects to a disk that is fuller than this.
 FULL_DISK = 0.95
 
 _POLL_S = 0.5
-# For the answer of a node that has spent all its time.
+# Extra time for the answer of a node whose check took the whole timeout.
 _ANSWER_S = 10.0
 
 
 def check_cluster(config: DoctorConfig) -> Iterator[Finding]:
-    """Everything, in the order in which a fault would show.
+    """Runs all checks, the most basic ones first.
 
     Args:
-        config: What to check.
+        config: The settings of the command.
 
     Yields:
         The findings.
     """
-    # A node may lack this project: what runs there travels with its source.
+    # The source of the check is sent along, since a node may not have this project installed.
     ray.cloudpickle.register_pickle_by_value(node_check)
     try:
         if config.address is not None:
@@ -57,18 +57,21 @@ def check_cluster(config: DoctorConfig) -> Iterator[Finding]:
 
 
 def check_authentication() -> Finding:
-    """Whether strangers are kept out."""
+    """Checks that only those who have the token can use the cluster."""
     if authentication.is_on():
         return Finding("ok", "authentication", "by token")
-    advice = "whoever reaches the head can run code on it: ray get-auth-token --generate, then RAY_AUTH_MODE=token"
-    return Finding("warn", "authentication", f"none; {advice}")
+    advice = "run ray get-auth-token --generate and set RAY_AUTH_MODE=token"
+    return Finding("warn", "authentication", f"none: everyone who reaches the head can run code on it; {advice}")
 
 
 def wait_for_resources(config: DoctorConfig) -> tuple[list[Node], Finding]:
-    """Waits until what was asked for has joined, or the deadline is over.
+    """Waits until the expected nodes, CPUs and GPUs have joined, or the deadline is over.
+
+    Args:
+        config: The settings of the command.
 
     Returns:
-        The nodes that are there, and whether that is enough.
+        The nodes that have joined, and the finding whether they are enough.
     """
     start = time.monotonic()
     while True:
@@ -90,13 +93,13 @@ def wait_for_resources(config: DoctorConfig) -> tuple[list[Node], Finding]:
 
 
 def _on(node: Node, function: Any) -> Any:
-    """A task that can only run on a node, and waits for none of its CPUs."""
+    """Returns the function as a task that runs on the given node, and does not wait for a free CPU."""
     strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
     return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
 
 
 def _reports(nodes: Sequence[Node], timeout_s: float) -> Iterator[dict[str, Any] | DistPolicyError]:
-    """What each node says of itself; all look at once."""
+    """Checks all nodes at the same time, and yields the report or the error of each node in order."""
     deadline = time.monotonic() + timeout_s + _ANSWER_S
     references = [_on(node, node_check.check_node).remote(timeout_s) for node in nodes]
     for reference in references:
@@ -107,11 +110,14 @@ def _reports(nodes: Sequence[Node], timeout_s: float) -> Iterator[dict[str, Any]
 
 
 def judge_node(node: Node, report: dict[str, Any]) -> Iterator[Finding]:
-    """The findings from one node's report.
+    """Judges the report of one node.
 
     Args:
         node: The node.
-        report: As :func:`workers.node_check.check_node` returns it.
+        report: What :func:`workers.node_check.check_node` returned there.
+
+    Yields:
+        The findings.
     """
     subject = f"node {node.name}"
     if report["failure"]:
@@ -149,10 +155,10 @@ def _judge_shared_memory(subject: str, object_store_bytes: int, shared: tuple[in
 
 
 def judge_versions(versions: dict[str, dict[str, str | None]]) -> Finding:
-    """Whether all nodes have the same.
+    """Checks that all nodes have the same versions.
 
     Args:
-        versions: For each node's name the version of each package; None for one that is missing.
+        versions: For each node's name, the version of each package; None for a package that is not installed.
     """
     differing = []
     for package in ("python", *node_check.PACKAGES):
@@ -165,18 +171,21 @@ def judge_versions(versions: dict[str, dict[str, str | None]]) -> Finding:
     if differing:
         return Finding("FAIL", "versions", "; ".join(differing))
     if not versions:
-        return Finding("FAIL", "versions", "no node has told any")
+        return Finding("FAIL", "versions", "unknown, since no node has answered")
     first = next(iter(versions.values()))
     shown = ", ".join(f"{name} {version}" for name, version in first.items())
     return Finding("ok", "versions", f"{shown} on {len(versions)} node{'s' if len(versions) > 1 else ''}")
 
 
 def check_weights(nodes: Sequence[Node], timeout_s: float) -> Iterator[Finding]:
-    """Puts weights once and has each node read them, one after the other.
+    """Puts weights into the object store once, and checks that each node can read them, one after the other.
 
     Args:
         nodes: The nodes.
-        timeout_s: Seconds that each has.
+        timeout_s: Seconds that each node may take.
+
+    Yields:
+        The findings.
     """
     weights = np.random.default_rng(0).bytes(WEIGHTS_BYTES)
     expected = node_check.checksum(weights)
@@ -192,7 +201,7 @@ def check_weights(nodes: Sequence[Node], timeout_s: float) -> Iterator[Finding]:
         if read == expected:
             yield Finding("ok", f"node {node.name}", f"weights of {WEIGHTS_BYTES / 1e6:g} MB there in {took_ms:.0f} ms")
         else:
-            yield Finding("FAIL", f"node {node.name}", "weights have arrived with another checksum")
+            yield Finding("FAIL", f"node {node.name}", "weights arrived with another checksum")
 
 
 def _gib(size_bytes: float) -> str:

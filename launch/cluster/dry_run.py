@@ -1,4 +1,4 @@
-"""A dry run: the placement of a run's actors, and nothing is started."""
+"""The dry run: shows where a run's actors would be placed, and starts nothing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def dry_run_training(config: TrainConfig, console: Console) -> bool:
 
     Args:
         config: The run's config.
-        console: Where to print.
+        console: Console to print to.
 
     Returns:
-        Whether every actor has a place.
+        Whether enough actors have a place for the run to begin.
 
     Raises:
-        ConfigError: For input that cannot work.
+        ConfigError: If the environment cannot be made, or there is no cluster at the address.
     """
     factory = config.environment_factory
     probe(factory)
@@ -50,13 +50,13 @@ def dry_run_collecting(config: CollectConfig, console: Console) -> bool:
 
     Args:
         config: The job's config.
-        console: Where to print.
+        console: Console to print to.
 
     Returns:
         Whether every actor has a place.
 
     Raises:
-        ConfigError: For input that cannot work.
+        ConfigError: If the environment cannot be made, or there is no cluster at the address.
     """
     factory = config.environment_factory
     probe(factory, for_training=False)
@@ -81,7 +81,7 @@ def _show(
     groups = groups_for(total_resources(nodes))
     found = plan(groups, nodes)
     say(title)
-    say("dry run: nothing is started, and Ray may choose other nodes that fit as well")
+    say("dry run: nothing is started; Ray may choose other nodes with enough room")
     for node in nodes:
         say(f"node {node.name}: free {describe_resources(node.free)}, of {describe_resources(node.total)}")
     for group in groups:
@@ -94,7 +94,7 @@ def _show(
 
 
 def _shortages(groups: Sequence[ActorGroup], nodes: Sequence[Node], found: Plan) -> list[str]:
-    """A line for each group that has too few places: demand against supply."""
+    """Returns a line for each group with too few places: what it asks for, and what is free."""
     lines = []
     for group in groups:
         if missing := found.left_over[group.name]:
@@ -104,7 +104,7 @@ def _shortages(groups: Sequence[ActorGroup], nodes: Sequence[Node], found: Plan)
             what = "joins when there is room" if begins else "does not fit"
             lines.append(
                 f"{what}: {missing} of {group.count} x {group.name}; "
-                f"they ask for {demand}, and all nodes together have {describe_resources(supply)} free"
+                f"the group asks for {demand}, and all nodes together have {describe_resources(supply)} free"
             )
     return lines
 

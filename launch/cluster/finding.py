@@ -1,4 +1,4 @@
-"""Finding: one thing that the doctor looked at."""
+"""Finding: the result of one check of the doctor command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Literal, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        verdict: Whether it is well; only FAIL makes the cluster unfit.
-        subject: What was looked at.
-        text: What was found.
+        verdict: ``ok``, ``warn`` or ``FAIL``. Only FAIL makes the cluster unfit for a run.
+        subject: What was checked, such as a node.
+        text: What was found, in one line.
     """
 
     verdict: Literal["ok", "warn", "FAIL"]

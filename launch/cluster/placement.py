@@ -1,4 +1,4 @@
-"""Placement: the actors of a run, what each asks for, and the nodes that they would fit on."""
+"""Placement: the actors of a run, the resources that each asks for, and the nodes with room for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distpolicy.errors import ConfigError
 from launch.config.collect import CollectConfig
 from launch.config.train import TrainConfig
 
-# Resources that the nodes of a cluster may declare to say what they are for.
+# Custom resources that nodes may declare to reserve themselves for a role.
 COLLECTOR_ROLE = "collector"
 LEARNER_ROLE = "learner"
 
@@ -29,54 +29,54 @@ class ActorGroup:
     """Actors of one kind."""
 
     name: str
-    """What they are."""
+    """Name of the kind, such as collector."""
     count: int
-    """How many."""
+    """Number of actors."""
     resources: Mapping[str, float]
-    """What each asks for."""
+    """Resources that each actor asks for."""
     note: str = ""
-    """What a reader should know."""
+    """Remark that the dry run shows."""
     least: int | None = None
-    """How many there have to be to begin, where the others may join later; None where all have to be there."""
+    """Number of actors with which the run can begin; the others may join later. None: all of them."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node and what it has."""
+    """A node and its resources."""
 
     name: str
-    """Its address."""
+    """Address of the node."""
     total: Mapping[str, float]
-    """Its resources."""
+    """All resources of the node."""
     free: Mapping[str, float]
-    """Those that nobody holds."""
+    """Resources that are not in use."""
     node_id: str = ""
-    """Ray's id of it."""
+    """Ray's id of the node."""
     object_store_bytes: int = 0
-    """Size of its object store."""
+    """Size of the node's object store."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where actors would fit."""
+    """A possible placement of actors."""
 
     places: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """For each group's name, how many on the node of each name."""
+    """For each group's name, the number of actors on each node, by the node's name."""
     left_over: Mapping[str, int] = field(default_factory=dict)
-    """For each group's name, how many fit nowhere."""
+    """For each group's name, the number of actors without a place."""
 
     @property
     def fits(self) -> bool:
-        """Whether there is a place for every actor."""
+        """True if every actor has a place."""
         return not any(self.left_over.values())
 
     def begins(self, groups: Sequence[ActorGroup]) -> bool:
-        """Whether there is a place for as many of each group as there have to be to begin."""
+        """Returns True if enough actors of each group have a place for the run to begin."""
         return all(_required(group) <= group.count - self.left_over[group.name] for group in groups)
 
 
 def total_resources(nodes: Sequence[Node]) -> dict[str, float]:
-    """The resources of all nodes together."""
+    """Returns the sum of all nodes' resources."""
     totals: dict[str, float] = {}
     for node in nodes:
         for name, amount in node.total.items():
@@ -85,13 +85,14 @@ def total_resources(nodes: Sequence[Node]) -> dict[str, float]:
 
 
 def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[ActorGroup]:
-    """The actors of a training run; those that need what is rarest come first.
+    """Returns the actors of a training run, those with the rarest resources first.
+
+    A single learner asks for a GPU if there is one. Several learners ask for a GPU each if there are enough for all.
+    Learners and collectors ask for the custom resource with the name of their role if a node declares it.
 
     Args:
         config: The run's config.
-        totals: The resources of all nodes together. The learner asks for a GPU where there is one, each of several
-            where there are enough for all, and both kinds of actors ask for the resource that bears their role's name
-            where any node declares it.
+        totals: The sum of all nodes' resources.
     """
     gpus, alone = totals.get("GPU", 0.0), config.learners == 1
     each = min(gpus, 1.0) if alone else float(gpus >= config.learners)
@@ -106,11 +107,11 @@ def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[Ac
 
 
 def collecting_actors(config: CollectConfig, totals: Mapping[str, float]) -> list[ActorGroup]:
-    """The actors of a collect job; those that need what is rarest come first.
+    """Returns the actors of a collect job, those with the rarest resources first.
 
     Args:
         config: The job's config.
-        totals: The resources of all nodes together.
+        totals: The sum of all nodes' resources.
     """
     groups = []
     if config.inference == "server":
@@ -127,11 +128,14 @@ def _with_role(resources: dict[str, float], role: str, totals: Mapping[str, floa
 
 
 def plan(groups: Sequence[ActorGroup], nodes: Sequence[Node]) -> Plan:
-    """Finds a place for each actor; those of a group are spread over the nodes.
+    """Finds a place for each actor. The actors of a group are spread over the nodes.
 
     Args:
         groups: The actors, in the order in which they are placed.
         nodes: The nodes.
+
+    Returns:
+        The placement on the nodes' free resources.
     """
     free = {node.name: dict(node.free) for node in nodes}
     places: dict[str, dict[str, int]] = {}
@@ -152,16 +156,16 @@ def plan(groups: Sequence[ActorGroup], nodes: Sequence[Node]) -> Plan:
 
 
 def check_places(groups: Sequence[ActorGroup], nodes: Sequence[Node], who: str, grows: bool) -> None:
-    """Refuses actors for which the nodes have no room, even if nobody else holds anything.
+    """Checks that the nodes, if nothing else used them, would have room for enough actors to begin.
 
     Args:
         groups: The actors, in the order in which they are placed.
         nodes: The nodes.
-        who: Names them, for the message.
-        grows: Whether others may join them.
+        who: What the nodes are, for the message.
+        grows: Whether more nodes may join.
 
     Raises:
-        ConfigError: If a group cannot begin; says what it asks for and how many would fit.
+        ConfigError: If a group has too few places. The message says what it asks for and how many actors would fit.
     """
     found = plan(groups, [dataclasses.replace(node, free=node.total) for node in nodes])
     for group in groups:
@@ -173,7 +177,7 @@ def check_places(groups: Sequence[ActorGroup], nodes: Sequence[Node], who: str, 
         if group.name == COLLECTOR and room:
             advice = f"lower --collectors to {room} and give each more environments instead"
             if group.least is not None and grows:
-                advice += f", or have the others join as nodes do: --collectors {room}:{group.count}"
+                advice += f", or let the others join when nodes do: --collectors {room}:{group.count}"
         raise ConfigError(f"{asked}, and {who} has room for {room}: {advice}")
 
 
@@ -186,12 +190,12 @@ def _fits(wanted: Mapping[str, float], has: Mapping[str, float]) -> bool:
 
 
 def describe_resources(resources: Mapping[str, float]) -> str:
-    """``CPU 1, learner 1``; "nothing" if there is none."""
+    """Returns a text such as ``CPU 1, learner 1``, or ``nothing``."""
     return ", ".join(f"{name} {amount:g}" for name, amount in resources.items()) or "nothing"
 
 
 def this_machine() -> Node:
-    """What a Ray that is started here would have."""
+    """Returns the node that a Ray started on this machine would have."""
     resources = {"CPU": float(os.cpu_count() or 1)}
     if gpus := _num_gpus_here():
         resources["GPU"] = gpus
@@ -199,12 +203,12 @@ def this_machine() -> Node:
 
 
 def _num_gpus_here() -> float:
-    """NVIDIA GPUs whose devices are here and visible."""
+    """Returns the number of NVIDIA GPUs of this machine that are visible to CUDA."""
     devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return float(devices)
-    # As CUDA reads it: what follows an invalid entry is not visible.
+    # CUDA ignores everything after an invalid entry.
     chosen = visible.split(",")
     valid = next((index for index, entry in enumerate(chosen) if entry in ("", "-1")), len(chosen))
     return float(min(devices, valid))

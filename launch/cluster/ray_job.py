@@ -1,4 +1,4 @@
-"""A Ray job: submitted, followed and stopped."""
+"""Job: submits, follows and stops a Ray job."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from distpolicy.errors import ConfigError, DistPolicyError
 
 _POLL_S = 0.2
-# After its log has ended, a job's end is written down at once.
+# To wait for the final status of a job whose log has ended. Usually the status changes at once.
 _END_TIMEOUT_S = 60.0
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """The job server of a cluster.
+    """Connects to the job server of a cluster.
 
     Args:
-        address: As :class:`JobSubmissionClient` takes it.
+        address: Address that :class:`JobSubmissionClient` takes.
 
     Raises:
-        ConfigError: If there is none, or it refuses.
+        ConfigError: If there is no job server at the address, or it asks for a token.
     """
-    # It tells of each connection that it closes.
+    # The client logs each connection that it closes.
     logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(address)
@@ -38,20 +38,25 @@ def connect(address: str) -> JobSubmissionClient:
             f"the cluster at {address} asks for its token: copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN_PATH"
         ) from error
     except (ConnectionError, RuntimeError, ValueError, requests.exceptions.RequestException) as error:
-        raise ConfigError(f"no dashboard of a Ray cluster at {address}: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"no dashboard of a Ray cluster at {address}; check the address: {' '.join(str(error).split())}"
+        ) from error
 
 
 class Job:
-    """One job.
+    """Submits a job and follows it.
 
     Args:
-        client: The job server.
+        client: Client of the job server.
         entrypoint: The shell command that runs on the head.
         runtime_env: Ray's runtime environment of the job.
         name: The job's id.
 
+    Attributes:
+        name: The job's id.
+
     Raises:
-        DistPolicyError: If it is not accepted.
+        DistPolicyError: If the job is not accepted.
     """
 
     def __init__(self, client: JobSubmissionClient, entrypoint: str, runtime_env: dict[str, Any], name: str) -> None:
@@ -62,24 +67,25 @@ class Job:
             raise DistPolicyError(f"the job was not accepted: {' '.join(str(error).split())}") from error
 
     def follow(self) -> int:
-        """Writes the job's output to this process's until it ends; the first SIGINT or SIGTERM stops the job.
+        """Prints the job's output until it ends. The first SIGINT or SIGTERM stops the job, the second leaves it.
 
         Returns:
-            The job's exit code; 128 plus the signal's number if one came.
+            The job's exit code, or 128 plus the number of the signal that was received.
 
         Raises:
-            DistPolicyError: If the job did not run at all, or the cluster is lost.
+            DistPolicyError: If the job did not run, somebody else stopped it, or the connection to the cluster is lost.
         """
         try:
             interruption = asyncio.run(self._follow())
             return self._exit_code(interruption)
         except (OSError, RuntimeError, requests.exceptions.RequestException) as error:
             raise DistPolicyError(
-                f"the connection to the cluster is lost, and job {self.name} may go on: {' '.join(str(error).split())}"
+                f"the connection to the cluster is lost; job {self.name} may still run, see ray job status "
+                f"{self.name}: {' '.join(str(error).split())}"
             ) from error
 
     async def _follow(self) -> int | None:
-        """Follows the log; the number of the signal that came, or None."""
+        """Follows the log, and returns the number of the first signal that was received, or None."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         came: list[int] = []
@@ -87,7 +93,7 @@ class Job:
         def stop(number: int) -> None:
             came.append(number)
             if len(came) == 1:
-                print(f"stopping job {self.name}; once more to leave it", flush=True)
+                print(f"stopping job {self.name}; interrupt again to leave it", flush=True)
                 loop.run_in_executor(None, self._client.stop_job, self.name)
             else:
                 task.cancel()

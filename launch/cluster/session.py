@@ -1,4 +1,4 @@
-"""Ray, started for a run or joined."""
+"""connected: starts Ray for a run, or joins a cluster."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ def connected(
     actors: Callable[[Mapping[str, float]], Sequence[ActorGroup]] = lambda totals: (),
     debug: bool = False,
 ) -> Iterator[None]:
-    """A Ray for the time of a run; one that was started here is stopped at the end, with all its processes.
+    """Starts Ray or joins a cluster for the time of a run. A Ray that it started ends with all its processes.
 
     Args:
-        address: Address of a cluster, ``auto`` for the one that runs here, None to start one.
-        actors: Gives the actors that are to run, from the resources of all nodes together.
-        debug: Whether workers' output goes to this process's.
+        address: Address of a cluster, ``auto`` for the one on this machine, or None to start Ray.
+        actors: Returns the actors of the run, given the sum of all nodes' resources.
+        debug: Whether to show Ray's log and the workers' output.
 
     Raises:
-        ConfigError: If there is no such cluster, or it has no room for the actors.
+        ConfigError: If there is no cluster at the address, or it has no room for the actors.
         DistPolicyError: If Ray does not start.
     """
     if address is None:
         machine = [this_machine()]
         check_places(actors(total_resources(machine)), machine, "this machine", grows=False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # The GPU question is answered for each actor in workers/actors.py.
+    # workers/actors.py decides for each actor whether it sees GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not debug:
-        # The first error ends the run and is told in one line; those of calls that depended on it say nothing more.
+        # The first error ends the run and is reported in one line. Errors of calls that depended on it add nothing.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address is not None:
         check_reachable(address)
     with none_left(lambda: _start(address, debug), ray.shutdown):
         if not debug:
-            # Whatever log_to_driver says, raylets tell of each worker that ended in a paragraph; we do in a line.
+            # Raylets print a paragraph about each worker that ended, whatever log_to_driver says. We print one line.
             ray._private.worker._worker_logs_enabled = False
         if address is not None:
             found = nodes()
@@ -57,11 +57,11 @@ def connected(
 
 
 def _start(address: str | None, debug: bool) -> None:
-    """Starts or joins a Ray, of whose errors one line is told."""
+    """Starts or joins Ray, and reports errors in one line."""
     level = "info" if debug else "error"
     try:
         if address is None:
-            # A SIGTERM while it starts would wait for half a minute for requests that nobody makes.
+            # If SIGTERM arrives during the start, Ray would wait half a minute for open requests, and there are none.
             ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
             ray.init(
                 address="local",
@@ -73,29 +73,42 @@ def _start(address: str | None, debug: bool) -> None:
             ray.init(address=address, log_to_driver=debug, logging_level=level)
     except ConnectionError as error:
         raise ConfigError(
-            f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address; if there is one, "
-            f"its version is another, or it asks for a token: {_TOKEN_ADVICE}"
+            f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address; if one runs "
+            f"there, it has another version of Ray or asks for a token: {_TOKEN_ADVICE}"
         ) from error
     except ray.exceptions.AuthenticationError as error:
         raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
-    except Exception as error:  # Ray raises a bare one if a part of it does not start in time.
+    except Exception as error:  # Ray raises a bare Exception if a part of it does not start in time.
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
 
 
 def check_reachable(address: str) -> None:
-    """Refuses an address at which nothing listens, which Ray would try for minutes."""
+    """Checks that something listens at the address, since Ray would try for minutes.
+
+    Args:
+        address: ``HOST:PORT``, or ``auto``, which is not checked.
+
+    Raises:
+        ConfigError: If nothing listens there.
+    """
     host, _, port = address.rpartition(":")
     if not port.isdigit():
-        return  # "auto", which Ray looks up itself
+        return  # "auto": Ray looks the address up.
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise ConfigError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"no Ray cluster at {address}: {error.strerror or error}; check the address, or start one there with "
+            "`ray start --head`"
+        ) from error
 
 
 def nodes() -> list[Node]:
-    """The nodes that are alive, the head first; those of one address are told apart by the start of their ids."""
-    # Ray has no public call for what is free on each node.
+    """Returns the nodes that are alive, the head first.
+
+    A node's name is its address. If several nodes have the same address, the beginning of the node id is added.
+    """
+    # Ray has no public call for the free resources of each node.
     free = ray._private.state.available_resources_per_node()
     alive = [node for node in ray.nodes() if node["Alive"]]
     addresses = [node["NodeManagerAddress"] for node in alive]
@@ -106,12 +119,12 @@ def nodes() -> list[Node]:
         name = address if addresses.count(address) == 1 else f"{address}/{node_id[:6]}"
         if _HEAD_RESOURCE in total:
             name += " (head)"
-        found.append(Node(name, _wanted(total), _wanted(free.get(node_id, {})), node_id, store))
+        found.append(Node(name, _requestable(total), _requestable(free.get(node_id, {})), node_id, store))
     return sorted(found, key=lambda node: (not node.name.endswith("(head)"), node.name))
 
 
-def _wanted(resources: Mapping[str, float]) -> dict[str, float]:
-    """What actors ask for by name: neither memory nor the resources that Ray gives each node for itself."""
+def _requestable(resources: Mapping[str, float]) -> dict[str, float]:
+    """Returns the resources that actors ask for: without memory, and without those that stand for a single node."""
     return {
         name: amount
         for name, amount in sorted(resources.items())

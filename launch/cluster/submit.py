@@ -1,4 +1,4 @@
-"""The submit command: another command as a job on a cluster."""
+"""The submit command: runs another command as a job on a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from launch.cluster.ray_job import Job, connect
 from launch.cluster.session import check_reachable
 from launch.config.cluster import SubmitConfig
 
-# These run on a Ray; on the head of a cluster, on that one.
+# These commands use Ray. As a job, they join the cluster that the job runs on.
 _ON_RAY = ("train", "collect", "doctor")
 _HTTP_PORTS = {"http": 80, "https": 443}
 
@@ -31,12 +31,12 @@ def submit(target: str, command: Sequence[str], config: SubmitConfig, console: C
 
     Args:
         target: The cluster: its cluster file, the http address of its dashboard, HOST:PORT of its head, or ``auto``.
-        command: The command line without the program.
-        config: How it is submitted.
-        console: Where to print.
+        command: The command line without the program's name.
+        config: How to submit the job.
+        console: Console to print to.
 
     Returns:
-        The job's exit code, or 0 if it was left.
+        The job's exit code, or 0 if ``config.no_wait``.
 
     Raises:
         ConfigError: If there is no such cluster.
@@ -47,19 +47,22 @@ def submit(target: str, command: Sequence[str], config: SubmitConfig, console: C
         console.print(f"job {job.name} submitted to {target}")
         if not config.no_wait:
             return job.follow()
-        for line in _what_to_do_with(job, target, config.dashboard_port):
+        for line in _next_commands(job, target, config.dashboard_port):
             console.print(line)
         return 0
 
 
 def entrypoint(command: Sequence[str]) -> str:
-    """The shell command of a job.
+    """Returns the shell command of a job.
 
-    It runs in the home directory of the head: the folder that Ray would choose is removed with the job.
+    It runs in the home folder of the head, since Ray removes the folder that it would choose when the job ends.
+
+    Args:
+        command: The command line without the program's name.
     """
     name, *arguments = command
-    joins = name not in _ON_RAY or any(text.split("=")[0] == "--address" for text in arguments)
-    address = [] if joins else ["--address", "auto"]
+    is_complete = name not in _ON_RAY or any(text.split("=")[0] == "--address" for text in arguments)
+    address = [] if is_complete else ["--address", "auto"]
     return f"cd && exec {shlex.join(['distpolicy', name, *arguments, *address])}"
 
 
@@ -79,7 +82,7 @@ def _is_cluster_file(target: str) -> bool:
 
 @contextlib.contextmanager
 def _dashboard(target: str, config: SubmitConfig) -> Iterator[str]:
-    """The address for the job client."""
+    """Yields the address for the job client. Opens a tunnel if the target is a cluster file."""
     with contextlib.ExitStack() as stack:
         address = target
         if _is_cluster_file(target):
@@ -87,7 +90,7 @@ def _dashboard(target: str, config: SubmitConfig) -> Iterator[str]:
             address = stack.enter_context(tunnel)
         else:
             check_reachable(_host_and_port(target))
-        # Ray puts this variable, or RAY_ADDRESS, above the address that it is given.
+        # Ray prefers this variable, or RAY_ADDRESS, to the address that it is given.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
         yield address
 
@@ -97,12 +100,12 @@ def _host_and_port(address: str) -> str:
         return address
     parts = urlsplit(address)
     if parts.scheme not in _HTTP_PORTS or not parts.hostname:
-        raise ConfigError(f"{address} is no address of a dashboard: it begins with http:// or https://")
+        raise ConfigError(f"{address} is not a dashboard's address: it must begin with http:// or https://")
     return f"{parts.hostname}:{parts.port or _HTTP_PORTS[parts.scheme]}"
 
 
-def _what_to_do_with(job: Job, target: str, dashboard_port: int) -> Iterator[str]:
-    """Ray's own commands for a job that was left."""
+def _next_commands(job: Job, target: str, dashboard_port: int) -> Iterator[str]:
+    """Yields Ray's commands that show and stop a job that was left."""
     address, mode = target, "RAY_AUTH_MODE=token " if authentication.is_on() else ""
     if _is_cluster_file(target):
         address = f"http://127.0.0.1:{dashboard_port}"

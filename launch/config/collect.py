@@ -12,55 +12,57 @@ from workers.environments.factory import EnvironmentFactory, Vectorization
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """Runs a policy in many envs on many collectors, and keeps the data as Parquet."""
+    """Runs a policy in many environments on many collectors, and writes the data as Parquet files."""
 
     env: str = "CartPole-v1"
-    """Gymnasium id of the environment, module:id, or module:factory."""
+    """Gymnasium id of the environment; module:id to import a module first; or module:factory."""
     policy: str = "random"
-    """random, fixed:ACTION with the action as JSON, or the folder of a SavedModel."""
+    """The policy: random, fixed:ACTION with the action as JSON, or the folder of a SavedModel."""
     steps: int | None = None
-    """Steps to collect over all env slots; --episodes in its place for whole episodes."""
+    """Number of steps to collect, over all environments together. Give either --steps or --episodes."""
     episodes: int | None = None
-    """Episodes to collect over all env slots."""
+    """Number of whole episodes to collect, over all environments together."""
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
     """Arguments of the environment, as KEY VALUE pairs."""
     wrappers: tuple[str, ...] = ()
-    """Wrappers around each env, the first innermost: package.module.Class, with arguments as a JSON object right
-    after it."""
+    """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
+    JSON object, if any."""
     vectorization: Vectorization = "auto"
-    """How env slots are stepped: one after the other (sync), each in its own process (async), by the env's own
-    vectorised form (vector_entry_point), or by EnvPool (envpool); auto takes the fastest that the env supports."""
+    """How a collector steps its environments: one after the other (sync), each in its own process (async), by the
+    environment's own vectorised form (vector_entry_point), or by EnvPool (envpool). auto takes the vectorised form if
+    there is one, else sync."""
     collectors: int = 2
-    """Collectors, each a process with a CPU of its own."""
+    """Number of collectors. Each is a process with one CPU."""
     num_envs: int = 64
-    """Environments over all collectors."""
+    """Number of environments, over all collectors together."""
     env_groups: Literal[1, 2] = 1
-    """Groups that each collector's slots are stepped in: with 2, the policy acts for one while the envs of the other
-    are stepped. For envs and policies that both compute outside Python and for long (Atari and a convolutional
-    network), where a CPU is free."""
+    """Number of groups that a collector splits its environments into. With 2, the policy acts for one group while the
+    other group is stepped. This helps if a CPU is free, and both environment and policy compute for long outside
+    Python, such as Atari with a convolutional network."""
     rollout_steps: int = 128
-    """Steps of every slot in one call of a collector."""
+    """Steps of each environment in one call of a collector."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random numbers."""
     inference: Literal["auto", "litert", "tf", "server"] = "auto"
-    """What a SavedModel's actions are computed by: litert, tf, or auto, in each collector; or on a server that puts the
-    rows of all collectors together."""
+    """What computes a SavedModel's actions: LiteRT (litert) or TensorFlow (tf) in each collector, or one server for
+    all collectors (server). auto takes litert if it can run the policy, else tf."""
     server_window_ms: float = 2.0
-    """Milliseconds that a server waits for the rows of more collectors."""
+    """Milliseconds that the server waits for more collectors before it calls the policy. Used with --inference
+    server."""
     server_gpus: float = 0.0
-    """GPUs of the server."""
+    """Number of GPUs of the server; a fraction shares a GPU. Used with --inference server."""
     rows_per_shard: int = 100_000
-    """Steps of a Parquet file."""
+    """Number of steps after which a collector begins a new Parquet file."""
     compression: Literal["zstd", "lz4", "snappy", "none"] = "zstd"
     """Compression of the Parquet files."""
     step_timeout_s: float = 60.0
-    """Seconds after which a step counts as hanging. With async it is the step of one slot, and that slot is replaced;
-    else it is the time from one step of a collector's slots to the next, policy call and resets included, and the
-    collector is replaced: its steps that are in no file yet are collected again."""
+    """Seconds after which a step counts as hanging. With async, this is the time of one environment's step, and only
+    that environment is replaced. Otherwise it is the time between two steps of a collector, including policy call and
+    resets, and the collector is replaced: it collects the steps again that it has not written to a finished file."""
     timeout_s: float = 600.0
     """Seconds after which a collector that has not answered counts as lost."""
     address: str | None = None
-    """Address of a Ray cluster to run on, or auto for the one that runs here; None starts one for this job."""
+    """Address of a Ray cluster to run on, or auto for the one on this machine. None: starts Ray for this job."""
 
     def __post_init__(self) -> None:
         for name in ("collectors", "num_envs", "rollout_steps", "rows_per_shard"):
@@ -69,8 +71,11 @@ class CollectConfig:
         if self.env_groups not in (1, 2):
             raise ConfigError(f"env_groups must be 1 or 2, but is {self.env_groups}")
         if self.num_envs < (least := self.collectors * self.env_groups):
-            each = "a slot" if self.env_groups == 1 else "two slots"
-            raise ConfigError(f"{self.collectors} collectors need {each} each: num_envs must be {least} or more")
+            each = "one environment" if self.env_groups == 1 else "two environments"
+            raise ConfigError(
+                f"{self.collectors} collectors need {each} each: num_envs must be {least} or more, but is "
+                f"{self.num_envs}"
+            )
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, but is {self.seed}")
         for name in ("server_window_ms", "server_gpus"):
@@ -79,7 +84,7 @@ class CollectConfig:
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         if self.steps is not None and self.episodes is not None:
-            raise ConfigError("--steps and --episodes exclude each other")
+            raise ConfigError("--steps and --episodes exclude each other: give one of them")
         for name in ("steps", "episodes"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -87,7 +92,7 @@ class CollectConfig:
 
     @property
     def environment_factory(self) -> EnvironmentFactory:
-        """Makes the envs."""
+        """The factory of the environments."""
         return EnvironmentFactory(
             self.env,
             self.vectorization,
@@ -97,5 +102,5 @@ class CollectConfig:
         )
 
     def quotas(self, total: int) -> dict[int, int]:
-        """Each slot's share of a total; the first ones have one more where it does not divide."""
+        """Returns each env slot's share of a total. If it does not divide evenly, the first env slots get one more."""
         return dict(enumerate(split_evenly(total, self.num_envs)))

@@ -13,24 +13,27 @@ from workers.inference.policy_source import Inference
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """An evaluation; env settings that are not given are the run's."""
+    """The settings of an evaluation. Environment settings that are left out are the run's."""
 
     episodes: int = 100
-    """Episodes, each with a seed of its own."""
+    """Number of episodes. Each has its own seed."""
     env: str | None = None
-    """Gymnasium id of the environment; the run's if it is left out."""
+    """Gymnasium id of the environment; needed for a SavedModel. None: the run's environment."""
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
     """Arguments of the environment, as KEY VALUE pairs."""
     wrappers: tuple[str, ...] = ()
-    """Wrappers around each env, the first innermost."""
+    """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
+    JSON object, if any."""
     vectorization: Vectorization | None = None
-    """How env slots are stepped; an env's own vectorised form, whose slots share one generator, is not used here."""
+    """How the environments are stepped: sync, async, vector_entry_point, envpool or auto. None: as in the run. A
+    vectorised form whose environments share one random generator is replaced by sync."""
     seed: int = 0
     """Seed of the episodes."""
     inference: Inference = "auto"
-    """What actions are computed by: litert, tf, or auto."""
+    """What computes actions: LiteRT (litert) or TensorFlow (tf). auto takes litert if it can run the policy, else
+    tf."""
     video: Path | None = None
-    """Folder for mp4 files of the best and the worst episode."""
+    """Folder for mp4 files of the best and the worst episode. None: no videos."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:

@@ -1,4 +1,4 @@
-"""EnvGroup: environments of a collector that are stepped together, and the threads that step several groups."""
+"""EnvGroup: environments of a collector that are stepped together. GroupThreads: threads that run several groups."""
 
 from __future__ import annotations
 
@@ -29,16 +29,21 @@ def rows_of(rollout: Rollout, rows: slice) -> Rollout:
 
 
 class EnvGroup:
-    """Steps B slots with one policy call a step; episodes and recurrent state go on from one rollout to the next.
+    """Steps B environments with one policy call per step. Episodes and recurrent state continue in the next rollout.
 
     Args:
-        collector: Number of its collector, for messages.
-        first_slot: Number over the whole run of its first slot.
-        environment: The slots.
+        collector: Index of the collector, for messages.
+        first_slot: Number of the group's first env slot over the whole run.
+        environment: The batch of environments.
         policy: The collector's policy.
-        policy_lock: Held in each call of the policy, which other groups have too.
-        seeds: Of the slots.
-        rollout: Where steps are written: views of its rows.
+        policy_lock: Lock that is held in each call of the policy, since all groups share it.
+        seeds: The seeds of the env slots.
+        rollout: Rollout to write steps to: views of the group's rows.
+
+    Attributes:
+        steps_begun: Number of steps that have begun.
+        env_s: Seconds in the environments during the last :meth:`fill`.
+        policy_s: Seconds in the policy during the last :meth:`fill`.
     """
 
     def __init__(
@@ -54,9 +59,9 @@ class EnvGroup:
         self._collector, self._first_slot, self._seeds = collector, first_slot, seeds
         self._environment, self._policy, self._policy_lock = environment, policy, policy_lock
         self._rollout = rollout
-        self._observation_places = _places(self._rollout.observation)
-        self._action_places = _places(self._rollout.action)
-        self._info_places = _places(self._rollout.policy_info)
+        self._observations = _leaf_arrays(self._rollout.observation)
+        self._actions = _leaf_arrays(self._rollout.action)
+        self._infos = _leaf_arrays(self._rollout.policy_info)
         self._policy_state = policy.get_initial_state(environment.num_slots)
         self._time_step: TimeStep | None = None
         self._num_steps_taken = 0
@@ -65,14 +70,14 @@ class EnvGroup:
 
     @property
     def policy_state(self) -> Any:
-        """Nest of ``[B, ...]``: the state before the next step."""
+        """Nest of arrays ``[B, ...]``: the policy state before the next step."""
         return self._policy_state
 
     def reset(self) -> None:
-        """Begins an episode in every slot; nothing if that has been done.
+        """Begins an episode in every environment. Does nothing if it was called before.
 
         Raises:
-            EnvironmentCrashedError: If an environment raises, or returns what it must not.
+            EnvironmentCrashedError: If an environment fails, or returns a time step that is not valid.
         """
         if self._time_step is not None:
             return
@@ -85,11 +90,11 @@ class EnvGroup:
         self._time_step = time_step
 
     def fill(self) -> None:
-        """Takes the next T steps and writes them; ``env_s`` and ``policy_s`` then tell how long it was in either.
+        """Takes the next T steps, writes them to the buffers, and sets ``env_s`` and ``policy_s``.
 
         Raises:
-            EnvironmentCrashedError: If an environment raises, or returns what it must not. NaN and infinity are looked
-                for when all steps are taken, since that costs a tenth of looking at every step.
+            EnvironmentCrashedError: If an environment fails, or returns a time step that is not valid. NaN and
+                infinity are looked for after all steps, which takes a tenth of the time of looking after each.
         """
         clock, policy, environment, rollout = time.perf_counter, self._policy, self._environment, self._rollout
         policy_lock, spec, name = self._policy_lock, environment.time_step_spec.observation, environment.name
@@ -105,17 +110,17 @@ class EnvGroup:
                 step = policy.action(time_step, state, seeds[t])
                 policy_s += clock() - begin
             state = step.state
-            _put(self._observation_places, t, time_step.observation)
+            _put(self._observations, t, time_step.observation)
             rollout.step_type[:, t] = time_step.step_type
-            _put(self._action_places, t, step.action)
-            _put(self._info_places, t, step.info)
+            _put(self._actions, t, step.action)
+            _put(self._infos, t, step.info)
             self.steps_begun += 1
             begin = clock()
             try:
                 time_step = environment.step(step.action)
                 check_structure(time_step.observation, spec, name)
             except EnvironmentCrashedError as error:
-                # What it returned before may be why.
+                # A NaN that it returned before may be the reason.
                 self._check_finite()
                 raise self._located(error, self._num_steps_taken + t) from error
             env_s += clock() - begin
@@ -123,7 +128,7 @@ class EnvGroup:
             rollout.discount[:, t] = time_step.discount
             if environment.faults:
                 rollout.cuts[:, t] = environment.cuts
-        _put(self._observation_places, num_steps, time_step.observation)
+        _put(self._observations, num_steps, time_step.observation)
         rollout.step_type[:, -1] = time_step.step_type
         self._check_finite()
         self._num_steps_taken += num_steps
@@ -131,7 +136,7 @@ class EnvGroup:
         self.env_s, self.policy_s = env_s, policy_s
 
     def take_faults(self) -> list[Fault]:
-        """The faults since the last call, with their slots' numbers over the whole run."""
+        """Returns the faults since the last call, and clears them. Their slots are numbered over the whole run."""
         found = [fault._replace(slot=self._first_slot + fault.slot) for fault in self._environment.faults]
         self._environment.faults.clear()
         return found
@@ -147,7 +152,7 @@ class EnvGroup:
             raise self._located(error, self._num_steps_taken + (error.step or 0)) from error
 
     def _located(self, error: EnvironmentCrashedError, step: int) -> EnvironmentCrashedError:
-        """The error with its place in the run; its slot comes as a row of this group."""
+        """Returns the error with its place in the run, given an error whose slot is a row of this group."""
         row = error.slot
         return EnvironmentCrashedError(
             error.message,
@@ -159,17 +164,17 @@ class EnvGroup:
         )
 
 
-# An array [B, T, ...] for each leaf, and what takes the leaf out of its nest.
-_Places = list[tuple[np.ndarray, Callable[[Any], Any]]]
+# For each leaf an array [B, T, ...], and a function that gets the leaf from its nest.
+_LeafArrays = list[tuple[np.ndarray, Callable[[Any], Any]]]
 
 
-def _places(arrays: Any) -> _Places:
+def _leaf_arrays(arrays: Any) -> _LeafArrays:
     return list(zip(flatten(arrays), getters(arrays), strict=True))
 
 
-def _put(places: _Places, t: int, nest: Any) -> None:
+def _put(leaf_arrays: _LeafArrays, t: int, nest: Any) -> None:
     """Copies a nest ``[B, ...]`` into step t of its arrays."""
-    for array, get in places:
+    for array, get in leaf_arrays:
         array[:, t] = get(nest)
 
 
@@ -177,28 +182,31 @@ Result = TypeVar("Result")
 
 
 class GroupThreads:
-    """Runs a call for each group: the first group's in the caller's thread, every other's in one of its own.
+    """Runs a call for each group: the first group's in the caller's thread, each other one in a thread of its own.
 
-    A group has the same thread from call to call, since there are environments (those that render, for one) that have
-    to stay in the thread that made them. One group needs no thread.
+    A group always has the same thread, since some environments must stay in the thread that made them, for example
+    those that render. A single group does not need a thread.
 
     Args:
-        num_groups: How many groups.
+        num_groups: Number of groups.
     """
 
     def __init__(self, num_groups: int) -> None:
         self._executors = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"slot-group-{group}") for group in range(1, num_groups)
+            ThreadPoolExecutor(1, thread_name_prefix=f"env-group-{group}") for group in range(1, num_groups)
         ]
 
     def run(self, calls: Sequence[Callable[[], Result]]) -> list[Result]:
-        """What the calls return, once all of them have ended.
+        """Runs the calls and waits until all have ended.
 
         Args:
-            calls: One for each group.
+            calls: A call for each group.
+
+        Returns:
+            The results of the calls, in their order.
 
         Raises:
-            Exception: What the first of the calls that failed raised.
+            Exception: The error of the first call in order that failed.
         """
         futures = [executor.submit(call) for executor, call in zip(self._executors, calls[1:], strict=True)]
         try:
@@ -208,6 +216,6 @@ class GroupThreads:
         return [first, *(future.result() for future in futures)]
 
     def close(self) -> None:
-        """Ends the threads; may be called twice."""
+        """Ends the threads. It may be called twice."""
         for executor in self._executors:
             executor.shutdown()

@@ -1,4 +1,4 @@
-"""EpisodeStatistics: returns and lengths of episodes that go on from one rollout to the next."""
+"""EpisodeStatistics: returns and lengths of episodes, which may last several rollouts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from distpolicy.trajectories.time_step import StepType
 
 
 class EndedEpisodes(NamedTuple):
-    """Episodes that ended in a rollout, in order of step and slot.
+    """Episodes that ended in a rollout, ordered by step and then by row.
 
     Attributes:
-        returns: Sum of each one's rewards.
-        lengths: Steps of each.
-        places: Row and step of the rollout in which each ended.
+        returns: Sum of the rewards of each episode.
+        lengths: Number of steps of each episode.
+        places: Row and step of the rollout at which each episode ended.
     """
 
     returns: list[float]
@@ -25,43 +25,47 @@ class EndedEpisodes(NamedTuple):
 
 
 class EpisodeStatistics:
-    """Adds up each slot's running episode.
+    """Sums the rewards and steps of the running episode in each env slot.
 
     Args:
-        num_slots: B.
-        num_steps: T, the steps of a rollout.
-        discount: Of the discounted returns.
+        num_slots: B, the number of env slots.
+        num_steps: T, the number of steps of a rollout.
+        discount: Discount factor of the discounted returns.
     """
 
     def __init__(self, num_slots: int, num_steps: int, discount: float) -> None:
         self._return, self._length, self._discounted = np.zeros((3, num_slots), np.float64)
         self._row_starts = np.arange(num_slots) * num_steps
-        # What each step's reward, and the running return of the rollout before, are worth at the rollout's end.
-        self._worth = np.power(discount, np.arange(num_steps, -1, -1, dtype=np.float64))
+        # Discounts to the end of the rollout: first of the return before the rollout, then of each step's reward.
+        self._discounts = np.power(discount, np.arange(num_steps, -1, -1, dtype=np.float64))
 
     @property
     def discounted_return(self) -> np.ndarray:
-        """float64 ``[B]``: discounted sum of the running episodes' rewards so far; a copy."""
+        """float64 ``[B]``: the discounted sum of rewards of each running episode so far. It is a copy."""
         return self._discounted.copy()
 
     def add(self, rollout: Rollout) -> EndedEpisodes:
-        """Adds the next rollout, and returns the episodes that ended in it and were not cut.
+        """Adds the next rollout.
 
         Args:
-            rollout: Of B slots and T steps.
+            rollout: Rollout with B rows and T steps.
+
+        Returns:
+            The episodes that ended in the rollout. Those that a fault cut are left out.
         """
         next_types, num_steps = rollout.step_type[:, 1:], rollout.num_steps
         begins = next_types == StepType.FIRST
         rewards = rollout.reward.astype(np.float64)
-        # Of a step that only resets; it belongs to no episode.
+        # The transition from LAST to FIRST does not belong to an episode.
         rewards[begins] = 0.0
-        # Rows one after the other are cut into the pieces of single episodes: at a row's start, and after each reset.
+        # The rows, joined one after the other, are split into pieces of one episode each. A piece starts at the start
+        # of a row and after each reset.
         is_start = np.empty(begins.shape, np.bool_)
         is_start[:, 0] = True
         is_start[:, 1:] = begins[:, :-1]
         starts = np.flatnonzero(is_start)
         returns = np.add.reduceat(rewards.ravel(), starts)
-        # Those at a row's start go on with what was running.
+        # The first piece of each row continues the episode that was running.
         firsts = np.searchsorted(starts, self._row_starts)
         returns[firsts] += self._return
         before = np.zeros(len(starts), np.float64)
@@ -75,8 +79,8 @@ class EpisodeStatistics:
             (before[pieces] + (ends - starts[pieces] + 1)).astype(np.int64).tolist(),
             list(zip(rows.tolist(), steps.tolist(), strict=True)),
         )
-        discounted = np.add.reduceat((rewards * self._worth[1:]).ravel(), starts)
-        discounted[firsts] += self._discounted * self._worth[0]
+        discounted = np.add.reduceat((rewards * self._discounts[1:]).ravel(), starts)
+        discounted[firsts] += self._discounted * self._discounts[0]
         lasts = np.append(firsts[1:], len(starts)) - 1
         running = ~begins[:, -1]
         self._return = returns[lasts] * running

@@ -1,4 +1,4 @@
-"""Evaluator: whole episodes of a policy, on seeds of their own."""
+"""Evaluator: runs whole episodes of a policy, with seeds that training does not use."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from workers.collection.seeding import slot_seeds
 from workers.environments.checks import check_time_step
 from workers.environments.factory import EnvironmentFactory
 
-# Streams of seeds apart from training's, which is 0.
+# The stream of seeds for evaluation; training uses stream 0.
 EVALUATION_STREAM = 1
 MAX_SLOTS = 64
 
 
 class EvaluationResult(NamedTuple):
-    """The episodes of an evaluation, in order of their number.
+    """The episodes of an evaluation, ordered by number.
 
     Attributes:
-        returns: Sum of each episode's rewards.
-        lengths: Steps of each.
+        returns: Sum of the rewards of each episode.
+        lengths: Number of steps of each episode.
     """
 
     returns: list[float]
@@ -32,13 +32,13 @@ class EvaluationResult(NamedTuple):
 class Evaluator:
     """Runs a policy for a number of whole episodes.
 
-    Each episode has its seed and its slot beforehand, so that short episodes are not counted more often than
+    Each episode gets its seed and its environment before it begins. So short episodes do not count more often than
     long ones.
 
     Args:
-        environment_factory: Makes the slots.
-        policy: Takes and returns arrays with a batch dimension.
-        collector: Number of the collector that it runs in, for messages.
+        environment_factory: Makes the environments.
+        policy: Policy that takes and returns arrays with a batch dimension.
+        collector: Index of the collector that it runs in, for messages; None outside a collector.
     """
 
     def __init__(self, environment_factory: EnvironmentFactory, policy: Any, collector: int | None = None) -> None:
@@ -50,22 +50,26 @@ class Evaluator:
         """Runs episodes ``first_episode`` to ``first_episode + num_episodes - 1``.
 
         Args:
-            num_episodes: How many.
-            first_episode: Number of the first; decides its seed.
+            num_episodes: Number of episodes.
+            first_episode: Number of the first episode. An episode's seed depends on its number.
             seed: Seed of the evaluation.
 
+        Returns:
+            The returns and lengths of the episodes.
+
         Raises:
-            EnvironmentCrashedError: If an environment raises.
+            EnvironmentCrashedError: If an environment fails, or returns NaN or infinity.
         """
         result = EvaluationResult([], [])
         for begin in range(0, num_episodes, MAX_SLOTS):
             count = min(MAX_SLOTS, num_episodes - begin)
-            part = self._one_episode_a_slot(count, first_episode + begin, seed)
+            part = self._run_together(count, first_episode + begin, seed)
             result.returns.extend(part.returns)
             result.lengths.extend(part.lengths)
         return result
 
-    def _one_episode_a_slot(self, num_slots: int, first_episode: int, seed: int) -> EvaluationResult:
+    def _run_together(self, num_slots: int, first_episode: int, seed: int) -> EvaluationResult:
+        """Runs one episode in each env slot."""
         environment = self._environment_factory.without_rebuilds()(num_slots)
         seeds = slot_seeds(seed, first_episode, num_slots, generation=0, stream=EVALUATION_STREAM)
         try:

@@ -1,4 +1,4 @@
-"""Videos of episodes."""
+"""record_episode: writes a video of an episode."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DEFAULT_FPS = 30
 
 
 def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode: int, seed: int) -> float:
-    """Plays an episode of an evaluation again and writes it as mp4.
+    """Runs an episode of an evaluation again and writes it as an mp4 file.
 
     Args:
-        factory: Of the environment that was evaluated in.
+        factory: Makes the environment of the evaluation.
         policy: The policy that was evaluated.
-        path: The file.
+        path: The mp4 file. Its folder is made if it does not exist.
         episode: Number of the episode.
         seed: Seed of the evaluation.
 
@@ -35,13 +35,14 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         The episode's return.
 
     Raises:
-        ConfigError: If imageio is not installed, the environment cannot be rendered, or the file not written.
+        ConfigError: If imageio is not installed, the environment cannot be rendered, or the file cannot be written.
+        EnvironmentCrashedError: If the environment fails.
     """
     try:
         import imageio.v2 as imageio
     except ImportError:
         raise ConfigError("videos need imageio: pip install 'distpolicy[video]'") from None
-    # Gymnasium's own environments draw by pygame, which looks for a screen and a sound card.
+    # Gymnasium's environments draw with pygame, which needs a screen and a sound card unless told otherwise.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     shown = dataclasses.replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"}, vectorization="sync")
@@ -52,7 +53,7 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         return made[-1]
 
     try:
-        slots = SyncEnvironment(make, factory.env_id, 1, RestartBudgetConfig(max_restarts=0))
+        environment = SyncEnvironment(make, factory.env_id, 1, RestartBudgetConfig(max_restarts=0))
     except DistPolicyError:
         raise
     except Exception as error:  # An environment's constructor may raise anything.
@@ -64,31 +65,31 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         path.parent.mkdir(parents=True, exist_ok=True)
         writer: Any = imageio.get_writer(path, fps=fps, macro_block_size=2)
         with writer as video:
-            time_step, state = slots.reset(seeds.environment), policy.get_initial_state(1)
+            time_step, state = environment.reset(seeds.environment), policy.get_initial_state(1)
             while time_step.step_type[0] != StepType.LAST:
                 video.append_data(_frame(made[-1], factory.env_id))
                 step = policy.action(time_step, state, seeds.rows(step_count, 1)[0])
-                time_step, state = slots.step(step.action), step.state
+                time_step, state = environment.step(step.action), step.state
                 total += float(time_step.reward[0])
                 step_count += 1
             video.append_data(_frame(made[-1], factory.env_id))
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}") from error
+        raise ConfigError(f"cannot write {path}: {error}; choose another folder") from error
     finally:
-        slots.close()
+        environment.close()
     return total
 
 
 def _frame(env: gym.Env, name: str) -> np.ndarray:
     try:
         frame = env.render()
-    except Exception as error:  # So may its pictures.
+    except Exception as error:  # An environment's render may raise anything.
         raise _cannot_render(name, error) from error
     if not isinstance(frame, np.ndarray):
-        raise ConfigError(f"env {name} cannot be rendered as pictures: render() gave a {type(frame).__name__}")
+        raise ConfigError(f"env {name} cannot be rendered: render() returned a {type(frame).__name__}, not an array")
     return frame
 
 
 def _cannot_render(name: str, error: Exception) -> ConfigError:
     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ConfigError(f"env {name} cannot be rendered as pictures (render_mode rgb_array): {reason}")
+    return ConfigError(f"env {name} cannot be rendered (render_mode rgb_array): {reason}; leave out --video")

@@ -1,4 +1,4 @@
-"""Watchdog: ends a process in which a step hangs, and leaves the stacks of its threads."""
+"""Watchdog: ends a process in which a step hangs, and writes the stacks of its threads to a file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 from distpolicy.errors import DistPolicyError
 
-# How often it looks within the time limit.
-_LOOKS = 8
+# How often it checks the counter within the time limit.
+_CHECKS = 8
 _STEP_DIGITS = 20
 
 
 class Hang(NamedTuple):
-    """What a process that hung has left.
+    """The report of a process that hung.
 
     Attributes:
         step: The step that hung, counted from 1 since the process began.
-        held_gil: Whether it kept the GIL; then the step may be a later one, since nobody could look.
-        stacks: The stacks of all threads.
+        held_gil: Whether it held the GIL. Then a later step may have hung, since the counter could not be checked.
+        stacks: The stacks of all threads, as text.
     """
 
     step: int
@@ -34,19 +34,20 @@ class Hang(NamedTuple):
 
 
 class Watchdog:
-    """While it is entered, a step that takes longer than a time limit ends the process, with exit code 1.
+    """A context manager that ends the process, with exit code 1, if a step inside it takes longer than a time limit.
 
-    A thread looks at a counter of steps some times within the limit. When it has not moved for that long, the thread
-    writes the stacks of all threads to a file and ends the process. Code that hangs without letting go of the GIL keeps
-    this thread from running too: then a timer of faulthandler's, which needs no GIL and is wound up at every look, runs
-    out and does the same. Steps cost nothing; entering and leaving cost less than 0.1 ms.
+    A thread checks a counter of steps several times within the limit. If the counter has not changed for that long, the
+    thread writes the stacks of all threads to a file and ends the process. Code that hangs while it holds the GIL also
+    stops this thread. For that case every check restarts a timer of faulthandler, which does not need the GIL. When the
+    timer runs out, it writes the stacks and ends the process, too. Steps cost nothing; entering and leaving cost less
+    than 0.1 ms.
 
-    Python has one such timer: a process has one watch at a time entered.
+    Python has one such timer, so only one watchdog of a process may be entered at a time.
 
     Args:
-        path: The file, made when the watch is first entered; removed by :meth:`close`.
-        timeout_s: The limit; found after at most twice as long.
-        steps_begun: Tells how many steps have begun.
+        path: The file. It is made when the watchdog is first entered, and removed by :meth:`close`.
+        timeout_s: The limit in seconds. A hang is found after at most twice that time.
+        steps_begun: Returns the number of steps that have begun.
     """
 
     def __init__(self, path: Path, timeout_s: float, steps_begun: Callable[[], int]) -> None:
@@ -57,20 +58,20 @@ class Watchdog:
         self._entered = False
         self._seen, self._since = -1, 0.0
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="hang-watch", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Watchdog:
         """Begins to watch.
 
         Raises:
-            DistPolicyError: If the file cannot be made.
+            DistPolicyError: If the file cannot be written.
         """
         with self._lock:
             if self._file < 0:
                 self._file = self._open()
             self._entered = True
-            self._look(time.monotonic())
+            self._check(time.monotonic())
         return self
 
     def __exit__(
@@ -82,7 +83,7 @@ class Watchdog:
             self._seen = -1
 
     def close(self) -> None:
-        """Ends the watch; more than once is no fault."""
+        """Ends the thread and removes the file. It may be called twice."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -95,34 +96,43 @@ class Watchdog:
         try:
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         except OSError as error:
-            raise DistPolicyError(f"cannot write {self._path}: {error.strerror or error}") from error
+            raise DistPolicyError(
+                f"cannot write {self._path}: {error.strerror or error}; make its folder writable"
+            ) from error
 
     def _watch(self) -> None:
-        while not self._closed.wait(self._timeout_s / _LOOKS):
+        while not self._closed.wait(self._timeout_s / _CHECKS):
             with self._lock:
                 if self._entered:
-                    self._look(time.monotonic())
+                    self._check(time.monotonic())
 
-    def _look(self, now: float) -> None:
+    def _check(self, now: float) -> None:
         steps = self._steps_begun()
         if steps != self._seen:
             self._seen, self._since = steps, now
-            # Now: code that holds the GIL leaves no time for it later.
-            self._note(steps)
+            # Written now, since code that holds the GIL would leave no time for it later.
+            self._write(steps)
         elif now - self._since >= self._timeout_s:
             faulthandler.dump_traceback(self._file, all_threads=True)
             os._exit(1)
         faulthandler.dump_traceback_later(self._timeout_s, file=self._file, exit=True)
 
-    def _note(self, steps: int) -> None:
-        # A full disk shall not end what goes on well.
+    def _write(self, steps: int) -> None:
+        # A full disk must not end a process that works well.
         with contextlib.suppress(OSError):
             os.lseek(self._file, 0, os.SEEK_SET)
             os.write(self._file, f"{steps:0{_STEP_DIGITS}d}\n".encode())
 
 
 def read_hang(path: Path) -> Hang | None:
-    """What a watch has left in its file; None if nothing hung."""
+    """Reads the file of a watchdog.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The hang, or None if nothing hung.
+    """
     try:
         first, _, stacks = path.read_text("utf-8", "replace").partition("\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""Datasets of what a policy did: written by collect jobs, and read as NumPy, tf.data, Ray Data, RLlib and Minari."""
+"""Datasets that collect jobs write. They can be read as NumPy, tf.data, Ray Data, RLlib and Minari."""
 
 from distpolicy.utils.lazy_names import lazy_names
 

@@ -1,4 +1,4 @@
-"""DatasetCollector: a collector that writes its rollouts to disk."""
+"""DatasetCollector: a collector that writes its rollouts to a dataset."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from workers.environments.factory import EnvironmentFactory
 
 @dataclasses.dataclass(frozen=True)
 class DatasetWriterConfig:
-    """How a collector writes.
+    """How and where a collector writes.
 
     Attributes:
-        folder: The dataset's folder, absolute.
-        name: Begins its files' names.
-        limits: Where its slots stop.
-        next_steps: Of a resumed job: the step that each slot goes on with.
-        rows_per_shard: Rows of a shard.
+        folder: The dataset's folder, as an absolute path.
+        name: What the names of the collector's files begin with.
+        limits: Where each env slot stops.
+        next_steps: In a resumed job, the step at which each env slot goes on.
+        rows_per_shard: Number of rows after which a shard ends.
         compression: See :class:`workers.datasets.writer.DatasetWriter`.
     """
 
@@ -39,12 +39,12 @@ class DatasetWriterConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CollectorDescription:
-    """What the driver has to know of a collector that is up.
+    """What the job has to know about a collector that is up.
 
     Attributes:
-        schema: What its rows hold.
-        vectorization: How its slots are stepped, and why so.
-        inference: What its policy's actions are computed by, and why not by LiteRT.
+        schema: The columns of its rows.
+        vectorization: How its environments are stepped, and why.
+        inference: What computes its policy's actions, and why it is not LiteRT.
     """
 
     schema: DatasetSchema
@@ -54,20 +54,20 @@ class CollectorDescription:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetReport:
-    """What the driver learns about rollouts that were written.
+    """What a collector reports to the job about a rollout that it wrote.
 
     Attributes:
-        collector: Number of the collector.
-        num_rows: Steps that were added to the dataset.
-        episode_returns: Of its episodes that ended.
-        episode_lengths: Likewise.
-        shards: Files that became whole.
+        collector: Index of the collector.
+        num_rows: Number of steps that were added to the dataset.
+        episode_returns: Returns of the episodes that ended.
+        episode_lengths: Lengths of the episodes that ended, in steps.
+        shards: Shards that were finished since the last report.
         env_s: Seconds in the environments.
         policy_s: Seconds in the policy.
-        total_s: Seconds in all, writing included.
-        num_env_steps: Steps of environments, also of those that are not in the dataset.
+        total_s: Seconds in total, including writing.
+        num_env_steps: Number of environment steps, including those that were not added to the dataset.
         faults: Environments that failed and were replaced.
-        finished: Whether all its slots are where they are to stop.
+        finished: Whether all env slots of the collector have reached their limits.
     """
 
     collector: int
@@ -84,15 +84,18 @@ class DatasetReport:
 
 
 class DatasetCollector:
-    """Steps its slots until each is at its limit, and writes what they did.
+    """Steps its environments until each has reached its limit, and writes their steps.
 
-    If it hangs, it leaves its stacks where :func:`workers.datasets.manifest.stacks_file` says.
+    If it hangs, it writes its stacks to :func:`workers.datasets.manifest.stacks_file`.
 
     Args:
         config: The settings of the collector.
-        environment_factory: Makes the slots.
+        environment_factory: Makes the environments.
         policy_factory: Makes the policy.
         writer_config: The settings of the writer.
+
+    Raises:
+        ConfigError: If the environments or the policy cannot be made, or the folder cannot be written.
     """
 
     def __init__(
@@ -121,11 +124,14 @@ class DatasetCollector:
         self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
 
     def describe(self) -> CollectorDescription:
-        """What the driver has to know; answers once the collector is up."""
+        """Returns what the job has to know about this collector, once it is up."""
         return self._description
 
     def collect(self) -> DatasetReport:
-        """Collects and writes one rollout; nothing once all slots are at their limits.
+        """Collects and writes one rollout. Does nothing once all env slots have reached their limits.
+
+        Returns:
+            The report. Its numbers are 0 if nothing was collected.
 
         Raises:
             EnvironmentCrashedError: If an environment fails and cannot be replaced.
@@ -153,10 +159,10 @@ class DatasetCollector:
         )
 
     def flush(self) -> list[ShardRecord]:
-        """Makes what has been collected whole.
+        """Writes everything that has been collected to finished shards.
 
         Returns:
-            All shards that this collector has written, those of reports that nobody has read too.
+            All shards that this collector has written, even if they were in a report that was lost.
 
         Raises:
             DistPolicyError: If the folder cannot be written any more.

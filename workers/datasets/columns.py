@@ -1,8 +1,8 @@
-"""Columns of a dataset as Arrow arrays, bit for bit.
+"""Columns of a dataset as Arrow arrays, without any change of a bit.
 
-A number or boolean is a column of its type. A small array of numbers is a fixed-shape tensor, which Ray Data and
-RLlib read as one. A large array, such as an image, is a column of its bytes in C order: Parquet would store each
-byte of it as an int32. A nest is a struct of these.
+A number or boolean becomes a column of its type. A small array of numbers becomes a fixed-shape tensor, which Ray
+Data and RLlib read as such. A large array, such as an image, becomes a column of its bytes in C order, since Parquet
+would store each byte as an int32. A nest becomes a struct of these.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _LARGEST_TENSOR_BYTES = 512
 
 
 class LeafColumn:
-    """One array of each row.
+    """A column with one array in each row.
 
     Args:
-        spec: The spec of the array, without open dimensions.
+        spec: The spec of the array; every dimension is known.
 
     Attributes:
-        type: The Arrow type.
-        is_bytes: Whether it is stored as bytes.
+        spec: The spec of the array.
+        type: The Arrow type of the column.
+        is_bytes: Whether the array is stored as bytes.
     """
 
     def __init__(self, spec: ArraySpec) -> None:
@@ -44,11 +45,11 @@ class LeafColumn:
             value = pa.from_numpy_dtype(self.spec.dtype)
             self.type = pa.fixed_shape_tensor(value, self._shape) if is_tensor else value
         else:
-            # A fixed width of 0 is beyond Parquet.
+            # Parquet has no fixed width of 0.
             self.type = pa.binary(self._num_bytes) if self._num_bytes else pa.binary()
 
     def encode(self, rows: np.ndarray) -> pa.Array:
-        """The Arrow array of rows ``[N, *shape]``; it shares their memory where it can."""
+        """Returns rows ``[N, *shape]`` as an Arrow array, which shares their memory if possible."""
         num_rows = len(rows)
         values = np.ascontiguousarray(rows, self.spec.dtype).reshape(-1)
         if self.is_bytes and not self._num_bytes:
@@ -58,14 +59,14 @@ class LeafColumn:
         if self.spec.dtype.kind == "b":
             return pa.array(values)
         value_type = self.type.value_type if self._shape else self.type
-        # pa.array would look for NaN first.
+        # Faster than pa.array, which looks for NaN first.
         flat = pa.Array.from_buffers(value_type, len(values), [None, pa.py_buffer(values)])
         if not self._shape:
             return flat
         return pa.ExtensionArray.from_storage(self.type, pa.FixedSizeListArray.from_arrays(flat, self._size))
 
     def decode(self, column: pa.Array) -> np.ndarray:
-        """The rows ``[N, *shape]`` of an Arrow array; read-only where they share its memory."""
+        """Returns the rows ``[N, *shape]`` of an Arrow array. They are read-only if they share its memory."""
         num_rows = len(column)
         if self.is_bytes and not self._num_bytes:
             values = np.zeros(0, self.spec.dtype)
@@ -79,10 +80,14 @@ class LeafColumn:
 
 
 class NestColumn:
-    """A nest of arrays of each row: a struct, or the array itself where the nest is one.
+    """A column with a nest of arrays in each row: a struct, or one :class:`LeafColumn` if the nest is a single array.
 
     Args:
-        nest: Nest of array specs with a leaf at least.
+        nest: Nest of array specs with at least one leaf.
+
+    Attributes:
+        leaves: The column of each leaf, in the order of ``flatten``.
+        type: The Arrow type of the column.
     """
 
     def __init__(self, nest: Any) -> None:
@@ -92,25 +97,25 @@ class NestColumn:
 
     @property
     def is_struct(self) -> bool:
-        """Whether the column is a struct."""
+        """True if the column is a struct."""
         return isinstance(self._nest, dict | tuple | list)
 
     def encode(self, leaves: Sequence[np.ndarray]) -> pa.Array:
-        """The Arrow array of leaves ``[N, *shape]``, in the order of ``flatten``."""
+        """Returns leaves ``[N, *shape]``, which are in the order of ``flatten``, as one Arrow array."""
         arrays = [leaf.encode(rows) for leaf, rows in zip(self.leaves, leaves, strict=True)]
         return self._assemble(self._nest, [(array.type, array) for array in arrays])[1]
 
     def decode_leaves(self, column: pa.Array) -> list[np.ndarray]:
-        """The leaves ``[N, *shape]`` of an Arrow array, in the order of ``flatten``."""
+        """Returns the leaves ``[N, *shape]`` of an Arrow array, in the order of ``flatten``."""
         arrays = _leaf_arrays(self._nest, column)
         return [leaf.decode(array) for leaf, array in zip(self.leaves, arrays, strict=True)]
 
     def decode(self, column: pa.Array) -> Any:
-        """The nest of ``[N, *shape]`` of an Arrow array."""
+        """Returns an Arrow array as a nest of arrays ``[N, *shape]``."""
         return pack_like(self._nest, self.decode_leaves(column))
 
     def _assemble(self, nest: Any, leaves: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-        """Arrow's type and array (None if the leaves have none) of a nest, from those of its leaves."""
+        """Returns the Arrow type and array of a nest, given the type and array of each leaf; arrays may be None."""
         if not isinstance(nest, dict | tuple | list):
             return leaves[0]
         fields, arrays = [], []
@@ -130,6 +135,10 @@ class DatasetColumns:
 
     Args:
         schema: The dataset's schema.
+
+    Attributes:
+        by_name: The columns by their names in the files.
+        arrow_schema: The Arrow schema of the files.
     """
 
     def __init__(self, schema: DatasetSchema) -> None:
@@ -138,22 +147,22 @@ class DatasetColumns:
         self.arrow_schema = pa.schema(fields)
 
     def encode(self, leaves: Mapping[str, Sequence[np.ndarray]]) -> pa.Table:
-        """The table of leaves ``[N, *shape]`` of each column."""
+        """Returns a table, given the leaves ``[N, *shape]`` of each column."""
         arrays = [column.encode(leaves[name]) for name, column in self.by_name.items()]
         return pa.Table.from_arrays(arrays, schema=self.arrow_schema)
 
     def decode(self, table: pa.Table) -> dict[str, Any]:
-        """The nest of ``[N, *shape]`` of each column."""
+        """Returns a table's columns as nests of arrays ``[N, *shape]``."""
         return {name: column.decode(joined(table.column(name))) for name, column in self.by_name.items()}
 
 
 def joined(column: pa.ChunkedArray) -> pa.Array:
-    """A table's column as one array."""
+    """Returns a table's column as one array."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _children(nest: Any) -> list[tuple[str, Any]]:
-    """Names and children of a nest, in the order of ``flatten``."""
+    """Returns the names and children of a nest, in the order of ``flatten``."""
     if isinstance(nest, dict):
         return [(key, nest[key]) for key in sorted(nest)]
     names = getattr(nest, "_fields", [str(index) for index in range(len(nest))])

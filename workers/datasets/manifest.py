@@ -1,4 +1,4 @@
-"""The manifest of a dataset: what it holds, and which of its files are whole.
+"""The manifest of a dataset: its contents, and the names of its finished files.
 
 It is written after the files that it names. A file that it does not name does not belong to the dataset.
 """
@@ -22,12 +22,12 @@ MANIFEST = "manifest.json"
 
 
 class SlotRange(NamedTuple):
-    """Steps of one env slot.
+    """A range of steps of one env slot.
 
     Attributes:
-        slot: Number of the slot over the whole run.
+        slot: Number of the env slot over the whole run.
         first_step: The first step, counted over the dataset.
-        next_step: One more than the last.
+        next_step: The last step plus one.
     """
 
     slot: int
@@ -37,15 +37,15 @@ class SlotRange(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """A file that is whole.
+    """A finished shard.
 
     Attributes:
-        file: Its name in the dataset's folder.
-        num_rows: Steps that it holds.
-        num_bytes: Its size.
-        sha256: Of its bytes.
-        num_episodes: Episodes that end in it.
-        slots: The steps that it holds of each slot, in order of slots.
+        file: Name of the file in the dataset's folder.
+        num_rows: Number of steps in it.
+        num_bytes: Size of the file.
+        sha256: SHA-256 of the file, in hexadecimal.
+        num_episodes: Number of episodes that end in it.
+        slots: The range of steps of each env slot in it, ordered by env slot.
     """
 
     file: str
@@ -61,12 +61,12 @@ _START_KEYS = ("time", "seed_epoch", "next_steps")
 
 @dataclass(frozen=True)
 class DatasetStart:
-    """One start of the job that collected.
+    """One start of the collect job, or of a collector that was replaced.
 
     Attributes:
         time: Clock time (``time.time``) of the start.
-        seed_generation: The generation that its seeds were drawn for, and that its episode ids hold.
-        next_steps: The step that each slot went on with; -1 for those that this start left alone.
+        seed_generation: The generation that seeds were drawn for. It is a part of the episode ids.
+        next_steps: The step at which each env slot went on; -1 for an env slot that this start did not concern.
     """
 
     time: float
@@ -76,19 +76,19 @@ class DatasetStart:
 
 @dataclass(frozen=True)
 class DatasetManifest:
-    """What a dataset holds.
+    """The contents of a dataset.
 
     Attributes:
-        schema: Its columns.
+        schema: The columns.
         env_id: Gymnasium id, or ``module:factory``.
-        env_kwargs: Arguments of the environment, as JSON values.
-        policy: What collected, such as ``random`` or a folder.
+        policy: The policy that collected, such as ``random`` or a folder.
         seed: The seed of the job.
-        num_slots: Env slots of the job.
+        num_slots: Number of env slots of the job.
+        env_kwargs: Arguments of the environment, as JSON values.
         weights_version: (generation, version) of the policy's weights, or None if it has none.
-        shards: The files that are whole.
-        generations: The starts of the job, the first one first.
-        finished: Whether all that was asked for has been collected.
+        shards: The finished shards.
+        generations: The starts of the job, in order.
+        finished: Whether the job has collected everything that it was asked for.
     """
 
     schema: DatasetSchema
@@ -104,56 +104,59 @@ class DatasetManifest:
 
     @property
     def num_rows(self) -> int:
-        """Steps in the dataset."""
+        """Number of steps in the dataset."""
         return sum(shard.num_rows for shard in self.shards)
 
     @property
     def num_episodes(self) -> int:
-        """Episodes that end in the dataset."""
+        """Number of episodes that end in the dataset."""
         return sum(shard.num_episodes for shard in self.shards)
 
     @property
     def num_bytes(self) -> int:
-        """Size of the shards."""
+        """Size of all shards."""
         return sum(shard.num_bytes for shard in self.shards)
 
     def next_steps(self) -> tuple[int, ...]:
-        """The step that each slot goes on with.
+        """Returns the step at which each env slot goes on.
 
         Raises:
-            CheckpointError: If the shards leave out steps of a slot or hold some twice.
+            CheckpointError: If steps of an env slot are missing or in two shards.
         """
         next_steps = [0] * self.num_slots
         for slot, first_step, next_step in sorted(part for shard in self.shards for part in shard.slots):
             if not 0 <= slot < self.num_slots or first_step != next_steps[slot]:
+                reason = f"there are {self.num_slots} env slots"
+                if 0 <= slot < self.num_slots:
+                    reason = f"step {first_step} comes after {next_steps[slot]} steps"
                 raise CheckpointError(
-                    f"the shards' steps of env slot {slot} do not follow on one another: step {first_step} comes after "
-                    f"{next_steps[slot] if 0 <= slot < self.num_slots else 'no'} steps; collect the dataset anew"
+                    f"the shards' steps of env slot {slot} do not follow on one another: {reason}; collect the "
+                    "dataset again"
                 )
             next_steps[slot] = next_step
         return tuple(next_steps)
 
     def with_shards(self, records: Iterable[ShardRecord]) -> DatasetManifest:
-        """A manifest that names these shards too."""
+        """Returns a manifest that names these shards, too."""
         return dataclasses.replace(self, shards=(*self.shards, *records))
 
     def with_generation(
         self, time: float, seed_generation: int, slots: Collection[int] | None = None
     ) -> DatasetManifest:
-        """A manifest of a job that starts now, where its shards end.
+        """Returns a manifest with one more start, which goes on where the shards end.
 
         Args:
-            time: Clock time of the start.
+            time: Clock time (``time.time``) of the start.
             seed_generation: The generation that its seeds are drawn for.
-            slots: Those that begin anew, of a collector that was replaced; None for all of them.
+            slots: The env slots of a collector that was replaced; None if the job starts and all go on.
 
         Raises:
-            ConfigError: If an earlier start had this generation or a later one.
+            ConfigError: If an earlier start had this generation or a larger one.
         """
         if self.generations and seed_generation <= self.generations[-1].seed_generation:
             raise ConfigError(
-                f"generation {seed_generation} does not come after {self.generations[-1].seed_generation}; "
-                "episode ids would repeat"
+                f"seed generation {seed_generation} must be above {self.generations[-1].seed_generation}, the last "
+                "one, or episode ids repeat"
             )
         begun = range(self.num_slots) if slots is None else slots
         next_steps = tuple(step if slot in begun else -1 for slot, step in enumerate(self.next_steps()))
@@ -161,19 +164,24 @@ class DatasetManifest:
         return dataclasses.replace(self, generations=(*self.generations, generation), finished=False)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the manifest, in one step, in place of what was there.
+        """Writes the manifest and replaces the old one in one step.
+
+        Args:
+            folder: The dataset's folder.
 
         Raises:
-            CheckpointError: If steps are left out or twice.
-            ConfigError: If ``env_kwargs`` holds what is no JSON value.
-            DistPolicyError: If it cannot be written; names the path.
+            CheckpointError: If steps of an env slot are missing or in two shards.
+            ConfigError: If ``env_kwargs`` cannot be written as JSON.
+            DistPolicyError: If the file cannot be written; names the path.
         """
         self.next_steps()
         path = Path(folder) / MANIFEST
         try:
             value = self._to_json()
         except TypeError as error:
-            raise ConfigError(f"{path} cannot hold the env's arguments {self.env_kwargs}: {error}; use JSON") from error
+            raise ConfigError(
+                f"{path} cannot hold the env's arguments {self.env_kwargs}: {error}; use JSON values"
+            ) from error
         value["sha256"] = _digest(value)
         try:
             write_whole(path, (json.dumps(value) + "\n").encode())
@@ -184,10 +192,13 @@ class DatasetManifest:
 
     @staticmethod
     def load(folder: str | Path) -> DatasetManifest:
-        """Reads a folder's manifest.
+        """Reads the manifest of a folder.
+
+        Args:
+            folder: The dataset's folder.
 
         Raises:
-            CheckpointError: If it is missing, damaged or of another format; names the file.
+            CheckpointError: If the file is missing, damaged or has another format; names the file.
         """
         path = Path(folder) / MANIFEST
         try:
@@ -212,10 +223,10 @@ class DatasetManifest:
         value = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         value["schema"] = self.schema.to_json()
         value["shards"] = [{**vars(shard), "slots": [list(part) for part in shard.slots]} for shard in self.shards]
-        # Datasets of earlier versions have these keys.
+        # These are the keys of earlier versions' datasets.
         starts = [(start.time, start.seed_generation, start.next_steps) for start in value.pop("generations")]
         value["epochs"] = [dict(zip(_START_KEYS, start, strict=True)) for start in starts]
-        # Through JSON once, so that the digest is of what is read: lists for tuples.
+        # The round trip turns tuples into lists, so that the digest is the same when the file is read.
         return json.loads(json.dumps({"format": FORMAT, **value}))
 
     @staticmethod
@@ -236,7 +247,13 @@ class DatasetManifest:
 
 
 def verify(folder: str | Path) -> DatasetManifest:
-    """The manifest of a dataset of which every file has been read and compared with it.
+    """Reads every file of a dataset and compares it with the manifest.
+
+    Args:
+        folder: The dataset's folder.
+
+    Returns:
+        The manifest.
 
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged; names the first such file.
@@ -250,15 +267,19 @@ def verify(folder: str | Path) -> DatasetManifest:
 
 
 def prepare_resume(folder: str | Path) -> DatasetManifest:
-    """Makes a dataset ready to be added to, after its job has ended in whatever way.
+    """Prepares a dataset for more steps after its job has ended or was killed.
 
-    Shards that the manifest does not name are removed, those that were never finished too; other files are left alone.
+    Removes shards that the manifest does not name, finished or not. Leaves other files alone.
+
+    Args:
+        folder: The dataset's folder.
 
     Returns:
-        The manifest. Its :meth:`DatasetManifest.next_steps` tell where each slot goes on.
+        The manifest. Its :meth:`DatasetManifest.next_steps` tells where each env slot goes on.
 
     Raises:
-        CheckpointError: If the manifest is missing or damaged, or a shard that it names is missing or cut off.
+        CheckpointError: If the manifest is missing or damaged, or a shard is missing or has another size.
+        DistPolicyError: If a file cannot be removed.
     """
     manifest = DatasetManifest.load(folder)
     for shard in manifest.shards:
@@ -269,22 +290,22 @@ def prepare_resume(folder: str | Path) -> DatasetManifest:
 
 
 def stacks_file(folder: str | Path, name: str) -> Path:
-    """Where a collector leaves the stacks of its threads if it hangs.
+    """Returns the file that a collector writes the stacks of its threads to if it hangs.
 
     Args:
         folder: The dataset's folder.
-        name: What its shards' names begin with.
+        name: What the names of the collector's shards begin with.
     """
     return Path(folder) / f".{name}.stacks"
 
 
 def remove_unnamed(folder: str | Path, manifest: DatasetManifest, name: str = "*") -> None:
-    """Removes what collectors have left in a folder that is no part of its dataset, such as shards that were not named.
+    """Removes collectors' files that the manifest does not name: shards, unfinished shards, and files of stacks.
 
     Args:
         folder: The dataset's folder.
         manifest: Names the shards to keep.
-        name: What the shards' names of a single collector begin with.
+        name: What the names of one collector's shards begin with; ``*`` for all collectors.
 
     Raises:
         DistPolicyError: If a file cannot be removed.
@@ -296,7 +317,9 @@ def remove_unnamed(folder: str | Path, manifest: DatasetManifest, name: str = "*
                 try:
                     path.unlink(missing_ok=True)
                 except OSError as error:
-                    raise DistPolicyError(f"cannot remove {path}: {error.strerror or error}") from error
+                    raise DistPolicyError(
+                        f"cannot remove {path}: {error.strerror or error}; make its folder writable"
+                    ) from error
 
 
 def _check_size(path: Path, shard: ShardRecord) -> None:
@@ -305,9 +328,9 @@ def _check_size(path: Path, shard: ShardRecord) -> None:
     except OSError as error:
         raise CheckpointError(f"{path} is missing, but the manifest names it") from error
     if size != shard.num_bytes:
-        raise CheckpointError(f"{path} is damaged: it has {size} bytes, the manifest says {shard.num_bytes}")
+        raise CheckpointError(f"{path} is damaged: it has {size} bytes, but the manifest says {shard.num_bytes}")
 
 
 def _digest(value: dict[str, Any]) -> str:
-    """SHA-256 of a manifest without its own."""
+    """Returns the SHA-256 of a manifest that has no checksum yet."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Exporting a dataset to Minari."""
+"""export_minari: writes a dataset as a Minari dataset."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ if TYPE_CHECKING:
 
 
 def export_minari(folder: str | Path, dataset_id: str) -> minari.MinariDataset:
-    """Writes a dataset's episodes as a Minari dataset, into Minari's own folder.
+    """Writes a dataset's episodes as a Minari dataset into Minari's folder.
 
-    An episode that never ended is marked as truncated at its last step, as Minari asks for; policy infos are left out.
-    Images are stored as they are, not as JPEG.
+    An episode that never ended is marked as truncated at its last step, since Minari needs an end. Policy infos are
+    left out. Images are stored without JPEG compression.
 
     Args:
         folder: The dataset's folder.
         dataset_id: Minari's id, such as ``cartpole/random-v0``.
 
+    Returns:
+        The Minari dataset.
+
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged.
-        ConfigError: If Minari is not installed, has a dataset of this id, or there is no episode.
-        SpecMismatchError: If Minari has no space for a spec.
+        ConfigError: If Minari is not installed or has a dataset with this id, the dataset has no steps, or the
+            environment cannot be made.
+        SpecMismatchError: If a spec has no Gymnasium space.
     """
     try:
         import minari
@@ -45,20 +49,20 @@ def export_minari(folder: str | Path, dataset_id: str) -> minari.MinariDataset:
         raise ConfigError("Minari is not installed: pip install 'distpolicy[minari]'") from error
     manifest = DatasetManifest.load(folder)
     if not manifest.num_rows:
-        raise ConfigError(f"{folder} holds no steps yet; collect some first")
+        raise ConfigError(f"{folder} has no steps yet; collect some first")
     path = get_dataset_path(dataset_id)
     if path.exists():
-        raise ConfigError(f"{path} is there already; give another dataset id")
+        raise ConfigError(f"{path} already exists; give another dataset id")
     spaces = [
         space_from_spec(spec) for spec in (manifest.schema.time_step_spec.observation, manifest.schema.action_spec)
     ]
     try:
         with warnings.catch_warnings():
-            # About an author, a link and scores, which a dataset of ours does not have.
+            # Minari warns about a missing author, link and scores, which our datasets do not have.
             warnings.filterwarnings("ignore", category=UserWarning, module="minari")
             return minari.create_dataset_from_buffers(
                 dataset_id,
-                # An iterator: all episodes need not fit into memory at once.
+                # An iterator, since not all episodes may fit into memory at once.
                 _buffers(folder),
                 env=_environment_spec(manifest),
                 observation_space=spaces[0],
@@ -71,18 +75,18 @@ def export_minari(folder: str | Path, dataset_id: str) -> minari.MinariDataset:
     except BaseException as error:
         shutil.rmtree(path, ignore_errors=True)
         if isinstance(error, gym.error.Error):
-            raise ConfigError(f"env {manifest.env_id} cannot be made, which Minari asks for: {error}") from error
+            raise ConfigError(f"Minari cannot make env {manifest.env_id}: {error}; install what it needs") from error
         raise
 
 
 def space_from_spec(spec: Any) -> gym.Space:
-    """The Gymnasium space of a nest of array specs.
+    """Returns the Gymnasium space of a nest of array specs.
 
     Args:
-        spec: Dicts and tuples of array specs. A bounded integer scalar of int64 is a Discrete, another array a Box.
+        spec: Dicts and tuples of array specs. A bounded int64 scalar becomes a Discrete, any other array a Box.
 
     Raises:
-        SpecMismatchError: If a leaf is no number or boolean that a Box can hold.
+        SpecMismatchError: If the dtype of a leaf is not a real number or boolean.
     """
     if isinstance(spec, dict):
         return gym.spaces.Dict({key: space_from_spec(child) for key, child in spec.items()})
@@ -129,7 +133,7 @@ def _buffers(folder: str | Path) -> Iterator[Any]:
 
 
 def _environment_spec(manifest: DatasetManifest) -> gym.envs.registration.EnvSpec | None:
-    """Gymnasium's spec of the environment, or None if this process does not know its id."""
+    """Returns Gymnasium's spec of the environment, or None if the id is not registered in this process."""
     try:
         spec = copy.deepcopy(gym.spec(manifest.env_id))
         spec.kwargs.update(manifest.env_kwargs)

@@ -1,4 +1,4 @@
-"""Reading a dataset as NumPy nests: steps, episodes or rollouts of a fixed length."""
+"""Readers of a dataset as NumPy nests: steps, episodes, or rollouts of a fixed length."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Steps = dict[str, Any]
 
 
 def read_steps(folder: str | Path, shuffle: int = 0, rng: np.random.Generator | None = None) -> Iterator[Steps]:
-    """The steps of a dataset, many at a time.
+    """Yields the steps of a dataset, many at a time.
 
     Args:
         folder: The dataset's folder.
-        shuffle: Take shards in a random order, and steps at random out of pools of at least so many; 0 for the order
-            of the files.
+        shuffle: Number of steps in a pool that is shuffled; pools may be larger. Shards are read in random order, too.
+            0 keeps the order of the files.
         rng: Draws the order; needed to shuffle.
 
     Yields:
-        A dict of nests of ``[N, *shape]``, N as it comes: ``observation``, ``next_observation``, ``action``,
-        ``reward``, ``discount`` and ``policy_info`` as their specs say; bool ``terminated``, ``truncated`` and ``cut``
-        (the episode was cut by a fault or a resume); int32 ``step_type`` and ``next_step_type``; int64 ``eps_id``,
-        ``t`` (in the episode), ``slot``, ``step`` (of the slot), ``weights_epoch`` and ``weights_version``. Arrays may
-        be read-only.
+        A dict of nests of arrays ``[N, *shape]``, where N varies: ``observation``, ``next_observation``, ``action``,
+        ``reward``, ``discount`` and ``policy_info`` like their specs; bool ``terminated``, ``truncated`` and ``cut``
+        (a fault or a resume cut the episode); int32 ``step_type`` and ``next_step_type``; int64 ``eps_id``, ``t`` (the
+        step within the episode), ``slot`` (the env slot), ``step`` (the step of the env slot), ``weights_epoch`` (the
+        weights' generation) and ``weights_version``. Arrays may be read-only.
 
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged.
@@ -45,7 +45,7 @@ def read_steps(folder: str | Path, shuffle: int = 0, rng: np.random.Generator | 
         yield from _chunks(folder, None)
         return
     if rng is None:
-        raise ConfigError("shuffle needs a random generator: give rng")
+        raise ConfigError(f"shuffle {shuffle} needs a random generator: give rng")
     pool: list[Steps] = []
     for chunk in _chunks(folder, rng):
         pool.append(chunk)
@@ -57,15 +57,15 @@ def read_steps(folder: str | Path, shuffle: int = 0, rng: np.random.Generator | 
 
 
 def read_episodes(folder: str | Path, only_ended: bool = False) -> Iterator[Steps]:
-    """The episodes of a dataset, as they end in its files.
+    """Yields the episodes of a dataset, in the order in which they end in its files.
 
     Args:
         folder: The dataset's folder.
-        only_ended: Leave out those that the dataset ends in, or that a resume cut: their last step is neither
-            ``terminated`` nor ``truncated``. Otherwise these come last.
+        only_ended: Whether to leave out episodes that never ended because the dataset ends or a resume cut them. Their
+            last step is neither ``terminated`` nor ``truncated``. If False, they come last.
 
     Yields:
-        What :func:`read_steps` does, of one episode's T steps in their order. Arrays are the caller's own.
+        A dict as from :func:`read_steps` with the T steps of one episode in order. The caller may change the arrays.
 
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged.
@@ -82,22 +82,24 @@ def read_episodes(folder: str | Path, only_ended: bool = False) -> Iterator[Step
 
 
 def read_rollouts(folder: str | Path, num_steps: int) -> Iterator[Steps]:
-    """Consecutive steps of one slot, ``num_steps`` at a time; what is left over at a resume or at the end is left out.
+    """Yields consecutive steps of one env slot, ``num_steps`` at a time.
+
+    Steps before a resume or before the end that do not fill a rollout are left out.
 
     Args:
         folder: The dataset's folder.
         num_steps: T, 1 or more.
 
     Yields:
-        What :func:`read_steps` does, of T steps in their order; episodes begin and end inside. Arrays are the
-        caller's own.
+        A dict as from :func:`read_steps` with T steps in order. Episodes may begin and end inside it. The caller may
+        change the arrays.
 
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged.
         ConfigError: If ``num_steps`` is less than 1.
     """
     if num_steps < 1:
-        raise ConfigError(f"rollouts of {num_steps} steps cannot be read; give 1 or more")
+        raise ConfigError(f"num_steps of a rollout must be 1 or more, but is {num_steps}")
     pending: dict[int, Steps] = {}
     for chunk in _chunks(folder, None):
         for key, part in _segments(chunk, slot_and_generation(chunk["eps_id"])):
@@ -111,7 +113,11 @@ def read_rollouts(folder: str | Path, num_steps: int) -> Iterator[Steps]:
 
 
 def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
-    """How many episodes of each slot end in a dataset; those that a fault cut do not count.
+    """Returns how many episodes of each env slot end in a dataset. Episodes that a fault cut do not count.
+
+    Args:
+        folder: The dataset's folder.
+        num_slots: Number of env slots.
 
     Raises:
         CheckpointError: If the manifest or a shard is missing or damaged.
@@ -122,17 +128,17 @@ def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
         try:
             table = pq.read_table(path, columns=["slot", "next_step_type", "cut"])
         except (OSError, pa.ArrowException) as error:
-            raise CheckpointError(f"{path} is missing or damaged: {error}; see which shards are with verify") from error
+            raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
         ended = (table["next_step_type"].to_numpy() == StepType.LAST) & ~table["cut"].to_numpy()
         counts += np.bincount(table["slot"].to_numpy()[ended], minlength=num_slots)
     return counts.tolist()
 
 
 def _chunks(folder: str | Path, rng: np.random.Generator | None) -> Iterator[Steps]:
-    """The row groups, in the order of the files, or with shards in a random order."""
+    """Yields the steps of each row group, in the order of the files, or in a random order of shards if rng is given."""
     manifest = DatasetManifest.load(folder)
     columns = DatasetColumns(manifest.schema)
-    # A slot's steps are in order in the files of one writer, and those are numbered.
+    # The files of a writer are numbered, and the steps of an env slot are in order within them.
     shards = sorted(manifest.shards, key=lambda shard: shard.file)
     for index in range(len(shards)) if rng is None else rng.permutation(len(shards)):
         path = Path(folder) / shards[index].file
@@ -146,11 +152,13 @@ def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
-                raise CheckpointError(f"{path} has other columns than the manifest; remove what is not of this dataset")
+                raise CheckpointError(
+                    f"{path} has other columns than the manifest says; find damaged shards with verify"
+                )
             for index in range(file.num_row_groups):
                 yield file.read_row_group(index)
     except (OSError, pa.ArrowException) as error:
-        raise CheckpointError(f"{path} is missing or damaged: {error}; see which shards are with verify") from error
+        raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
 
 
 def _with_resume_cuts(steps: Steps, manifest: DatasetManifest) -> np.ndarray:
@@ -162,7 +170,7 @@ def _with_resume_cuts(steps: Steps, manifest: DatasetManifest) -> np.ndarray:
 
 
 def _segments(steps: Steps, keys: np.ndarray) -> Iterator[tuple[int, Steps]]:
-    """Runs of steps of one key."""
+    """Yields each run of consecutive steps with the same key, and the key."""
     starts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
     for start, end in itertools.pairwise(starts):
         if end > start:
@@ -174,7 +182,7 @@ def _rows(steps: Steps, index: Any) -> Steps:
 
 
 def _copied(steps: Steps) -> Steps:
-    # Else a few steps keep a whole row group in memory.
+    # A view of a few steps would keep a whole row group in memory.
     return map_structure(np.array, steps)
 
 

@@ -1,4 +1,4 @@
-"""The columns of a dataset: which there are, and the specs of a row in each."""
+"""DatasetSchema: the columns of a dataset and their specs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLICY_INFO = "policy_info"
 _INT32, _INT64 = ArraySpec((), np.int32), ArraySpec((), np.int64)
 _BOOL = ArraySpec((), np.bool_)
 
-# Columns that every dataset has, beside those of its specs.
+# Columns that every dataset has, besides those from its specs.
 _FIXED = {
     "terminateds": _BOOL,
     "truncateds": _BOOL,
@@ -36,7 +36,7 @@ _FIXED = {
     "cut": _BOOL,
 }
 
-# The names that readers give to columns, in the words of a Trajectory.
+# The columns by the names that readers give them, which are a Trajectory's.
 _FIELDS = {
     "observation": "obs",
     "next_observation": "new_obs",
@@ -51,15 +51,16 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class DatasetSchema:
-    """What a row of a dataset holds.
+    """The columns of a dataset, made from the specs of one step.
 
     Attributes:
-        time_step_spec: Specs of one time step; a nest of array specs for the observation.
+        time_step_spec: Array specs of one time step. The observation may be a nest.
         action_spec: Nest of array specs of one action.
-        info_spec: Nest of array specs of the policy's info.
+        info_spec: Nest of array specs of the policy info.
 
     Raises:
-        SpecMismatchError: If a leaf is no array spec, a dimension is open, or a dtype cannot be stored.
+        SpecMismatchError: If a leaf is not an array spec, has an unknown dimension, or has a dtype that cannot be
+            stored, or if the observation or the action has no leaf.
     """
 
     time_step_spec: TimeStep
@@ -70,15 +71,15 @@ class DatasetSchema:
         nest_to_json((self.time_step_spec, self.action_spec, self.info_spec))
         for name, nest in (("observation", self.time_step_spec.observation), ("action", self.action_spec)):
             if not flatten(nest):
-                raise SpecMismatchError(f"the {name} spec has no leaf: there is nothing to store")
+                raise SpecMismatchError(f"the {name} spec is empty; a dataset needs an array at least")
 
     @functools.cached_property
     def columns(self) -> dict[str, Any]:
         """The nest of specs of each column, by its name in the files.
 
-        ``obs``, ``new_obs``, ``actions``, ``rewards``, ``terminateds``, ``truncateds``, ``eps_id`` and ``t`` are what
-        RLlib's offline algorithms read, and so is ``action_logp``, the policy info's ``log_probability``. Its other
-        leaves are columns each, such as ``policy_info/value``.
+        RLlib's offline algorithms read ``obs``, ``new_obs``, ``actions``, ``rewards``, ``terminateds``,
+        ``truncateds``, ``eps_id``, ``t``, and ``action_logp``, which is the policy info's ``log_probability``. Every
+        other leaf of the policy info is a column such as ``policy_info/value``.
         """
         time_step = self.time_step_spec
         return {
@@ -93,23 +94,23 @@ class DatasetSchema:
 
     @functools.cached_property
     def info_columns(self) -> list[str]:
-        """The column of each leaf of the policy info, in the nest's order."""
+        """The column names of the policy info's leaves, in the order of ``flatten``."""
         log_probability = f"/{CommonFields.LOG_PROBABILITY}"
         return [ACTION_LOGP if path == log_probability else POLICY_INFO + path for path in paths(self.info_spec)]
 
     def steps_of(self, columns: dict[str, Any]) -> dict[str, Any]:
-        """Columns as they are in the files, by the names that readers give them, and the policy info as a nest."""
+        """Returns the columns of the files by their readers' names, with the policy info as a nest."""
         steps = {field: columns[name] for field, name in _FIELDS.items()}
         steps[POLICY_INFO] = pack_like(self.info_spec, [columns[name] for name in self.info_columns])
         return steps
 
     @property
     def step_spec(self) -> dict[str, Any]:
-        """The specs of one step as readers give it."""
+        """Nest of the specs of one step, as readers return it."""
         return self.steps_of(self.columns)
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON value of the schema."""
+        """Returns the schema as a JSON value."""
         return {
             "time_step_spec": nest_to_json(self.time_step_spec),
             "action_spec": nest_to_json(self.action_spec),
@@ -118,17 +119,17 @@ class DatasetSchema:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> DatasetSchema:
-        """The schema that :meth:`to_json` coded.
+        """Returns the schema for a JSON value of :meth:`to_json`.
 
         Raises:
-            ValueError, KeyError, TypeError: If it is something else.
+            ValueError, KeyError, TypeError: If the value does not come from :meth:`to_json`.
         """
         time_step, action, info = (nest_from_json(value[key]) for key in ("time_step_spec", "action_spec", "info_spec"))
         return DatasetSchema(TimeStep(*time_step), action, info)
 
 
 def pack_like(structure: Any, leaves: list[Any]) -> Any:
-    """The leaves, in the order of ``flatten``, in a nest like ``structure``."""
+    """Returns a nest like ``structure`` with the given leaves, which are in the order of ``flatten``."""
     places = iter(range(len(leaves)))
 
     def place(nest: Any) -> Any:
@@ -144,7 +145,7 @@ def pack_like(structure: Any, leaves: list[Any]) -> Any:
 
 
 def with_tuples(nest: Any) -> Any:
-    """The nest with tuples for its lists."""
+    """Returns the nest with tuples in place of lists."""
     if isinstance(nest, dict):
         return {key: with_tuples(child) for key, child in nest.items()}
     if isinstance(nest, tuple | list):

@@ -1,4 +1,4 @@
-"""One Parquet file of a dataset, while it is written."""
+"""ShardFile: a Parquet file of a dataset while it is written."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from distpolicy.utils.atomic_files import file_sha256, put_in_place, scratch_pat
 from workers.datasets.columns import DatasetColumns
 from workers.datasets.rows import Leaves
 
-# Those that a reader may choose rows by.
+# Columns that a reader may select rows by.
 _WITH_STATISTICS = ["eps_id", "slot", "step", "t"]
 
 
 class ShardFile:
-    """A shard that row groups are added to; it has its name only once it is whole.
+    """A shard that row groups are added to. It gets its final name when it is finished.
 
     Args:
-        path: The file to be.
+        path: The path of the finished file.
         columns: The dataset's columns.
         compression: Parquet's name of the compression.
+
+    Raises:
+        DistPolicyError: If the file cannot be written.
     """
 
     def __init__(self, path: Path, columns: DatasetColumns, compression: str) -> None:
@@ -50,8 +53,11 @@ class ShardFile:
     def add(self, chunks: list[Leaves]) -> None:
         """Encodes and writes a row group.
 
+        Args:
+            chunks: The leaves ``[N, *shape]`` of each column, in parts that are joined in order.
+
         Raises:
-            DistPolicyError: If it cannot be written; the scratch file is removed.
+            DistPolicyError: If it cannot be written. The unfinished file is removed.
         """
         whole = {
             name: [
@@ -67,10 +73,13 @@ class ShardFile:
             raise self._failed(error) from error
 
     def finish(self) -> tuple[int, str]:
-        """Puts the file in place: its size and SHA-256.
+        """Finishes the file and gives it its final name.
+
+        Returns:
+            Its size in bytes, and its SHA-256 in hexadecimal.
 
         Raises:
-            DistPolicyError: If it cannot be written; the scratch file is removed.
+            DistPolicyError: If it cannot be written. The unfinished file is removed.
         """
         try:
             self._writer.close()
@@ -82,9 +91,9 @@ class ShardFile:
             raise self._failed(error) from error
 
     def discard(self) -> None:
-        """Removes what was written, if the file is not whole."""
+        """Removes the unfinished file."""
         for opened in (self._writer, self._sink):
-            # A writer that failed fails again when it adds its footer.
+            # A writer that failed fails again when it writes the footer.
             with contextlib.suppress(OSError, ValueError):
                 if opened is not None:
                     opened.close()
@@ -94,6 +103,6 @@ class ShardFile:
     def _failed(self, error: OSError) -> DistPolicyError:
         self.discard()
         return DistPolicyError(
-            f"cannot write {self._path}: {error.strerror or error}; free space, or make the folder writable, and "
-            "resume: what the manifest names is whole"
+            f"cannot write {self._path}: {error.strerror or error}; free space or make the folder writable, then "
+            "resume: shards that the manifest names are complete"
         )

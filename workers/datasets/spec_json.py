@@ -1,4 +1,4 @@
-"""Nests of array specs as JSON values and back."""
+"""Conversion of nests of array specs to JSON values and back."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from distpolicy.trajectories.policy_step import PolicyInfo
 
 
 def nest_to_json(nest: Any) -> dict[str, Any]:
-    """The JSON value of a nest of array specs.
+    """Returns a nest of array specs as a JSON value.
 
     Args:
         nest: Dicts with string keys, tuples, namedtuples and lists of array specs.
 
     Raises:
-        SpecMismatchError: If a leaf is no array spec, a dimension is open, or a key is no string.
+        SpecMismatchError: If a leaf is not an array spec, has an unknown dimension or has a dtype that cannot be
+            stored, or if a key is not a string.
     """
     if isinstance(nest, dict):
         for key in nest:
@@ -35,12 +36,12 @@ def nest_to_json(nest: Any) -> dict[str, Any]:
 
 
 def nest_from_json(value: Any) -> Any:
-    """The nest of array specs that :func:`nest_to_json` coded.
+    """Returns the nest of array specs for a JSON value of :func:`nest_to_json`.
 
-    A namedtuple other than :class:`PolicyInfo` comes back as one of the same name and fields, though of another class.
+    A namedtuple other than :class:`PolicyInfo` becomes an instance of a new class with the same name and fields.
 
     Raises:
-        ValueError, KeyError, TypeError: If it is something else.
+        ValueError, KeyError, TypeError: If the value does not come from :func:`nest_to_json`.
     """
     if "dict" in value:
         return {key: nest_from_json(child) for key, child in value["dict"].items()}
@@ -62,13 +63,14 @@ def nest_from_json(value: Any) -> Any:
 
 def _spec_to_json(spec: Any) -> dict[str, Any]:
     if not isinstance(spec, ArraySpec):
-        raise SpecMismatchError(f"a dataset's specs must be array specs, not {type(spec).__name__}")
+        raise SpecMismatchError(f"a dataset's specs must be array specs, but one is a {type(spec).__name__}")
     if None in spec.shape:
-        raise SpecMismatchError(f"spec {spec.name!r} of shape {spec.shape} cannot be stored; give all dimensions")
+        raise SpecMismatchError(f"spec {spec.name!r} with shape {spec.shape} cannot be stored; give all dimensions")
     largest = 16 if spec.dtype.kind == "c" else 8
     if spec.dtype.kind not in "biufc" or spec.dtype.itemsize > largest or not spec.dtype.isnative:
         raise SpecMismatchError(
-            f"spec {spec.name!r} of dtype {spec.dtype} cannot be stored; use native numbers or booleans"
+            f"spec {spec.name!r} with dtype {spec.dtype} cannot be stored; use numbers of up to 64 bits, in native "
+            "byte order, or booleans"
         )
     value: dict[str, Any] = {"shape": list(spec.shape), "dtype": spec.dtype.str, "name": spec.name}
     if isinstance(spec, BoundedArraySpec):
@@ -77,6 +79,6 @@ def _spec_to_json(spec: Any) -> dict[str, Any]:
 
 
 def _bound(bound: np.ndarray) -> Any:
-    # An image's bounds are mostly one number each; all of them would be most of the manifest.
+    # An image's bounds are mostly one repeated number. Written in full, they would make the manifest large.
     uniform = bound.size > 0 and bool(np.all(bound == bound.flat[0]))
     return bound.flat[0].item() if uniform else bound.tolist()

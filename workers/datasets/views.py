@@ -1,4 +1,4 @@
-"""A dataset as tf.data, as Ray Data, and as what RLlib's offline algorithms read: one call each."""
+"""Readers of a dataset for tf.data, Ray Data and RLlib's offline algorithms."""
 
 from __future__ import annotations
 
@@ -32,28 +32,31 @@ def read_tf_dataset(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """A dataset's steps, episodes or rollouts as a ``tf.data.Dataset`` of dicts of nests.
+    """Returns a dataset's steps, episodes or rollouts as a ``tf.data.Dataset`` of dicts of nests.
 
-    The entries are those of :func:`workers.datasets.reader.read_steps`. Lists in nests become tuples, which
-    ``tf.data`` asks for.
+    The dicts have the entries of :func:`workers.datasets.reader.read_steps`. Lists in nests become tuples, since
+    ``tf.data`` does not allow lists.
 
     Args:
         folder: The dataset's folder.
-        batch_size: Steps or rollouts of a batch; None for one at a time, without an outer dimension.
-        episodes: Elements are whole episodes, ``[T, ...]`` of various T; those that never ended come last.
-        rollout_steps: Elements are consecutive steps of a slot, ``[rollout_steps, ...]``.
-        shuffle: Of how many elements each is drawn from; 0 for the order of the files. Every pass draws anew.
-        seed: Of the draws.
-        drop_remainder: Leave out a last batch that is smaller.
+        batch_size: Number of steps or rollouts in a batch; None for single ones without a batch dimension.
+        episodes: Whether elements are whole episodes ``[T, ...]``, where T varies. Episodes that never ended come last.
+        rollout_steps: If given, elements are consecutive steps of one env slot, ``[rollout_steps, ...]``.
+        shuffle: Number of elements that each one is drawn from; 0 keeps the order of the files. Every pass over the
+            dataset has another order.
+        seed: Seed of the order.
+        drop_remainder: Whether to leave out a smaller last batch.
 
     Raises:
-        CheckpointError: If the manifest is missing or damaged; a damaged shard fails where it is read.
-        ConfigError: If the arguments exclude one another.
+        CheckpointError: If the manifest is missing or damaged. A damaged shard raises when it is read.
+        ConfigError: If ``episodes`` is combined with ``batch_size`` or ``rollout_steps``.
     """
     import tensorflow as tf
 
     if episodes and (batch_size is not None or rollout_steps is not None):
-        raise ConfigError("episodes differ in length: leave out batch_size and rollout_steps, or use padded_batch")
+        raise ConfigError(
+            "episodes differ in length: leave out batch_size and rollout_steps, and batch by padded_batch"
+        )
     spec = with_tuples(DatasetManifest.load(folder).schema.step_spec)
     passes = itertools.count()
 
@@ -78,14 +81,17 @@ def read_tf_dataset(
 
 
 def read_ray_dataset(folder: str | Path) -> ray.data.Dataset:
-    """A dataset's steps as a ``ray.data.Dataset`` of the columns in its files.
+    """Returns a dataset's steps as a ``ray.data.Dataset`` with the columns of its files.
 
-    The leaves of a nest are columns of their own, such as ``obs/camera``. Every array has the dtype and shape of its
-    spec. Ray Data promises no order of rows.
+    Each leaf of a nest is a column such as ``obs/camera``. Every array has the dtype and shape of its spec. Ray Data
+    does not guarantee an order of rows.
+
+    Args:
+        folder: The dataset's folder.
 
     Raises:
-        CheckpointError: If the manifest is missing or damaged; a damaged shard fails where it is read.
-        ConfigError: If there are no steps yet.
+        CheckpointError: If the manifest is missing or damaged. A damaged shard raises when it is read.
+        ConfigError: If the dataset has no steps yet.
     """
     import ray.data
 
@@ -98,12 +104,15 @@ def read_ray_dataset(folder: str | Path) -> ray.data.Dataset:
 
 
 def rllib_offline_data(folder: str | Path) -> dict[str, Any]:
-    """The arguments with which RLlib reads a dataset: ``config.offline_data(**rllib_offline_data(folder))``.
+    """Returns the arguments with which RLlib reads a dataset: ``config.offline_data(**rllib_offline_data(folder))``.
+
+    Args:
+        folder: The dataset's folder.
 
     Raises:
         CheckpointError: If the manifest is missing or damaged.
-        ConfigError: If there are no steps yet.
-        SpecMismatchError: If RLlib cannot read its observations or actions: a tuple, or a large array in a dict.
+        ConfigError: If the dataset has no steps yet.
+        SpecMismatchError: If observations or actions have a tuple, or a large array in a dict: RLlib cannot read them.
     """
     manifest = DatasetManifest.load(folder)
     tensors = {}
@@ -111,8 +120,8 @@ def rllib_offline_data(folder: str | Path) -> dict[str, Any]:
         nest = manifest.schema.columns[name]
         if column.is_struct and (_has_sequence(nest) or any(leaf.is_bytes for leaf in column.leaves)):
             raise SpecMismatchError(
-                f"RLlib cannot read column {name}, a nest with a tuple or a large array in it; read it with "
-                "read_ray_dataset, which gives each leaf as a column"
+                f"RLlib cannot read column {name}, a nest that contains a tuple or a large array; use "
+                "read_ray_dataset, which makes a column of each leaf"
             )
         if not column.is_struct and column.leaves[0].is_bytes:
             spec = column.leaves[0].spec
@@ -122,7 +131,7 @@ def rllib_offline_data(folder: str | Path) -> dict[str, Any]:
 
 
 class _FlatColumns:
-    """Decodes the tables of a dataset into a column for each leaf."""
+    """Decodes tables of a dataset into a dict with an array ``[N, *shape]`` for each leaf."""
 
     def __init__(self, schema: DatasetSchema) -> None:
         self._schema = schema
@@ -138,7 +147,7 @@ class _FlatColumns:
 
 def _shard_paths(folder: str | Path, manifest: DatasetManifest) -> list[str]:
     if not manifest.shards:
-        raise ConfigError(f"{folder} holds no steps yet; collect some first")
+        raise ConfigError(f"{folder} has no steps yet; collect some first")
     return [str(Path(folder).resolve() / shard.file) for shard in manifest.shards]
 
 

@@ -32,25 +32,26 @@ _MAX_PENDING = 2
 class DatasetWriter:
     """Writes rollouts as rows of Parquet shards.
 
-    Rows are taken out of a rollout before :meth:`write` returns; a thread of the writer encodes and writes them. Not
-    more than two row groups (32 MiB each, or a rollout if that is larger) wait for it: then :meth:`write` waits. A
-    shard ends between two rollouts, so that all its slots stop at the same one.
+    :meth:`write` copies the rows out of a rollout; a thread encodes and writes them. Up to two row groups (32 MiB each,
+    or one rollout if that is larger) may be waiting for the thread. If there are more, :meth:`write` waits. A shard
+    always ends between two rollouts.
 
-    What a row is depends on its slot and the steps before it, and not on which writer wrote it: the rows of a dataset,
-    sorted by slot and step, are the same for any number of collectors.
+    A row depends on its env slot and the steps before it, and not on the writer: the rows of a dataset, sorted by env
+    slot and step, are the same for any number of collectors.
 
     Args:
-        folder: The dataset's folder; made if it is not there.
-        name: Begins the files' names; no other writer of this folder has it at the same time.
-        schema: The columns.
-        rows_per_shard: A shard ends with the rollout that reaches it, or 1 GiB before compression.
+        folder: The dataset's folder; it is made if it does not exist.
+        name: What the names of the files begin with. Two writers of a folder must not use the same name at once.
+        schema: The dataset's schema.
+        rows_per_shard: Number of rows after which a shard ends, at the end of a rollout. It also ends after 1 GiB of
+            uncompressed data.
         compression: ``zstd`` (level 1), ``lz4``, ``snappy`` or ``none``.
-        next_steps: Of a resumed job: the step that each slot goes on with.
-        generation: Of a resumed job: a number that no earlier start of it had. Episodes begin anew in it.
-        limits: Where slots stop; what they do after that is no row. None for nowhere.
+        next_steps: In a resumed job, the step at which each env slot goes on.
+        generation: In a resumed job, a number that no earlier start had. New episodes begin in it.
+        limits: Where env slots stop. Steps beyond are not written. None for no limits.
 
     Raises:
-        ConfigError: If an argument cannot work, or the folder cannot be written.
+        ConfigError: If an argument is not valid, or the folder cannot be written.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class DatasetWriter:
         limits: SlotLimits | None = None,
     ) -> None:
         if rows_per_shard < 1:
-            raise ConfigError(f"rows_per_shard is {rows_per_shard}; give 1 or more")
+            raise ConfigError(f"rows_per_shard must be 1 or more, but is {rows_per_shard}")
         if compression not in COMPRESSIONS:
-            raise ConfigError(f"compression {compression!r} is not known; use one of {', '.join(COMPRESSIONS)}")
+            raise ConfigError(f"compression must be one of {', '.join(COMPRESSIONS)}, but is {compression!r}")
         if not re.fullmatch(r"[\w][\w.-]*", name):
-            raise ConfigError(f"name {name!r} cannot begin a file's name; use letters, digits, '_', '-' and '.'")
+            raise ConfigError(f"name {name!r} cannot be used in a file name; use letters, digits, '_', '-' and '.'")
         self._folder, self._name = Path(folder), name
         self._compression, self._rows_per_shard = compression, rows_per_shard
         _check_writable(self._folder)
@@ -86,17 +87,17 @@ class DatasetWriter:
         self._error: BaseException | None = None
 
     def write(self, rollout: Rollout) -> list[ShardRecord]:
-        """Adds the rows of a rollout; transitions from LAST to FIRST are none.
+        """Adds the rows of a rollout. Transitions from LAST to FIRST are left out.
 
         Args:
-            rollout: Of consecutive slots, which goes on where the last one of these slots ended.
+            rollout: A rollout that goes on where the last rollout of its env slots ended.
 
         Returns:
-            The shards that became whole since the last call.
+            The shards that were finished since the last call.
 
         Raises:
             SpecMismatchError: If the rollout does not fit the schema.
-            DistPolicyError: If the folder cannot be written any more; also at every later call.
+            DistPolicyError: If the folder cannot be written any more. Every later call raises it, too.
         """
         records = self._done(_MAX_PENDING)
         self._rows.check(rollout)
@@ -123,18 +124,22 @@ class DatasetWriter:
 
     @property
     def kept(self) -> np.ndarray:
-        """bool ``[B, T]``: which transitions of the last rollout are rows."""
+        """bool ``[B, T]``: True for the transitions of the last rollout that became rows."""
         return self._kept
 
     def finished(self, slots: np.ndarray) -> bool:
-        """Whether all these slots are where they are to stop."""
+        """Returns True if all these env slots have reached their limits.
+
+        Args:
+            slots: int ``[N]``: numbers of env slots.
+        """
         return self._counters.finished(slots)
 
     def flush(self) -> list[ShardRecord]:
-        """Ends the open shard and waits until everything is written.
+        """Finishes the open shard and waits until everything is written.
 
         Returns:
-            The shards that became whole since the last call.
+            The shards that were finished since the last call.
 
         Raises:
             DistPolicyError: If the folder cannot be written.
@@ -144,16 +149,16 @@ class DatasetWriter:
         return self._done(0)
 
     def close(self) -> None:
-        """Gives up rows that are not in a whole shard yet, and ends the thread; more than once is no fault."""
+        """Drops rows that are not in a finished shard yet, and ends the thread. It may be called twice."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         if self._file is not None:
             self._file.discard()
             self._file = None
         if self._error is None:
-            self._error = DistPolicyError(f"the writer {self._name} of {self._folder} is closed; make another one")
+            self._error = DistPolicyError(f"the writer {self._name} of {self._folder} is closed; make a new one")
 
     def _done(self, num_left: int) -> list[ShardRecord]:
-        """Records of the shards that are whole, once not more than ``num_left`` calls wait for the thread."""
+        """Waits until the thread has at most ``num_left`` calls to do, and returns the shards that it finished."""
         if self._error is not None:
             raise self._error
         records: list[ShardRecord] = []
@@ -196,7 +201,7 @@ class DatasetWriter:
 
 
 class _OpenShard:
-    """What a shard holds so far."""
+    """Counts the contents of the shard that is being written."""
 
     def __init__(self) -> None:
         self.num_rows = self.num_episodes = self.num_bytes = 0
@@ -206,7 +211,7 @@ class _OpenShard:
     def add(self, num_rows: int, num_episodes: int, slots: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> None:
         self.num_rows += num_rows
         self.num_episodes += num_episodes
-        # Of a slot that was seen already, what was seen first stays.
+        # The first step of an env slot stays as it is when more steps are added.
         self._first = dict(zip(slots.tolist(), begins.tolist(), strict=True)) | self._first
         self._next.update(zip(slots.tolist(), ends.tolist(), strict=True))
 
@@ -225,6 +230,6 @@ def _check_writable(folder: Path) -> None:
 
 
 def _next_index(folder: Path, name: str) -> int:
-    """One more than the highest index of the shards of this name."""
+    """Returns the highest index of the shards with this name plus one; 0 if there are none."""
     found = (re.fullmatch(re.escape(name) + r"-(\d+)\.parquet", path.name) for path in folder.glob("*.parquet"))
     return max((int(match[1]) + 1 for match in found if match), default=0)

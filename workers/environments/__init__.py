@@ -1,1 +1,1 @@
-"""Environments in every form that a collector steps."""
+"""Environments in every form that a collector can step."""

@@ -1,4 +1,4 @@
-"""Atari games: the usual preparation of their frames, in each of the forms in which they can be stepped."""
+"""Atari games: the usual preprocessing of frames, the same for every vectorization."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from distpolicy.errors import ConfigError
 
 @dataclass(frozen=True)
 class AtariConfig:
-    """How the frames of an Atari game become observations: uint8 ``[screen_size, screen_size, frame_stack]``.
+    """How frames become observations: uint8 ``[screen_size, screen_size, frame_stack]``.
 
     Attributes:
-        frame_skip: Frames for each action; the observation is the maximum of the last two.
-        screen_size: Height and width of an observation, in grey.
+        frame_skip: Frames that each action is repeated for. The observation is the maximum of the last two.
+        screen_size: Height and width of an observation in pixels; it is grey.
         frame_stack: Frames in an observation, the newest last.
-        noop_max: Most idle frames at the beginning of an episode; their number is drawn.
-        episodic_life: Whether a lost life ends the episode.
+        noop_max: Largest number of idle steps at the start of an episode. The number is random.
+        episodic_life: Whether the episode ends when a life is lost.
         clip_rewards: Whether rewards are clipped to [-1, 1].
-        channels_last: Whether frames are the last dimension, as TensorFlow's convolutions on CPUs need them, or the
-            first.
+        channels_last: Whether the frames are the last dimension, as TensorFlow's convolutions on CPUs need them. If
+            False, they are the first.
     """
 
     frame_skip: int = 4
@@ -43,12 +43,12 @@ class AtariConfig:
 
 
 def is_atari(env_id: str) -> bool:
-    """Whether an id is one of ale-py's."""
+    """Returns True if the id belongs to ale-py."""
     return env_id.startswith("ALE/")
 
 
 def import_atari() -> None:
-    """Registers ale-py's games, if it is installed."""
+    """Registers ale-py's games if ale-py is installed."""
     try:
         import ale_py
     except ImportError:
@@ -59,11 +59,11 @@ def import_atari() -> None:
 
 
 def wrap_atari(env: gym.Env, config: AtariConfig) -> gym.Env:
-    """One game with prepared frames.
+    """Wraps one game so that it returns preprocessed frames.
 
     Args:
         env: A game whose own frame skip is 1.
-        config: How.
+        config: How frames are preprocessed.
     """
     env = gym.wrappers.AtariPreprocessing(
         env,
@@ -79,13 +79,16 @@ def wrap_atari(env: gym.Env, config: AtariConfig) -> gym.Env:
 
 
 def vector_arguments(config: AtariConfig | None) -> dict[str, Any]:
-    """The arguments of ale-py's own vectorised form that do the same.
+    """Returns the arguments with which ale-py's vectorised environment preprocesses frames in the same way.
+
+    Args:
+        config: How frames are preprocessed; None for raw frames.
 
     Raises:
-        ConfigError: If that form cannot leave the frames as they are.
+        ConfigError: If ``config`` is None: ale-py's vectorised environment always preprocesses frames.
     """
     if config is None:
-        raise ConfigError("ale-py's vectorised form always prepares frames; without it use --vectorization sync")
+        raise ConfigError("ale-py's vectorised env always preprocesses frames; for raw frames use --vectorization sync")
     return {
         "frameskip": config.frame_skip,
         "img_height": config.screen_size,
@@ -99,17 +102,17 @@ def vector_arguments(config: AtariConfig | None) -> dict[str, Any]:
 
 
 def envpool_arguments(config: AtariConfig | None, sticky_actions: float) -> dict[str, Any]:
-    """The arguments of EnvPool's form that do the same.
+    """Returns the arguments with which EnvPool preprocesses frames in the same way.
 
     Args:
-        config: How frames are prepared.
-        sticky_actions: Probability that an action is repeated.
+        config: How frames are preprocessed; None for raw frames.
+        sticky_actions: Probability that the previous action is repeated instead of the new one.
 
     Raises:
-        ConfigError: If that form cannot leave the frames as they are.
+        ConfigError: If ``config`` is None: EnvPool always preprocesses frames.
     """
     if config is None:
-        raise ConfigError("EnvPool always prepares the frames of Atari games; without it use --vectorization sync")
+        raise ConfigError("EnvPool always preprocesses Atari frames; for raw frames use --vectorization sync")
     return {
         "frame_skip": config.frame_skip,
         "img_height": config.screen_size,
@@ -124,7 +127,7 @@ def envpool_arguments(config: AtariConfig | None, sticky_actions: float) -> dict
 
 
 def channels_last_space(space: gym.Space) -> gym.spaces.Box:
-    """The space of images ``[C, H, W]`` as ``[H, W, C]``."""
+    """Returns the space of images ``[H, W, C]`` for a space of images ``[C, H, W]``."""
     assert isinstance(space, gym.spaces.Box)
     low, high = (np.moveaxis(bound, 0, -1) for bound in (space.low, space.high))
     return gym.spaces.Box(low, high, dtype=space.dtype.type)

@@ -1,4 +1,4 @@
-"""Environment: what a collector steps, whatever is behind it."""
+"""Environment: the interface that a collector steps, the same for every vectorization."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FIRST, MID, LAST = int(StepType.FIRST), int(StepType.MID), int(StepType.LAST)
 
 
 class Fault(NamedTuple):
-    """An environment of one slot that raised, died or hung, and was replaced.
+    """An environment that raised, died or hung, and was replaced.
 
     Attributes:
-        slot: Its row in this batch.
-        step: Calls of ``step`` before the one in which it happened.
-        call: What was called: ``step`` or ``reset``; making the environment counts as ``reset``.
+        slot: The env slot: its row in the batch.
+        step: Number of calls of ``step`` before the one that failed.
+        call: What was called, ``step`` or ``reset``. Making the environment counts as ``reset``.
         error: What went wrong, in one line.
-        traceback: The traceback, or the stacks of a process that hung; may be empty.
+        traceback: The traceback, or the stacks of a process that hung. It may be empty.
     """
 
     slot: int
@@ -34,15 +34,15 @@ class Fault(NamedTuple):
 
 
 class Environment(abc.ABC):
-    """B environment slots, stepped together: FIRST, MID…, LAST, FIRST again.
+    """A batch of B environments that are stepped together. Each goes FIRST, MID…, LAST, then FIRST again.
 
-    Observations may be overwritten by the next step; who keeps them copies them.
+    The next step may overwrite observations. Copy them to keep them.
 
     Args:
         name: The environment's id, for messages.
-        num_slots: B.
-        observation_space: Of one slot.
-        action_space: Of one slot.
+        num_slots: B, the number of env slots.
+        observation_space: The observation space of one environment.
+        action_space: The action space of one environment.
 
     Raises:
         SpecMismatchError: If a space is not supported.
@@ -64,57 +64,57 @@ class Environment(abc.ABC):
 
     @property
     def num_slots(self) -> int:
-        """B."""
+        """B, the number of env slots."""
         return self._num_slots
 
     @property
     def observation_space(self) -> gym.Space:
-        """The Gymnasium space of one slot's observation."""
+        """The Gymnasium space of one environment's observation."""
         return self._observation_space
 
     @property
     def action_space(self) -> gym.Space:
-        """The Gymnasium space of one slot's action."""
+        """The Gymnasium space of one environment's action."""
         return self._action_space
 
     @property
     def time_step_spec(self) -> TimeStep:
-        """Array specs of one slot's time step."""
+        """Array specs of one environment's time step."""
         return self._time_step_spec
 
     @property
     def action_spec(self) -> Any:
-        """Nest of array specs of one slot's action."""
+        """Nest of array specs of one environment's action."""
         return self._action_spec
 
     @property
     def cuts(self) -> np.ndarray:
-        """bool ``[B]``: where the last step is LAST only because the slot's environment failed.
+        """bool ``[B]``: True where the last step is LAST only because the environment failed.
 
-        Such a step has discount 1, reward 0 and the last good observation; the next one is the FIRST of a new
-        environment. Overwritten by the next step.
+        Such a step has discount 1, reward 0 and the last good observation. The FIRST of a new environment follows it.
+        The next step overwrites the array.
         """
         return self._cuts
 
     @property
     def faults(self) -> list[Fault]:
-        """Every failure of a slot that was replaced, oldest first; a caller may clear it."""
+        """The failures after which an environment was replaced, oldest first. A caller may clear the list."""
         return self._faults
 
     @property
-    def num_rebuilds(self) -> int:
-        """How often a slot's environment was replaced since this one was made."""
+    def num_restarts(self) -> int:
+        """Number of environments that were replaced since the batch was made."""
         return 0
 
     @abc.abstractmethod
     def reset(self, seeds: Sequence[int]) -> TimeStep:
-        """Begins an episode in every slot.
+        """Begins an episode in every environment.
 
         Args:
-            seeds: One for each slot.
+            seeds: B seeds, one for each environment.
 
         Returns:
-            FIRST steps, observations as a nest of ``[B, ...]``.
+            FIRST steps. Observations are a nest of arrays ``[B, ...]``.
 
         Raises:
             EnvironmentCrashedError: If an environment fails and cannot be replaced.
@@ -122,34 +122,45 @@ class Environment(abc.ABC):
 
     @abc.abstractmethod
     def step(self, action: Any) -> TimeStep:
-        """Steps every slot; one that is at LAST is reset instead, and its action ignored.
+        """Steps every environment. One that is at LAST is reset instead, and its action is ignored.
 
         Args:
-            action: Nest of ``[B, *shape]``; those of a Box are clipped to its bounds.
+            action: Nest of arrays ``[B, *shape]``. Leaves of a Box are clipped to its bounds.
+
+        Returns:
+            The next time steps. Observations are a nest of arrays ``[B, ...]``.
 
         Raises:
             EnvironmentCrashedError: If an environment fails and cannot be replaced, or returns an observation
-                of another structure, shape or dtype than its space's; tells the row if it can.
+                whose structure, shape or dtype differs from its space. Its ``slot`` is the row, if it is known.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Frees the environments; may be called twice."""
+        """Closes the environments. It may be called twice."""
 
 
 def first_steps(observation: Any, num_slots: int) -> TimeStep:
-    """FIRST steps ``[B]`` of a nest of observations ``[B, ...]``."""
+    """Returns FIRST time steps of a batch.
+
+    Args:
+        observation: Nest of arrays ``[B, ...]``.
+        num_slots: B.
+    """
     reward, discount = np.zeros(num_slots, np.float32), np.ones(num_slots, np.float32)
     return TimeStep(np.full(num_slots, FIRST, np.int32), reward, discount, observation)
 
 
 def following_step_types(before: np.ndarray, ended: np.ndarray) -> np.ndarray:
-    """int32 ``[B]``: FIRST where the last step ended an episode, LAST where this one does, elsewhere MID.
+    """Returns the types of a batch's next steps.
 
     Args:
-        before: bool ``[B]``: where the last step was LAST.
-        ended: bool ``[B]``: where an episode has ended.
+        before: bool ``[B]``: True where the previous step was LAST.
+        ended: bool ``[B]``: True where this step ends an episode.
+
+    Returns:
+        int32 ``[B]``: FIRST where ``before``, else LAST where ``ended``, else MID.
     """
-    # Arithmetic on FIRST = 0, MID = 1, LAST = 2: a third of the time of np.where.
+    # Arithmetic on FIRST = 0, MID = 1, LAST = 2 takes a third of the time of np.where.
     step_type = np.add(ended, MID, dtype=np.int32)
     return np.multiply(step_type, ~before, out=step_type)

@@ -1,4 +1,4 @@
-"""Environments that step all their slots in one call: the base, and an environment's own vectorised form."""
+"""Environments that are stepped in one call: the base class, and Gymnasium's vector environments."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workers.environments.fault_log import in_one_line
 
 
 class BatchedEnvironment(Environment):
-    """Steps slots by one call, which resets a slot in the step after its episode's last.
+    """Steps all its environments in one call. One whose episode has ended is reset in the next step.
 
-    It cannot tell which of its slots failed, so that a failure is the end.
+    It cannot tell which environment failed, so a failure is an error, and no environment is replaced.
 
     Args:
         name: The environment's id, for messages.
-        num_slots: B.
-        observation_space: Of one slot, as the form returns it.
-        action_space: Of one slot.
-        channels_last: Whether observations are images ``[C, H, W]`` to be returned as ``[H, W, C]``.
+        num_slots: B, the number of env slots.
+        observation_space: The observation space of one environment, before the channels are moved.
+        action_space: The action space of one environment.
+        channels_last: Whether to turn images ``[C, H, W]`` into ``[H, W, C]``.
 
     Raises:
         SpecMismatchError: If a space is not supported.
@@ -58,10 +58,10 @@ class BatchedEnvironment(Environment):
 
     @abc.abstractmethod
     def _step_all(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """Gymnasium's ``step`` of all slots."""
+        """Steps all environments and returns what Gymnasium's vectorised ``step`` returns."""
 
     def _begun(self, observation: Any) -> TimeStep:
-        """The FIRST steps of observations that a reset returned."""
+        """Returns the FIRST steps for the observations of a reset."""
         self._ended[:] = False
         return first_steps(self._arranged(observation), self.num_slots)
 
@@ -76,18 +76,18 @@ class BatchedEnvironment(Environment):
 
 
 class VectorEnvironment(BatchedEnvironment):
-    """A Gymnasium vector environment. It cannot tell which of its slots failed, so that a failure is the end.
+    """Steps a Gymnasium vector environment.
 
     Args:
-        env: A Gymnasium vector environment that resets a slot in the step after its episode's last.
-        name: Its name, for messages.
-        seed_each_slot: Whether ``reset`` takes an array of seeds; else the slots share one generator, which takes the
-            first seed.
-        channels_last: Whether observations are images ``[C, H, W]`` to be returned as ``[H, W, C]``.
+        env: A Gymnasium vector environment whose autoreset mode is NEXT_STEP.
+        name: The environment's id, for messages.
+        seed_each_slot: Whether ``reset`` takes an array of seeds. If False, the environments share one generator,
+            which takes the first seed.
+        channels_last: Whether to turn images ``[C, H, W]`` into ``[H, W, C]``.
 
     Raises:
-        ConfigError: If the environment resets in another way. One that resets within the step (SAME_STEP) has begun
-            the slot's next episode already; it cannot hold that slot at FIRST while the others step.
+        ConfigError: If the autoreset mode is not NEXT_STEP. In SAME_STEP mode an environment begins its next episode
+            in the step that ends the last one, so it cannot wait at FIRST while the others step.
         SpecMismatchError: If a space is not supported.
     """
 
@@ -97,8 +97,8 @@ class VectorEnvironment(BatchedEnvironment):
         mode = env.metadata.get("autoreset_mode")
         if mode != gym.vector.AutoresetMode.NEXT_STEP:
             raise ConfigError(
-                f"env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported, in which the step after an "
-                "episode's last one resets"
+                f"env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported: make the env reset in the "
+                "step after an episode's last one"
             )
         super().__init__(name, int(env.num_envs), env.single_observation_space, env.single_action_space, channels_last)
         self._env = env

@@ -1,4 +1,4 @@
-"""check_time_step: refuses steps that nothing can be learned from or reported of."""
+"""Checks of what environments return: structure, shapes, dtypes, and finite numbers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from distpolicy.utils.nests.array_nest import flatten, paths
 
 
 def check_time_step(time_step: TimeStep, spec: TimeStep, name: str, check_bounds: bool = False) -> None:
-    """Checks what a batch of slots returned; takes microseconds, so that it can be done at every step.
+    """Checks the time steps of a batch. It takes microseconds, so it can be called at every step.
 
     Args:
-        time_step: Arrays ``[B, ...]``.
-        spec: Array specs of one slot's time step.
+        time_step: Nest of arrays ``[B, ...]``.
+        spec: Array specs of one environment's time step.
         name: The environment's id, for messages.
-        check_bounds: Whether observations have to lie within their space's bounds, too. Many environments are not
-            exact about theirs.
+        check_bounds: Whether observations must lie within their space's bounds, too. Many environments declare
+            bounds that they do not keep.
 
     Raises:
-        EnvironmentCrashedError: If an observation or a reward is NaN or infinite, or an observation has another
-            structure, shape or dtype than its spec; names the leaf, and the row as ``slot`` if there is one.
+        EnvironmentCrashedError: If an observation or a reward is NaN or infinite, or the structure, shape or dtype of
+            an observation differs from its spec. The message names the leaf; ``slot`` is the row, if it is known.
     """
     observation, specs = time_step.observation, spec.observation
     check_structure(observation, specs, name)
@@ -34,39 +34,39 @@ def check_time_step(time_step: TimeStep, spec: TimeStep, name: str, check_bounds
 
 
 def check_structure(observation: Any, specs: Any, name: str) -> None:
-    """Checks what kind of observations a batch of slots returned; takes a microsecond, so that every step can be.
+    """Checks the structure, shapes and dtypes of a batch's observations. It takes a microsecond.
 
     Args:
         observation: Nest of arrays ``[B, ...]``.
-        specs: Nest of array specs of one slot's observation.
+        specs: Nest of array specs of one environment's observation.
         name: The environment's id, for messages.
 
     Raises:
-        EnvironmentCrashedError: If it has another structure, shape or dtype than its spec; names the leaf.
+        EnvironmentCrashedError: If the structure, shape or dtype differs from the spec; names the leaf.
     """
     if not isinstance(specs, dict | tuple | list):
         _check_kind(observation, specs, "", name)
         return
     if paths(observation) != (expected := paths(specs)):
         raise EnvironmentCrashedError(
-            f"env {name} returned the observations {', '.join(paths(observation))}, not {', '.join(expected)} as "
-            "its observation_space says"
+            f"env {name} returned an observation with the leaves {', '.join(paths(observation))}, not "
+            f"{', '.join(expected)} as its observation_space says"
         )
     for leaf, leaf_spec, path in zip(flatten(observation), flatten(specs), expected, strict=True):
         _check_kind(leaf, leaf_spec, path, name)
 
 
 def check_finite_steps(observation: Any, reward: np.ndarray, name: str) -> None:
-    """Checks all steps of a rollout at once.
+    """Checks that the observations and rewards of a whole rollout are finite.
 
     Args:
-        observation: Nest of arrays ``[B, T + 1, ...]``, of which the first have been checked before.
+        observation: Nest of arrays ``[B, T + 1, ...]``. The observations before the first step were checked before.
         reward: float32 ``[B, T]``.
         name: The environment's id, for messages.
 
     Raises:
-        EnvironmentCrashedError: If an observation or a reward is NaN or infinite; names the leaf, the row as ``slot``
-            and as ``step`` the step of the rollout that returned it, the first one if there are several.
+        EnvironmentCrashedError: If an observation or a reward is NaN or infinite. The message names the leaf, ``slot``
+            is the row, and ``step`` is the first step of the rollout that returned such a value.
     """
     found = []
     for path, array, lag in [
@@ -112,6 +112,7 @@ def _check_finite(array: np.ndarray, what: str, name: str) -> None:
 
 
 def _all_finite(array: np.ndarray) -> bool:
-    # One reduction, without an array in between; it overflows for large finite numbers, which the second look settles.
+    # The dot product is one reduction and needs no temporary array. It overflows for large finite numbers; then the
+    # exact check decides.
     flat = array.ravel(order="K")
     return math.isfinite(np.vdot(flat, flat)) or bool(np.isfinite(array).all())

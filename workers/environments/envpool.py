@@ -1,4 +1,4 @@
-"""EnvPoolEnvironment: slots in EnvPool's threads."""
+"""EnvPoolEnvironment: environments that EnvPool steps in its threads."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from workers.environments.batched import BatchedEnvironment
 
 
 class EnvPoolEnvironment(BatchedEnvironment):
-    """An EnvPool, which takes its seeds when it is made: so ``reset`` makes it.
+    """Steps an EnvPool. EnvPool takes its seeds when it is made, so ``reset`` makes it.
 
-    Each slot has a generator of its own. What goes wrong in its threads cannot be told apart by slot.
+    Each environment has its own generator. An error in EnvPool's threads does not tell which environment failed.
 
     Args:
-        task_id: EnvPool's id.
+        task_id: EnvPool's id of the environment.
         name: The environment's id, for messages.
-        num_slots: B.
-        num_threads: Its threads.
-        kwargs: Its arguments.
-        channels_last: Whether observations are images ``[C, H, W]`` to be returned as ``[H, W, C]``.
+        num_slots: B, the number of env slots.
+        num_threads: Number of EnvPool's threads.
+        kwargs: Arguments of ``envpool.make``.
+        channels_last: Whether to turn images ``[C, H, W]`` into ``[H, W, C]``.
 
     Raises:
-        ConfigError: If EnvPool is not installed, or has no such environment or arguments.
+        ConfigError: If EnvPool is not installed, does not have the environment, or refuses the arguments.
+        SpecMismatchError: If a space is not supported.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class EnvPoolEnvironment(BatchedEnvironment):
         self._arguments = {**kwargs, "num_envs": num_slots, "num_threads": min(num_threads, num_slots)}
         try:
             spec = envpool.make_spec(task_id, **self._arguments)
-        except Exception as error:  # Its constructor asserts and raises whatever comes.
+        except Exception as error:  # EnvPool asserts, or raises errors of any kind.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(f"EnvPool's {task_id} does not take the arguments {kwargs}: {reason}") from error
         super().__init__(name, num_slots, spec.gymnasium_observation_space, spec.gymnasium_action_space, channels_last)

@@ -1,4 +1,4 @@
-"""FaultLog: counts the failures of each env slot of a batch, and gives its replacements their seeds."""
+"""FaultLog: the restart budget of each env slot of a batch, and the seeds of replaced environments."""
 
 from __future__ import annotations
 
@@ -13,75 +13,75 @@ from workers.restart_budget import RestartBudget, RestartBudgetConfig
 
 
 class FaultLog:
-    """Counts the failures of each slot, and gives its replacements their seeds.
+    """Counts the failures in each env slot, and draws the seeds of new environments.
 
     Args:
         name: The environment's id, for messages.
-        num_slots: B.
-        config: The budget.
-        faults: Where to note failures.
+        num_slots: B, the number of env slots.
+        config: The restart budget of each env slot.
+        faults: List that failures are added to.
     """
 
     def __init__(self, name: str, num_slots: int, config: RestartBudgetConfig, faults: list[Fault]) -> None:
         self._name, self._config = name, config
         self._faults = faults
         self._seeds: list[int | None] = [None] * num_slots
-        self._num_rebuilds = [0] * num_slots
+        self._num_restarts = [0] * num_slots
         self._budgets = [RestartBudget(config) for _ in range(num_slots)]
         self._num_steps = 0
 
     @property
-    def num_rebuilds(self) -> int:
-        """Replacements of all slots."""
-        return sum(self._num_rebuilds)
+    def num_restarts(self) -> int:
+        """Number of environments that were replaced, in all env slots together."""
+        return sum(self._num_restarts)
 
     def begin(self, seeds: Sequence[int]) -> None:
-        """Takes the slots' seeds."""
+        """Stores the seed of each env slot."""
         self._seeds = [int(seed) for seed in seeds]
 
     def count_step(self) -> None:
-        """One more step of the batch is over."""
+        """Counts one step of the batch."""
         self._num_steps += 1
 
     def record(self, row: int, call: str, error: str, traceback: str) -> None:
-        """Notes a failure.
+        """Adds a failure to the list.
 
         Args:
-            row: The slot.
+            row: The env slot.
             call: ``step`` or ``reset``.
             error: What went wrong, in one line.
-            traceback: Where, as text.
+            traceback: The traceback as text.
 
         Raises:
-            EnvironmentCrashedError: If the slot's budget is used up.
+            EnvironmentCrashedError: If the env slot's restart budget is used up.
         """
         budget = self._budgets[row]
         if not budget.take(self._num_steps):
-            rebuilt = f"; it was rebuilt {budget.num_recent} times within {self._config.window_steps:,} steps"
+            replaced = f"; it was replaced {budget.num_recent} times within {self._config.window_steps:,} steps"
             raise EnvironmentCrashedError(
-                f"env {self._name} {error}{rebuilt if budget.num_recent else ''}",
+                f"env {self._name} {error}{replaced if budget.num_recent else ''}",
                 slot=row,
                 step=self._num_steps,
                 seed=self._seeds[row],
                 traceback=traceback,
             )
-        self._num_rebuilds[row] += 1
+        self._num_restarts[row] += 1
         self._faults.append(Fault(row, self._num_steps, call, error, traceback))
 
-    def is_rebuilding(self, row: int) -> bool:
-        """Whether the slot's first environment has failed."""
-        return self._num_rebuilds[row] > 0
+    def has_failed(self, row: int) -> bool:
+        """Returns True if the env slot's first environment has failed."""
+        return self._num_restarts[row] > 0
 
     def back_off(self, row: int) -> None:
-        """Waits before the replacement of a slot: longer, the more of them count."""
+        """Waits before an environment is replaced: the more recent failures, the longer."""
         time.sleep(self._budgets[row].wait_s)
 
-    def rebuild_seed(self, row: int) -> int:
-        """The seed of the slot's present replacement: another one each time, from the slot's own seed."""
-        sequence = np.random.SeedSequence(self._seeds[row], spawn_key=(self._num_rebuilds[row],))
+    def restart_seed(self, row: int) -> int:
+        """Returns the seed of the env slot's new environment, drawn from the slot's seed and its number of restarts."""
+        sequence = np.random.SeedSequence(self._seeds[row], spawn_key=(self._num_restarts[row],))
         return int(sequence.generate_state(1, np.uint64)[0] % 2**31)
 
 
 def in_one_line(error: BaseException, call: str) -> str:
-    """``raised OSError in step: the disk is gone``."""
+    """Returns a line such as ``raised OSError in step: the disk is gone``."""
     return f"raised {type(error).__name__} in {call}: {' '.join(str(error).split())}"

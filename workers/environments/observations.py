@@ -1,4 +1,4 @@
-"""ObservationArrays: a nest of arrays ``[B, ...]`` that slots write their observations into, checked as they come."""
+"""ObservationArrays: arrays ``[B, ...]`` that collect and check the observations of B environments."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from distpolicy.utils.nests.array_nest import flatten, getters, map_structure, p
 
 
 class ObservationArrays:
-    """A row for each slot in each leaf.
+    """Arrays with a row for each environment.
 
     Args:
-        spec: Nest of array specs of one slot.
-        num_slots: B.
-        name: What the nest is, for messages.
-        leaves: The arrays to use, in the nest's order; None to allocate them.
+        spec: Nest of array specs of one environment.
+        num_slots: B, the number of rows.
+        name: What the nest holds, for messages.
+        leaves: The arrays ``[B, ...]`` to use, in the order of ``flatten``; None to allocate them.
 
     Attributes:
-        leaves: The arrays ``[B, ...]``, in the nest's order.
-        nest: The same as a nest like ``spec``.
-        write: Takes a row and a slot's nest, and writes it there. Raises SpecMismatchError that names the leaf if the
-            structure is another one, or a leaf has another shape or dtype; numbers and lists, which have no dtype,
-            need only be of the same kind.
+        leaves: The arrays ``[B, ...]``, in the order of ``flatten``.
+        nest: The same arrays as a nest like ``spec``.
+        write: Function that takes a row and one environment's nest, and writes the nest into the row. It raises
+            SpecMismatchError, which names the leaf, if the structure, a shape or a dtype differs from the spec.
+            Numbers and lists have no dtype; it is enough if they can be cast to the same kind.
     """
 
     def __init__(self, spec: Any, num_slots: int, name: str, leaves: Sequence[np.ndarray] | None = None) -> None:
@@ -40,7 +40,7 @@ class ObservationArrays:
         self.nest = pack_leaves(spec, self.leaves)
         self.write: Callable[[int, Any], None] = self._write_nest
         if not isinstance(spec, dict | tuple | list):
-            # Nearly all environments: one array.
+            # A shortcut for single arrays: nearly all environments have one.
             self._array, (self._shape, self._dtype) = self.leaves[0], self._kinds[0]
             self.write = self._write_array
 
@@ -50,7 +50,8 @@ class ObservationArrays:
                 leaf = get(value)
             except (KeyError, IndexError, TypeError) as error:
                 raise SpecMismatchError(
-                    f"no {self._names[index]}, but {_describe(value)}; return what observation_space says"
+                    f"{_describe(value)} instead of a nest with {self._names[index]}; return what "
+                    "observation_space says"
                 ) from error
             self._write_leaf(index, row, leaf)
 
@@ -66,7 +67,7 @@ class ObservationArrays:
         try:
             array = np.asarray(value)
             fits = array.shape == shape
-        except Exception:  # What an object that claims to be an array does.
+        except Exception:  # An object that claims to be an array may raise anything.
             fits = False
         if fits:
             fits = array.dtype == dtype if has_dtype else np.can_cast(array.dtype, dtype, "same_kind")
@@ -78,12 +79,12 @@ class ObservationArrays:
 
 
 def pack_leaves(structure: Any, leaves: Sequence[Any]) -> Any:
-    """A nest like ``structure`` of leaves in its order."""
+    """Returns a nest like ``structure`` with the given leaves, which are in the order of ``flatten``."""
     return packer(leaf_places(structure))(leaves)
 
 
 def leaf_places(structure: Any) -> Any:
-    """The nest with each leaf's place in the order of ``flatten``."""
+    """Returns a nest like ``structure`` in which each leaf is its index in the order of ``flatten``."""
     if isinstance(structure, dict | tuple | list):
         places = {path: index for index, path in enumerate(paths(structure))}
         return map_structure(places.__getitem__, _path_nest(structure, ""))
@@ -102,5 +103,5 @@ def _describe(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic):
         return f"{value.dtype} {value.shape}"
     if isinstance(value, dict):
-        return f"a dict of {', '.join(map(str, value)) or 'nothing'}"
+        return f"a dict with the keys {', '.join(map(str, value))}" if value else "an empty dict"
     return f"a {type(value).__name__}"

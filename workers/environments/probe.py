@@ -1,4 +1,4 @@
-"""probe: an environment's specs, checked before anything is started."""
+"""probe: reads and checks an environment's specs before anything is started."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from distpolicy.utils.nests.array_nest import flatten, paths
 from workers.environments.base import Environment
 from workers.environments.factory import EnvironmentFactory
 
-# The network has an output for each.
+# A network for discrete actions has one output for each value.
 MAX_ACTION_VALUES = 10_000
 
 
 def check_supported(environment: Environment) -> None:
-    """Refuses what training's networks cannot take; collecting takes every space.
+    """Checks that networks can be trained on an environment's spaces. Collecting supports every space.
 
     Raises:
-        ConfigError: If an observation has no leaf, or an action is of bools or of too many integers; names the leaf.
+        ConfigError: If the observation has no leaf, or an action leaf is bool or has too many integer values; names
+            the leaf.
     """
     if not flatten(environment.time_step_spec.observation):
-        raise ConfigError(f"env {environment.name} has observations {environment.observation_space} without any leaf")
+        raise ConfigError(
+            f"env {environment.name} has an empty observation_space, {environment.observation_space}; training needs "
+            "an array at least"
+        )
     for path, spec in zip(paths(environment.action_spec), flatten(environment.action_spec), strict=True):
         name = f"env {environment.name} has action{path}"
         if spec.dtype.kind == "b":
-            raise ConfigError(f"{name} of bools; declare it as MultiBinary")
+            raise ConfigError(f"{name} of dtype bool; declare it as MultiBinary")
         if spec.dtype.kind in "iu":
             num_values = max(int(high) - int(low) + 1 for low, high in np.nditer([spec.minimum, spec.maximum]))
             if num_values > MAX_ACTION_VALUES:
                 raise ConfigError(
-                    f"{name} of {num_values:,} integers; training takes {MAX_ACTION_VALUES:,}: give it closer bounds"
+                    f"{name} with {num_values:,} integer values; training supports up to {MAX_ACTION_VALUES:,}: "
+                    "narrow its bounds"
                 )
 
 
@@ -38,11 +43,11 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
     """Returns the specs of an environment.
 
     Args:
-        factory: Makes it.
-        for_training: Whether its spaces have to be those that :func:`check_supported` lets pass.
+        factory: Makes the environment.
+        for_training: Whether to call :func:`check_supported`, too.
 
     Raises:
-        ConfigError: If the environment cannot be made or its spaces are not supported.
+        ConfigError: If the environment cannot be made, or its spaces are not supported.
     """
     try:
         environment = factory(1)

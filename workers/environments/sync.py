@@ -1,4 +1,4 @@
-"""SyncEnvironment: slots stepped one after the other in this process."""
+"""SyncEnvironment: environments that are stepped one after the other in this process."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from workers.restart_budget import RestartBudgetConfig
 
 
 class SyncEnvironment(Environment):
-    """One Gymnasium environment for each slot, in a loop.
+    """Steps B Gymnasium environments in a loop.
 
-    A slot whose environment raises is cut (see :attr:`Environment.cuts`) and gets a new environment; the others do
-    not notice. One that raises in ``reset`` has no episode to cut: it is replaced at once. An environment that hangs
-    hangs everything: ``async`` replaces it alone, and a Collector can end its process.
+    If an environment raises in ``step``, its episode is cut (see :attr:`Environment.cuts`) and the env slot gets a new
+    environment. If it raises in ``reset``, there is no episode to cut, and it is replaced at once. The others go on in
+    both cases. An environment that hangs blocks the whole batch: use ``async`` to replace it alone, or let the
+    collector's watchdog end the process.
 
     Args:
-        make: Makes one slot's environment.
+        make: Makes one environment.
         name: The environment's id, for messages.
-        num_slots: B.
-        rebuilds: How many failures are borne.
+        num_slots: B, the number of env slots.
+        restarts: The restart budget of each env slot.
     """
 
-    def __init__(self, make: Callable[[], gym.Env], name: str, num_slots: int, rebuilds: RestartBudgetConfig) -> None:
+    def __init__(self, make: Callable[[], gym.Env], name: str, num_slots: int, restarts: RestartBudgetConfig) -> None:
         self._make = make
         self._envs: list[gym.Env | None] = []
         try:
@@ -45,14 +46,14 @@ class SyncEnvironment(Environment):
         except BaseException:
             self.close()
             raise
-        self._log = FaultLog(name, num_slots, rebuilds, self._faults)
+        self._log = FaultLog(name, num_slots, restarts, self._faults)
         self._actions = ActionRows(self.action_space)
         self._observations = ObservationArrays(self.time_step_spec.observation, num_slots, "observation")
         self._step_types = [LAST] * num_slots
 
     @property
-    def num_rebuilds(self) -> int:
-        return self._log.num_rebuilds
+    def num_restarts(self) -> int:
+        return self._log.num_restarts
 
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         self._log.begin(seeds)
@@ -103,7 +104,7 @@ class SyncEnvironment(Environment):
             self._discard(row)
 
     def _begin(self, row: int, seed: int | None = None) -> None:
-        """Begins an episode, in a new environment if there is none or this one fails."""
+        """Begins an episode in a slot. Makes a new environment if the slot has none or its environment fails."""
         env = self._envs[row]
         observation = None
         if env is not None:
@@ -113,21 +114,21 @@ class SyncEnvironment(Environment):
                 self._fail(row, "reset", error)
                 env = None
         if env is None:
-            observation = self._rebuild(row)
+            observation = self._replace(row)
         try:
             self._observations.write(row, observation)
         except SpecMismatchError as error:
             raise self._mismatch(row, error) from error
 
-    def _rebuild(self, row: int) -> Any:
-        """The first observation of a new environment; tries until the slot's budget is used up."""
+    def _replace(self, row: int) -> Any:
+        """Makes a new environment and returns its first observation; tries until the restart budget is used up."""
         while True:
             self._discard(row)
             self._log.back_off(row)
             try:
                 env = self._make()
                 self._envs[row] = env
-                observation, _ = env.reset(seed=self._log.rebuild_seed(row))
+                observation, _ = env.reset(seed=self._log.restart_seed(row))
                 return observation
             except Exception as error:
                 self._fail(row, "reset", error)
@@ -142,7 +143,7 @@ class SyncEnvironment(Environment):
     def _discard(self, row: int) -> None:
         env, self._envs[row] = self._envs[row], None
         if env is not None:
-            # Whatever a broken environment does when it is closed, it is gone.
+            # A broken environment may raise anything when it is closed.
             with contextlib.suppress(Exception):
                 env.close()
 

@@ -1,1 +1,1 @@
-"""Policies where they act: from a name or a folder, and on an inference server."""
+"""Policies that act in workers: made from a name or a folder, or running on an inference server."""

@@ -1,4 +1,4 @@
-"""PolicySource: the policy that collects or is evaluated, as the command line names it."""
+"""PolicySource: makes the policy that the command line names."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _RANDOM, _FIXED = "random", "fixed:"
 
 @dataclass(frozen=True)
 class PolicySource:
-    """Builds a policy in a worker; small enough to travel there.
+    """Makes a policy in a worker. It is small, so that it can be sent there.
 
     Attributes:
-        name: ``random``, ``fixed:VALUE`` with the action as JSON, or the folder of a SavedModel that PolicySaver, ours
-            or TF-Agents', wrote.
-        inference: What a SavedModel's actions are computed by; see ``PyTFEagerPolicy``.
-        seed: Seed of a policy that draws and is given no seeds.
+        name: ``random``, ``fixed:VALUE`` with the action as JSON, or the folder of a SavedModel that distpolicy's or
+            TF-Agents' PolicySaver wrote.
+        inference: What computes a SavedModel's actions; see ``PyTFEagerPolicy``.
+        seed: Seed for random actions when the caller passes no seeds.
     """
 
     name: str
@@ -35,13 +35,13 @@ class PolicySource:
     seed: int = 0
 
     def check(self, action_spec: Any) -> None:
-        """Refuses what cannot work, before anything is started; imports no TensorFlow.
+        """Checks the name before anything is started. It does not import TensorFlow.
 
         Args:
             action_spec: Nest of array specs of one action.
 
         Raises:
-            ConfigError: If the name is none of a policy, or a fixed action does not fit.
+            ConfigError: If the name does not stand for a policy, or a fixed action does not fit the spec.
         """
         if self.name == _RANDOM:
             return
@@ -49,11 +49,16 @@ class PolicySource:
             self._fixed_action(action_spec)
         elif not any((Path(self.name) / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
             raise ConfigError(
-                f"policy {self.name!r}: give random, fixed:VALUE, or the folder of a SavedModel with saved_model.pb"
+                f"unknown policy {self.name!r}: give random, fixed:VALUE, or the folder of a SavedModel with "
+                "saved_model.pb"
             )
 
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
-        """The policy, for rollouts and for evaluations.
+        """Returns the policy, once for rollouts and once for evaluations.
+
+        Args:
+            time_step_spec: Array specs of one time step.
+            action_spec: Nest of array specs of one action.
 
         Raises:
             ConfigError: As :meth:`check`, and if a SavedModel is for other observations or actions.
@@ -89,7 +94,7 @@ class PolicySource:
             value = json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(
-                f"policy {self.name!r}: {text!r} is no JSON value; write fixed:1 or fixed:[0.5,-1]"
+                f"policy {self.name!r}: {text!r} is not a JSON value; write fixed:1 or fixed:[0.5,-1]"
             ) from error
 
         def leaf(spec: Any, given: Any) -> np.ndarray:
@@ -97,13 +102,17 @@ class PolicySource:
                 array = np.asarray(given)
                 converted = array.astype(spec.dtype)
             except (TypeError, ValueError) as error:
-                raise ConfigError(f"policy {self.name!r}: {given!r} is no {spec.dtype}") from error
+                raise ConfigError(
+                    f"policy {self.name!r}: {given!r} is not {spec.dtype} with shape {spec.shape}; give such an action"
+                ) from error
             if converted.shape != spec.shape or not np.array_equal(converted, array):
                 raise ConfigError(
-                    f"policy {self.name!r}: the action is {spec.dtype} of shape {spec.shape}, and {given!r} is not"
+                    f"policy {self.name!r}: {given!r} is not {spec.dtype} with shape {spec.shape}; give such an action"
                 )
             if hasattr(spec, "minimum") and (np.any(converted < spec.minimum) or np.any(converted > spec.maximum)):
-                raise ConfigError(f"policy {self.name!r}: {given!r} is outside [{spec.minimum}, {spec.maximum}]")
+                raise ConfigError(
+                    f"policy {self.name!r}: {given!r} is outside [{spec.minimum}, {spec.maximum}], the action's bounds"
+                )
             return converted
 
         try:
@@ -112,7 +121,8 @@ class PolicySource:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(
-                f"policy {self.name!r}: the action has the leaves {', '.join(paths(action_spec))}; give JSON like it"
+                f"policy {self.name!r} does not fit the action with the leaves {', '.join(paths(action_spec))}; give "
+                "JSON with the same structure"
             ) from error
 
     def _check_specs(self, policy: Any, time_step_spec: TimeStep, action_spec: Any) -> None:
@@ -122,24 +132,26 @@ class PolicySource:
         ):
             if paths(ours) != paths(theirs):
                 raise ConfigError(
-                    f"policy {self.name}: its {what} have the leaves {paths(theirs)}, the env's {paths(ours)}"
+                    f"policy {self.name} is for another env: its {what} have the leaves {paths(theirs)}, the env's "
+                    f"have {paths(ours)}"
                 )
             for path, env_spec, policy_spec in zip(paths(ours), flatten(ours), flatten(theirs), strict=True):
                 shape, dtype = tuple(policy_spec.shape), np.dtype(policy_spec.dtype.as_numpy_dtype)
                 if (shape, dtype) != (env_spec.shape, env_spec.dtype):
                     raise ConfigError(
-                        f"policy {self.name}: its {what}{path} are {dtype} of shape {shape}, the env's "
-                        f"{env_spec.dtype} of shape {env_spec.shape}"
+                        f"policy {self.name} is for another env: its {what}{path} are {dtype} with shape {shape}, the "
+                        f"env's are {env_spec.dtype} with shape {env_spec.shape}"
                     )
                 if what == "actions" and hasattr(policy_spec, "minimum") and not _within(policy_spec, env_spec):
                     raise ConfigError(
-                        f"policy {self.name}: its {what}{path} are in [{policy_spec.minimum}, {policy_spec.maximum}], "
-                        f"the env's in [{env_spec.minimum}, {env_spec.maximum}]"
+                        f"policy {self.name} is for another env: its {what}{path} are in "
+                        f"[{policy_spec.minimum}, {policy_spec.maximum}], the env's are in "
+                        f"[{env_spec.minimum}, {env_spec.maximum}]"
                     )
 
 
 def _within(inner: Any, outer: Any) -> bool:
-    """Whether one spec's bounds are inside another's, which has none or is looser by no more than rounding."""
+    """Returns True if one spec's bounds are within the other's, up to rounding, or the other has no bounds."""
     if not hasattr(outer, "minimum"):
         return True
     tolerance = 0 if np.issubdtype(outer.dtype, np.integer) else 1e-6 * np.maximum(np.abs(outer.minimum), 1)
@@ -150,10 +162,10 @@ def _within(inner: Any, outer: Any) -> bool:
 
 @dataclass(frozen=True)
 class RemotePolicySource:
-    """Builds a policy that asks a server.
+    """Makes a policy whose actions an inference server computes.
 
     Attributes:
-        server: An inference server as an actor.
+        server: Actor handle of an :class:`workers.inference.server.InferenceServer`.
         timeout_s: Seconds after which a server that has not answered counts as lost.
     """
 
@@ -161,7 +173,11 @@ class RemotePolicySource:
     timeout_s: float
 
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
-        """The policy, for rollouts and for evaluations."""
+        """Returns the policy, once for rollouts and once for evaluations.
+
+        Raises:
+            WorkerLostError: If the server does not answer.
+        """
         from workers.inference.remote_policy import RemotePolicy
 
         policy = RemotePolicy(time_step_spec, action_spec, self.server, self.timeout_s)

@@ -1,4 +1,4 @@
-"""RemotePolicy: a policy that asks an inference server."""
+"""RemotePolicy: a policy whose actions an inference server computes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from workers.inference.server import ServerDescription
 
 
 class RemotePolicy(PyPolicy):
-    """Sends time steps, state and seeds to a server, and returns what it answers.
+    """Sends time steps, states and seeds to a server and returns its policy steps.
 
     Args:
         time_step_spec: Array specs of one time step.
         action_spec: Nest of array specs of one action.
-        server: An :class:`workers.inference.server.InferenceServer` as an actor.
+        server: Actor handle of an :class:`workers.inference.server.InferenceServer`.
         timeout_s: Seconds after which a server that has not answered counts as lost.
 
     Attributes:
-        is_thread_safe: A call is a message: while one is answered, others may be sent.
+        is_thread_safe: Whether several threads may call the policy at once. They may: each call is one message.
+
+    Raises:
+        WorkerLostError: If the server does not answer.
     """
 
     is_thread_safe = True
@@ -37,7 +40,14 @@ class RemotePolicy(PyPolicy):
         self.inference_note = ""
 
     def get_initial_state(self, batch_size: int | None = None) -> Any:
-        """The served policy's initial state ``[batch_size, ...]``; of a batch of one if none is given."""
+        """Returns the initial state of the server's policy.
+
+        Args:
+            batch_size: Number of rows; None for one.
+
+        Returns:
+            Nest of arrays ``[batch_size, ...]``.
+        """
         return self._answer(self._server.get_initial_state.remote(1 if batch_size is None else batch_size))
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
@@ -49,5 +59,6 @@ class RemotePolicy(PyPolicy):
             return ray.get(reference, timeout=self._timeout_s)
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError) as error:
             raise WorkerLostError(
-                f"the inference server does not answer: {' '.join(str(error).split())[:200]}"
+                f"the inference server did not answer within {self._timeout_s:g} s (timeout_s) or died: "
+                f"{' '.join(str(error).split())[:200]}"
             ) from error

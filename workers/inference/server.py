@@ -1,4 +1,4 @@
-"""InferenceServer: one policy that answers several collectors at once."""
+"""InferenceServer: one policy that computes the actions of several collectors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from workers.collection.collector import PolicyFactory
 
 
 class ServerDescription(NamedTuple):
-    """What a collector has to know of the policy behind a server.
+    """What a collector has to know about a server's policy.
 
     Attributes:
-        policy_state_spec: Nest of array specs.
-        info_spec: Nest of array specs.
-        inference: What actions are computed by.
+        policy_state_spec: Nest of array specs of one policy state.
+        info_spec: Nest of array specs of one policy info.
+        inference: What computes the actions.
     """
 
     policy_state_spec: Any
@@ -30,14 +30,14 @@ class ServerDescription(NamedTuple):
 
 
 class ServerStatistics(NamedTuple):
-    """What a server did.
+    """Statistics of a server since it was started.
 
     Attributes:
-        num_calls: Calls that were answered.
-        num_batches: Calls of the policy that it took.
-        mean_rows: Rows of such a batch.
-        mean_wait_s: Seconds that a call waited for others.
-        mean_policy_s: Seconds of the policy for a batch.
+        num_calls: Number of calls that were answered.
+        num_batches: Number of policy calls, each for a batch of calls.
+        mean_rows: Mean number of rows in a batch.
+        mean_wait_s: Mean seconds that a call waited for others.
+        mean_policy_s: Mean seconds of a policy call.
     """
 
     num_calls: int
@@ -56,18 +56,18 @@ class _Request(NamedTuple):
 
 
 class InferenceServer:
-    """Puts the rows of several collectors together into one call of the policy.
+    """Joins the rows of several collectors into one call of the policy.
 
-    A call waits until ``max_rows`` rows are there, but no longer than the window. Recurrent state belongs to the
-    caller, as with any policy: it comes with the call and goes back with the answer. Batches are filled up to
-    ``max_rows``, so that the policy is compiled once; what a row gets does not depend on the rows beside it.
+    A call waits until ``max_rows`` rows have arrived, but not longer than ``window_s``. The caller owns the policy
+    state, as with any policy: it is sent with the call and returned with the answer. Every batch is padded to
+    ``max_rows`` rows, so that the policy is compiled once. The result of a row does not depend on the other rows.
 
     Args:
         policy_factory: Makes the policy.
         time_step_spec: Array specs of one time step.
         action_spec: Nest of array specs of one action.
-        max_rows: The most rows of a batch: the slots of all collectors.
-        window_s: Seconds to wait for more rows.
+        max_rows: Largest number of rows in a batch: the environments of all collectors.
+        window_s: Seconds that a call waits for more rows.
     """
 
     def __init__(
@@ -83,17 +83,24 @@ class InferenceServer:
         self._wait_s = self._policy_s = 0.0
 
     async def describe(self) -> ServerDescription:
-        """What collectors have to know; answers once the server is up."""
+        """Returns what collectors have to know about the policy, once the server is up."""
         policy = self._policy
         inference = getattr(policy, "inference", "numpy")
         return ServerDescription(policy.policy_state_spec, policy.info_spec, inference)
 
     async def get_initial_state(self, batch_size: int) -> Any:
-        """The policy's initial state, as arrays."""
+        """Returns the policy's initial state.
+
+        Args:
+            batch_size: Number of rows, B.
+
+        Returns:
+            Nest of arrays ``[B, ...]``.
+        """
         return map_structure(np.asarray, self._policy.get_initial_state(batch_size))
 
     async def action(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> PolicyStep:
-        """The policy's step for the rows of one collector.
+        """Returns the policy step for the rows of one collector.
 
         Args:
             time_step: Nest of arrays ``[B, ...]``.
@@ -101,7 +108,10 @@ class InferenceServer:
             seed: int32 ``[B, 2]``.
 
         Returns:
-            Arrays ``[B, ...]``.
+            Policy step, a nest of arrays ``[B, ...]``.
+
+        Raises:
+            Exception: Whatever the policy raises.
         """
         loop = asyncio.get_running_loop()
         request = _Request(time_step, policy_state, seed, time.perf_counter(), loop.create_future())
@@ -116,7 +126,7 @@ class InferenceServer:
         return await request.answer
 
     async def statistics(self) -> ServerStatistics:
-        """What the server did so far."""
+        """Returns the statistics so far."""
         calls, batches = max(self._num_calls, 1), max(self._num_batches, 1)
         return ServerStatistics(
             self._num_calls,
@@ -127,7 +137,7 @@ class InferenceServer:
         )
 
     def _answer(self) -> None:
-        """Answers all that wait, by one call of the policy."""
+        """Answers all waiting calls with one call of the policy."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -137,7 +147,7 @@ class InferenceServer:
         begin = time.perf_counter()
         try:
             steps = self._steps(requests)
-        except Exception as error:  # Whatever it is, those who wait are to be told.
+        except Exception as error:  # Every waiting call has to end, whatever the policy raised.
             for request in requests:
                 if not request.answer.done():
                     request.answer.set_exception(error)
@@ -147,7 +157,7 @@ class InferenceServer:
         self._wait_s += sum(begin - request.arrived for request in requests)
         self._policy_s += time.perf_counter() - begin
         for request, step in zip(requests, steps, strict=True):
-            if not request.answer.done():  # a caller may have gone
+            if not request.answer.done():  # It is done if the caller has gone.
                 request.answer.set_result(step)
 
     def _steps(self, requests: Sequence[_Request]) -> list[PolicyStep]:

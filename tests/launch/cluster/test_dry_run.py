@@ -117,7 +117,7 @@ def test_actors_that_would_fit_nowhere_are_refused_with_what_would_fit() -> None
         check_places(wanted, nodes, "the cluster", grows=True)
     assert str(refused.value) == (
         "2 x collector ask for CPU 1, collector 1 each, and the cluster has room for 1: lower --collectors to 1 and "
-        "give each more environments instead, or have the others join as nodes do: --collectors 1:4"
+        "give each more environments instead, or let the others join when nodes do: --collectors 1:4"
     )
     with pytest.raises(ConfigError, match=r"give each more environments instead$"):
         check_places(wanted, nodes, "this machine", grows=False)
@@ -159,8 +159,8 @@ def test_what_does_not_fit_is_shown_with_demand_and_supply_and_ends_with_code_1(
         cwd=tmp_path,
     )
     assert result.returncode == 1, result.stderr
-    line = f"does not fit: 3 of {many} x collector; they ask for CPU {many}, and all nodes together have CPU {many - 3}"
-    assert line in result.stdout
+    line = f"does not fit: 3 of {many} x collector; the group asks for CPU {many}, and all nodes together have CPU "
+    assert f"{line}{many - 3} free" in result.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -56,7 +56,7 @@ def test_a_collect_config_survives_being_written_and_read(config: CollectConfig,
         ({"num_envs": 1, "collectors": 2}, "num_envs must be 2 or more"),
         (
             {"num_envs": 3, "collectors": 2, "env_groups": 2},
-            "2 collectors need two slots each: num_envs must be 4 or more",
+            "2 collectors need two environments each: num_envs must be 4 or more, but is 3",
         ),
         ({"env_groups": 3}, "env_groups must be 1 or 2, but is 3"),
         ({"rollout_steps": 0}, "rollout_steps must be 1 or more"),

@@ -349,7 +349,7 @@ def test_an_env_that_always_raises_ends_the_run_with_slot_step_seed_and_tracebac
     with pytest.raises(EnvironmentCrashedError) as error:
         train(failing("step", after=3), Console(file=io.StringIO()), 0.0, tmp_path / "run")
     [seed] = slot_seeds(0, 0, 1, generation=0).environment
-    assert "raised OSError in step: the simulator is gone; it was rebuilt 1 times" in str(error.value)
+    assert "raised OSError in step: the simulator is gone; it was replaced 1 times" in str(error.value)
     assert re.search(rf"\(collector 0, env slot 0, step \d+, seed {seed}\)$", str(error.value))
     assert "in _maybe_fail" in error.value.traceback
 

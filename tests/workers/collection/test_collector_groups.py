@@ -250,7 +250,7 @@ def test_an_env_stays_in_the_thread_that_made_it() -> None:
 
 
 def group_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name.startswith("slot-group")}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("env-group")}
 
 
 def test_close_ends_the_thread_and_one_group_has_none() -> None:

@@ -53,7 +53,7 @@ def test_episodes_survive_minari_bit_for_bit(tmp_path: Path, schema: DatasetSche
 def test_an_id_that_is_taken_and_an_empty_dataset_are_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", CARTPOLE)
     export_minari(tmp_path / "data", "toy/random-v0")
-    with pytest.raises(ConfigError, match="random-v0 is there already"):
+    with pytest.raises(ConfigError, match="random-v0 already exists"):
         export_minari(tmp_path / "data", "toy/random-v0")
     (tmp_path / "empty").mkdir()
     manifest_of(CARTPOLE, 1).save(tmp_path / "empty")

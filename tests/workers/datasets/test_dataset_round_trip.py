@@ -291,7 +291,7 @@ def test_more_slots_or_episodes_than_an_id_holds_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rows_per_shard": 0}, "rows_per_shard is 0"),
+        ({"rows_per_shard": 0}, "rows_per_shard must be 1 or more, but is 0"),
         ({"compression": "gzip"}, "zstd, lz4"),
         ({"name": "a/b"}, "name 'a/b'"),
         ({"generation": -1}, "generation -1"),

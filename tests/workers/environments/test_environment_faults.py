@@ -58,7 +58,7 @@ def test_a_raising_step_cuts_its_slot_alone_with_the_last_good_observation(mode:
     assert (found.reward[3, ROW], found.discount[3, ROW]) == (0, 1)
     assert found.observation[4, ROW, [EPISODE, STEP]].tolist() == [0, 0]
     assert found.observation[4, ROW, SEED] not in SEEDS
-    assert environment.num_rebuilds == 1
+    assert environment.num_restarts == 1
     (fault,) = environment.faults
     assert fault[:4] == (ROW, 2, "step", "raised OSError in step: the simulator is gone")
     assert "in _maybe_fail" in fault.traceback
@@ -82,7 +82,7 @@ def test_an_environment_that_raises_in_its_first_reset_is_replaced(mode: str) ->
     found = stream(environment, 5, SEEDS, ACTION)
     assert_is_stream(found)
     assert_others_keep_their_data(found)
-    assert environment.num_rebuilds == 1
+    assert environment.num_restarts == 1
 
 
 def test_crashes_by_chance_give_the_same_stream_twice_and_in_both_modes() -> None:
@@ -91,7 +91,7 @@ def test_crashes_by_chance_give_the_same_stream_twice_and_in_both_modes() -> Non
     for mode in ("sync", "sync", "async"):
         environment = faulty(mode, generous, fault="step", probability=0.1)
         found.append(stream(environment, 80, SEEDS, ACTION))
-        assert environment.num_rebuilds >= found[-1].cuts.sum() > 10
+        assert environment.num_restarts >= found[-1].cuts.sum() > 10
         assert_is_stream(found[-1])
     for other in found[1:]:
         for left, right in zip(found[0], other, strict=True):
@@ -103,7 +103,7 @@ def test_crashes_by_chance_give_the_same_stream_twice_and_in_both_modes() -> Non
 def test_a_slot_that_fails_for_ever_uses_up_its_budget(mode: str, fault: str) -> None:
     budget = RestartBudgetConfig(max_restarts=3, backoff_s=0.0)
     environment = faulty(mode, budget, fault=fault, after=1)
-    with pytest.raises(EnvironmentCrashedError, match=r"rebuilt 3 times within 10,000 steps") as caught:
+    with pytest.raises(EnvironmentCrashedError, match=r"replaced 3 times within 10,000 steps") as caught:
         stream(environment, 50, SEEDS, ACTION)
     error = caught.value
     assert error.slot in range(3)
@@ -111,7 +111,7 @@ def test_a_slot_that_fails_for_ever_uses_up_its_budget(mode: str, fault: str) ->
     assert error.step == (6 if fault == "step" else 0)
     assert "raised OSError" in str(error)
     assert "in _maybe_fail" in error.traceback
-    assert environment.num_rebuilds >= 3
+    assert environment.num_restarts >= 3
 
 
 def test_an_old_failure_no_longer_counts_against_the_budget() -> None:
@@ -136,7 +136,7 @@ def test_each_replacement_has_another_seed_and_waits_longer() -> None:
     seeds, waits = [], []
     for _ in range(4):
         log.record(0, "step", "failed", "")
-        seeds.append(log.rebuild_seed(0))
+        seeds.append(log.restart_seed(0))
         start = time.perf_counter()
         log.back_off(0)
         waits.append(time.perf_counter() - start)

@@ -190,7 +190,7 @@ def test_atari_settings_are_heeded() -> None:
     slots = raw(1)
     assert slots.time_step_spec.observation.shape == (210, 160, 3)
     slots.close()
-    with pytest.raises(ConfigError, match="always prepares frames"):
+    with pytest.raises(ConfigError, match="always preprocesses frames"):
         dataclasses.replace(raw, vectorization="vector_entry_point")(1)
 
 

@@ -93,8 +93,8 @@ IMAGE = np.zeros((8, 6, 3), np.uint8)
         ("float32", "text", r"observation as a str, not float32"),
         ("image", IMAGE.astype(np.float32), r"observation as float32 \(8, 6, 3\), not uint8"),
         ("discrete", 1.5, r"observation as a float, not int64 \(\)"),
-        ("dict", {"a": 1}, r"no observation/z, but a dict of a"),
-        ("dict", 3, r"no observation/a, but a int"),
+        ("dict", {"a": 1}, r"a dict with the keys a instead of a nest with observation/z"),
+        ("dict", 3, r"a int instead of a nest with observation/a"),
         ("tuple", (1, IMAGE), r"observation/1 as uint8 \(8, 6, 3\), not uint8 \(4, 4, 1\)"),
     ],
 )
@@ -180,8 +180,8 @@ def test_bounds_are_checked_if_asked() -> None:
     [
         ("float32", np.zeros((2, 2, 3), np.float64), r"as float64 \(2, 3\), not float32 \(2, 3\)"),
         ("float32", np.zeros((2, 3, 2), np.float32), r"as float32 \(3, 2\), not float32 \(2, 3\)"),
-        ("dict", {"a": np.zeros(2, np.int64)}, r"the observations /a, not /a, /z"),
-        ("dict", {"a": np.zeros(2, np.int64), "z": [1]}, r"the observations /a, /z/0, not /a, /z"),
+        ("dict", {"a": np.zeros(2, np.int64)}, r"with the leaves /a, not /a, /z"),
+        ("dict", {"a": np.zeros(2, np.int64), "z": [1]}, r"with the leaves /a, /z/0, not /a, /z"),
     ],
 )
 def test_a_vectorised_form_out_of_its_space_is_named(kind: str, observation: Any, message: str) -> None:

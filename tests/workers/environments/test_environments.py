@@ -140,9 +140,9 @@ def test_spaces_without_specs_are_refused(arguments: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"action": "bools"}, "action of bools; declare it as MultiBinary"),
-        ({"action": "counter"}, "action of 2,147,483,648 integers; training takes 10,000: give it closer bounds"),
-        ({"observation": "empty"}, "without any leaf"),
+        ({"action": "bools"}, "action of dtype bool; declare it as MultiBinary"),
+        ({"action": "counter"}, "with 2,147,483,648 integer values; training supports up to 10,000: narrow its bounds"),
+        ({"observation": "empty"}, "has an empty observation_space"),
     ],
 )
 def test_what_no_network_takes_is_refused_in_training_alone(arguments: dict[str, str], message: str) -> None:

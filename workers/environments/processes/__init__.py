@@ -1,1 +1,1 @@
-"""Environments that each have a process of their own (``async``)."""
+"""Environments that each run in a process of their own (``--vectorization async``)."""

@@ -1,4 +1,4 @@
-"""The process of one slot: steps its environment when told to."""
+"""The process of one environment: steps the environment on command."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from workers.environments.observations import ObservationArrays, leaf_places
 from workers.environments.processes.protocol import COMMAND, DONE, MISMATCH, RAISED, RESET, receive, send_text
 from workers.environments.processes.shared_memory import SharedMemory
 
-# Writes the stacks of all threads, also of one that hangs in C.
+# Makes faulthandler write the stacks of all threads, even if one hangs in C code.
 DUMP_SIGNAL = signal.SIGUSR1
 _PR_SET_PDEATHSIG = 1
 
 
-class SlotJob(NamedTuple):
-    """What the processes of a batch have in common.
+class EnvProcessJob(NamedTuple):
+    """What all processes of a batch have in common.
 
     Attributes:
-        make: Makes one slot's environment.
-        observation_spec: Nest of array specs of one slot.
-        action_spec: Likewise.
-        num_slots: B.
+        make: Makes one environment.
+        observation_spec: Nest of array specs of one environment's observation.
+        action_spec: Nest of array specs of one environment's action.
+        num_slots: B, the number of env slots.
     """
 
     make: Callable[[], gym.Env]
@@ -42,20 +42,24 @@ class SlotJob(NamedTuple):
 
 
 def die_with_parent() -> None:
-    """Asks Linux to end this process when its parent ends, however that does."""
+    """Asks Linux to kill this process as soon as its parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def serve_slot(job: SlotJob, row: int, connection: socket.socket, memory_file: int, stacks_file: int) -> None:
-    """Answers until the connection closes or the environment raises, which leaves it in an unknown state.
+def serve_environment(
+    job: EnvProcessJob, row: int, connection: socket.socket, memory_file: int, stacks_file: int
+) -> None:
+    """Answers commands until the connection closes or the environment raises.
+
+    An environment that raised is in an unknown state, so it is not stepped again.
 
     Args:
-        job: What all slots have in common.
-        row: This slot.
-        connection: Where commands come from.
-        memory_file: Descriptor of the shared memory.
-        stacks_file: Descriptor of where stacks are dumped to.
+        job: What all processes of the batch have in common.
+        row: The env slot of this process.
+        connection: The socket that commands come from.
+        memory_file: File descriptor of the shared memory.
+        stacks_file: File descriptor that stacks are dumped to.
     """
     faulthandler.enable(stacks_file)
     faulthandler.register(DUMP_SIGNAL, stacks_file)
@@ -73,7 +77,7 @@ def serve_slot(job: SlotJob, row: int, connection: socket.socket, memory_file: i
             if command == RESET:
                 observation, _ = env.reset() if seed < 0 else env.reset(seed=seed)
             else:
-                # Copies: what the environment keeps of an action does not change under its hands.
+                # Copies, since an environment may keep an action that the next step would overwrite.
                 action = pack([leaf[row].copy() for leaf in memory.actions])
                 observation, reward, terminated, truncated, _ = env.step(action)
                 memory.reward[row], memory.terminated[row], memory.truncated[row] = reward, terminated, truncated

@@ -1,4 +1,4 @@
-"""ProcessEnvironment: each slot in a process of its own, which may raise, die or hang."""
+"""ProcessEnvironment: each environment in a process of its own, which may raise, die or hang."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
 from workers.environments.fault_log import FaultLog
 from workers.environments.observations import ObservationArrays
-from workers.environments.processes.env_process import SlotJob
+from workers.environments.processes.env_process import EnvProcessJob
 from workers.environments.processes.fork_server import ForkServer
 from workers.environments.processes.handle import ProcessHandle
 from workers.environments.processes.protocol import COMMAND, DONE, MISMATCH, RESET, STEP, receive, receive_texts
 from workers.environments.processes.shared_memory import SharedMemory
 from workers.restart_budget import RestartBudgetConfig
 
-# Until a new process has imported and made its environment.
+# For a new process to import and make its environment.
 START_TIMEOUT_S = 120.0
 _TEXT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
 
 
 class ProcessEnvironment(Environment):
-    """A process for each slot; arrays go through shared memory.
+    """Steps B environments, each in its own process. Arrays go through shared memory.
 
-    A slot whose environment raises, whose process ends, or that has not answered by the deadline is cut (see
-    :attr:`Environment.cuts`) and gets a new process and environment; the others do not notice. The stacks of one that
-    hangs are in its :class:`Fault`. The processes never load TensorFlow and see no GPU. They end with :meth:`close`
-    and with this process.
+    If an environment raises, its process ends, or it does not answer by the deadline, its episode is cut (see
+    :attr:`Environment.cuts`) and the env slot gets a new process and environment. The others go on. If it hangs, its
+    :class:`Fault` holds the stacks. The processes never load TensorFlow and see no GPU. They end with :meth:`close`
+    and when this process ends.
 
     Args:
-        make: Makes one slot's environment; it is pickled.
+        make: Makes one environment; it is pickled.
         name: The environment's id, for messages.
-        num_slots: B.
-        rebuilds: How many failures are borne.
+        num_slots: B, the number of env slots.
+        restarts: The restart budget of each env slot.
         step_timeout_s: Seconds that a step or a reset may take.
     """
 
@@ -53,10 +53,10 @@ class ProcessEnvironment(Environment):
         make: Callable[[], gym.Env],
         name: str,
         num_slots: int,
-        rebuilds: RestartBudgetConfig,
+        restarts: RestartBudgetConfig,
         step_timeout_s: float,
     ) -> None:
-        # Here, so that an environment that cannot be made is refused like any other.
+        # Made in this process first: so an environment that cannot be made fails here, as in the other forms.
         env = make()
         try:
             super().__init__(name, num_slots, env.observation_space, env.action_space)
@@ -65,21 +65,21 @@ class ProcessEnvironment(Environment):
                 env.close()
         specs = self.time_step_spec.observation, self.action_spec
         self._step_timeout_s = step_timeout_s
-        self._log = FaultLog(name, num_slots, rebuilds, self._faults)
+        self._log = FaultLog(name, num_slots, restarts, self._faults)
         self._actions = ActionRows(self.action_space)
         self._memory = SharedMemory(*specs, num_slots)
-        # Apart from the shared memory, which a process that failed may have written half a row to.
+        # A copy of the shared memory: there, a process that failed may have written half a row.
         self._observations = ObservationArrays(specs[0], num_slots, "observation")
-        self._fork_server = ForkServer(SlotJob(make, *specs, num_slots), START_TIMEOUT_S)
-        self._slots: list[ProcessHandle | None] = [None] * num_slots
+        self._fork_server = ForkServer(EnvProcessJob(make, *specs, num_slots), START_TIMEOUT_S)
+        self._handles: list[ProcessHandle | None] = [None] * num_slots
         self._timeouts_s = [step_timeout_s] * num_slots
         self._selector = selectors.DefaultSelector()
         self._step_types = np.full(num_slots, LAST, np.int32)
         self._closed = False
 
     @property
-    def num_rebuilds(self) -> int:
-        return self._log.num_rebuilds
+    def num_restarts(self) -> int:
+        return self._log.num_restarts
 
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         self._log.begin(seeds)
@@ -122,16 +122,16 @@ class ProcessEnvironment(Environment):
         if self._closed:
             return
         self._closed = True
-        # They close their environments when their connection does; those that do not are killed by the fork server.
-        slots = [slot for slot in self._slots if slot is not None]
-        for slot in slots:
-            slot.connection.shutdown(socket.SHUT_WR)
+        # A process closes its environment when its connection closes. The fork server kills those that do not.
+        handles = [handle for handle in self._handles if handle is not None]
+        for handle in handles:
+            handle.connection.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + _CLOSE_TIMEOUT_S
-        for slot in slots:
-            slot.connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        for handle in handles:
+            handle.connection.settimeout(max(deadline - time.monotonic(), 0.001))
             with suppress(OSError):
-                slot.connection.recv(1)
-            slot.close()
+                handle.connection.recv(1)
+            handle.close()
         self._selector.close()
         self._fork_server.close()
         self._memory.close()
@@ -141,28 +141,35 @@ class ProcessEnvironment(Environment):
             self.close()
 
     def _send_reset(self, row: int, seed: int | None) -> None:
-        """Asks for a new episode, of a new process where there is none."""
-        if self._slots[row] is not None:
+        """Tells a slot's process to begin an episode. Starts the process if there is none."""
+        if self._handles[row] is not None:
             self._send(row, RESET, -1 if seed is None else seed, self._step_timeout_s)
             return
-        if self._log.is_rebuilding(row):
+        if self._log.has_failed(row):
             self._log.back_off(row)
-            seed = self._log.rebuild_seed(row)
-        slot = ProcessHandle(self._fork_server, row, self._memory.descriptor)
-        self._slots[row] = slot
-        self._selector.register(slot.connection, selectors.EVENT_READ, row)
+            seed = self._log.restart_seed(row)
+        handle = ProcessHandle(self._fork_server, row, self._memory.descriptor)
+        self._handles[row] = handle
+        self._selector.register(handle.connection, selectors.EVENT_READ, row)
         self._send(row, RESET, -1 if seed is None else seed, START_TIMEOUT_S + self._step_timeout_s)
 
     def _send(self, row: int, command: bytes, seed: int, timeout_s: float) -> None:
-        slot = self._slots[row]
-        assert slot is not None
-        # One that has ended is found when its answer is read.
+        handle = self._handles[row]
+        assert handle is not None
+        # If the process has ended, _read finds out.
         with suppress(OSError):
-            slot.connection.sendall(COMMAND.pack(command, seed))
+            handle.connection.sendall(COMMAND.pack(command, seed))
         self._timeouts_s[row] = timeout_s
 
     def _wait(self, calls: dict[int, str]) -> list[int]:
-        """Waits for the answers to what was sent to rows; those that failed, which have no process any more."""
+        """Waits until each row has answered or failed, and ends the processes that failed.
+
+        Args:
+            calls: The call that each row has to answer, ``step`` or ``reset``.
+
+        Returns:
+            The rows that failed, in order.
+        """
         start = time.monotonic()
         deadlines = {row: start + self._timeouts_s[row] for row in calls}
         pending, failed = set(calls), []
@@ -176,43 +183,43 @@ class ProcessEnvironment(Environment):
             if not events:
                 for row in [row for row in pending if deadlines[row] <= time.monotonic()]:
                     pending.discard(row)
-                    self._hung(row, calls[row])
+                    self._fail_hung(row, calls[row])
                     failed.append(row)
         return sorted(failed)
 
     def _read(self, row: int, call: str) -> bool:
-        """Takes a slot's answer; whether it went well."""
-        slot = self._slots[row]
-        assert slot is not None
+        """Reads the answer of a slot's process. Returns False, and ends the process, if the call failed."""
+        handle = self._handles[row]
+        assert handle is not None
         try:
-            kind = receive(slot.connection, 1)
+            kind = receive(handle.connection, 1)
             if kind == DONE:
                 return True
-            slot.connection.settimeout(_TEXT_TIMEOUT_S)
+            handle.connection.settimeout(_TEXT_TIMEOUT_S)
             if kind == MISMATCH:
-                (text,) = receive_texts(slot.connection, 1)
+                (text,) = receive_texts(handle.connection, 1)
                 raise EnvironmentCrashedError(f"env {self.name} returned {text}", slot=row)
-            error, trace = receive_texts(slot.connection, 2)
+            error, trace = receive_texts(handle.connection, 2)
         except (EOFError, OSError):
-            error, trace = f"ended its process in {call}", slot.stacks()
+            error, trace = f"ended its process in {call}", handle.stacks()
         self._fail(row, call, error, trace)
         return False
 
-    def _hung(self, row: int, call: str) -> None:
-        slot = self._slots[row]
-        assert slot is not None
-        stacks = slot.dump_stacks()
+    def _fail_hung(self, row: int, call: str) -> None:
+        handle = self._handles[row]
+        assert handle is not None
+        stacks = handle.dump_stacks()
         self._fail(row, call, f"hung in {call}: no answer within {self._timeouts_s[row]:g} s (step_timeout_s)", stacks)
 
     def _fail(self, row: int, call: str, error: str, trace: str) -> None:
-        slot, self._slots[row] = self._slots[row], None
-        assert slot is not None
-        self._selector.unregister(slot.connection)
-        slot.kill()
+        handle, self._handles[row] = self._handles[row], None
+        assert handle is not None
+        self._selector.unregister(handle.connection)
+        handle.kill()
         self._log.record(row, call, error, trace)
 
     def _replace(self, failed: list[int]) -> None:
-        """Gives the rows new processes until all have begun an episode."""
+        """Starts new processes for the rows until each has begun an episode."""
         while failed:
             for row in failed:
                 self._send_reset(row, None)

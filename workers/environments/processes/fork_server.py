@@ -1,8 +1,9 @@
-"""Slot fork_server: a small process that forks the processes of slots.
+"""ForkServer: a small process that forks the processes of environments.
 
-The process that collects has TensorFlow's threads and cannot fork safely, and to start an interpreter for every slot
-takes half a second each. This one has imported what environments need, has one thread, and does nothing else. It ends,
-with all that it forked, when its connection closes: by :meth:`ForkServer.close` or by its parent's end.
+A collector has TensorFlow's threads and cannot fork safely, and starting an interpreter for every environment takes
+half a second each. The fork server has one thread, imports what environments need, and does nothing else. When its
+connection closes, by :meth:`ForkServer.close` or because its parent ends, it ends and so do all processes that it
+forked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import cloudpickle
 import gymnasium as gym
 
 from distpolicy.errors import EnvironmentCrashedError
-from workers.environments.processes.env_process import SlotJob, die_with_parent, serve_slot
+from workers.environments.processes.env_process import EnvProcessJob, die_with_parent, serve_environment
 from workers.environments.processes.protocol import receive
 
 _NUMBER = struct.Struct("<q")
@@ -31,27 +32,30 @@ _END_TIMEOUT_S = 3.0
 
 
 class ForkServer:
-    """The parent's side.
+    """Starts the fork server and asks it for processes: the parent's side.
 
     Args:
-        job: What the processes shall do.
+        job: What all processes of the batch have in common.
         timeout_s: Seconds within which the fork server has to answer.
     """
 
-    def __init__(self, job: SlotJob, timeout_s: float) -> None:
+    def __init__(self, job: EnvProcessJob, timeout_s: float) -> None:
         self._job = cloudpickle.dumps(job)
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
     def fork(self, row: int, connection: socket.socket, memory_file: int, stacks_file: int) -> int:
-        """Starts a slot's process and returns its id.
+        """Starts the process of an environment.
 
         Args:
-            row: The slot.
+            row: The env slot.
             connection: The process's end of a socket pair.
-            memory_file: Descriptor of the shared memory.
-            stacks_file: Descriptor of where stacks are dumped to.
+            memory_file: File descriptor of the shared memory.
+            stacks_file: File descriptor that stacks are dumped to.
+
+        Returns:
+            The process id.
 
         Raises:
             EnvironmentCrashedError: If the fork server cannot be started or does not answer.
@@ -68,14 +72,14 @@ class ForkServer:
                 self.close()
                 if attempt:
                     raise EnvironmentCrashedError(
-                        "the process that starts environments ended or did not answer within "
-                        f"{self._timeout_s:g} s; its messages are above",
+                        f"the fork server of async environments ended or did not answer within {self._timeout_s:g} s; "
+                        "see its messages above, or use --vectorization sync",
                         slot=row,
                     ) from error
         raise AssertionError
 
     def close(self) -> None:
-        """Ends the fork server and every process that it forked; may be called twice."""
+        """Ends the fork server and every process that it forked. It may be called twice."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -83,7 +87,7 @@ class ForkServer:
             process, self._process = self._process, None
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_END_TIMEOUT_S)
-            # It leads a process group of its own, in which is also what environments started.
+            # The fork server leads a process group, which includes the programs that environments started.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -94,7 +98,7 @@ class ForkServer:
             environment = {
                 **os.environ,
                 "CUDA_VISIBLE_DEVICES": "-1",
-                # Threads of a BLAS would make forking unsafe, and there is one slot a process anyway.
+                # Threads of a BLAS would make forking unsafe, and a process with one environment needs one thread.
                 "OMP_NUM_THREADS": "1",
                 "OPENBLAS_NUM_THREADS": "1",
                 "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -112,9 +116,13 @@ class ForkServer:
 
 
 def main(descriptor: int) -> None:
-    """The fork server's side."""
+    """Runs the fork server until its connection closes.
+
+    Args:
+        descriptor: File descriptor of the connection to the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Slots that end are not kept as zombies.
+    # So processes that end do not become zombies.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(fileno=descriptor)
     with suppress(EOFError, ConnectionError):
@@ -126,20 +134,20 @@ def main(descriptor: int) -> None:
             if not message:
                 break
             for file in files:
-                # Programs that an environment starts shall not keep them open.
+                # Programs that an environment starts must not keep these files open.
                 os.set_inheritable(file, False)
             pid = os.fork()
             if pid == 0:
                 server.close()
-                _run_slot(job, _NUMBER.unpack(message)[0], *files)
+                _run_process(job, _NUMBER.unpack(message)[0], *files)
             for file in files:
                 os.close(file)
             server.sendall(_NUMBER.pack(pid))
-    _end_slots()
+    _end_group()
 
 
-def _end_slots() -> None:
-    """Ends every slot, and then this process: in this order, so that someone is there to take note of their end."""
+def _end_group() -> None:
+    """Ends all processes of the group, and this one last, so that it can wait for the others."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     deadline = time.monotonic() + _END_TIMEOUT_S / 2
@@ -150,22 +158,22 @@ def _end_slots() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _run_slot(job: SlotJob, row: int, connection: int, memory_file: int, stacks_file: int) -> None:
+def _run_process(job: EnvProcessJob, row: int, connection: int, memory_file: int, stacks_file: int) -> None:
     status = 1
     try:
         die_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        serve_slot(job, row, socket.socket(fileno=connection), memory_file, stacks_file)
+        serve_environment(job, row, socket.socket(fileno=connection), memory_file, stacks_file)
         status = 0
     except ConnectionError:
         pass
     finally:
-        # Not through the interpreter's exit: what the fork server registered there is not this process's.
+        # Skips the interpreter's exit handlers: they belong to the fork server, not to this process.
         os._exit(status)
 
 
-def _import_entry_point(job: SlotJob) -> None:
-    """Imports the environment's module once for all slots; whoever fails here says so in its slot."""
+def _import_entry_point(job: EnvProcessJob) -> None:
+    """Imports the environment's module once for all processes. A failure is reported when a process makes its env."""
     target: Any = getattr(job.make, "target", None)
     if isinstance(target, gym.envs.registration.EnvSpec) and isinstance(target.entry_point, str):
         with suppress(Exception):

@@ -1,4 +1,4 @@
-"""ProcessHandle: the process of one slot, seen from the process that collects."""
+"""ProcessHandle: the collector's side of one environment's process."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _DUMP_TIMEOUT_S = 2.0
 
 
 class ProcessHandle:
-    """Starts a slot's process, and ends it.
+    """Starts and ends the process of one environment.
 
     Args:
-        fork_server: What forks it.
-        row: The slot.
-        memory_file: Descriptor of the shared memory.
+        fork_server: Forks the process.
+        row: The env slot.
+        memory_file: File descriptor of the shared memory.
 
     Attributes:
-        connection: Where it takes commands and answers.
+        connection: Socket for commands to the process and its answers.
 
     Raises:
-        EnvironmentCrashedError: If it cannot be started.
+        EnvironmentCrashedError: If the process cannot be started.
     """
 
     def __init__(self, fork_server: ForkServer, row: int, memory_file: int) -> None:
@@ -41,7 +41,7 @@ class ProcessHandle:
             raise
 
     def dump_stacks(self) -> str:
-        """Has the process write the stacks of its threads, and returns them; empty if it cannot."""
+        """Makes the process write the stacks of its threads and returns them. Returns an empty text if it cannot."""
         with suppress(ProcessLookupError):
             os.kill(self._pid, DUMP_SIGNAL)
         deadline = time.monotonic() + _DUMP_TIMEOUT_S
@@ -52,18 +52,18 @@ class ProcessHandle:
         return text
 
     def stacks(self) -> str:
-        """What the process has written: stacks that were asked for, or those of its end."""
+        """Returns the stacks that the process has written, on request or when it crashed."""
         size = os.fstat(self._stacks.fileno()).st_size
         return os.pread(self._stacks.fileno(), size, 0).decode("utf-8", "replace")
 
     def kill(self) -> None:
-        """Ends the process at once."""
-        # Its connection is open on that side as long as it lives: its id is no one else's.
+        """Kills the process."""
+        # A process that is still alive keeps its id, and one that has ended need not be killed.
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
         self.close()
 
     def close(self) -> None:
-        """Lets go of the process, which ends then unless it hangs."""
+        """Closes the connection. The process ends then, unless it hangs."""
         self.connection.close()
         self._stacks.close()

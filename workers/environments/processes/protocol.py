@@ -1,28 +1,38 @@
-"""What goes over the sockets between a process environment, its fork server and its slots' processes."""
+"""The protocol between a ProcessEnvironment, its fork server and the processes of its environments."""
 
 from __future__ import annotations
 
 import socket
 import struct
 
-# To a slot: what to do, and the seed of a reset or -1 for none.
+# To a process: the command, and the seed of a reset or -1 for none.
 COMMAND = struct.Struct("<cq")
 RESET, STEP = b"R", b"S"
 
-# From a slot: how it went. Failures come with a message.
+# From a process: the result. RAISED and MISMATCH are followed by texts.
 DONE, RAISED, MISMATCH = b"D", b"R", b"M"
 _LENGTH = struct.Struct("<q")
 
 
 def send_text(connection: socket.socket, kind: bytes, texts: list[str]) -> None:
-    """Sends a kind and texts."""
+    """Sends a result and its texts.
+
+    Args:
+        connection: The socket to send to.
+        kind: ``RAISED`` or ``MISMATCH``.
+        texts: What :func:`receive_texts` returns at the other end.
+    """
     parts = [text.encode("utf-8", "replace") for text in texts]
     lengths = b"".join(_LENGTH.pack(len(part)) for part in parts)
     connection.sendall(kind + lengths + b"".join(parts))
 
 
 def receive_texts(connection: socket.socket, count: int) -> list[str]:
-    """The texts that follow a kind.
+    """Returns the texts that follow a result.
+
+    Args:
+        connection: The socket to read from.
+        count: Number of texts.
 
     Raises:
         EOFError: If the other end is gone.
@@ -32,7 +42,7 @@ def receive_texts(connection: socket.socket, count: int) -> list[str]:
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
-    """Exactly ``size`` bytes.
+    """Returns exactly ``size`` bytes.
 
     Raises:
         EOFError: If the other end is gone.

@@ -1,4 +1,4 @@
-"""SharedMemory: the arrays that a batch's processes share: observations, actions, rewards and ends of episodes."""
+"""SharedMemory: the observations, actions, rewards and episode ends that the processes of a batch share."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import numpy as np
 
 from distpolicy.utils.nests.array_nest import flatten
 
-# Of a cache line, so that two leaves never share one.
+# The size of a cache line, so that two leaves never share one.
 _ALIGNMENT_BYTES = 64
 
 
 class SharedMemory:
-    """Arrays in a file without a name that two or more processes have mapped.
+    """Arrays in an unnamed file that several processes map into their memory.
 
     Args:
-        observation_spec: Nest of array specs of one slot.
-        action_spec: Likewise.
-        num_slots: B.
-        descriptor: The file of another process's memory; None to make one.
+        observation_spec: Nest of array specs of one environment's observation.
+        action_spec: Nest of array specs of one environment's action.
+        num_slots: B, the number of env slots.
+        descriptor: File descriptor of another process's shared memory; None to make a new file.
 
     Attributes:
-        observations: ``[B, ...]`` for each leaf of an observation.
-        actions: ``[B, ...]`` for each leaf of an action.
+        descriptor: File descriptor of the shared memory.
+        observations: An array ``[B, ...]`` for each leaf of an observation.
+        actions: An array ``[B, ...]`` for each leaf of an action.
         reward: float32 ``[B]``.
         terminated: bool ``[B]``.
         truncated: bool ``[B]``.
@@ -52,14 +53,14 @@ class SharedMemory:
         self.reward, self.terminated, self.truncated = arrays[-3:]
 
     def close(self) -> None:
-        """Closes the file; the memory goes with the last array."""
+        """Closes the file. The memory is freed with the last array."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
 
 def _new_file(size: int) -> int:
-    """The descriptor of a file that no folder lists, in memory where there is such a place."""
+    """Returns the descriptor of a new unnamed file, in /dev/shm if possible."""
     folder = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryFile(dir=folder) as file:
         os.ftruncate(file.fileno(), size)
