@@ -10,17 +10,22 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
+from launch.cli import run
 from launch.command_line import parse_train
-from launch.config.codec import dump, from_dict
+from launch.config.codec import dump, from_dict, to_dict
 from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
     "cartpole-ppo",
+    "cartpole-reinforce",
     "ppo",
+    "reinforce",
     "repeat-previous-far-lstm",
     "repeat-previous-lstm",
     "stateless-cartpole-gru",
@@ -88,15 +93,90 @@ def test_any_number_and_text_survives_being_written_and_read(
     assert from_dict(TrainConfig, values, "text") == config
 
 
+@pytest.mark.parametrize("agent", ["ppo", "reinforce"])
 @pytest.mark.parametrize("env", [None, "CartPole-v1", "Pendulum-v1"])
-def test_every_env_has_a_preset_to_begin_from(env: str | None) -> None:
-    name = preset_for(env)
-    assert name == ("ppo" if env == "Pendulum-v1" else "cartpole-ppo")
-    load_preset(name)
+def test_every_env_has_a_preset_to_begin_from(env: str | None, agent: str) -> None:
+    name = preset_for(env, agent)
+    assert name == (agent if env == "Pendulum-v1" else f"cartpole-{agent}")
+    assert load_preset(name).agent.kind == agent
+
+
+def test_an_agent_of_ones_own_begins_from_the_defaults() -> None:
+    assert preset_for("CartPole-v1", "custom") is None
+    config = parse_train(["--agent", "my.module:make", "--custom.kwargs", "rate", "0.5", "--seed", "3"]).config
+    assert config == TrainConfig(seed=3, agent=CustomAgentConfig("my.module:make", {"rate": 0.5}))
+
+
+def test_options_of_an_agent_begin_with_its_name() -> None:
+    agent = parse_train(["--agent", "reinforce", "--reinforce.learning-rate", "0.5"]).config.agent
+    assert agent == dataclasses.replace(load_preset("cartpole-reinforce").agent, learning_rate=0.5)
+    assert parse_train(["--ppo.discount", "0.5"]).config.agent.reward_discount == 0.5
+    with pytest.raises(ConfigError, match=r"--ppo\.discount"):
+        parse_train(["--agent", "reinforce", "--ppo.discount", "0.5"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sarsa", "unknown agent 'sarsa'; there are custom, ppo, reinforce, or give module:function"),
+        (":make", "custom.factory must be module:function, but is ':make'"),
+    ],
+)
+def test_an_agent_that_there_is_not_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_train(["--agent", name])
+
+
+def test_a_config_says_which_agent_it_is_of() -> None:
+    config = TrainConfig(agent=ReinforceConfig(discount=0.5))
+    values = to_dict(config)
+    assert values["agent"]["kind"] == "reinforce"
+    assert from_dict(TrainConfig, values, "here") == config
+    with pytest.raises(ConfigError, match=r"^here: agent: the key 'kind' is missing"):
+        from_dict(TrainConfig, {"agent": {"discount": 0.5}}, "here")
+
+
+@pytest.mark.parametrize("values", [{"slots": 32}, {"ppo": {"discount": 0.9}, "env": "CartPole-v1"}])
+def test_a_run_of_the_last_version_is_told_by_its_name(values: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"config\.yaml was written by distpolicy before its settings got their"):
+        load_train_config(path)
+
+
+@pytest.mark.parametrize("command", ["train", "collect", "evaluate", "doctor", "submit"])
+def test_help_fits_on_two_screens_and_names_the_way_to_all_options(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run([command, "--help"], 0.0)
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"distpolicy {command} --help-all lists all options." in text
+    assert len(text.splitlines()) <= 66
+    assert max(map(len, text.splitlines())) <= 100
+    assert "MISSING" not in text
+
+
+def test_the_short_help_shows_the_settings_of_the_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["train", "--agent", "reinforce", "--help"], 0.0)
+    text = capsys.readouterr().out
+    assert "--reinforce.learning-rate X" in text
+    assert "(default: 0.01)" in text
+    assert "--ppo" not in text
+
+
+def test_help_all_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["train", "--help-all"], 0.0)
+    text = capsys.readouterr().out
+    for name in ("--network.conv-layers", "--ppo.gae-lambda", "--keep-checkpoints", "--timeout-s"):
+        assert name in text
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"unknown preset 'dqn'; there are cartpole-ppo, ppo"):
+    with pytest.raises(ConfigError, match=r"unknown preset 'dqn'; there are cartpole-ppo, cartpole-reinforce, ppo"):
         load_preset("dqn")
 
 

@@ -102,7 +102,7 @@ def test_the_nest_comes_back_as_the_schema_says(tmp_path: Path) -> None:
 def test_a_part_of_a_table_is_decoded_as_that_part() -> None:
     columns = DatasetColumns(NESTED)
     rows = RolloutRows(NESTED).rows(
-        rollouts(NESTED, range(1), 8, 1)[0], None, SlotCounters({}, 0).advance(np.full((1, 9), MID, np.int32), 0)
+        rollouts(NESTED, range(1), 8, 1)[0], SlotCounters({}, 0).advance(np.full((1, 9), MID, np.int32), 0)
     )
     table = columns.encode(rows)
     whole, part = columns.decode(table), columns.decode(table.slice(3, 4))

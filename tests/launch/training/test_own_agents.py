@@ -1,0 +1,65 @@
+"""An agent of the user's own, as docs/agents.md shows it, and REINFORCE, trained through Ray by the command."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from commands import distpolicy, read_metrics
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "agents.md"
+SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--vectorization", "sync")
+
+
+def page_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the page's module, and a run of its agent."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "my_agent.py").write_text(page_blocks()[0])
+    options = ("--agent", "my_agent:make_agent", "--custom.kwargs", "learning_rate", "0.01", *SMALL)
+    result = distpolicy(
+        "train", *options, "--total-steps", "320", "--run-dir", "run", "--eval-episodes", "3", cwd=folder
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+def test_the_pages_agent_trains_and_leaves_a_whole_run_directory(folder: Path) -> None:
+    rows = read_metrics(folder / "run")
+    assert len(rows) >= 5
+    assert {"loss", "policy_loss", "value_loss", "entropy"} <= set(rows[0])
+    assert all(float(row["policy_lag"]) == 0.0 for row in rows)
+    assert (folder / "run" / "policy" / "saved_model.pb").exists()
+    assert "policy_loss" in (folder / "run" / "report.html").read_text()
+    assert "factory: my_agent:make_agent" in (folder / "run" / "config.yaml").read_text()
+
+
+def test_the_pages_agent_is_evaluated_and_resumed(folder: Path) -> None:
+    played = distpolicy("evaluate", "run", "--episodes", "3", cwd=folder)
+    assert played.returncode == 0, played.stdout + played.stderr
+    before = len(read_metrics(folder / "run"))
+    resumed = distpolicy("train", "--resume", "run", "--total-steps", "448", "--eval-episodes", "0", cwd=folder)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    rows = read_metrics(folder / "run")
+    assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) > before
+
+
+def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = distpolicy("train", "--agent", "no_such_module:make", *SMALL, "--total-steps", "64", cwd=tmp_path)
+    assert result.returncode in (1, 2)
+    assert "cannot import agent no_such_module:make: No module named 'no_such_module'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_reinforce_solves_cartpole_through_ray(tmp_path: Path) -> None:
+    options = ("--agent", "reinforce", "--run-dir", "run", "--target-return", "300")
+    result = distpolicy("train", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "solved: mean return" in result.stdout
