@@ -158,9 +158,7 @@ def _run(
     generations = itertools.count()
     pool = CollectorPool(
         lambda index, generation: actors[index],
-        len(actors),
-        len(actors),
-        lambda index: f"collector {index}",
+        [range(index * SLOTS, (index + 1) * SLOTS) for index in range(len(actors))],
         lambda: next(generations),
         TIMEOUT_S,
     )

@@ -107,11 +107,20 @@ def _collect(arguments: list[str], start: float) -> int:
         from launch.cluster.dry_run import dry_run_collecting
 
         return 0 if dry_run_collecting(parsed.config, _console()) else EXIT_FAILURE
-    from launch.collection.run import collect
+    from launch.collection.console import ConsoleObserver
+    from launch.collection.run import CollectionRun
+    from launch.signals import handled, interrupt
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    collect(parsed.config, _console(), start, folder, parsed.resume is not None, parsed.debug)
+    # A second Ctrl-C does not break what the first one asked for.
+    observer = ConsoleObserver(_console(), start, while_saving=lambda: handled(None))
+    with (
+        handled(interrupt),
+        CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, parsed.debug) as run,
+        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
+    ):
+        run.run()
     return 0
 
 

@@ -26,6 +26,8 @@ def connected(
 ) -> Iterator[None]:
     """A Ray for the time of a run; one that was started here is stopped at the end, with all its processes.
 
+    If this process is connected to a Ray already, the run uses that one, and leaves it as it is.
+
     Args:
         address: Address of a cluster, ``auto`` for the one that runs here, None to start one.
         actors: Gives the actors that are to run, from the resources of all nodes together.
@@ -35,6 +37,11 @@ def connected(
         ConfigError: If there is no such cluster, or it has no room for the actors.
         DistPolicyError: If Ray does not start.
     """
+    if ray.is_initialized():
+        found = nodes()
+        check_places(actors(total_resources(found)), found, "the Ray of this process", grows=True)
+        yield
+        return
     if address is None:
         machine = [this_machine()]
         check_places(actors(total_resources(machine)), machine, "this machine", grows=False)

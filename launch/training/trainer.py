@@ -16,7 +16,8 @@ from launch.config.common import split_evenly
 from launch.config.train import TrainConfig
 from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, is_late, reason_of_death
-from launch.supervision.collector_pool import CollectorHandle, CollectorPool
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import RunObserver, Saved
@@ -41,7 +42,7 @@ class Trainer:
     With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
     submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
 
-    An update learns from as many rollouts as the pool has seats. Where collectors are missing, the others collect
+    An update learns from as many rollouts as the pool is to have collectors. Where some are missing, the others collect
     several each, so that the batch has one shape. If a collector dies, the rollouts of its iteration that are whole
     are kept, what is missing is collected with the same weights, and the update is submitted again: no rollout is
     counted twice, and none of the others is lost. If the learner dies, the next one, of a higher generation, goes
@@ -156,9 +157,9 @@ class Trainer:
 
         Args:
             weights: Reference of the weights.
-            count: How many rollouts; None for one of every seat of the pool. If there are more than collectors, the
-                collectors take turns.
-            last: Members whose turn comes after the others'.
+            count: How many rollouts; None for as many as the pool is to have collectors. If there are more than
+                collectors, the collectors take turns.
+            last: Collectors whose turn comes after the others'.
         """
         self._wait_for_handles()
         turns = sorted(self.handles, key=lambda handle: handle in last)
@@ -249,7 +250,7 @@ class Trainer:
         if not iterations:
             raise error
         dead, kept = failures_of(iterations)
-        if not dead:  # How many of them are borne is the pool's to say.
+        if not dead:  # How many of them may be lost is the pool's to say.
             self._num_failures += 1
             if self._num_failures > MAX_FAILURES:
                 raise error

@@ -14,8 +14,9 @@ import ray
 from distpolicy.trajectories.time_step import TimeStep
 from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
 from launch.config.train import TrainConfig
-from launch.supervision.actor_errors import what_hung, where_it_hung
-from launch.supervision.collector_pool import CollectorHandle, CollectorPool, WorkerLoss
+from launch.supervision.actor_errors import describe_hang
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.collector_pool import CollectorPool, WorkerLoss
 from launch.supervision.faults import collector_name
 from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.learner_group import LearnerGroup
@@ -58,11 +59,10 @@ class TrainingWorkers:
                 groups[COLLECTOR],
                 Path(self._stacks_file(index, generation)),
             ),
-            config.collectors,
-            config.least_collectors,
-            lambda index: _describe(config, index),
+            [_slots(config, index) for index in range(config.collectors)],
             self.next_generation,
             config.timeout_s,
+            minimum=config.least_collectors,
             explain=self._explain,
         )
 
@@ -85,14 +85,13 @@ class TrainingWorkers:
         hang = read_hang(Path(tempfile.gettempdir()) / self._stacks_file(handle.index, handle.generation))
         if hang is None:
             return WorkerLoss(reason)
-        return WorkerLoss(
-            f"{where_it_hung(hang)}: {what_hung(self._config.env, self._config.step_timeout_s)}", hang.stacks
-        )
+        return WorkerLoss(describe_hang(hang, self._config.env, self._config.step_timeout_s), hang.stacks)
 
 
-def _describe(config: TrainConfig, index: int) -> str:
+def _slots(config: TrainConfig, index: int) -> range:
+    """The env slots of a collector."""
     first = index * config.envs_per_collector
-    return f"collector {index} (env slots {first} to {first + config.envs_per_collector - 1})"
+    return range(first, first + config.envs_per_collector)
 
 
 def _remove_files(name: str) -> None:
@@ -105,7 +104,7 @@ def _remove_files(name: str) -> None:
 def _collector_config(config: TrainConfig, index: int, generation: int) -> CollectorConfig:
     return CollectorConfig(
         index=index,
-        first_slot=index * config.envs_per_collector,
+        first_slot=_slots(config, index).start,
         num_slots=config.envs_per_collector,
         num_steps=config.rollout_steps,
         seed=config.seed,

@@ -18,7 +18,7 @@ import ray
 
 from distpolicy.agents.ppo.config import PPOConfig
 from launch.config.train import TrainConfig
-from launch.supervision.collector_pool import REPLACEMENTS, CollectorPool
+from launch.supervision.collector_pool import ROLLOUT_RESTART_BUDGET, CollectorPool
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import RunObserver
 from launch.training.trainer import Trainer
@@ -144,7 +144,7 @@ def light_driver(
     observer: RunObserver,
     weights_bytes: int = 1_000,
     first_sound_generation: int = 0,
-    replacements: RestartBudgetConfig = REPLACEMENTS,
+    restart_budget: RestartBudgetConfig = ROLLOUT_RESTART_BUDGET,
 ) -> Trainer:
     """A driver of light workers that has started."""
     config = TrainConfig(
@@ -164,12 +164,10 @@ def light_driver(
             .options(**options)
             .remote(index, generation, rollout_bytes, first_sound_generation)
         ),
-        num_collectors,
-        num_collectors,
-        lambda index: f"collector {index}",
+        [range(index * SLOTS, (index + 1) * SLOTS) for index in range(num_collectors)],
         lambda: next(generations),
         config.timeout_s,
-        replacements,
+        restart_budget=restart_budget,
     )
     learners = LearnerGroup(
         lambda generation: [ray.remote(LightLearner).options(**options).remote(generation, weights_bytes)]

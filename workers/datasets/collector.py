@@ -120,8 +120,12 @@ class DatasetCollector:
         self._records: list[ShardRecord] = []
         self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
 
+    def ping(self) -> int:
+        """The collector's number; answers once it is up."""
+        return self._config.index
+
     def describe(self) -> CollectorDescription:
-        """What the driver has to know; answers once the collector is up."""
+        """What the driver has to know."""
         return self._description
 
     def collect(self) -> DatasetReport:

@@ -29,7 +29,7 @@ def run_until_stopped(driver: Trainer) -> None:
 
 
 def assert_accounts_are_exact(recorder: Recorder) -> None:
-    """Every rollout counts once, in its place, and each update has as many as there are seats."""
+    """Every rollout counts once, in its place, and each update has as many as there are to be collectors."""
     for outcome in recorder.outcomes:
         assert len(outcome.reports) == CONFIG.collectors
         assert outcome.row["policy_lag"] == 0.0
