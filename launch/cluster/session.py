@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import ray
@@ -70,12 +71,8 @@ def _start(address: str | None, debug: bool) -> None:
         if address is None:
             # A SIGTERM while it starts would wait for half a minute for requests that nobody makes.
             ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=debug,
-                logging_level=level,
-            )
+            with _on_loopback_alone(), _from_any_thread():
+                ray.init(address="local", include_dashboard=False, log_to_driver=debug, logging_level=level)
         else:
             ray.init(address=address, log_to_driver=debug, logging_level=level)
     except ConnectionError as error:
@@ -87,6 +84,36 @@ def _start(address: str | None, debug: bool) -> None:
         raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
     except Exception as error:  # Ray raises a bare one if a part of it does not start in time.
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _on_loopback_alone() -> Iterator[None]:
+    """A Ray that is started here listens on loopback alone, as Ray's own default is on macOS and Windows."""
+    constants = ray._private.ray_constants
+    # Ray's own processes read the variable; this one has read it when Ray was imported.
+    name = constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, variable = constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        if variable is not None:
+            os.environ[name] = variable
+
+
+@contextlib.contextmanager
+def _from_any_thread() -> Iterator[None]:
+    """Lets Ray start in a thread that may not set signal handlers; it then has none of its own."""
+    utils = ray._private.utils
+    before = utils.set_sigterm_handler
+    if threading.current_thread() is not threading.main_thread():
+        utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
 
 
 def check_reachable(address: str) -> None:

@@ -1,14 +1,14 @@
-"""Metrics of a run: rows of metrics.csv and TensorBoard events."""
+"""MetricsFile: metrics.csv, a row an update."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distpolicy.utils.atomic_files import GrowingFile
-from launch.output.tensorboard import TensorBoardWriter
 
 COLUMNS = (
     "update",
@@ -38,44 +38,37 @@ COLUMNS = (
 )
 
 
-class MetricsWriter:
-    """Appends a row an update to ``metrics.csv`` and the same figures to TensorBoard.
+class MetricsFile:
+    """Appends rows to ``metrics.csv``.
 
     Args:
-        folder: The run directory.
-        first_update: The first update that will be written; rows of a run that is resumed from there on are dropped.
+        path: The file.
+        columns: Names of its columns; those of rows that are there already stay as well.
+        first_update: The first update that will be written; rows from there on are dropped.
 
     Raises:
-        DistPolicyError: If a file cannot be written; names it. So do the methods.
+        DistPolicyError: If it cannot be written. So does :meth:`write`.
     """
 
-    def __init__(self, folder: Path, first_update: int = 1) -> None:
-        path = folder / "metrics.csv"
+    def __init__(self, path: Path, columns: Sequence[str] = COLUMNS, first_update: int = 1) -> None:
         kept = [row for row in read_rows(path) if int(float(row["update"])) < first_update]
+        self._columns = tuple(dict.fromkeys([*columns, *(name for row in kept[:1] for name in row if name)]))
         text = io.StringIO()
-        rows = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore")
+        rows = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore")
         rows.writeheader()
         rows.writerows(kept)
-        self._rows = GrowingFile(path, text.getvalue().encode())
-        # Events of the rows that are dropped are dropped by TensorBoard, too.
-        self._events = TensorBoardWriter(folder, purge_step=int(float(kept[-1]["env_steps"])) + 1 if kept else None)
+        self._file = GrowingFile(path, text.getvalue().encode())
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Writes one update's figures; names that are no column are an error."""
+    def write(self, metrics: Mapping[str, Any]) -> None:
+        """Writes the metrics of an update; names that are no column are an error."""
         text = io.StringIO()
-        csv.DictWriter(text, COLUMNS, restval="").writerow({name: _short(value) for name, value in row.items()})
-        self._rows.append(text.getvalue().encode())
-        figures = {f"train/{name}": value for name, value in row.items() if name not in ("update", "env_steps")}
-        self._events.add(figures, row["env_steps"])
-
-    def write_evaluation(self, env_steps: int, returns: list[float]) -> None:
-        """Writes an evaluation's mean return to TensorBoard."""
-        self._events.add({"evaluation/return_mean": sum(returns) / len(returns)}, env_steps)
+        row = {name: _short(value) for name, value in metrics.items()}
+        csv.DictWriter(text, self._columns, restval="").writerow(row)
+        self._file.append(text.getvalue().encode())
 
     def close(self) -> None:
-        """Closes both files; may be called twice."""
-        self._rows.close()
-        self._events.close()
+        """Closes the file; may be called twice."""
+        self._file.close()
 
 
 def _short(value: Any) -> Any:

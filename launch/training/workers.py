@@ -23,6 +23,7 @@ from launch.training.learner_group import LearnerGroup
 from workers.actors import start_collector, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import read_hang
+from workers.environments.factory import EnvironmentFactory
 
 
 class TrainingWorkers:
@@ -30,6 +31,7 @@ class TrainingWorkers:
 
     Args:
         config: The run's config.
+        environment_factory: Makes the envs.
         time_step_spec: Array specs of one time step.
         action_spec: Array specs of one action.
         generation: How often the run was started before.
@@ -40,7 +42,14 @@ class TrainingWorkers:
         learner_has_gpu: Whether the learner asks for a GPU.
     """
 
-    def __init__(self, config: TrainConfig, time_step_spec: TimeStep, action_spec: Any, generation: int = 0) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        environment_factory: EnvironmentFactory,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        generation: int = 0,
+    ) -> None:
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
         self._name = f"distpolicy-{uuid.uuid4().hex}"
@@ -54,7 +63,7 @@ class TrainingWorkers:
         self.pool = CollectorPool(
             lambda index, generation: start_collector(
                 _collector_config(config, index, generation),
-                config.environment_factory,
+                environment_factory,
                 PolicyFactory(config),
                 groups[COLLECTOR],
                 Path(self._stacks_file(index, generation)),

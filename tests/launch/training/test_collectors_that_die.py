@@ -24,8 +24,8 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_a_run_stands_as_many_losses_as_its_restart_budget_has_and_then_goes_on() -> None:
     watcher = Watcher()
     driver = light_driver(1, 1_000, 5, watcher, first_sound_generation=BEARS, restart_budget=AT_ONCE)
-    totals = driver.run()
-    assert totals.updates == 5
+    *_, last = driver.updates()
+    assert last.totals.updates == 5
     assert watcher.losses == ["collector 0 (env slot 0): its process was killed or has crashed"] * BEARS
     assert watcher.state is not None
     assert watcher.state["seen"].tolist() == [BEARS * 100_000 + number for number in range(5)]
@@ -37,5 +37,5 @@ def test_one_more_ends_it_with_the_name_of_the_collector() -> None:
     told = rf"collector 0 \(env slot 0\) was lost {BEARS + 1} times in a row; the last time: "
     told += "its process was killed or has crashed"
     with pytest.raises(WorkerLostError, match=f"^{told}$"):
-        driver.run()
+        list(driver.updates())
     driver.close()
