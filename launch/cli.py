@@ -129,7 +129,7 @@ def _collect(arguments: list[str], start: float) -> int:
     observer = ConsoleObserver(_console(), start, while_saving=lambda: handled(None))
     with (
         handled(interrupt),
-        CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, parsed.debug) as run,
+        CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
         run.run()

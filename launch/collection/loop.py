@@ -14,7 +14,7 @@ from launch.collection.workers import CollectionWorkers
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, reason_of_death
 from launch.supervision.collector_handle import MAX_PENDING_CALLS, CollectorHandle
-from launch.supervision.faults import RunFault, note_fault
+from launch.supervision.faults import RunFault, environment_fault, note_fault
 from workers.datasets.collector import DatasetReport
 from workers.datasets.manifest import ShardRecord
 
@@ -115,11 +115,7 @@ class CollectionLoop:
     def _account(self, handle: CollectorHandle, report: DatasetReport) -> None:
         self.totals[handle.index].add(report)
         for fault in report.faults:
-            happened = f"failed in {fault.call} and was replaced"
-            what = f"env slot {fault.slot}"
-            self._tell_fault(
-                RunFault(what, fault.error, recovery_s=0.0, name=handle.name, stacks=fault.traceback, happened=happened)
-            )
+            self._tell_fault(environment_fault(handle.name, fault))
         self._add(handle, report.shards)
         if report.finished:
             self._drained.add(handle)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import functools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+
+import gymnasium as gym
 
 from distpolicy.errors import ConfigError
 from launch.cluster import session
@@ -47,6 +50,8 @@ class CollectionRun:
         out: The dataset's folder.
         observers: Are told what happens.
         resume: Whether the run goes on with what is in the folder; otherwise the folder has to be new or empty.
+        env: A class or function that returns a Gymnasium environment, instead of the one that ``config.env`` names. It
+            may be defined anywhere, in a script or a notebook as well, and is called with ``config.env_kwargs``.
         debug: Whether workers' output is shown.
 
     Raises:
@@ -61,11 +66,15 @@ class CollectionRun:
         out: str | Path,
         observers: Sequence[CollectionObserver] = (),
         resume: bool = False,
+        env: Callable[..., gym.Env] | None = None,
         debug: bool = False,
     ) -> None:
+        factory = config.environment_factory
+        if env is not None:
+            factory = factory.with_callable(env)
+            config = dataclasses.replace(config, env=factory.env_id)
         self._config, self._folder = config, Path(out)
         self._observers = Observers(observers)
-        factory = config.environment_factory
         specs = probe(factory, for_training=False)
         inference = "auto" if config.inference == "server" else config.inference
         policy = PolicySource(_absolute(config.policy), inference, config.seed)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distpolicy.utils.atomic_files import write_file
-from workers.collection.rollout_report import RolloutReport
 from workers.environments.base import Fault
 
 COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
@@ -50,18 +49,18 @@ class RunFault:
         return dataclasses.replace(self, recovery_s=time.time() - self.noticed)
 
 
-def environment_fault(report: RolloutReport, fault: Fault) -> RunFault:
-    """The failure of an environment, which has been replaced already.
+def environment_fault(name: str, fault: Fault) -> RunFault:
+    """Returns the failure of an environment, which has been replaced already.
 
     Args:
-        report: Of the rollout in which it failed.
-        fault: What failed there.
+        name: What the names of its collector's files begin with.
+        fault: What failed.
     """
     return RunFault(
         f"env slot {fault.slot}",
         fault.error,
         recovery_s=0.0,
-        name=collector_name(report.collector, report.generation),
+        name=name,
         stacks=fault.traceback,
         happened=f"failed in {fault.call} and was replaced",
     )

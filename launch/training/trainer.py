@@ -20,7 +20,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, is_late, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
-from launch.supervision.faults import RunFault, environment_fault
+from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
@@ -247,8 +247,9 @@ class Trainer:
     def _tell_update(self, result: UpdateResult) -> UpdateResult:
         """Tells the observer of an update; returns the result with what it has measured."""
         for report in result.reports:
+            name = collector_name(report.collector, report.generation)
             for fault in report.faults:
-                self._observer.on_fault(environment_fault(report, fault))
+                self._observer.on_fault(environment_fault(name, fault))
         result = result._replace(metrics={**result.metrics, **self._observer.measure(result)})
         self._observer.on_update(result)
         return result

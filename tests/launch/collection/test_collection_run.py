@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import ray
 from collect_runs import check_tidy, check_whole
+from commands import environment
 
 from distpolicy.errors import ConfigError
 from launch.collection.observer import CollectionEnd, CollectionObserver, ObservedRun
@@ -174,3 +177,39 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown env 'Nope-v0'"):
         CollectionRun(dataclasses.replace(CONFIG, env="Nope-v0"), tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+SCRIPT = """
+import gymnasium as gym
+import numpy as np
+from launch.collection.run import CollectionRun
+from launch.config.collect import CollectConfig
+
+class Counting(gym.Env):
+    observation_space = gym.spaces.Box(0.0, 9.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full(1, self.count, np.float32), 1.0, self.count == 5, False, {}
+
+config = CollectConfig(episodes=8, collectors=1, num_envs=2, rollout_steps=8)
+for _ in CollectionRun(config, "data", env=Counting):
+    pass
+"""
+
+
+def test_a_script_collects_in_an_environment_of_its_own_and_need_not_close_the_run(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    manifest = check_whole(tmp_path / "data", 8 * 5)
+    assert manifest.finished
+    assert manifest.env_id == "__main__:Counting"
+    check_tidy(tmp_path / "data")
