@@ -19,7 +19,7 @@ from ray_head import RayHead, ray_head  # noqa: E402
 from test_train_command import our_processes, read_metrics  # noqa: E402
 from training_runs import IMPORTABLE, TrainingRun, kill, workers_of  # noqa: E402
 
-from launch.training import checkpoint_store  # noqa: E402
+from launch.training.checkpoint_store import Checkpoint, CheckpointStore  # noqa: E402
 
 GRACE_S = 120.0
 
@@ -134,9 +134,9 @@ def gone_s(left: Callable[[], Sequence[Any]]) -> float:
     return time.monotonic() - begin
 
 
-def newest(run: Path) -> checkpoint_store.Checkpoint:
+def newest(run: Path) -> Checkpoint:
     """A run's newest checkpoint that is whole."""
-    return checkpoint_store.load_latest(run / "checkpoints")
+    return CheckpointStore(run / "checkpoints", keep=1).latest_to_resume()
 
 
 def env_steps(run: Path) -> int:

@@ -7,8 +7,10 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 from scale_processes import Process, child, free_bytes, usage
 from scale_workers import LightCollector, LightLearner
@@ -16,9 +18,10 @@ from scale_workers import LightCollector, LightLearner
 from distpolicy.agents.ppo.config import PPOConfig
 from launch.config.train import TrainConfig
 from launch.supervision.collector_pool import CollectorPool
+from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
-from launch.training.observer import RunObserver
-from launch.training.totals import UpdateResult
+from launch.training.observer import TrainingObserver
+from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
 
 TIMEOUT_S = 300.0
@@ -82,16 +85,22 @@ class DriverCost:
         return (self.driver_cpu_s + self.raylet_cpu_s + self.gcs_cpu_s + self.workers_cpu_s) / self.update_s
 
 
-class _Clock(RunObserver):
-    """Notes what the processes have used when the warm-up is over, and when the run is."""
+class _Clock(TrainingObserver):
+    """Notes what the processes have used when the warm-up is over, and when the run is; keeps no checkpoints."""
 
     def __init__(self, pids: Sequence[int], num_updates: int) -> None:
         self._pids, self._last = pids, num_updates
         self.marks: list[tuple[float, list[Process]]] = []
 
-    def updated(self, outcome: UpdateResult) -> None:
-        if outcome.totals.updates in (NUM_WARM_UPS, self._last):
+    def on_update(self, result: UpdateResult) -> None:
+        if result.totals.updates in (NUM_WARM_UPS, self._last):
             self.marks.append((time.perf_counter(), [usage(pid) for pid in self._pids]))
+
+    def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
+        return Path("nowhere")
+
+    def load_latest(self) -> Checkpoint | None:
+        return None
 
 
 def measure(loads: Sequence[Load], counts: Sequence[int], num_rollouts: int) -> Iterator[tuple[Load, DriverCost]]:
@@ -158,17 +167,16 @@ def _run(
     generations = itertools.count()
     pool = CollectorPool(
         lambda index, generation: actors[index],
-        len(actors),
-        len(actors),
-        lambda index: f"collector {index}",
+        [range(index * SLOTS, (index + 1) * SLOTS) for index in range(len(actors))],
         lambda: next(generations),
         TIMEOUT_S,
     )
     clock = _Clock(pids, last)
     # Not closed: that would end the actors, and the next run goes on with them.
-    driver = Trainer(config, pool, LearnerGroup(lambda generation: [learner]), lambda: next(generations), clock)
+    driver = Trainer(config, pool, LearnerGroup(lambda generation: [learner]), lambda: next(generations), clock, clock)
     driver.start()
-    driver.run()
+    for _ in driver.updates():
+        pass
     (begin, before), (end, after) = clock.marks
     cpu_s = [(then.cpu_s - now.cpu_s) / num_updates for then, now in zip(after, before, strict=True)]
     driver_s, raylet_s, gcs_s, *workers_s = cpu_s

@@ -89,29 +89,50 @@ def _console() -> Console:
 
 def _train(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_train(arguments)
-    _prepare_ray(parsed.config.address)
+    _use_token(parsed.config.address)
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_training
 
         return 0 if dry_run_training(parsed.config, _console()) else EXIT_FAILURE
-    from launch.training.run import train  # Ray takes a second to import; help and bad input do not wait for it.
+    # Ray takes a second to import; help and bad input do not wait for it.
+    from launch.signals import handled, interrupt
+    from launch.training.console import ConsoleObserver
+    from launch.training.run import TrainingRun
 
-    train(parsed.config, _console(), start, parsed.run_dir, parsed.resume, parsed.debug)
+    console = _console()
+    # A second Ctrl-C does not break the checkpoint that the first one asked for.
+    observer = ConsoleObserver(console, start, while_saving=lambda: handled(None))
+    with (
+        handled(interrupt),
+        TrainingRun(parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug) as run,
+        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
+    ):
+        console.print(run.describe())
+        run.run()
     return 0
 
 
 def _collect(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_collect(arguments)
-    _prepare_ray(parsed.config.address)
+    _use_token(parsed.config.address)
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_collecting
 
         return 0 if dry_run_collecting(parsed.config, _console()) else EXIT_FAILURE
-    from launch.collection.run import collect
+    from launch.collection.console import ConsoleObserver
+    from launch.collection.run import CollectionRun
+    from launch.signals import handled, interrupt
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    collect(parsed.config, _console(), start, folder, parsed.resume is not None, parsed.debug)
+    # A second Ctrl-C does not break what the first one asked for.
+    observer = ConsoleObserver(_console(), start, while_saving=lambda: handled(None))
+    with (
+        handled(interrupt),
+        CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,
+        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
+    ):
+        run.run()
     return 0
 
 
@@ -133,7 +154,7 @@ def _submit(arguments: list[str], start: float) -> int:
 
 def _doctor(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_doctor(arguments)
-    _prepare_ray(parsed.config.address)
+    _use_token(parsed.config.address)
     from launch.cluster.doctor import examine
 
     return 0 if examine(parsed.config, _console(), parsed.debug) else EXIT_FAILURE
@@ -142,10 +163,6 @@ def _doctor(arguments: list[str], start: float) -> int:
 _COMMANDS = {"train": _train, "collect": _collect, "evaluate": _evaluate, "submit": _submit, "doctor": _doctor}
 
 
-def _prepare_ray(address: str | None) -> None:
-    if address is None:
-        # Read when Ray is imported: a Ray that this run starts then listens on loopback alone, as Ray's own
-        # default is on macOS and Windows.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    else:
+def _use_token(address: str | None) -> None:
+    if address is not None:
         authentication.use_token_if_there_is_one()

@@ -11,6 +11,7 @@ import ray
 
 from distpolicy.trajectories.time_step import TimeStep
 from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
+from workers.constructor_errors import keeping_constructor_error
 from workers.environments.factory import EnvironmentFactory
 from workers.learning.learner import AgentFactory, Learner
 from workers.learning.replica import LearnerReplica
@@ -33,6 +34,10 @@ _COLLECTOR_ENVIRONMENT = {
 
 # What a collector asks for on a cluster whose nodes have no roles.
 ONE_CPU: Mapping[str, float] = MappingProxyType({"CPU": 1.0})
+
+
+def _actor_class(worker: type) -> Any:
+    return ray.remote(keeping_constructor_error(worker))
 
 
 def _options(resources: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def start_collector(
     stacks_file: Path | None = None,
 ) -> Any:
     """A :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
-    actor = ray.remote(Collector).options(**_collector_options(resources))
+    actor = _actor_class(Collector).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, stacks_file)
 
 
@@ -74,7 +79,7 @@ def start_dataset_collector(
     # Here: training needs no pyarrow.
     from workers.datasets.collector import DatasetCollector
 
-    actor = ray.remote(DatasetCollector).options(**_collector_options(resources))
+    actor = _actor_class(DatasetCollector).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
@@ -101,7 +106,7 @@ def start_inference_server(
     from workers.inference.server import InferenceServer
 
     environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
-    actor = ray.remote(InferenceServer).options(max_concurrency=1000, **_options(resources, environment))
+    actor = _actor_class(InferenceServer).options(max_concurrency=1000, **_options(resources, environment))
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
 
 
@@ -126,6 +131,7 @@ def start_learners(
     environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
     options = _options(resources, environment)
     if count == 1:
-        return [ray.remote(Learner).options(**options).remote(agent_factory, generation, max_policy_lag=max_policy_lag)]
-    replica = ray.remote(LearnerReplica).options(**options)
+        learner = _actor_class(Learner).options(**options)
+        return [learner.remote(agent_factory, generation, max_policy_lag=max_policy_lag)]
+    replica = _actor_class(LearnerReplica).options(**options)
     return [replica.remote(agent_factory, generation, rank, max_policy_lag) for rank in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import ray
@@ -26,6 +27,8 @@ def connected(
 ) -> Iterator[None]:
     """Starts Ray or joins a cluster for the time of a run. A Ray that it started ends with all its processes.
 
+    If this process is connected to a Ray already, the run uses that one, and leaves it as it is.
+
     Args:
         address: Address of a cluster, ``auto`` for the one on this machine, or None to start Ray.
         actors: Returns the actors of the run, given the sum of all nodes' resources.
@@ -35,6 +38,11 @@ def connected(
         ConfigError: If there is no cluster at the address, or it has no room for the actors.
         DistPolicyError: If Ray does not start.
     """
+    if ray.is_initialized():
+        found = nodes()
+        check_places(actors(total_resources(found)), found, "the Ray of this process", grows=True)
+        yield
+        return
     if address is None:
         machine = [this_machine()]
         check_places(actors(total_resources(machine)), machine, "this machine", grows=False)
@@ -63,12 +71,8 @@ def _start(address: str | None, debug: bool) -> None:
         if address is None:
             # If SIGTERM arrives during the start, Ray would wait half a minute for open requests, and there are none.
             ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=debug,
-                logging_level=level,
-            )
+            with _on_loopback_alone(), _from_any_thread():
+                ray.init(address="local", include_dashboard=False, log_to_driver=debug, logging_level=level)
         else:
             ray.init(address=address, log_to_driver=debug, logging_level=level)
     except ConnectionError as error:
@@ -80,6 +84,36 @@ def _start(address: str | None, debug: bool) -> None:
         raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
     except Exception as error:  # Ray raises a bare Exception if a part of it does not start in time.
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _on_loopback_alone() -> Iterator[None]:
+    """A Ray that is started here listens on loopback alone, as Ray's own default is on macOS and Windows."""
+    constants = ray._private.ray_constants
+    # Ray's own processes read the variable; this one has read it when Ray was imported.
+    name = constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, variable = constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        if variable is not None:
+            os.environ[name] = variable
+
+
+@contextlib.contextmanager
+def _from_any_thread() -> Iterator[None]:
+    """Lets Ray start in a thread that may not set signal handlers; it then has none of its own."""
+    utils = ray._private.utils
+    before = utils.set_sigterm_handler
+    if threading.current_thread() is not threading.main_thread():
+        utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
 
 
 def check_reachable(address: str) -> None:

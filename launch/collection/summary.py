@@ -1,15 +1,14 @@
-"""What a collect job shows of its figures."""
+"""A collect job's progress and its end as text."""
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from launch.collection.resume import StartingPoint
+from launch.collection.progress import CollectionProgress
 from launch.collection.totals import CollectionTotals
 from launch.output.formatting import describe_returns
 from launch.output.progress_line import duration
@@ -17,53 +16,37 @@ from workers.datasets.manifest import DatasetManifest
 from workers.inference.server import ServerStatistics
 
 
-def progress(tallies: Sequence[CollectionTotals], before: StartingPoint, num_bytes: int, seconds: float) -> str:
-    """How far a job is, in one line.
-
-    Args:
-        tallies: Of each collector.
-        before: Where the job began.
-        num_bytes: Size of the dataset's shards.
-        seconds: Since the first rollout was asked for.
-    """
-    num_rows = sum(tally.num_rows for tally in tallies)
-    num_episodes = sum(len(tally.returns) for tally in tallies)
-    limits = before.limits
-    if limits.next_steps is not None:
-        total = sum(limits.next_steps[slot] - step for slot, step in enumerate(before.next_steps))
-        done, unit = num_rows, "steps"
-    else:
-        assert limits.num_episodes is not None
-        done, total, unit = num_episodes, sum(limits.num_episodes.values()), "episodes"
-    eta_s = (total - done) * seconds / done if done else math.inf
+def describe_progress(progress: CollectionProgress) -> str:
+    """Returns how far a job is, in one line."""
     return (
-        f"{unit} {done:,}/{total:,} · {num_rows / max(seconds, 1e-9):,.0f} steps/s · "
-        f"{num_episodes:,} episodes ended · {num_bytes / 2**20:,.1f} MiB written · ETA {duration(eta_s)}"
+        f"{progress.unit} {progress.num_done:,}/{progress.num_asked:,} · {progress.steps_per_s:,.0f} steps/s · "
+        f"{progress.num_episodes:,} episodes ended · {progress.num_bytes / 2**20:,.1f} MiB written · "
+        f"ETA {duration(progress.eta_s)}"
     )
 
 
 def summary(
-    tallies: Sequence[CollectionTotals], server: ServerStatistics | None, manifest: DatasetManifest, out: Path
+    totals: Sequence[CollectionTotals], server: ServerStatistics | None, manifest: DatasetManifest, out: Path
 ) -> list[str]:
-    """What a job came to.
+    """Returns what a job came to, in some lines.
 
     Args:
-        tallies: Of each collector.
-        server: What the inference server did, if there was one.
+        totals: The totals of each collector.
+        server: What the inference server did; None if there was none.
         manifest: What the dataset holds.
         out: Its folder.
     """
     lines = []
-    returns = np.array([value for tally in tallies for value in tally.returns])
+    returns = np.array([value for item in totals for value in item.returns])
     if returns.size:
-        lengths = np.array([value for tally in tallies for value in tally.lengths])
+        lengths = np.array([value for item in totals for value in item.lengths])
         lines.append(f"{returns.size:,} episodes: {describe_returns(returns)}; mean length {lengths.mean():.1f}")
-    total_s = sum(tally.total_s for tally in tallies)
-    env_s, policy_s = (sum(getattr(tally, name) for tally in tallies) for name in ("env_s", "policy_s"))
+    total_s = sum(item.total_s for item in totals)
+    env_s, policy_s = (sum(getattr(item, name) for item in totals) for name in ("env_s", "policy_s"))
     if env_s:
-        num_env_steps = sum(tally.num_env_steps for tally in tallies)
+        num_env_steps = sum(item.num_env_steps for item in totals)
         lines.append(
-            f"{num_env_steps / total_s * len(tallies):,.0f} env steps/s, {env_s / total_s:.0%} of what the envs alone "
+            f"{num_env_steps / total_s * len(totals):,.0f} env steps/s, {env_s / total_s:.0%} of what the envs alone "
             f"would do; policy {policy_s / total_s:.0%} of the time"
         )
     if server is not None:

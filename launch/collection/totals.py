@@ -22,6 +22,7 @@ class CollectionTotals:
 
     Attributes:
         num_rows: Steps that are or will be in the dataset.
+        num_whole_rows: Steps that are in whole shards.
         returns: Of the episodes that ended in these.
         lengths: Likewise.
         num_env_steps: Steps of environments.
@@ -31,13 +32,13 @@ class CollectionTotals:
     """
 
     def __init__(self) -> None:
-        self.num_rows = self.num_env_steps = 0
+        self.num_rows = self.num_whole_rows = self.num_env_steps = 0
         self.env_s = self.policy_s = self.total_s = 0.0
         self.returns: list[float] = []
         self.lengths: list[int] = []
         self._open: deque[_Open] = deque()
         # Rows in whole shards that no report has been closed for.
-        self._num_whole = 0
+        self._num_unclosed = 0
 
     def add(self, report: DatasetReport) -> None:
         """Adds a report."""
@@ -53,7 +54,9 @@ class CollectionTotals:
 
     def settle(self, shards: Iterable[ShardRecord]) -> None:
         """Takes shards as whole: the rows in them cannot be lost any more."""
-        self._num_whole += sum(shard.num_rows for shard in shards)
+        num_rows = sum(shard.num_rows for shard in shards)
+        self.num_whole_rows += num_rows
+        self._num_unclosed += num_rows
         self._close_reports()
 
     def take_back(self) -> int:
@@ -67,10 +70,10 @@ class CollectionTotals:
         del self.returns[len(self.returns) - num_episodes :]
         del self.lengths[len(self.lengths) - num_episodes :]
         self._open.clear()
-        self._num_whole = 0
+        self._num_unclosed = 0
         return num_rows
 
     def _close_reports(self) -> None:
         # Shards end where reports do, and both come in order.
-        while self._open and self._open[0].num_rows <= self._num_whole:
-            self._num_whole -= self._open.popleft().num_rows
+        while self._open and self._open[0].num_rows <= self._num_unclosed:
+            self._num_unclosed -= self._open.popleft().num_rows

@@ -1,14 +1,14 @@
-"""Metrics of a run: rows of metrics.csv and TensorBoard events."""
+"""MetricsFile: metrics.csv, a row an update."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distpolicy.utils.atomic_files import GrowingFile
-from launch.output.tensorboard import TensorBoardWriter
 
 # What every run has; then come the columns of its algorithm.
 RUN_COLUMNS = (
@@ -31,58 +31,57 @@ RUN_COLUMNS = (
 )
 
 
-class MetricsWriter:
-    """Appends a row an update to ``metrics.csv`` and the same figures to TensorBoard.
+class MetricsFile:
+    """Appends rows to ``metrics.csv``.
 
-    The first row decides the columns: those of every run, then what the agent returned beside them.
+    The first row that is written decides the columns: those that the file has already, those of every run, what the
+    agent returned beside them, and what observers measure.
 
     Args:
-        folder: The run directory.
-        first_update: The first update that will be written; rows of a run that is resumed from there on are dropped.
+        path: The file.
+        more_columns: Names of metrics that observers measure, whether the first row has them or not.
+        first_update: The first update that will be written; rows from there on are dropped.
 
     Raises:
-        DistPolicyError: If a file cannot be written; names it. So do the methods.
+        DistPolicyError: If it cannot be written. So does :meth:`write`.
     """
 
-    def __init__(self, folder: Path, first_update: int = 1) -> None:
-        path = folder / "metrics.csv"
-        kept = [row for row in read_rows(path) if int(float(row["update"])) < first_update]
-        self._columns = tuple(kept[0]) if kept else ()
-        text = io.StringIO()
-        if kept:
-            rows = csv.DictWriter(text, self._columns, restval="")
-            rows.writeheader()
-            rows.writerows(kept)
-        self._rows = GrowingFile(path, text.getvalue().encode())
-        # Events of the rows that are dropped are dropped by TensorBoard, too.
-        self._events = TensorBoardWriter(folder, purge_step=int(float(kept[-1]["env_steps"])) + 1 if kept else None)
+    def __init__(self, path: Path, more_columns: Sequence[str] = (), first_update: int = 1) -> None:
+        self._path, self._more_columns = path, tuple(more_columns)
+        self._kept = [row for row in read_rows(path) if int(float(row["update"])) < first_update]
+        self._columns: tuple[str, ...] | None = None
+        self._file = GrowingFile(path, self._text([name for name in self._kept[0] if name] if self._kept else []))
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Writes one update's figures.
+    def write(self, metrics: Mapping[str, Any]) -> None:
+        """Writes the metrics of an update.
 
         Raises:
-            ValueError: If the row has a name that is not a column.
+            ValueError: If a name is not a column.
         """
+        if self._columns is None:
+            before = [name for name in self._kept[0] if name] if self._kept else []
+            columns = tuple(dict.fromkeys([*before, *RUN_COLUMNS, *metrics, *self._more_columns]))
+            if columns != tuple(before):
+                self._file.close()
+                self._file = GrowingFile(self._path, self._text(columns))
+            self._columns, self._kept = columns, []
         text = io.StringIO()
-        begins = not self._columns
-        if begins:
-            self._columns = (*RUN_COLUMNS, *(name for name in row if name not in RUN_COLUMNS))
-        rows = csv.DictWriter(text, self._columns, restval="")
-        if begins:
-            rows.writeheader()
-        rows.writerow({name: _short(value) for name, value in row.items()})
-        self._rows.append(text.getvalue().encode())
-        figures = {f"train/{name}": value for name, value in row.items() if name not in ("update", "env_steps")}
-        self._events.add(figures, row["env_steps"])
+        row = {name: _short(value) for name, value in metrics.items()}
+        csv.DictWriter(text, self._columns, restval="").writerow(row)
+        self._file.append(text.getvalue().encode())
 
-    def write_evaluation(self, env_steps: int, returns: list[float]) -> None:
-        """Writes an evaluation's mean return to TensorBoard."""
-        self._events.add({"evaluation/return_mean": sum(returns) / len(returns)}, env_steps)
+    def _text(self, columns: Sequence[str]) -> bytes:
+        """Returns the rows that are kept, under a header."""
+        text = io.StringIO()
+        if columns:
+            rows = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
+            rows.writeheader()
+            rows.writerows(self._kept)
+        return text.getvalue().encode()
 
     def close(self) -> None:
-        """Closes both files; may be called twice."""
-        self._rows.close()
-        self._events.close()
+        """Closes the file; may be called twice."""
+        self._file.close()
 
 
 def _short(value: Any) -> Any:

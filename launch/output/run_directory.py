@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from pathlib import Path
 
@@ -29,27 +30,37 @@ class RunDirectory:
         self.report_file = path / "report.html"
 
     @classmethod
-    def create(cls, path: Path | None, config: TrainConfig) -> RunDirectory:
-        """A new run directory with the resolved config.
+    def create(cls, path: Path | None, env: str) -> RunDirectory:
+        """Makes an empty folder for a new run.
 
         Args:
             path: The folder, or None for one under ``runs/`` named by env and time.
-            config: The run's config.
+            env: The run's environment.
 
         Raises:
             ConfigError: If it exists and holds something, or cannot be made.
-            DistPolicyError: If the config cannot be written.
         """
-        if path is None:
-            path = _fresh(Path("runs"), config.env)
-        check_free(path)
         try:
+            if path is None:
+                return cls(_make_fresh(Path("runs"), env))
+            check_free(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot write to run directory {path}: {error.strerror}") from error
-        run = cls(path)
-        write_file(run.config_file, dump(config))
-        return run
+            raise ConfigError(f"cannot write to run directory {path or 'runs'}: {error.strerror}") from error
+        return cls(path)
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Writes the resolved config.
+
+        Raises:
+            DistPolicyError: If it cannot be written.
+        """
+        write_file(self.config_file, dump(config))
+
+    def remove_if_empty(self) -> None:
+        """Removes the folder of a run that has written nothing."""
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -74,12 +85,15 @@ def check_free(path: Path) -> None:
         raise ConfigError(f"run directory {path} exists: choose another --run-dir, or go on with it by --resume {path}")
 
 
-def _fresh(parent: Path, env: str) -> Path:
+def _make_fresh(parent: Path, env: str) -> Path:
     # Of module:id the id.
     stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env.rpartition(":")[2])
     name = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     path, count = parent / name, 1
-    while path.exists():
-        count += 1
-        path = parent / f"{name}-{count}"
-    return path
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:  # Several runs may start within a second.
+            count += 1
+            path = parent / f"{name}-{count}"

@@ -1,78 +1,121 @@
-"""Telling Ray's failures apart, and saying in one line what became of a worker."""
+"""Ray's failures told apart, and what became of a worker in one line."""
 
 from __future__ import annotations
 
 import math
 import re
 
-import ray
+from ray import exceptions as ray_errors
 
 from distpolicy.errors import DistPolicyError
 from workers.collection.watchdog import Hang
+from workers.constructor_errors import ConstructorError
 
 _MAX_LENGTH = 300
 
-# What Ray sees of a process that ends without a word.
-_CONNECTION_ENDED = "Worker unexpectedly exits with a connection error"
+_KILLED = "its process was killed or has crashed"
 
-# What it tells of an actor whose node it has given up.
+# What Ray 2.60 tells in the text of an ActorDiedError and in no attribute: that the node was given up and its address,
+# and how the process ended.
 _NODE_DIED = re.compile(r"\bip: (\S+) The actor died because its node has died")
+_EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| The actor never ran|$)")
+# This detail means that the process ended without a word.
+_CONNECTION_ENDED = "Worker unexpectedly exits with a connection error"
 
 
 def is_death(error: DistPolicyError) -> bool:
-    """Whether an error of :func:`launch.supervision.calls.get` tells that an actor is no more, or what it made.
+    """Returns True if an error of :func:`launch.supervision.calls.get` tells that an actor or what it made is gone.
 
-    It does not if the actor has raised the error, or has not answered in time.
+    Returns False if the actor has raised the error, or has not answered in time.
     """
     cause = error.__cause__
-    answered = ray.exceptions.RayTaskError | ray.exceptions.GetTimeoutError
-    return isinstance(cause, ray.exceptions.RayError) and not isinstance(cause, answered)
+    answered = ray_errors.RayTaskError | ray_errors.GetTimeoutError
+    return isinstance(cause, ray_errors.RayError) and not isinstance(cause, answered)
 
 
 def is_late(error: DistPolicyError) -> bool:
-    """Whether an error of :func:`launch.supervision.calls.get` tells that an actor has not answered in time."""
-    return isinstance(error.__cause__, ray.exceptions.GetTimeoutError)
+    """Returns True if an error of :func:`launch.supervision.calls.get` tells that an actor has not answered in time."""
+    return isinstance(error.__cause__, ray_errors.GetTimeoutError)
 
 
 def lacks_argument(error: DistPolicyError) -> bool:
     """Returns True if a call failed because one of its arguments, the result of another call, had failed."""
     cause = error.__cause__
-    return isinstance(cause, ray.exceptions.RayTaskError) and isinstance(cause.cause, ray.exceptions.RayError)
+    return isinstance(cause, ray_errors.RayTaskError) and isinstance(cause.cause, ray_errors.RayError)
 
 
 def failed_in_constructor(error: DistPolicyError) -> bool:
-    """Whether an actor's death is that its constructor raised."""
-    return "error raised in its creation task" in " ".join(str(error.__cause__).split())
+    """Returns True if an actor failed since its constructor raised."""
+    cause = error.__cause__
+    if isinstance(cause, ray_errors.RayTaskError):
+        return isinstance(cause.cause, ConstructorError)
+    # For instance because its class or its arguments cannot be unpickled on its node.
+    return isinstance(cause, ray_errors.RayActorError) and cause.actor_init_failed
 
 
 def reason_of_death(error: DistPolicyError) -> str:
-    """Why, in one line: Ray's reason without its advice, or the error of an actor's constructor."""
-    told = " ".join(str(error.__cause__).split())
+    """Returns why an actor is gone, in one line, from an error of :func:`launch.supervision.calls.get`."""
+    cause = error.__cause__
+    if isinstance(cause, ray_errors.RayError) and not isinstance(cause, ray_errors.RayTaskError):
+        return describe_ray_error(cause)
+    return _shortened(str(error))
+
+
+def describe_ray_error(error: ray_errors.RayError) -> str:
+    """Returns what an error of Ray's means, in one line and without Ray's advice."""
+    match error:
+        case ray_errors.RayActorError(preempted=True):
+            return "its node was taken away (preempted)"
+        case ray_errors.ActorUnavailableError():
+            return "its process or its node does not answer"
+        case ray_errors.RayActorError(actor_init_failed=True):
+            # Ray keeps the traceback of the constructor as text; its last line is the error.
+            return _shortened(error.error_msg.strip().splitlines()[-1])
+        case ray_errors.RayActorError():
+            return _describe_exit(error.error_msg)
+        case ray_errors.OutOfMemoryError():
+            return "its node ran out of memory, and Ray ended it"
+        case ray_errors.NodeDiedError() | ray_errors.LocalRayletDiedError():
+            return "its node is lost"
+        case ray_errors.WorkerCrashedError():
+            return _KILLED
+        case ray_errors.OwnerDiedError():
+            return "what it made is lost with the process that asked for it"
+        case ray_errors.ObjectLostError():
+            return "what it made is lost with its node"
+        case ray_errors.RuntimeEnvSetupError():
+            return _shortened(
+                f"its runtime environment cannot be set up: {error.error_message or 'Ray gives no reason'}"
+            )
+        case ray_errors.ActorUnschedulableError() | ray_errors.TaskUnschedulableError():
+            return _shortened(f"Ray has no place for it: {error.error_message}")
+    return _shortened(str(error))
+
+
+def _describe_exit(text: str) -> str:
+    told = " ".join(text.split())
     if node := _NODE_DIED.search(told):
         return f"its node {node[1]} is lost"
-    if isinstance(error.__cause__, ray.exceptions.ActorUnavailableError):
-        return "its process or its node does not answer"
-    detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", told)
-    if detail is None:
-        return str(error)[:_MAX_LENGTH].rstrip(".")
-    if detail[1].startswith(_CONNECTION_ENDED):
-        return "its process was killed or has crashed"
-    return detail[1][:_MAX_LENGTH].rstrip(".")
+    detail = _EXIT_DETAIL.search(told)
+    if detail is None or detail[1].startswith(_CONNECTION_ENDED):
+        return _KILLED
+    return _shortened(detail[1])
 
 
-def where_it_hung(hang: Hang, num_groups: int = 1) -> str:
-    """``hung in step 41``.
+def _shortened(text: str) -> str:
+    return " ".join(text.split())[:_MAX_LENGTH].rstrip(".")
+
+
+def describe_hang(hang: Hang, env: str, step_timeout_s: float, num_groups: int = 1) -> str:
+    """Returns where a collector hung and the limit that it overran, such as ``hung in step 41: …``.
 
     Args:
-        hang: What the collector's watch has left.
-        num_groups: Groups that its slots are stepped in, each of which counts its steps.
+        hang: What the collector's watchdog has left.
+        env: The environment's id.
+        step_timeout_s: The limit in seconds.
+        num_groups: Groups that the collector's slots are stepped in, each of which counts its steps.
     """
     step = math.ceil(hang.step / num_groups)
     where = f"step {step:,}" if step else "its first reset"
     later = " or a later step that kept the GIL" if hang.held_gil else ""
-    return f"hung in {where}{later}"
-
-
-def what_hung(env: str, step_timeout_s: float) -> str:
-    """Which env, and the limit that it overran."""
-    return f"{env} took more than {step_timeout_s:g} s (step_timeout_s)"
+    return f"hung in {where}{later}: {env} took more than {step_timeout_s:g} s (step_timeout_s)"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import ray
+from ray import exceptions as ray_errors
 
-from distpolicy import errors
 from distpolicy.errors import DistPolicyError, WorkerLostError
+from launch.supervision.actor_errors import describe_ray_error
+from workers.constructor_errors import ConstructorError
 
 _STORE_FULL = (
     "a node's object store is full and so is the disk that it spills to: free space, start Ray with a larger "
@@ -17,7 +18,7 @@ _STORE_FULL = (
 
 
 def get(references: Any, timeout_s: float) -> Any:
-    """``ray.get`` with a deadline.
+    """Returns the values of references, as ``ray.get`` does, but within a deadline.
 
     Args:
         references: One reference, or a list of them.
@@ -25,39 +26,28 @@ def get(references: Any, timeout_s: float) -> Any:
 
     Raises:
         WorkerLostError: If a worker does not answer, died, or what it made is lost.
-        DistPolicyError: What a worker raised.
+        DistPolicyError: What a worker raised, in a call or in its constructor.
     """
     try:
         return ray.get(references, timeout=timeout_s)
-    except ray.exceptions.GetTimeoutError as error:
+    except ray_errors.GetTimeoutError as error:
         raise WorkerLostError(
             f"no answer from a worker in {timeout_s:g} s; raise timeout_s if its work takes longer"
         ) from error
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, DistPolicyError):
-            raise cause from error
-        if isinstance(cause, ray.exceptions.OutOfDiskError | ray.exceptions.ObjectStoreFullError):
-            raise DistPolicyError(_STORE_FULL) from error
-        reason = " ".join(str(cause).split())
-        raise DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}") from error
-    except ray.exceptions.RayActorError as error:
-        raise _of_constructor(error) or WorkerLostError(f"a worker died: {_last_line(error)}") from error
-    except ray.exceptions.RayError as error:
-        raise WorkerLostError(f"what a worker made is lost: {' '.join(str(error).split())}") from error
+    except ray_errors.RayTaskError as error:
+        raise _raised_by_worker(error.cause) from error
+    except ray_errors.RayActorError as error:
+        raise WorkerLostError(f"a worker died: {describe_ray_error(error)}") from error
+    except ray_errors.RayError as error:
+        raise WorkerLostError(f"a worker failed: {describe_ray_error(error)}") from error
 
 
-def _of_constructor(error: Exception) -> DistPolicyError | None:
-    """The error of ours that a worker's constructor raised; Ray only has its text."""
-    found = re.findall(r"^distpolicy\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
-    if not found:
-        return None
-    name, message = found[-1]
-    kind = getattr(errors, name, None)
-    return kind(message) if isinstance(kind, type) and issubclass(kind, DistPolicyError) else None
-
-
-def _last_line(error: Exception) -> str:
-    """What an actor died of: the last line of a traceback of its constructor, or Ray's own reason."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if "Traceback" in str(error) else " ".join(lines[:2])
+def _raised_by_worker(cause: Exception) -> DistPolicyError:
+    if isinstance(cause, ConstructorError):
+        return cause.error
+    if isinstance(cause, DistPolicyError):
+        return cause
+    if isinstance(cause, ray_errors.OutOfDiskError | ray_errors.ObjectStoreFullError):
+        return DistPolicyError(_STORE_FULL)
+    reason = " ".join(str(cause).split())
+    return DistPolicyError(f"a worker failed with {type(cause).__name__}: {reason}")

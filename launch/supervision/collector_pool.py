@@ -1,11 +1,10 @@
-"""CollectorPool: the collectors of a training run, which come and go."""
+"""CollectorPool: the collectors of a run or a job, which come and go."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import ray
@@ -13,28 +12,14 @@ import ray
 from distpolicy.errors import DistPolicyError, EnvironmentCrashedError, WorkerLostError
 from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
-from launch.supervision.faults import RunFault, collector_name
+from launch.supervision.collector_handle import CollectorHandle, describe_collector
+from launch.supervision.faults import RunFault
 from workers.restart_budget import RestartBudget, RestartBudgetConfig
 
-# Of one collector, as long as it has not delivered anything in between: a rollout is its step.
-REPLACEMENTS = RestartBudgetConfig(max_restarts=10, window_steps=1, backoff_s=0.5, max_backoff_s=30.0)
+# In training, for one collector as long as it has not delivered anything in between: a rollout is its step.
+ROLLOUT_RESTART_BUDGET = RestartBudgetConfig(max_restarts=10, window_steps=1, backoff_s=0.5, max_backoff_s=30.0)
 
 _LOOK_S = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class CollectorHandle:
-    """A collector that is up.
-
-    Attributes:
-        index: Its seat.
-        generation: The generation of its seeds; no two handles of a seat share one.
-        actor: A :class:`workers.collection.collector.Collector` as an actor.
-    """
-
-    index: int
-    generation: int
-    actor: Any
 
 
 class WorkerLoss(NamedTuple):
@@ -49,70 +34,93 @@ class WorkerLoss(NamedTuple):
     stacks: str = ""
 
 
-class _Seat:
-    def __init__(self, index: int, replacements: RestartBudgetConfig) -> None:
-        self.index = index
-        self.budget = RestartBudget(replacements)
-        self.num_delivered = 0
-        self.due = 0.0  # when an actor may be started here
+class _Entry:
+    """One index of the pool, and the collectors that it has."""
+
+    def __init__(self, index: int, slots: range, restart_budget: RestartBudgetConfig) -> None:
+        self.index, self.slots = index, slots
+        self.budget = RestartBudget(restart_budget)
+        self.progress = 0  # in the unit of the budget's window
+        self.due = 0.0  # when an actor may be started; never for one that is retired
         self.starting: CollectorHandle | None = None
         self.answer: Any = None  # of the actor that is starting, once it is up
         self.handle: CollectorHandle | None = None
         self.fault: RunFault | None = None
 
+    def __str__(self) -> str:
+        return describe_collector(self.index, self.slots)
+
+    def end(self) -> None:
+        """Kills the actors; no other is started."""
+        for held in (self.handle, self.starting):
+            if held is not None:
+                ray.kill(held.actor)
+        self.handle = self.starting = self.answer = None
+        self.due = math.inf
+
 
 class CollectorPool:
-    """Seats for collectors, and the actors that fill them.
+    """Keeps as many collectors up as there are indices, and replaces those that are lost.
 
-    A collector that dies is replaced by one with seeds of its own, which comes up while the others go on. So do
-    those that found no place at first: Ray starts them when nodes have joined.
+    A collector that is lost is replaced by one with seeds of its own, which comes up while the others go on. So do
+    those that found no place at first: Ray starts them when nodes have joined. The caller makes the calls, takes the
+    answers and keeps the totals; it tells the pool what a collector has delivered and which one is lost.
 
     Args:
-        start: Starts the actor of a seat for a generation.
-        size: How many seats there are.
-        minimum: How many collectors there have to be to begin.
-        describe: Names the collector of a seat, for messages.
-        next_generation: Gives a generation that no collector of the run has had.
+        start: Starts the actor of an index for a generation; the actor's ``ping`` answers once it is up.
+        slots: The env slots of each index.
+        next_generation: Gives a generation that no collector has had.
         timeout_s: Seconds within which collectors have to come up where nothing can go on without.
-        replacements: How many of one collector are borne, and the waits before them.
+        minimum: How many collectors there have to be to begin; None for all of them.
+        restart_budget: How often the collector of one index is replaced, and the waits before that.
         explain: Tells of a handle that is lost and Ray's reason what really became of it.
     """
 
     def __init__(
         self,
         start: Callable[[int, int], Any],
-        size: int,
-        minimum: int,
-        describe: Callable[[int], str],
+        slots: Sequence[range],
         next_generation: Callable[[], int],
         timeout_s: float,
-        replacements: RestartBudgetConfig = REPLACEMENTS,
+        minimum: int | None = None,
+        restart_budget: RestartBudgetConfig = ROLLOUT_RESTART_BUDGET,
         explain: Callable[[CollectorHandle, str], WorkerLoss] = lambda handle, reason: WorkerLoss(reason),
     ) -> None:
-        self._start, self._minimum, self._describe = start, minimum, describe
-        self._next_generation, self._timeout_s, self._explain = next_generation, timeout_s, explain
-        self._seats = [_Seat(index, replacements) for index in range(size)]
+        self._start, self._next_generation, self._explain = start, next_generation, explain
+        self._timeout_s, self._restart_budget = timeout_s, restart_budget
+        self._minimum = len(slots) if minimum is None else minimum
+        self._entries = [_Entry(index, part, restart_budget) for index, part in enumerate(slots)]
 
     @property
     def size(self) -> int:
-        """How many seats there are."""
-        return len(self._seats)
+        """How many indices there are."""
+        return len(self._entries)
 
     @property
     def handles(self) -> list[CollectorHandle]:
-        """Those that are up, in the order of their seats."""
-        return [seat.handle for seat in self._seats if seat.handle is not None]
+        """The collectors that are up, in the order of their indices."""
+        return [entry.handle for entry in self._entries if entry.handle is not None]
+
+    @property
+    def is_retired(self) -> bool:
+        """Returns True if all collectors are retired."""
+        return all(entry.due == math.inf for entry in self._entries)
+
+    @property
+    def open_faults(self) -> list[RunFault]:
+        """The faults of those whose collector is not back."""
+        return [entry.fault for entry in self._entries if entry.fault is not None]
 
     def start(self, generation: int) -> None:
-        """Starts an actor in every seat; nothing is waited for."""
-        for seat in self._seats:
-            self._fill(seat, generation)
+        """Starts an actor for every index; nothing is waited for."""
+        for entry in self._entries:
+            self._start_actor(entry, generation)
 
     def begin(self) -> list[RunFault]:
         """Waits until there are as many as have to be there to begin.
 
         Returns:
-            Those that were lost meanwhile and are back.
+            The faults of those that were lost meanwhile and are back.
 
         Raises:
             DistPolicyError: If they do not come up in time, or cannot: what a constructor raised.
@@ -120,41 +128,59 @@ class CollectorPool:
         return self._wait(self._minimum)
 
     def admit(self) -> list[RunFault]:
-        """Takes in those that have come up; nothing is waited for.
+        """Takes in those that have come up, and starts those that are due; nothing is waited for.
 
         Returns:
-            Of those that were lost before, what became of them.
+            The faults of those that were lost before and are back.
 
         Raises:
             WorkerLostError: If one has been replaced too often.
         """
-        return self._admit(0.0) if any(seat.handle is None for seat in self._seats) else []
+        return self._admit(0.0) if any(entry.handle is None for entry in self._entries) else []
 
     def wait_for_one(self) -> list[RunFault]:
         """Waits until there is a collector.
 
         Returns:
-            Those that were lost before and are back.
+            The faults of those that were lost before and are back.
 
         Raises:
             WorkerLostError: If none comes up in time.
         """
         return self._wait(1)
 
-    @property
-    def open_faults(self) -> list[RunFault]:
-        """Those of seats whose collector is not back."""
-        return [seat.fault for seat in self._seats if seat.fault is not None]
-
-    def delivered(self, handle: CollectorHandle) -> None:
-        """Notes that a handle has delivered a rollout: it counts as sound from then on."""
-        self._seats[handle.index].num_delivered += 1
-
-    def lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> RunFault | None:
-        """Ends a handle, and has it replaced.
+    def ready(self, timeout_s: float = _LOOK_S) -> list[CollectorHandle]:
+        """Waits for the next answer of any collector to a :meth:`CollectorHandle.call`.
 
         Args:
-            handle: The handle.
+            timeout_s: Seconds to wait at most.
+
+        Returns:
+            All whose oldest call is answered. None if the time is over, or if a collector is there to be admitted.
+        """
+        asked = {handle.next_answer: handle for handle in self.handles if handle.num_pending}
+        starting = [entry.answer for entry in self._entries if entry.starting is not None]
+        if not asked and not starting:
+            time.sleep(timeout_s)
+            return []
+        ray.wait([*asked, *starting], num_returns=1, timeout=timeout_s)
+        answered = ray.wait(list(asked), num_returns=len(asked), timeout=0)[0] if asked else []
+        return [asked[reference] for reference in answered]
+
+    def delivered(self, handle: CollectorHandle, num_steps: int = 1) -> None:
+        """Notes that a collector has delivered something: it counts as sound from then on.
+
+        Args:
+            handle: The collector.
+            num_steps: How much, in the unit of the restart budget's window.
+        """
+        self._entries[handle.index].progress += num_steps
+
+    def lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> RunFault | None:
+        """Ends a collector, and has it replaced.
+
+        Args:
+            handle: The collector.
             reason: Why, in one line, as far as Ray knows.
             env_steps: Env steps that are lost with it.
 
@@ -165,38 +191,42 @@ class CollectorPool:
             EnvironmentCrashedError: If it hung and has been replaced too often.
             WorkerLostError: If it has been replaced too often for other reasons.
         """
-        seat = self._seats[handle.index]
-        if seat.handle is not handle:
+        entry = self._entries[handle.index]
+        if entry.handle is not handle:
             return None
-        seat.handle = None
-        self._give_up(seat, handle, reason, env_steps)
-        return seat.fault
+        entry.handle = None
+        self._give_up(entry, handle, reason, env_steps)
+        return entry.fault
+
+    def retire(self, handle: CollectorHandle) -> None:
+        """Ends a collector that has nothing left to do; it is not replaced."""
+        entry = self._entries[handle.index]
+        if entry.handle is handle:
+            entry.end()
 
     def close(self) -> None:
         """Ends all collectors; may be called twice."""
-        for seat in self._seats:
-            for held in (seat.handle, seat.starting):
-                if held is not None:
-                    ray.kill(held.actor)
-            seat.handle = seat.starting = seat.answer = None
-            seat.due = math.inf
+        for entry in self._entries:
+            entry.end()
 
-    def _fill(self, seat: _Seat, generation: int) -> None:
-        seat.starting = CollectorHandle(seat.index, generation, self._start(seat.index, generation))
-        seat.answer = seat.starting.actor.ping.remote()
+    def _start_actor(self, entry: _Entry, generation: int) -> None:
+        actor = self._start(entry.index, generation)
+        entry.starting = CollectorHandle(entry.index, generation, entry.slots, actor)
+        entry.answer = actor.ping.remote()
 
-    def _give_up(self, seat: _Seat, handle: CollectorHandle, reason: str, env_steps: int) -> None:
+    def _give_up(self, entry: _Entry, handle: CollectorHandle, reason: str, env_steps: int) -> None:
         ray.kill(handle.actor)
-        loss, what = self._explain(handle, reason), self._describe(seat.index)
-        if not seat.budget.take(seat.num_delivered):
-            told = f"{what} was lost {seat.budget.num_recent + 1} times in a row; the last time: {loss.reason}"
+        loss = self._explain(handle, reason)
+        if not entry.budget.take(entry.progress):
+            window = self._restart_budget.window_steps
+            often = "in a row" if window == 1 else f"within {window:,} steps"
+            told = f"{entry} was lost {entry.budget.num_recent + 1} times {often}; the last time: {loss.reason}"
             if loss.stacks:
                 raise EnvironmentCrashedError(told, traceback=loss.stacks)
             raise WorkerLostError(told)
-        seat.due = time.monotonic() + seat.budget.wait_s
-        if seat.fault is None:
-            name = collector_name(handle.index, handle.generation)
-            seat.fault = RunFault(what, loss.reason, env_steps, name=name, stacks=loss.stacks)
+        entry.due = time.monotonic() + entry.budget.wait_s
+        if entry.fault is None:
+            entry.fault = RunFault(str(entry), loss.reason, env_steps, name=handle.name, stacks=loss.stacks)
 
     def _wait(self, number: int) -> list[RunFault]:
         deadline = time.monotonic() + self._timeout_s
@@ -212,33 +242,32 @@ class CollectorPool:
         return back
 
     def _admit(self, wait_s: float) -> list[RunFault]:
-        for seat in self._seats:
-            if seat.handle is None and seat.starting is None and time.monotonic() >= seat.due:
-                self._fill(seat, self._next_generation())
-        waiting = {seat.answer: seat for seat in self._seats if seat.starting is not None}
+        for entry in self._entries:
+            if entry.handle is None and entry.starting is None and time.monotonic() >= entry.due:
+                self._start_actor(entry, self._next_generation())
+        waiting = {entry.answer: entry for entry in self._entries if entry.starting is not None}
         if not waiting:
             time.sleep(wait_s)
             return []
         up, _ = ray.wait(list(waiting), num_returns=len(waiting) if wait_s == 0.0 else 1, timeout=wait_s)
-        back = []
-        for answer in up:
-            fault = self._seat(waiting[answer])
-            if fault is not None:
-                back.append(fault)
-        return back
+        faults = [self._take_in(waiting[answer]) for answer in up]
+        return [fault for fault in faults if fault is not None]
 
-    def _seat(self, seat: _Seat) -> RunFault | None:
-        """Takes in the actor that has answered, or gives it up."""
-        handle, seat.starting = seat.starting, None
+    def _take_in(self, entry: _Entry) -> RunFault | None:
+        """Takes in the actor that has answered, or gives it up; returns the fault that is over by that."""
+        handle = entry.starting
         assert handle is not None
         try:
-            calls.get(seat.answer, self._timeout_s)
+            calls.get(entry.answer, self._timeout_s)
         except DistPolicyError as error:
-            # What its first actor raises is wrong with the run; later ones may have come to a bad node.
-            if not is_death(error) or (failed_in_constructor(error) and not seat.num_delivered):
+            by_constructor = failed_in_constructor(error)
+            # What the constructor of its first actor raises is wrong with the run; a later one may have come to a bad
+            # node.
+            if not (entry.progress if by_constructor else is_death(error)):
                 raise
-            self._give_up(seat, handle, reason_of_death(error), 0)
+            entry.starting = None
+            self._give_up(entry, handle, reason_of_death(error), 0)
             return None
-        seat.handle = handle
-        fault, seat.fault = seat.fault, None
+        entry.starting, entry.handle = None, handle
+        fault, entry.fault = entry.fault, None
         return None if fault is None else fault.recovered()

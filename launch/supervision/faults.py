@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distpolicy.utils.atomic_files import write_file
+from workers.environments.base import Fault
 
 COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
 
@@ -25,7 +26,8 @@ class RunFault:
         noticed: Clock time at which it was noticed.
         recovery_s: Seconds from then until it was replaced; None as long as it is not.
         name: Of a worker, what the names of its files begin with.
-        stacks: The stacks of its threads, if it hung; else empty.
+        stacks: The stacks of its threads if it hung, or a traceback; else empty.
+        happened: What it did.
     """
 
     what: str
@@ -35,10 +37,33 @@ class RunFault:
     recovery_s: float | None = None
     name: str = ""
     stacks: str = ""
+    happened: str = "was lost"
+
+    @property
+    def line(self) -> str:
+        """What failed and why."""
+        return f"{self.what} {self.happened}: {self.reason}"
 
     def recovered(self) -> RunFault:
         """The same, replaced now."""
         return dataclasses.replace(self, recovery_s=time.time() - self.noticed)
+
+
+def environment_fault(name: str, fault: Fault) -> RunFault:
+    """Returns the failure of an environment, which has been replaced already.
+
+    Args:
+        name: What the names of its collector's files begin with.
+        fault: What failed.
+    """
+    return RunFault(
+        f"env slot {fault.slot}",
+        fault.error,
+        recovery_s=0.0,
+        name=name,
+        stacks=fault.traceback,
+        happened=f"failed in {fault.call} and was replaced",
+    )
 
 
 class FaultTable:
@@ -76,6 +101,16 @@ def collector_name(index: int, generation: int) -> str:
     return f"generation{generation}-collector{index}"
 
 
+def fault_file(out: Path, name: str) -> Path:
+    """Where the failures of a collector are kept.
+
+    Args:
+        out: The folder of the dataset or of the run.
+        name: Begins the names of the collector's files.
+    """
+    return out / FAULTS / f"{name}.txt"
+
+
 def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
     """Adds a failure to the file of a collector.
 
@@ -88,7 +123,7 @@ def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
     Returns:
         The file; None if it cannot be written, which shall not end what goes on.
     """
-    path = out / FAULTS / f"{name}.txt"
+    path = fault_file(out, name)
     try:
         path.parent.mkdir(exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:

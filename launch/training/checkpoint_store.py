@@ -1,4 +1,4 @@
-"""Checkpoints: named parts and a manifest, whole or not there.
+"""CheckpointStore: a run's checkpoints. Each is named parts and a manifest, whole or not there.
 
 A checkpoint is a folder ``checkpoints/00000123`` (the number of updates) with one ``.npz`` a part and
 ``manifest.json``, which holds each part's SHA-256 and the run's counters. It is written beside its place and
@@ -14,6 +14,7 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Checkpoint:
 
     Attributes:
         path: Its folder.
-        generation: The generation of the learner that wrote it.
+        generation: The highest generation that a worker of the run had had.
         totals: How far the run had come.
         state: The learner's state by path.
         refused: Of the newer ones that were found damaged, what is wrong with each.
@@ -48,66 +49,85 @@ class Checkpoint:
     refused: tuple[CheckpointError, ...] = ()
 
 
-def save(folder: Path, state: dict[str, np.ndarray], totals: TrainingTotals, generation: int, keep: int) -> Path:
-    """Writes a checkpoint, and once it is whole removes the oldest above ``keep``.
-
-    What a killed write has left goes before, and others of this number of updates or more after: the run had gone back
-    behind them.
+class CheckpointStore:
+    """A run's checkpoints.
 
     Args:
         folder: The run's ``checkpoints``.
-        state: The learner's state by path; the first component of a path names its part.
-        totals: How far the run has come.
-        generation: The learner's generation.
         keep: How many to keep.
-
-    Returns:
-        The checkpoint's folder.
-
-    Raises:
-        DistPolicyError: If it cannot be written; names the file. Those that were there still are.
+        newest_generation: Gives the highest generation that a worker of the run has had.
     """
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    for name, value in state.items():
-        parts.setdefault(name.split("/", 1)[0], {})[name] = value
-    files = {f"{name}.npz": _npz(values) for name, values in parts.items()}
-    manifest = {
-        "format": FORMAT,
-        "generation": generation,
-        "totals": dataclasses.asdict(totals),
-        "parts": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
-    }
-    manifest["sha256"] = _digest(manifest)
-    files["manifest.json"] = _text(manifest).encode()
-    _prepare(folder)
-    before = _folders(folder)
-    taken = [again for updates, again in map(_number, before) if updates == totals.updates]
-    path = folder / (f"{totals.updates:08d}" + (f"-{max(taken) + 1}" if taken else ""))
-    write_folder(path, files)
-    older = [item for item in before if _number(item)[0] < totals.updates]
-    for item in before:
-        if item not in older[max(len(older) - keep + 1, 0) :]:
-            shutil.rmtree(item, ignore_errors=True)
-    return path
 
+    def __init__(self, folder: Path, keep: int, newest_generation: Callable[[], int] = lambda: 0) -> None:
+        self._folder, self._keep, self._newest_generation = folder, keep, newest_generation
 
-def load_latest(folder: Path) -> Checkpoint:
-    """The newest checkpoint that is whole.
+    def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
+        """Writes a checkpoint, and once it is whole removes the oldest above the number to keep.
 
-    Raises:
-        CheckpointError: If there is none; names the files that are damaged.
-    """
-    refused: list[CheckpointError] = []
-    for path in reversed(_folders(folder)):
-        try:
-            found = load(path)
-        except CheckpointError as error:
-            refused.append(error)
-        else:
-            return dataclasses.replace(found, refused=tuple(refused))
-    if refused:
-        raise CheckpointError(f"no checkpoint in {folder} can be read: {'; '.join(map(str, refused))}")
-    raise CheckpointError(f"no checkpoint in {folder}: there is nothing to resume")
+        What a killed write has left goes before, and others of this number of updates or more after: the run had gone
+        back behind them.
+
+        Args:
+            state: The learner's state by path; the first component of a path names its part.
+            totals: How far the run has come.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            DistPolicyError: If it cannot be written; names the file. Those that were there still are.
+        """
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, value in state.items():
+            parts.setdefault(name.split("/", 1)[0], {})[name] = value
+        files = {f"{name}.npz": _npz(values) for name, values in parts.items()}
+        manifest = {
+            "format": FORMAT,
+            "generation": self._newest_generation(),
+            "totals": dataclasses.asdict(totals),
+            "parts": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
+        }
+        manifest["sha256"] = _digest(manifest)
+        files["manifest.json"] = _text(manifest).encode()
+        _prepare(self._folder)
+        before = _folders(self._folder)
+        taken = [again for updates, again in map(_number, before) if updates == totals.updates]
+        path = self._folder / (f"{totals.updates:08d}" + (f"-{max(taken) + 1}" if taken else ""))
+        write_folder(path, files)
+        older = [item for item in before if _number(item)[0] < totals.updates]
+        for item in before:
+            if item not in older[max(len(older) - self._keep + 1, 0) :]:
+                shutil.rmtree(item, ignore_errors=True)
+        return path
+
+    def load_latest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; None if none was written yet.
+
+        Raises:
+            CheckpointError: If all are damaged; names the files.
+        """
+        refused: list[CheckpointError] = []
+        for path in reversed(_folders(self._folder)):
+            try:
+                found = load(path)
+            except CheckpointError as error:
+                refused.append(error)
+            else:
+                return dataclasses.replace(found, refused=tuple(refused))
+        if refused:
+            raise CheckpointError(f"no checkpoint in {self._folder} can be read: {'; '.join(map(str, refused))}")
+        return None
+
+    def latest_to_resume(self) -> Checkpoint:
+        """The newest checkpoint that is whole.
+
+        Raises:
+            CheckpointError: If there is none, or all are damaged.
+        """
+        found = self.load_latest()
+        if found is None:
+            raise CheckpointError(f"no checkpoint in {self._folder}: there is nothing to resume")
+        return found
 
 
 def load(path: Path) -> Checkpoint:

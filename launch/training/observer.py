@@ -1,45 +1,183 @@
-"""RunObserver: whoever follows a training run, and keeps its checkpoints."""
+"""TrainingObserver: whoever follows a training run."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-
+from distpolicy.errors import CheckpointError
+from launch.config.train import TrainConfig
+from launch.output.run_directory import RunDirectory
 from launch.supervision.faults import RunFault
 from launch.training.totals import TrainingTotals, UpdateResult
+from workers.collection.evaluator import EvaluationResult
 
 
-class Saved(NamedTuple):
-    """A state of the learner, and how far the run had come.
+class ObservedRun(Protocol):
+    """What an observer may ask of the run that it follows: a :class:`launch.training.run.TrainingRun`."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings."""
+
+    @property
+    def directory(self) -> RunDirectory:
+        """The folder that it leaves."""
+
+    @property
+    def totals(self) -> TrainingTotals:
+        """How far it has come."""
+
+    @property
+    def generation(self) -> int:
+        """How often it was started before."""
+
+    @property
+    def warm_up_s(self) -> float:
+        """Seconds that compiling the update took."""
+
+    def stop(self) -> None:
+        """Ends it."""
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended.
 
     Attributes:
-        state: By path; None for the state that a new learner has.
-        totals: The totals that it belongs to.
+        totals: How far it came.
+        error: What ended it; None if it came to its end or was stopped.
+        newest_checkpoint: How far it had come at its newest checkpoint; None if there is none, and after an error.
+        evaluation: The final evaluation; None if there was none.
+        peak_memory_bytes: The most memory that each process has had resident, by name; empty after an error.
+        open_faults: Workers that were lost and not replaced.
     """
 
-    state: dict[str, np.ndarray] | None
     totals: TrainingTotals
+    error: BaseException | None = None
+    newest_checkpoint: TrainingTotals | None = None
+    evaluation: EvaluationResult | None = None
+    peak_memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    open_faults: Sequence[RunFault] = ()
 
 
-class RunObserver:
-    """What a run tells and asks while it goes; does nothing by itself."""
+class TrainingObserver:
+    """Follows a training run. The methods do nothing; a subclass overrides those that it needs.
 
-    def updated(self, outcome: UpdateResult) -> None:
-        """Takes every iteration's outcome."""
+    A run has any number of observers, and tells them everything in the order in which they were given, in the thread
+    that trains. An observer ends the run by ``stop()`` of the run that :meth:`on_start` gives. If a method raises, the
+    run ends with that error, and every observer that was told of the start is told of the end.
 
-    def checkpoint(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> None:
-        """Takes a state of the learner that is to be kept."""
+    Attributes:
+        metrics: Names of the metrics that :meth:`measure` adds; each is a column of ``metrics.csv``.
+    """
 
-    def newest_checkpoint(self) -> Saved | None:
-        """The state to go back to if the learner is lost; None for that at the start."""
-        return None
+    metrics: tuple[str, ...] = ()
 
-    def lost(self, fault: RunFault) -> None:
-        """Takes note of a worker that has died or hangs; the run goes on."""
+    def on_start(self, run: ObservedRun) -> None:
+        """The workers are up, and the run directory is there. Comes before all other events."""
 
-    def recovered(self, fault: RunFault) -> None:
-        """Takes note of one that has been replaced."""
+    def measure(self, result: UpdateResult) -> Mapping[str, float]:
+        """Returns metrics of an update, by those names of :attr:`metrics` that have a value."""
+        return {}
 
-    def went_back(self, totals: TrainingTotals) -> None:
-        """Takes note that all updates after some totals are void."""
+    def on_update(self, result: UpdateResult) -> None:
+        """The learner has made an update; its metrics hold what all observers have measured."""
+
+    def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
+        """A checkpoint was written."""
+
+    def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
+        """A damaged checkpoint was found, and an older one is used. The only event that may come before the start."""
+
+    def on_fault(self, fault: RunFault) -> None:
+        """A worker or an environment has failed; an environment that has a ``recovery_s`` is replaced already."""
+
+    def on_recovery(self, fault: RunFault) -> None:
+        """A worker that was lost has been replaced."""
+
+    def on_rollback(self, totals: TrainingTotals) -> None:
+        """The learner was lost and goes on from a checkpoint: all updates after these totals are void."""
+
+    def on_trained(self, totals: TrainingTotals) -> None:
+        """Training is over, and the policy is in the run directory; an evaluation may follow."""
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        """The policy was evaluated after so much training."""
+
+    def on_interrupt(self) -> None:
+        """The run was interrupted, as by Ctrl-C, and is about to write a checkpoint."""
+
+    def on_end(self, end: RunEnd) -> None:
+        """The run is over, whatever ended it; the last event."""
+
+
+class Observers(TrainingObserver):
+    """Several observers as one.
+
+    Args:
+        observers: In the order in which they are told.
+    """
+
+    def __init__(self, observers: Sequence[TrainingObserver]) -> None:
+        self._observers = tuple(observers)
+        self._started: list[TrainingObserver] = []
+        self.metrics = tuple(dict.fromkeys(name for observer in observers for name in observer.metrics))
+
+    def on_start(self, run: ObservedRun) -> None:
+        for observer in self._observers:
+            observer.on_start(run)
+            self._started.append(observer)
+
+    def measure(self, result: UpdateResult) -> dict[str, float]:
+        return {name: value for observer in self._observers for name, value in observer.measure(result).items()}
+
+    def on_update(self, result: UpdateResult) -> None:
+        for observer in self._observers:
+            observer.on_update(result)
+
+    def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
+        for observer in self._observers:
+            observer.on_checkpoint(path, totals)
+
+    def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
+        for observer in self._observers:
+            observer.on_damaged_checkpoint(error, used)
+
+    def on_fault(self, fault: RunFault) -> None:
+        for observer in self._observers:
+            observer.on_fault(fault)
+
+    def on_recovery(self, fault: RunFault) -> None:
+        for observer in self._observers:
+            observer.on_recovery(fault)
+
+    def on_rollback(self, totals: TrainingTotals) -> None:
+        for observer in self._observers:
+            observer.on_rollback(totals)
+
+    def on_trained(self, totals: TrainingTotals) -> None:
+        for observer in self._observers:
+            observer.on_trained(totals)
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        for observer in self._observers:
+            observer.on_evaluation(result, totals)
+
+    def on_interrupt(self) -> None:
+        for observer in self._observers:
+            observer.on_interrupt()
+
+    def on_end(self, end: RunEnd) -> None:
+        """Tells all that were told of the start; then raises the first error of those that raised."""
+        errors = []
+        started, self._started = self._started, []
+        for observer in started:
+            try:
+                observer.on_end(end)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]

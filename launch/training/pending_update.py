@@ -10,7 +10,7 @@ import ray
 from distpolicy.errors import DistPolicyError
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, lacks_argument
-from launch.supervision.collector_pool import CollectorHandle
+from launch.supervision.collector_handle import CollectorHandle
 
 # Smaller values travel with messages, and the one who asked keeps them.
 _INLINED_BYTES = 100 * 1024

@@ -1,267 +1,336 @@
-"""The train command: a run from its config to its run directory."""
+"""TrainingRun: a training run from Python, from its config to its run directory."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import dataclasses
 import functools
-import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-import numpy as np
-from rich.console import Console
+import gymnasium as gym
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_folder
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
-from launch.config.train import TrainConfig
-from launch.output import html_report
-from launch.output.formatting import describe_evaluation, show_return
-from launch.output.metrics import MetricsWriter
-from launch.output.progress_line import ProgressLine
+from launch.config.train import TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory, check_free
-from launch.signals import handled, interrupt
-from launch.supervision.faults import FaultTable, RunFault, collector_name, note_fault
-from launch.training import checkpoint_store
-from launch.training.checkpoint_store import Checkpoint
-from launch.training.observer import RunObserver, Saved
+from launch.training.checkpoint_store import Checkpoint, CheckpointStore
+from launch.training.exported_policy import load_policy, policy_from_files
+from launch.training.observer import Observers, RunEnd, TrainingObserver
+from launch.training.run_files import run_files
 from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
 from launch.training.workers import TrainingWorkers
-from workers.collection.rollout_report import RolloutReport
-from workers.environments.base import Fault
+from workers.collection.evaluator import EvaluationResult
 from workers.environments.probe import probe
 
+if TYPE_CHECKING:
+    from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
-def train(
-    config: TrainConfig,
-    console: Console,
-    command_start: float,
-    run_dir: Path | None = None,
-    resume: Path | None = None,
-    debug: bool = False,
-) -> TrainingTotals:
-    """Trains a policy and leaves a run directory.
+
+class TrainingRun:
+    """Trains a policy on Ray and leaves a run directory. Prints nothing and handles no signals.
+
+    ::
+
+        with TrainingRun(TrainConfig(env="CartPole-v1", target_return=475.0)) as run:
+            for result in run:  # or run.run()
+                print(result.totals.env_steps, result.metrics.get("return_mean_100"))
+            step = run.policy.action(time_step)
+
+    The constructor checks its arguments, starts Ray or joins one, and returns; workers start with the first update, or
+    whatever else needs them first. They stay until :meth:`close`.
+
+    Whatever ends the run, its directory holds the newest checkpoint that could be had, metrics and the report. An error
+    or an interrupt (``KeyboardInterrupt``) ends it at once, the latter after a checkpoint. A run that is left by a
+    ``break`` goes on with the next ``for``; if it is closed instead, it ends as by :meth:`stop`, without the final
+    evaluation.
 
     Args:
-        config: The run's config.
-        console: Where to print.
-        command_start: Clock time at which the command began.
+        config: The settings; None for those of the run that is resumed, or else the defaults.
+        observers: Are told what happens, after those that write the run directory.
         run_dir: The run directory to make; None for one under ``runs/``.
-        resume: The run directory to go on with.
+        resume: The run directory to go on with, instead of a new one.
+        env: A class or function that returns a Gymnasium environment, instead of the one that ``config.env`` names. It
+            may be defined anywhere, in a script or a notebook as well, and is called with ``config.env_kwargs``.
         debug: Whether workers' output is shown.
-
-    Returns:
-        How far the run came.
 
     Raises:
         ConfigError: For input that cannot work; nothing has been written then.
-        DistPolicyError: If the run fails.
-        Interrupted: If SIGINT or SIGTERM ended it, after a checkpoint.
+        CheckpointError: If there is nothing to resume, or all of it is damaged.
+        DistPolicyError: If Ray does not start.
     """
-    factory = config.environment_factory
-    time_step_spec, action_spec = probe(factory)
-    found: Checkpoint | None = None
-    if resume is not None:
-        run_directory = RunDirectory.open(resume)
-        found = checkpoint_store.load_latest(run_directory.checkpoints)
-        _tell_refused(found, console)
-        if found.totals.solved or found.totals.env_steps >= config.total_steps:
+
+    def __init__(
+        self,
+        config: TrainConfig | None = None,
+        observers: Sequence[TrainingObserver] = (),
+        run_dir: str | Path | None = None,
+        resume: str | Path | None = None,
+        env: Callable[..., gym.Env] | None = None,
+        debug: bool = False,
+    ) -> None:
+        if resume is not None and run_dir is not None:
+            raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
+        before = None if resume is None else RunDirectory.open(Path(resume))
+        if config is None:
+            config = TrainConfig() if before is None else load_train_config(before.config_file)
+        self._factory = config.environment_factory
+        if env is not None:
+            self._factory = self._factory.with_callable(env)
+            config = dataclasses.replace(config, env=self._factory.env_id)
+        self._config = config
+        specs = probe(self._factory)
+        own_metrics = Observers(observers).metrics
+        self._observers = Observers([*run_files(own_metrics), *observers])
+        start = None if before is None else self._checkpoint_to_resume(before)
+        if run_dir is not None:
+            check_free(Path(run_dir))
+        self._is_resumed, self._first_state = before is not None, None if start is None else start.state
+        self._generation = 0 if start is None else start.generation + 1
+        self._has_started = self._is_training = self._has_ended = self._is_closed = False
+        self._failure: BaseException | None = None
+        self._final_policy: PyTFEagerPolicy | None = None
+        with contextlib.ExitStack() as resources:
+            actors = functools.partial(training_actors, config)
+            resources.enter_context(session.connected(config.address, actors, debug))
+            self._workers = TrainingWorkers(config, self._factory, *specs, self._generation)
+            self._directory = before or RunDirectory.create(None if run_dir is None else Path(run_dir), config.env)
+            self._checkpoints = CheckpointStore(
+                self._directory.checkpoints, config.keep_checkpoints, lambda: self._workers.newest_generation
+            )
+            self._trainer = Trainer(
+                config,
+                self._workers.pool,
+                self._workers.learners,
+                self._workers.next_generation,
+                self._checkpoints,
+                self._observers,
+                None if start is None else start.totals,
+            )
+            resources.callback(self._trainer.close)
+            self._updates = self._trainer.updates()
+            self._resources = resources.pop_all()
+        # For scripts that do not close it.
+        atexit.register(self.close)
+
+    def _checkpoint_to_resume(self, directory: RunDirectory) -> Checkpoint:
+        found = CheckpointStore(directory.checkpoints, self._config.keep_checkpoints).latest_to_resume()
+        for error in found.refused:
+            self._observers.on_damaged_checkpoint(error, found.path)
+        if found.totals.solved or found.totals.env_steps >= self._config.total_steps:
             raise ConfigError(
-                f"{resume} is complete ({found.totals.env_steps:,} env steps"
+                f"{directory.path} is complete ({found.totals.env_steps:,} env steps"
                 f"{', solved' if found.totals.solved else ''}): nothing to resume"
             )
-    elif run_dir is not None:
-        check_free(run_dir)
-    started: TrainingTotals = found.totals if found else TrainingTotals()
-    generation = found.generation + 1 if found else 0
-    # Again once Ray is there, since it sets its own handler of SIGTERM.
-    actors = functools.partial(training_actors, config)
-    with handled(interrupt), session.connected(config.address, actors, debug), handled(interrupt):
-        workers = TrainingWorkers(config, time_step_spec, action_spec, generation)
-        console.print(
-            f"{config.env}: {config.describe_collectors()} x {config.envs_per_collector} envs, {factory.describe()}; "
-            f"{_learners(config, workers.learner_has_gpu)}",
+        return found
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings."""
+        return self._config
+
+    @property
+    def directory(self) -> RunDirectory:
+        """The run directory; the files are there once the workers are up."""
+        return self._directory
+
+    @property
+    def totals(self) -> TrainingTotals:
+        """How far the run has come."""
+        return self._trainer.totals
+
+    @property
+    def generation(self) -> int:
+        """Above the generations of all workers of earlier starts; 0 for a run that is not resumed."""
+        return self._generation
+
+    @property
+    def warm_up_s(self) -> float:
+        """Seconds that compiling the update took; starts the workers."""
+        self._start()
+        return self._trainer.warm_up_s()
+
+    def describe(self) -> str:
+        """The environment and the workers in one line."""
+        config = self._config
+        return (
+            f"{config.env}: {config.describe_collectors()} x {config.envs_per_collector} envs, "
+            f"{self._factory.describe()}; {_learners(config, self._workers.learner_has_gpu)}"
         )
-        run = _Run(config, console, workers, started, command_start)
+
+    def __iter__(self) -> Iterator[UpdateResult]:
+        return self
+
+    def __next__(self) -> UpdateResult:
+        """Trains until the next update is done.
+
+        Raises:
+            DistPolicyError: If the run fails.
+        """
+        if not self._has_ended or self._failure is not None:
+            try:
+                self._start()
+                result = next(self._updates, None)
+                if result is not None:
+                    return result
+                self._finish(self._config.eval_episodes)
+            except BaseException as error:
+                self._end(error, save=isinstance(error, KeyboardInterrupt))
+                raise
+        raise StopIteration
+
+    def run(self) -> TrainingTotals:
+        """Trains to the end.
+
+        Returns:
+            How far the run came.
+
+        Raises:
+            DistPolicyError: If the run fails.
+        """
         try:
-            run.start(found.state if found else None)
-            if resume is None:
-                run_directory = RunDirectory.create(run_dir, config)
-            else:
-                console.print(f"resuming {resume} at {started.env_steps:,} env steps, generation {generation}")
-            return run.go(run_directory)
+            for _ in self:
+                pass
+        except BaseException as error:
+            # An interrupt may come between two updates, too.
+            self._end(error, save=True)
+            raise
+        return self.totals
+
+    def stop(self) -> None:
+        """Ends the run after the updates that are under way, as if it had come to its end there."""
+        self._trainer.stop()
+
+    @property
+    def policy(self) -> PyTFEagerPolicy:
+        """The policy of the newest weights, greedy, on NumPy arrays; imports TensorFlow.
+
+        ``run.policy.action(time_step)`` takes a time step of one environment, without a batch dimension. After the end
+        of the run it is read from the run directory, and may be after :meth:`close`.
+
+        Raises:
+            CheckpointError: If the run is over and has left no policy.
+        """
+        if not (self._has_ended or self._is_closed):
+            self._start()
+            return policy_from_files(self._trainer.export_policy())
+        if self._final_policy is None:
+            self._final_policy = load_policy(self._directory.policy)
+        return self._final_policy
+
+    def evaluate(self, num_episodes: int) -> EvaluationResult:
+        """Plays whole episodes by the greedy policy of the newest weights, on seeds of their own.
+
+        Args:
+            num_episodes: How many.
+
+        Raises:
+            DistPolicyError: If the run is closed, or its workers fail.
+        """
+        if num_episodes < 1:
+            raise ConfigError(f"num_episodes must be 1 or more, but is {num_episodes}")
+        self._start()
+        result = self._trainer.evaluate(num_episodes)
+        self._observers.on_evaluation(result, self.totals)
+        return result
+
+    def close(self) -> None:
+        """Ends the run and its workers, and the Ray that it has started; may be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        atexit.unregister(self.close)
+        try:
+            if not self._has_started:
+                self._directory.remove_if_empty()
+            elif not self._has_ended:
+                self._end_early()
         finally:
-            run.close()
+            self._resources.close()
+
+    def __enter__(self) -> TrainingRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._end(error, save=True)
+        finally:
+            self.close()
+
+    def _start(self) -> None:
+        """Starts the workers, if they have not been."""
+        if self._failure is not None:
+            raise DistPolicyError(f"the run was ended by {type(self._failure).__name__}: {self._failure}")
+        if self._is_closed:
+            raise DistPolicyError("the run is closed")
+        if self._has_started:
+            return
+        self._has_started = True
+        state, self._first_state = self._first_state, None
+        self._trainer.start(state)
+        if not self._is_resumed:
+            self._directory.write_config(self._config)
+        self._is_training = True
+        self._observers.on_start(self)
+
+    def _finish(self, eval_episodes: int) -> None:
+        """Does what is to be done once training is over."""
+        write_folder(self._directory.policy, self._trainer.export_policy())
+        self._observers.on_trained(self.totals)
+        evaluation = self.evaluate(eval_episodes) if eval_episodes else None
+        memory = {"driver": peak_memory_bytes(), **self._trainer.peak_memory_bytes()}
+        end = RunEnd(self.totals, None, self.totals, evaluation, memory, self._workers.pool.open_faults)
+        self._has_ended = True
+        self._observers.on_end(end)
+
+    def _end_early(self) -> None:
+        self.stop()
+        try:
+            for _ in self._updates:
+                pass
+            self._finish(eval_episodes=0)
+        except BaseException as error:
+            self._end(error, save=False)
+            raise
+
+    def _end(self, error: BaseException, save: bool) -> None:
+        """Ends a run that an error has come into, if it has not ended yet.
+
+        Args:
+            error: The error.
+            save: Whether the trainer is sound, so that what has been learned can be saved.
+        """
+        if self._has_ended:
+            return
+        self._has_ended, self._failure = True, error
+        if not self._is_training:
+            self._directory.remove_if_empty()
+            return
+        newest, failure = None, None
+        if save:
+            try:
+                self._observers.on_interrupt()
+                newest = self._trainer.interrupt()
+            except DistPolicyError as problem:
+                failure = problem
+        # What ended the run is what is told.
+        with contextlib.suppress(Exception):
+            self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))
+        if failure is not None:
+            raise failure from error
 
 
 def _learners(config: TrainConfig, on_gpu: bool) -> str:
     if config.learners == 1:
         return f"learner on {'GPU' if on_gpu else 'CPU (no GPU in this Ray)'}"
     return f"{config.learners} learners on {'a GPU each' if on_gpu else 'CPUs (not a GPU for each in this Ray)'}"
-
-
-def _tell_refused(found: Checkpoint, console: Console) -> None:
-    for refused in found.refused:
-        console.print(f"{refused}: going on from {found.path}")
-
-
-class _Run(RunObserver):
-    """One run: what its driver tells goes into files and onto the screen."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        console: Console,
-        workers: TrainingWorkers,
-        started: TrainingTotals,
-        command_start: float,
-    ) -> None:
-        self._config = config
-        self._console = console
-        self._workers = workers
-        self._command_start = command_start
-        self._first_step_time: float | None = None
-        # Of workers that are lost before there is a run directory.
-        self._early_faults: list[RunFault] = []
-        self._faults: FaultTable | None = None
-        self._trainer = Trainer(config, workers.pool, workers.learners, workers.next_generation, self, started)
-
-    def start(self, state: dict[str, np.ndarray] | None) -> None:
-        """Starts the workers."""
-        self._trainer.start(state)
-
-    def close(self) -> None:
-        """Ends the workers."""
-        self._trainer.close()
-
-    def go(self, directory: RunDirectory) -> TrainingTotals:
-        """Trains, and leaves all that belongs into a run directory."""
-        self._directory = directory
-        self._faults = FaultTable(directory.faults_file)
-        for fault in self._early_faults:
-            self._note(fault)
-        self._metrics = MetricsWriter(directory.path, first_update=self._trainer.totals.updates + 1)
-        try:
-            with ProgressLine(self._console) as self._line:
-                totals = self._trainer.run()
-            totals = self._finish(totals)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                self._interrupted()
-            # What ended the run is what is told.
-            with contextlib.suppress(DistPolicyError):
-                self._end()
-            raise
-        self._end()
-        return totals
-
-    def _end(self) -> None:
-        self._metrics.close()
-        for fault in self._workers.pool.open_faults:
-            self._note(fault)
-        html_report.write(self._directory, self._config)
-
-    def updated(self, outcome: UpdateResult) -> None:
-        totals, row = outcome.totals, outcome.row
-        if self._first_step_time is None:
-            self._first_step_time = outcome.first_step_time
-            self._say(f"first env step after {outcome.first_step_time - self._command_start:.1f} s")
-        self._metrics.write(row)
-        for item in outcome.reports:
-            for fault in item.faults:
-                self._environment_failed(item, fault)
-        speed = float(row["steps_per_s"])
-        self._line.show(
-            env_steps=totals.env_steps,
-            total_steps=self._config.total_steps,
-            mean_return=row.get("return_mean_100"),
-            target=self._config.target_return,
-            steps_per_s=speed,
-            policy_lag=int(row["policy_lag"]),
-            eta_s=max(self._config.total_steps - totals.env_steps, 0) / speed if speed else math.inf,
-        )
-
-    def checkpoint(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> None:
-        generation, keep = self._workers.newest_generation, self._config.keep_checkpoints
-        checkpoint_store.save(self._directory.checkpoints, state, totals, generation, keep)
-
-    def newest_checkpoint(self) -> Saved | None:
-        if not any(self._directory.checkpoints.glob("[0-9]*")):
-            return None
-        found = checkpoint_store.load_latest(self._directory.checkpoints)
-        _tell_refused(found, self._console)
-        return Saved(found.state, found.totals)
-
-    def lost(self, fault: RunFault) -> None:
-        line = f"{fault.what} was lost: {fault.reason}"
-        path = note_fault(self._directory.path, fault.name, line, fault.stacks) if fault.stacks else None
-        self._say(f"{line}; see {path}" if path else line)
-
-    def recovered(self, fault: RunFault) -> None:
-        self._note(fault)
-        self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s; {fault.env_steps_lost:,} env steps were lost")
-
-    def went_back(self, totals: TrainingTotals) -> None:
-        self._say(f"going back to {totals.env_steps:,} env steps, the newest checkpoint")
-        self._metrics.close()
-        self._metrics = MetricsWriter(self._directory.path, first_update=totals.updates + 1)
-
-    def _environment_failed(self, item: RolloutReport, fault: Fault) -> None:
-        line = f"env slot {fault.slot} failed in {fault.call} and was replaced: {fault.error}"
-        self._say(line)
-        note_fault(self._directory.path, collector_name(item.collector, item.generation), line, fault.traceback)
-        self._note(RunFault(f"env slot {fault.slot}", fault.error, recovery_s=0.0))
-
-    def _note(self, fault: RunFault) -> None:
-        if self._faults is None:
-            self._early_faults.append(fault)
-        else:
-            self._faults.add(fault, self._trainer.totals.updates)
-
-    def _interrupted(self) -> None:
-        # A second Ctrl-C does not break the checkpoint that the first one asked for.
-        with handled(None):
-            self._say("interrupted: writing a checkpoint")
-            state = self._trainer.interrupt()
-            totals, found = self._trainer.totals, self.newest_checkpoint()
-            if state is not None and totals.updates > (0 if found is None else found.totals.updates):
-                self.checkpoint(state, totals)
-                found = Saved(state, totals)
-            if found is None:
-                self._say("nothing was learned yet, so there is none")
-                return
-            if found.totals.updates < totals.updates:
-                self._say(f"the learner is busy: the newest checkpoint is of {found.totals.env_steps:,} env steps")
-            self._say(f"go on with: distpolicy train --resume {self._directory.path}")
-
-    def _say(self, text: str) -> None:
-        self._console.print(text)
-
-    def _finish(self, totals: TrainingTotals) -> TrainingTotals:
-        write_folder(self._directory.policy, self._trainer.export_policy())
-        self._print_end(totals)
-        if self._config.eval_episodes:
-            result = self._trainer.evaluate(self._config.eval_episodes)
-            self._metrics.write_evaluation(totals.env_steps, result.returns)
-            self._say(describe_evaluation(result))
-        memory = {"driver": peak_memory_bytes()}
-        memory |= self._trainer.peak_memory_bytes()
-        shown = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in memory.items())
-        self._say(f"peak memory: {shown}")
-        self._say(f"run directory: {self._directory.path}")
-        return totals
-
-    def _print_end(self, totals: TrainingTotals) -> None:
-        mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
-        if totals.solved:
-            how = f"solved: mean return {show_return(mean)} over 100 episodes (target {self._config.target_return:g})"
-        elif self._config.target_return is None:
-            how = f"done: mean return {show_return(mean)} over the last {len(totals.recent_returns)} episodes"
-        else:
-            how = f"target {self._config.target_return:g} not reached: mean return {show_return(mean)}"
-        self._say(
-            f"{how} after {totals.env_steps:,} env steps in {totals.train_s:.1f} s from the first one "
-            f"(compiling the update took {self._trainer.warm_up_s():.1f} s)"
-        )

@@ -36,17 +36,17 @@ class TrainingTotals:
 
 
 class UpdateResult(NamedTuple):
-    """What an iteration came to.
+    """What an update came to.
 
     Attributes:
         totals: How far the run has come.
-        row: The iteration's metrics.
+        metrics: Its metrics by name, those of ``metrics.csv``.
         first_step_time: Clock time of the earliest first env step.
         reports: One of each rollout that was learned from.
     """
 
     totals: TrainingTotals
-    row: dict[str, Any]
+    metrics: dict[str, Any]
     first_step_time: float
     reports: Sequence[RolloutReport]
 
@@ -76,12 +76,12 @@ class TotalsTracker:
         self._totals = totals
         self._returns: deque[float] = deque(totals.recent_returns, maxlen=100)
 
-    def add(self, reports: Sequence[RolloutReport], metrics: Mapping[str, float]) -> UpdateResult:
+    def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
         """Adds an update.
 
         Args:
             reports: One of each rollout that it has learned from.
-            metrics: The learner's.
+            learner_metrics: The learner's.
         """
         ended_returns = [value for report in reports for value in report.episode_returns]
         ended_lengths = [value for report in reports for value in report.episode_lengths]
@@ -103,7 +103,7 @@ class TotalsTracker:
             recent_returns=tuple(self._returns),
             solved=before.solved or solved,
         )
-        row = {
+        metrics = {
             "update": self._totals.updates,
             "env_steps": self._totals.env_steps,
             "episodes": self._totals.episodes,
@@ -113,11 +113,11 @@ class TotalsTracker:
             "env_s": float(np.mean([report.env_s for report in reports])),
             "policy_s": float(np.mean([report.policy_s for report in reports])),
             "collector_wait_s": float(np.mean([report.wait_s for report in reports])),
-            **metrics,
+            **learner_metrics,
         }
         if self._returns:
-            row["return_mean_100"] = mean
+            metrics["return_mean_100"] = mean
         if ended_returns:
-            row["episode_return"] = float(np.mean(ended_returns))
-            row["episode_length"] = float(np.mean(ended_lengths))
-        return UpdateResult(self._totals, row, self._first_step_time, reports)
+            metrics["episode_return"] = float(np.mean(ended_returns))
+            metrics["episode_length"] = float(np.mean(ended_lengths))
+        return UpdateResult(self._totals, metrics, self._first_step_time, reports)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import ray
@@ -16,10 +18,12 @@ from launch.config.common import split_evenly
 from launch.config.train import TrainConfig
 from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, is_late, reason_of_death
-from launch.supervision.collector_pool import CollectorHandle, CollectorPool
-from launch.supervision.faults import RunFault
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.collector_pool import CollectorPool
+from launch.supervision.faults import RunFault, collector_name, environment_fault
+from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
-from launch.training.observer import RunObserver, Saved
+from launch.training.observer import TrainingObserver
 from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, failures_of
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
@@ -35,13 +39,23 @@ GRACE_S = 3.0
 MAX_FAILURES = 5
 
 
+class Checkpoints(Protocol):
+    """Where a trainer's checkpoints go: a :class:`launch.training.checkpoint_store.CheckpointStore`."""
+
+    def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
+        """Keeps a state of the learner; returns its place."""
+
+    def load_latest(self) -> Checkpoint | None:
+        """The newest checkpoint, or None if there is none."""
+
+
 class Trainer:
     """Runs a training loop on Ray.
 
     With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
     submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
 
-    An update learns from as many rollouts as the pool has seats. Where collectors are missing, the others collect
+    An update learns from as many rollouts as the pool is to have collectors. Where some are missing, the others collect
     several each, so that the batch has one shape. If a collector dies, the rollouts of its iteration that are whole
     are kept, what is missing is collected with the same weights, and the update is submitted again: no rollout is
     counted twice, and none of the others is lost. If the learner dies, the next one, of a higher generation, goes
@@ -52,6 +66,7 @@ class Trainer:
         pool: Its collectors.
         learners: Its learner.
         generations: Gives a generation that no worker of the run has had.
+        checkpoints: Where states of the learner go, and where they come from if the learner is lost.
         observer: Is told what happens.
         totals: How far the run has come.
     """
@@ -62,16 +77,22 @@ class Trainer:
         pool: CollectorPool,
         learners: LearnerGroup,
         generations: Callable[[], int],
-        observer: RunObserver | None = None,
+        checkpoints: Checkpoints,
+        observer: TrainingObserver | None = None,
         totals: TrainingTotals | None = None,
     ) -> None:
         self._config, self._pool, self._learners = config, pool, learners
-        self._generations = generations
-        self._observer = observer or RunObserver()
+        self._generations, self._checkpoints = generations, checkpoints
+        self._observer = observer or TrainingObserver()
         self._totals = TotalsTracker(config, totals or TrainingTotals())
         self._weights: Any = None
         self._pending: deque[PendingUpdate] = deque()
         self._num_failures = 0
+        self._is_stopped = False
+        # Lost and replaced while the workers started; the observer is told when training begins.
+        self._recovered_at_start: list[RunFault] = []
+        # What the learner goes back to if there is no checkpoint yet.
+        self._first: tuple[dict[str, np.ndarray] | None, TrainingTotals] = None, self.totals
         # Updates that the newest checkpoint of this start holds; none yet.
         self._num_saved = -1
 
@@ -108,9 +129,9 @@ class Trainer:
         generation = self._generations()
         self._learners.start(generation)
         self._pool.start(generation)
-        self._first = Saved(state, self.totals)
+        self._first = state, self.totals
         self._prepare_learners(state)
-        self._tell_recovered(self._pool.begin())
+        self._recovered_at_start = self._pool.begin()
 
     def _prepare_learners(self, state: dict[str, np.ndarray] | None) -> None:
         if state is not None:
@@ -156,9 +177,9 @@ class Trainer:
 
         Args:
             weights: Reference of the weights.
-            count: How many rollouts; None for one of every seat of the pool. If there are more than collectors, the
-                collectors take turns.
-            last: Members whose turn comes after the others'.
+            count: How many rollouts; None for as many as the pool is to have collectors. If there are more than
+                collectors, the collectors take turns.
+            last: Collectors whose turn comes after the others'.
         """
         self._wait_for_handles()
         turns = sorted(self.handles, key=lambda handle: handle in last)
@@ -185,16 +206,17 @@ class Trainer:
         state = self._learners.state() if update % self._config.checkpoint_every == 0 else None
         self._pending.append(PendingUpdate(update, parts, metrics, state))
 
-    def run(self) -> TrainingTotals:
-        """Trains until the target or the step budget is reached.
+    def updates(self) -> Iterator[UpdateResult]:
+        """Trains until the target or the step budget is reached, or :meth:`stop` was called.
 
-        Returns:
-            How far the run has come; there is a checkpoint of it.
+        Yields:
+            What each update came to. When they end there is a checkpoint of the last one.
 
         Raises:
             DistPolicyError: What a worker has raised.
             WorkerLostError: If workers die faster than they can be replaced.
         """
+        self._tell_recovered(self._recovered_at_start)
         while True:
             while len(self._pending) < PIPELINE_DEPTH and not self._finished():
                 self._submit()
@@ -202,22 +224,52 @@ class Trainer:
                 if not self._pending:
                     if self._num_saved != self.totals.updates:
                         self._save(self.learner_state())
-                    return self.totals
-                iteration = self._pending[0]
-                self._observer.updated(self._settle(iteration))
-                self._pending.popleft()
-                if iteration.state is not None:
-                    self._save(self.get(iteration.state))
+                    return
+                result = self._complete_update()
             except DistPolicyError as error:
                 self._recover(error)
+            else:
+                yield result
+
+    def stop(self) -> None:
+        """Ends training after the updates that are under way."""
+        self._is_stopped = True
+
+    def _complete_update(self) -> UpdateResult:
+        """Waits for the first update that is under way, and saves a checkpoint if one is due."""
+        update = self._pending[0]
+        result = self._tell_update(self._settle(update))
+        self._pending.popleft()
+        if update.state is not None:
+            self._save(self.get(update.state))
+        return result
+
+    def _tell_update(self, result: UpdateResult) -> UpdateResult:
+        """Tells the observer of an update; returns the result with what it has measured."""
+        for report in result.reports:
+            name = collector_name(report.collector, report.generation)
+            for fault in report.faults:
+                self._observer.on_fault(environment_fault(name, fault))
+        result = result._replace(metrics={**result.metrics, **self._observer.measure(result)})
+        self._observer.on_update(result)
+        return result
 
     def _save(self, state: dict[str, np.ndarray]) -> None:
-        self._observer.checkpoint(state, self.totals)
+        path = self._checkpoints.save(state, self.totals)
         self._num_saved = self.totals.updates
+        self._observer.on_checkpoint(path, self.totals)
+
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; the observer is told of damaged ones."""
+        found = self._checkpoints.load_latest()
+        if found is not None:
+            for error in found.refused:
+                self._observer.on_damaged_checkpoint(error, found.path)
+        return found
 
     def _finished(self) -> bool:
         expected = self.totals.env_steps + len(self._pending) * self._config.batch_size
-        return self.totals.solved or expected >= self._config.total_steps
+        return self._is_stopped or self.totals.solved or expected >= self._config.total_steps
 
     def _settle(self, iteration: PendingUpdate) -> UpdateResult:
         metrics = self.get(iteration.metrics)
@@ -249,7 +301,7 @@ class Trainer:
         if not iterations:
             raise error
         dead, kept = failures_of(iterations)
-        if not dead:  # How many of them are borne is the pool's to say.
+        if not dead:  # How many of them may be lost is the pool's to say.
             self._num_failures += 1
             if self._num_failures > MAX_FAILURES:
                 raise error
@@ -264,7 +316,7 @@ class Trainer:
     def _lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> None:
         fault = self._pool.lose(handle, reason, env_steps)
         if fault is not None:
-            self._observer.lost(fault)
+            self._observer.on_fault(fault)
 
     @property
     def _rollout_steps(self) -> int:
@@ -288,15 +340,16 @@ class Trainer:
 
     def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
         """Starts another learner from the newest checkpoint."""
-        state, totals = self._observer.newest_checkpoint() or self._first
+        found = self.newest_checkpoint()
+        state, totals = self._first if found is None else (found.state, found.totals)
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
         lost = self.totals.env_steps - totals.env_steps + len(done) * self._rollout_steps
         fault = RunFault("learner", reason_of_death(error), lost)
-        self._observer.lost(fault)
+        self._observer.on_fault(fault)
         self._pending.clear()
         self._totals.go_back(totals)
         self._num_saved = -1
-        self._observer.went_back(totals)
+        self._observer.on_rollback(totals)
         while True:
             if failed_in_constructor(error):
                 raise error
@@ -315,30 +368,41 @@ class Trainer:
                     raise
                 error = another
                 self._num_failures += 1
-        self._observer.recovered(fault.recovered())
+        self._observer.on_recovery(fault.recovered())
 
     def _tell_recovered(self, faults: Sequence[RunFault]) -> None:
         for fault in faults:
-            self._observer.recovered(fault)
+            self._observer.on_recovery(fault)
 
-    def interrupt(self) -> dict[str, np.ndarray] | None:
-        """Ends collecting at once; what the learner has learned from by then is accounted for.
+    def interrupt(self) -> TrainingTotals | None:
+        """Ends collecting at once, and saves a checkpoint of what has been learned by then.
 
         Returns:
-            The learner's state that belongs to the totals; None if it cannot be had within seconds.
+            How far the run had come at the newest checkpoint, which is an older one if the learner's state cannot be
+            had within seconds; None if there is none.
         """
-        metrics = [iteration.metrics for iteration in self._pending]
+        self._settle_what_is_done()
+        state = self._state_of_totals()
+        found = self.newest_checkpoint()
+        if state is not None and self.totals.updates > (0 if found is None else found.totals.updates):
+            self._save(state)
+            return self.totals
+        return None if found is None else found.totals
+
+    def _settle_what_is_done(self) -> None:
+        metrics = [update.metrics for update in self._pending]
         if metrics:
             ray.wait(metrics, num_returns=len(metrics), timeout=GRACE_S)
         # Updates that still wait for a rollout fail with it and leave the learner as it is.
         self._pool.close()
-        try:
-            for iteration in self._pending:
+        with contextlib.suppress(DistPolicyError):
+            for update in self._pending:
                 # Not if the interruption came between settling it and forgetting it.
-                if iteration.update > self.totals.updates:
-                    self._observer.updated(self._settle(iteration))
-        except DistPolicyError:
-            pass
+                if update.update > self.totals.updates:
+                    self._tell_update(self._settle(update))
+
+    def _state_of_totals(self) -> dict[str, np.ndarray] | None:
+        """The learner's state, if it comes within seconds and is the one that the totals tell of."""
         try:
             state = calls.get(self._learners.state(), GRACE_S)
         except (DistPolicyError, IndexError):

@@ -15,14 +15,16 @@ from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import TimeStep
 from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
 from launch.config.train import TrainConfig
-from launch.supervision.actor_errors import what_hung, where_it_hung
-from launch.supervision.collector_pool import CollectorHandle, CollectorPool, WorkerLoss
+from launch.supervision.actor_errors import describe_hang
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.collector_pool import CollectorPool, WorkerLoss
 from launch.supervision.faults import collector_name
 from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.learner_group import LearnerGroup
 from workers.actors import start_collector, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import read_hang
+from workers.environments.factory import EnvironmentFactory
 
 
 class TrainingWorkers:
@@ -30,6 +32,7 @@ class TrainingWorkers:
 
     Args:
         config: The run's config.
+        environment_factory: Makes the envs.
         time_step_spec: Array specs of one time step.
         action_spec: Array specs of one action.
         generation: How often the run was started before.
@@ -40,7 +43,14 @@ class TrainingWorkers:
         learner_has_gpu: Whether the learner asks for a GPU.
     """
 
-    def __init__(self, config: TrainConfig, time_step_spec: TimeStep, action_spec: Any, generation: int = 0) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        environment_factory: EnvironmentFactory,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+        generation: int = 0,
+    ) -> None:
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
         self._name = f"distpolicy-{uuid.uuid4().hex}"
@@ -56,16 +66,15 @@ class TrainingWorkers:
         self.pool = CollectorPool(
             lambda index, generation: start_collector(
                 _collector_config(config, index, generation),
-                config.environment_factory,
+                environment_factory,
                 PolicyFactory(config),
                 groups[COLLECTOR],
                 Path(self._stacks_file(index, generation)),
             ),
-            config.collectors,
-            config.least_collectors,
-            lambda index: _describe(config, index),
+            [_slots(config, index) for index in range(config.collectors)],
             self.next_generation,
             config.timeout_s,
+            minimum=config.least_collectors,
             explain=self._explain,
         )
 
@@ -88,14 +97,13 @@ class TrainingWorkers:
         hang = read_hang(Path(tempfile.gettempdir()) / self._stacks_file(handle.index, handle.generation))
         if hang is None:
             return WorkerLoss(reason)
-        return WorkerLoss(
-            f"{where_it_hung(hang)}: {what_hung(self._config.env, self._config.step_timeout_s)}", hang.stacks
-        )
+        return WorkerLoss(describe_hang(hang, self._config.env, self._config.step_timeout_s), hang.stacks)
 
 
-def _describe(config: TrainConfig, index: int) -> str:
+def _slots(config: TrainConfig, index: int) -> range:
+    """The env slots of a collector."""
     first = index * config.envs_per_collector
-    return f"collector {index} (env slots {first} to {first + config.envs_per_collector - 1})"
+    return range(first, first + config.envs_per_collector)
 
 
 def _remove_files(name: str) -> None:
@@ -108,7 +116,7 @@ def _remove_files(name: str) -> None:
 def _collector_config(config: TrainConfig, index: int, generation: int) -> CollectorConfig:
     return CollectorConfig(
         index=index,
-        first_slot=index * config.envs_per_collector,
+        first_slot=_slots(config, index).start,
         num_slots=config.envs_per_collector,
         num_steps=config.rollout_steps,
         seed=config.seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.train import TrainConfig
 from launch.supervision.faults import RunFault
-from launch.training.observer import RunObserver, Saved
+from launch.training.checkpoint_store import Checkpoint
+from launch.training.observer import TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
 from launch.training.workers import TrainingWorkers
@@ -37,8 +39,8 @@ class Stop(Exception):
     """Ends a run from an observer."""
 
 
-class Recorder(RunObserver):
-    """Keeps what a run tells, and does something of its own after each update.
+class Recorder(TrainingObserver):
+    """Keeps what a run tells and its checkpoints, and does something of its own after each update.
 
     Args:
         then: Called after each update; may raise :class:`Stop`.
@@ -47,7 +49,7 @@ class Recorder(RunObserver):
     def __init__(self, then: Callable[[Recorder], None] = lambda recorder: None) -> None:
         self.then = then
         self.outcomes: list[UpdateResult] = []
-        self.saved: Saved | None = None
+        self.saved: Checkpoint | None = None
         self.losses: list[RunFault] = []
         self.recoveries: list[RunFault] = []
         self.returns_to: list[TrainingTotals] = []
@@ -57,23 +59,24 @@ class Recorder(RunObserver):
         """Of all rollouts that were learned from, those that are void since then as well."""
         return [report for outcome in self.outcomes for report in outcome.reports]
 
-    def updated(self, outcome: UpdateResult) -> None:
-        self.outcomes.append(outcome)
+    def on_update(self, result: UpdateResult) -> None:
+        self.outcomes.append(result)
         self.then(self)
 
-    def checkpoint(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> None:
-        self.saved = Saved(state, totals)
+    def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
+        self.saved = Checkpoint(Path("memory"), 0, totals, state)
+        return self.saved.path
 
-    def newest_checkpoint(self) -> Saved | None:
+    def load_latest(self) -> Checkpoint | None:
         return self.saved
 
-    def lost(self, fault: RunFault) -> None:
+    def on_fault(self, fault: RunFault) -> None:
         self.losses.append(fault)
 
-    def recovered(self, fault: RunFault) -> None:
+    def on_recovery(self, fault: RunFault) -> None:
         self.recoveries.append(fault)
 
-    def went_back(self, totals: TrainingTotals) -> None:
+    def on_rollback(self, totals: TrainingTotals) -> None:
         self.returns_to.append(totals)
 
 
@@ -82,11 +85,12 @@ def make_driver(
     generation: int = 0,
     state: dict[str, np.ndarray] | None = None,
     totals: TrainingTotals | None = None,
-    observer: RunObserver | None = None,
+    recorder: Recorder | None = None,
 ) -> Trainer:
     """A driver that has started."""
-    workers = TrainingWorkers(config, *probe(config.environment_factory), generation)
-    driver = Trainer(config, workers.pool, workers.learners, workers.next_generation, observer, totals)
+    factory, recorder = config.environment_factory, recorder or Recorder()
+    workers = TrainingWorkers(config, factory, *probe(factory), generation)
+    driver = Trainer(config, workers.pool, workers.learners, workers.next_generation, recorder, recorder, totals)
     try:
         driver.start(state)
     except BaseException:

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distpolicy.errors import CheckpointError
-from launch.training import checkpoint_store
+from launch.training.checkpoint_store import CheckpointStore
 from launch.training.totals import TrainingTotals
 
 _TRACEME, _SYSCALL = 0, 24
@@ -30,17 +29,14 @@ _libc.ptrace.restype = ctypes.c_long
 def save(folder: Path, updates: int, mark: float, keep: int = 2) -> None:
     """A checkpoint whose parts and totals all hold the mark."""
     state = {name: np.full(100, mark) for name in ("policy/kernel", "optimizer/0", "learner/version")}
-    checkpoint_store.save(folder, state, TrainingTotals(updates, train_s=mark), generation=0, keep=keep)
+    CheckpointStore(folder, keep).save(state, TrainingTotals(updates, train_s=mark))
 
 
 def mark_of(folder: Path) -> float | None:
     """The mark of the newest checkpoint, which has to be whole; None if there is none."""
-    try:
-        found = checkpoint_store.load_latest(folder)
-    except CheckpointError as error:
-        if "there is nothing to resume" in str(error):
-            return None
-        raise
+    found = CheckpointStore(folder, keep=1).load_latest()
+    if found is None:
+        return None
     assert not found.refused, found.refused
     marks = {found.totals.train_s, *(float(value) for array in found.state.values() for value in array)}
     assert len(marks) == 1, marks

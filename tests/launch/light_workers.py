@@ -18,9 +18,10 @@ import ray
 
 from distpolicy.agents.ppo.config import PPOConfig
 from launch.config.train import TrainConfig
-from launch.supervision.collector_pool import REPLACEMENTS, CollectorPool
+from launch.supervision.collector_pool import ROLLOUT_RESTART_BUDGET, CollectorPool
+from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
-from launch.training.observer import RunObserver
+from launch.training.observer import TrainingObserver
 from launch.training.trainer import Trainer
 from workers.collection.rollout_report import RolloutReport
 from workers.restart_budget import RestartBudgetConfig
@@ -141,10 +142,10 @@ def light_driver(
     num_collectors: int,
     rollout_bytes: int,
     num_updates: int,
-    observer: RunObserver,
+    watcher: Watcher,
     weights_bytes: int = 1_000,
     first_sound_generation: int = 0,
-    replacements: RestartBudgetConfig = REPLACEMENTS,
+    restart_budget: RestartBudgetConfig = ROLLOUT_RESTART_BUDGET,
 ) -> Trainer:
     """A driver of light workers that has started."""
     config = TrainConfig(
@@ -164,24 +165,22 @@ def light_driver(
             .options(**options)
             .remote(index, generation, rollout_bytes, first_sound_generation)
         ),
-        num_collectors,
-        num_collectors,
-        lambda index: f"collector {index}",
+        [range(index * SLOTS, (index + 1) * SLOTS) for index in range(num_collectors)],
         lambda: next(generations),
         config.timeout_s,
-        replacements,
+        restart_budget=restart_budget,
     )
     learners = LearnerGroup(
         lambda generation: [ray.remote(LightLearner).options(**options).remote(generation, weights_bytes)]
     )
-    driver = Trainer(config, pool, learners, lambda: next(generations), observer)
+    driver = Trainer(config, pool, learners, lambda: next(generations), watcher, watcher)
     driver.start()
     return driver
 
 
 @dataclasses.dataclass
-class Watcher(RunObserver):
-    """Notes what a run tells.
+class Watcher(TrainingObserver):
+    """Notes what a run tells, and the state that it saves.
 
     Attributes:
         looks: Updates after which it holds the run up, until Ray has freed what is no longer needed.
@@ -195,18 +194,22 @@ class Watcher(RunObserver):
     losses: list[str] = dataclasses.field(default_factory=list)
     state: dict[str, np.ndarray] | None = None
 
-    def updated(self, outcome: Any) -> None:
+    def on_update(self, result: Any) -> None:
         if self.looks:
-            if outcome.totals.updates not in self.looks:
+            if result.totals.updates not in self.looks:
                 return
             time.sleep(_FREED_WITHIN_S)
         self.stores.append(store())
 
-    def lost(self, fault: Any) -> None:
+    def on_fault(self, fault: Any) -> None:
         self.losses.append(f"{fault.what}: {fault.reason}")
 
-    def checkpoint(self, state: dict[str, np.ndarray], totals: Any) -> None:
+    def save(self, state: dict[str, np.ndarray], totals: Any) -> Path:
         self.state = state
+        return Path("memory")
+
+    def load_latest(self) -> Checkpoint | None:
+        return None
 
 
 @contextlib.contextmanager

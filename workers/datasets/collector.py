@@ -123,6 +123,10 @@ class DatasetCollector:
         self._records: list[ShardRecord] = []
         self._slots = np.arange(config.first_slot, config.first_slot + config.num_slots)
 
+    def ping(self) -> int:
+        """Returns the collector's number; answers once it is up."""
+        return self._config.index
+
     def describe(self) -> CollectorDescription:
         """Returns what the job has to know about this collector, once it is up."""
         return self._description

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from workers.environments.atari import AtariConfig, envpool_arguments, is_atari,
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
 from workers.environments.envpool import EnvPoolEnvironment
+from workers.environments.pickled import PickledEnvironment
 from workers.environments.processes.environment import ProcessEnvironment
 from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
 from workers.environments.sync import SyncEnvironment
@@ -43,6 +44,7 @@ class EnvironmentFactory:
         step_timeout_s: Seconds after which a step or reset counts as hanging: of a slot (``async``), or of all slots
             of a collector that looks for hangs (the other forms).
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
+        pickled: A class or function that makes an environment, instead of what ``env_id`` names.
     """
 
     env_id: str
@@ -53,6 +55,7 @@ class EnvironmentFactory:
     rebuilds: RestartBudgetConfig = field(default_factory=RestartBudgetConfig)
     step_timeout_s: float = 60.0
     num_threads: int = 1
+    pickled: PickledEnvironment | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
@@ -117,6 +120,15 @@ class EnvironmentFactory:
             return dataclasses.replace(self, vectorization="sync")
         return self
 
+    def with_callable(self, make: Callable[..., gym.Env]) -> EnvironmentFactory:
+        """The same with environments that a class or function of the caller's makes.
+
+        Raises:
+            ConfigError: If it cannot be called or sent to workers.
+        """
+        pickled = PickledEnvironment.of(make)
+        return dataclasses.replace(self, env_id=pickled.name, pickled=pickled)
+
     def without_rebuilds(self) -> EnvironmentFactory:
         """The same, but the first failure of a slot is an error: where a cut episode would count for a whole one."""
         return dataclasses.replace(self, rebuilds=dataclasses.replace(self.rebuilds, max_restarts=0))
@@ -131,7 +143,7 @@ class EnvironmentFactory:
 
     def _target(self) -> Target:
         try:
-            return resolve_target(self.env_id)
+            return resolve_target(self.env_id) if self.pickled is None else self.pickled.load()
         except (gym.error.Error, ImportError) as error:
             raise ConfigError(self._explain(error)) from error
 
@@ -142,6 +154,8 @@ class EnvironmentFactory:
 
     def _resolve(self) -> tuple[str, str]:
         if self.vectorization == "envpool":
+            if self.pickled is not None:
+                raise ConfigError(f"EnvPool has no env {self.env_id}; use --vectorization sync or async")
             return "envpool", "as asked for"
         target = self._target()
         spec: Any = target if isinstance(target, gym.envs.registration.EnvSpec) else None

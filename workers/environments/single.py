@@ -71,8 +71,11 @@ def resolve_target(env_id: str) -> Target:
     Raises:
         gymnasium.error.Error: If there is no such environment.
         ImportError: If the module cannot be imported.
+        ConfigError: If the environment was defined in a script, of which only the name is known.
     """
     module_name, _, name = env_id.rpartition(":")
+    if module_name == "__main__":
+        raise ConfigError(f"env {env_id} was defined in a script: give its class, as in TrainingRun(..., env={name})")
     module = importlib.import_module(module_name) if module_name else None
     if is_atari(name):
         import_atari()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import re
 import signal
@@ -29,10 +28,9 @@ from collect_runs import (
     toys_importable,
 )
 from commands import no_process_left  # noqa: F401
-from rich.console import Console
 
 from distpolicy.errors import EnvironmentCrashedError
-from launch.collection.run import collect as run_job
+from launch.collection.run import CollectionRun
 from launch.config.collect import CollectConfig
 from workers.collection.seeding import slot_seeds
 from workers.datasets.episode_index import SlotLimits
@@ -54,7 +52,7 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
     assert code == 0, output + errors
     assert not errors
     found = re.search(
-        r"collector (\d) \(env slots (\d) to (\d)\) died \(seed 0, generation 0\): .*; replaced, ", output
+        r"collector (\d) \(env slots (\d) to (\d)\) was lost: .* \(seed 0, generation 0\); .*; replaced, ", output
     )
     assert found, output
     index, first, last = (int(text) for text in found.groups())
@@ -71,7 +69,7 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
     assert f"steps {num_steps:,}/{num_steps:,} ·" in output
     check_returns_told(folder, output)
     noted = (folder / "faults" / f"generation0-collector{index}.txt").read_text()
-    assert noted.startswith(f"collector {index} (env slots {first} to {last}) died")
+    assert noted.startswith(f"collector {index} (env slots {first} to {last}) was lost: its process was killed")
     others = range(2) if index == 1 else range(2, 4)
     limits = SlotLimits(next_steps=dict.fromkeys(others, num_steps // 4))
     collected_here(tmp_path / "undisturbed", EnvironmentFactory("CartPole-v1", "sync"), others, limits)
@@ -93,10 +91,11 @@ def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_ther
         *env, *QUICK, "--collectors", "2", "--episodes", "160", "--rows-per-shard", "50", "--out", "data", cwd=tmp_path
     )
     [told] = [line for line in output.splitlines() if "hung in" in line]
-    found = re.match(r"collector 1 \(env slots 2 to 3\) hung in step (\d+) \(seed 0, generation 0\): ", told)
+    found = re.match(r"collector 1 \(env slots 2 to 3\) was lost: hung in step (\d+): toy_envs:FaultyEnv ", told)
     assert found, told
     assert 40 <= int(found[1]) <= 60  # the steps that only reset count too
-    assert "took more than 2 s (step_timeout_s); see data/faults/generation0-collector1.txt; replaced, " in told
+    assert "took more than 2 s (step_timeout_s) (seed 0, generation 0); see data/faults/generation0-col" in told
+    assert "see data/faults/generation0-collector1.txt; replaced, " in told
     assert "in simulate_for_ever" in (folder / "faults" / "generation0-collector1.txt").read_text()
     manifest = check_whole(folder, verify(folder).num_rows)
     ended = [episode for episode in read_episodes(folder, only_ended=True) if not episode["cut"][-1]]
@@ -114,7 +113,7 @@ def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_ther
 
 @dataclasses.dataclass(frozen=True)
 class OneReplacement(CollectConfig):
-    """A job that bears one replacement."""
+    """A job with a restart budget of one."""
 
     @property
     def environment_factory(self) -> EnvironmentFactory:
@@ -138,12 +137,11 @@ def test_a_collector_that_hangs_too_often_ends_the_job_with_its_stacks(
         rows_per_shard=32,
         step_timeout_s=2.0,
     )
-    console = Console(file=io.StringIO())
     with toys_importable(), pytest.raises(EnvironmentCrashedError) as error:
-        run_job(config, console, 0.0, tmp_path / "data")
-    assert "collector 0 (env slots 0 to 1) hung in step" in str(error.value)
+        CollectionRun(config, tmp_path / "data").run()
+    told = "collector 0 (env slots 0 to 1) was lost 2 times within 10,000 steps; the last time: hung in step"
+    assert str(error.value).startswith(told)
     assert "(seed 0, generation 1)" in str(error.value)
-    assert str(error.value).endswith("; it was replaced 1 times within 10,000 steps")
     assert "in simulate_for_ever" in error.value.traceback
     manifest = check_whole(tmp_path / "data", verify(tmp_path / "data").num_rows)
     assert manifest.num_rows > 0

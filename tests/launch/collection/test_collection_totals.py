@@ -24,7 +24,7 @@ def shard(num_rows: int) -> ShardRecord:
 
 @given(parts=st.lists(rollouts, min_size=1, max_size=4), delay=st.integers(0, 3))
 def test_what_was_in_no_whole_shard_is_taken_back_and_nothing_else(parts: list[Rollouts], delay: int) -> None:
-    tally = CollectionTotals()
+    totals = CollectionTotals()
     whole_rows, whole_returns, num_reports = 0, list[float](), 0
     for part in parts:
         # Of one collector: its reports, and the shards that they tell of some rollouts later.
@@ -32,7 +32,7 @@ def test_what_was_in_no_whole_shard_is_taken_back_and_nothing_else(parts: list[R
         in_shard, rows = list[float](), 0
         for number, (num_rows, num_episodes, ends) in enumerate(part):
             item = report(number, num_rows, num_episodes)
-            tally.add(item)
+            totals.add(item)
             num_reports += 1
             rows += num_rows
             in_shard += item.episode_returns
@@ -42,11 +42,11 @@ def test_what_was_in_no_whole_shard_is_taken_back_and_nothing_else(parts: list[R
                 whole_returns += in_shard
                 rows, in_shard = 0, []
             if len(pending) > delay:
-                tally.settle([shard(pending.pop(0))])
-        tally.settle([shard(count) for count in pending])
-        before = tally.num_rows
-        assert tally.take_back() == rows
-        assert tally.num_rows == before - rows == whole_rows
-        assert tally.returns == [float(length) for length in tally.lengths] == whole_returns
-    assert tally.env_s == tally.policy_s == num_reports
-    assert tally.total_s == 2 * num_reports
+                totals.settle([shard(pending.pop(0))])
+        totals.settle([shard(count) for count in pending])
+        before = totals.num_rows
+        assert totals.take_back() == rows
+        assert totals.num_rows == before - rows == totals.num_whole_rows == whole_rows
+        assert totals.returns == [float(length) for length in totals.lengths] == whole_returns
+    assert totals.env_s == totals.policy_s == num_reports
+    assert totals.total_s == 2 * num_reports

@@ -10,7 +10,7 @@ import pytest
 
 from launch.config.train import TrainConfig
 from launch.output import html_report
-from launch.output.metrics import MetricsWriter
+from launch.output.metrics import MetricsFile
 from launch.output.run_directory import RunDirectory
 
 VOID = {"meta"}
@@ -50,12 +50,12 @@ class Page(HTMLParser):
 
 def written(folder: Path, num_rows: int = 5, env: str = "CartPole-v1") -> str:
     config = TrainConfig(env=env, seed=3)
-    run = RunDirectory.create(folder / "run", config)
-    writer = MetricsWriter(run.path)
+    run = RunDirectory.create(folder / "run", config.env)
+    table = MetricsFile(run.metrics_file)
     for update in range(1, num_rows + 1):
         row = {"update": update, "env_steps": 100 * update, "entropy": 0.5, "episodes": update}
-        writer.write({**row, "return_mean_100": float(update**2), "steps_per_s": 10.0 * update})
-    writer.close()
+        table.write({**row, "return_mean_100": float(update**2), "steps_per_s": 10.0 * update})
+    table.close()
     html_report.write(run, config)
     return run.report_file.read_text()
 

@@ -11,7 +11,7 @@ import pytest
 
 from distpolicy.errors import CheckpointError
 from launch.training import checkpoint_store
-from launch.training.checkpoint_store import Checkpoint
+from launch.training.checkpoint_store import Checkpoint, CheckpointStore
 from launch.training.totals import TrainingTotals
 
 STATE: dict[str, np.ndarray] = {
@@ -30,7 +30,7 @@ def totals(updates: int) -> TrainingTotals:
 
 
 def save(folder: Path, updates: int = 5, keep: int = 3, state: dict[str, np.ndarray] = STATE) -> Path:
-    return checkpoint_store.save(folder, state, totals(updates), generation=2, keep=keep)
+    return CheckpointStore(folder, keep, lambda: 2).save(state, totals(updates))
 
 
 def assert_is(found: Checkpoint, updates: int) -> None:
@@ -55,7 +55,7 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_progress_of_a_new_run_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = checkpoint_store.save(tmp_path, STATE, TrainingTotals(), generation=0, keep=1)
+    path = CheckpointStore(tmp_path, keep=1).save(STATE, TrainingTotals())
     assert checkpoint_store.load(path).totals == TrainingTotals()
 
 
@@ -98,7 +98,7 @@ def test_a_part_that_holds_a_pickle_is_refused_though_its_hash_fits(tmp_path: Pa
 def test_the_newest_is_loaded(tmp_path: Path) -> None:
     for updates in (2, 9, 100):
         save(tmp_path, updates)
-    found = checkpoint_store.load_latest(tmp_path)
+    found = CheckpointStore(tmp_path, keep=1).load_latest()
     assert_is(found, 100)
     assert found.refused == ()
 
@@ -118,7 +118,7 @@ def test_saving_again_at_the_same_update_replaces_the_checkpoint(times: int, tmp
     path = save(tmp_path)
     assert names(tmp_path) == ["00000004", path.name]
     assert path.name == f"00000005-{times}"
-    assert_is(checkpoint_store.load_latest(tmp_path), 5)
+    assert_is(CheckpointStore(tmp_path, keep=1).load_latest(), 5)
 
 
 @pytest.mark.parametrize("keep", [1, 2])
@@ -128,7 +128,7 @@ def test_a_run_that_went_back_behind_its_checkpoints_replaces_them(keep: int, tm
     assert names(tmp_path) == ["00000020", "00000030", "00000040"]
     save(tmp_path, 25, keep)
     assert names(tmp_path) == ["00000020", "00000025"][-keep:]
-    assert_is(checkpoint_store.load_latest(tmp_path), 25)
+    assert_is(CheckpointStore(tmp_path, keep=1).load_latest(), 25)
 
 
 @pytest.mark.parametrize("part", ["policy.npz", "learner.npz"])
@@ -147,7 +147,7 @@ def test_a_damaged_part_is_refused_by_its_name_and_the_checkpoint_before_is_load
         data[len(data) // 2] ^= 0x10 if damage == "flipped" else 0
         kept = {"truncated": data[:-1], "flipped": data, "longer": data + b"\0", "empty": b""}[damage]
         file.write_bytes(kept)
-    found = checkpoint_store.load_latest(tmp_path)
+    found = CheckpointStore(tmp_path, keep=1).load_latest()
     assert_is(found, 4)
     assert [str(error) for error in found.refused] == [f"{file} is missing or damaged"]
     with pytest.raises(CheckpointError, match=rf"00000005/{part} is missing or damaged$"):
@@ -159,7 +159,7 @@ def test_all_that_are_damaged_are_named_newest_first(tmp_path: Path) -> None:
         save(tmp_path, updates)
     (tmp_path / "00000005" / "manifest.json").unlink()
     (tmp_path / "00000004" / "policy.npz").write_bytes(b"PK")
-    found = checkpoint_store.load_latest(tmp_path)
+    found = CheckpointStore(tmp_path, keep=1).load_latest()
     assert_is(found, 3)
     assert [Path(str(error).split(" is ")[0]) for error in found.refused] == [
         tmp_path / "00000005" / "manifest.json",
@@ -173,7 +173,7 @@ def test_no_checkpoint_that_is_whole_is_one_line_that_names_each_file(tmp_path: 
     with pytest.raises(
         CheckpointError, match=r"no checkpoint in .* can be read: [^;]*5/optimizer\.npz is.*; .*4/opt"
     ) as e:
-        checkpoint_store.load_latest(tmp_path)
+        CheckpointStore(tmp_path, keep=1).load_latest()
     assert "\n" not in str(e.value)
 
 
@@ -190,7 +190,7 @@ def test_a_missing_or_damaged_manifest_is_refused_by_its_name(content: bytes | N
     else:
         manifest.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged$"):
-        checkpoint_store.load_latest(tmp_path)
+        CheckpointStore(tmp_path, keep=1).load_latest()
 
 
 @pytest.mark.parametrize("key", ["parts", "totals", "generation"])
@@ -207,7 +207,7 @@ def test_a_manifest_with_a_changed_digit_is_refused_by_its_name(tmp_path: Path) 
     assert damaged != manifest.read_text()
     manifest.write_text(damaged)
     with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged"):
-        checkpoint_store.load_latest(tmp_path)
+        CheckpointStore(tmp_path, keep=1).load_latest()
 
 
 @pytest.mark.parametrize("change", [b"\n ", b"\r", b"\r\n"])
@@ -215,7 +215,7 @@ def test_a_manifest_that_says_the_same_in_other_bytes_is_damaged(change: bytes, 
     manifest = save(tmp_path) / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b"\n", change, 1))
     with pytest.raises(CheckpointError, match=r"00000005/manifest\.json is missing or damaged$"):
-        checkpoint_store.load_latest(tmp_path)
+        CheckpointStore(tmp_path, keep=1).load_latest()
 
 
 @pytest.mark.parametrize("totals", [{"env_stepz": 3}, {"updates": 1, "more": None}, 3])
@@ -244,10 +244,10 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_to_load(tmp_path: Pat
     partial = tmp_path / ".00000005.partial"
     whole.rename(partial)
     (partial / "manifest.json").unlink()
-    assert_is(checkpoint_store.load_latest(tmp_path), 4)
+    assert_is(CheckpointStore(tmp_path, keep=1).load_latest(), 4)
     # The next attempt does not stumble over what is left.
     save(tmp_path, 5)
-    assert_is(checkpoint_store.load_latest(tmp_path), 5)
+    assert_is(CheckpointStore(tmp_path, keep=1).load_latest(), 5)
     assert names(tmp_path) == ["00000004", "00000005"]
 
 
@@ -256,7 +256,7 @@ def test_what_a_killed_write_left_is_never_read_and_goes_with_the_next_save(tmp_
         save(tmp_path, updates)
     (tmp_path / "00000007").rename(tmp_path / ".00000007-1.partial")
     (tmp_path / ".00000006.old").mkdir()
-    assert_is(checkpoint_store.load_latest(tmp_path), 4)
+    assert_is(CheckpointStore(tmp_path, keep=1).load_latest(), 4)
     save(tmp_path, 5)
     assert names(tmp_path) == ["00000004", "00000005"]
 
@@ -268,7 +268,7 @@ def test_other_things_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     for updates in (1, 2):
         save(tmp_path, updates, keep=1)
     assert names(tmp_path) == [".notes.partial", "00000002", "00000099", "notes"]
-    assert_is(checkpoint_store.load_latest(tmp_path), 2)
+    assert_is(CheckpointStore(tmp_path, keep=1).load_latest(), 2)
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -276,5 +276,7 @@ def test_no_checkpoint_is_an_error_that_names_the_folder(made: bool, tmp_path: P
     folder = tmp_path / "checkpoints"
     if made:
         folder.mkdir()
+    store = CheckpointStore(folder, keep=1)
+    assert store.load_latest() is None
     with pytest.raises(CheckpointError, match=r"no checkpoint in .*checkpoints: there is nothing to resume"):
-        checkpoint_store.load_latest(folder)
+        store.latest_to_resume()

@@ -22,6 +22,7 @@ from killed_saves import mark_of, save
 
 from distpolicy.errors import CheckpointError
 from launch.training import checkpoint_store
+from launch.training.checkpoint_store import CheckpointStore
 from launch.training.totals import TrainingTotals
 
 PARTS = ("policy.npz", "optimizer.npz", "learner.npz")
@@ -171,7 +172,7 @@ def copy_of(folder: Path) -> Iterator[Path]:
 
 def check_refused(damaged: Path, file: str, pair: Path) -> None:
     """The newest is refused by the file's name, and the one before is loaded."""
-    found = checkpoint_store.load_latest(damaged)
+    found = CheckpointStore(damaged, keep=1).load_latest()
     assert (found.path.name, found.totals) == ("00000004", TrainingTotals(4, train_s=4))
     assert all(np.all(value == 4) for value in found.state.values())
     (error,) = found.refused

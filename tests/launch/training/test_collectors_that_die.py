@@ -21,20 +21,21 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def test_a_run_bears_as_many_as_its_crew_does_and_then_goes_on() -> None:
+def test_a_run_stands_as_many_losses_as_its_restart_budget_has_and_then_goes_on() -> None:
     watcher = Watcher()
-    driver = light_driver(1, 1_000, 5, watcher, first_sound_generation=BEARS, replacements=AT_ONCE)
-    totals = driver.run()
-    assert totals.updates == 5
-    assert watcher.losses == ["collector 0: its process was killed or has crashed"] * BEARS
+    driver = light_driver(1, 1_000, 5, watcher, first_sound_generation=BEARS, restart_budget=AT_ONCE)
+    *_, last = driver.updates()
+    assert last.totals.updates == 5
+    assert watcher.losses == ["collector 0 (env slot 0): its process was killed or has crashed"] * BEARS
     assert watcher.state is not None
     assert watcher.state["seen"].tolist() == [BEARS * 100_000 + number for number in range(5)]
     driver.close()
 
 
 def test_one_more_ends_it_with_the_name_of_the_collector() -> None:
-    driver = light_driver(1, 1_000, 5, Watcher(), first_sound_generation=BEARS + 1, replacements=AT_ONCE)
-    told = f"collector 0 was lost {BEARS + 1} times in a row; the last time: its process was killed or has crashed"
+    driver = light_driver(1, 1_000, 5, Watcher(), first_sound_generation=BEARS + 1, restart_budget=AT_ONCE)
+    told = rf"collector 0 \(env slot 0\) was lost {BEARS + 1} times in a row; the last time: "
+    told += "its process was killed or has crashed"
     with pytest.raises(WorkerLostError, match=f"^{told}$"):
-        driver.run()
+        list(driver.updates())
     driver.close()

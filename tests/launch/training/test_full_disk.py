@@ -12,6 +12,7 @@ from commands import QUICK, distpolicy, no_process_left, read_metrics
 from small_disk import enlarge, small_disk
 
 from launch.training import checkpoint_store
+from launch.training.checkpoint_store import CheckpointStore
 
 __all__ = ["no_process_left"]
 
@@ -47,7 +48,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_leaves_the_checkpoints_before(st
     folders = sorted((run / "checkpoints").iterdir())
     assert len(folders) == 3
     assert [checkpoint_store.load(folder).path for folder in folders] == folders
-    newest = checkpoint_store.load_latest(run / "checkpoints").totals.updates
+    newest = CheckpointStore(run / "checkpoints", keep=1).load_latest().totals.updates
     assert f"/{newest + 2:08d}/" in line
     assert int(read_metrics(run)[-1]["update"]) >= newest
 
@@ -57,19 +58,19 @@ def test_a_full_disk_ends_a_run_in_one_line_and_leaves_the_checkpoints_before(st
 def test_resume_goes_on_once_there_is_room_from_the_newest_checkpoint_that_is_not_damaged(stopped: Stopped) -> None:
     run = stopped.run
     enlarge(stopped.disk, "8m")
-    damaged = checkpoint_store.load_latest(run / "checkpoints").path
+    damaged = CheckpointStore(run / "checkpoints", keep=1).load_latest().path
     part = damaged / "optimizer.npz"
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 0x04
     part.write_bytes(data)
-    found = checkpoint_store.load_latest(run / "checkpoints")
+    found = CheckpointStore(run / "checkpoints", keep=1).load_latest()
     assert found.path < damaged
 
     steps = found.totals.env_steps + 300
     result = distpolicy("train", "--resume", str(run), "--total-steps", str(steps), cwd=stopped.disk)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{part} is missing or damaged: going on from {found.path}" in result.stdout.splitlines()
-    last = checkpoint_store.load_latest(run / "checkpoints")
+    last = CheckpointStore(run / "checkpoints", keep=1).load_latest()
     assert last.totals.env_steps >= steps
     assert not last.refused
     assert not damaged.exists()

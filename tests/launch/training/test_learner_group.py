@@ -200,9 +200,9 @@ def test_a_run_goes_on_from_its_checkpoint_when_one_of_its_learners_or_a_collect
             kill(driver.handles[0].actor)
 
     recorder = Recorder(then)
-    driver = make_driver(config, observer=recorder)
+    driver = make_driver(config, recorder=recorder)
     try:
-        progress = driver.run()
+        progress = list(driver.updates())
         states = get([actor.state.remote() for actor in driver.learners.actors])
     finally:
         driver.close()
@@ -211,4 +211,4 @@ def test_a_run_goes_on_from_its_checkpoint_when_one_of_its_learners_or_a_collect
     assert recorder.losses[0].what == "learner"
     assert len(recorder.losses) == 2
     assert recorder.returns_to[0].updates in (2, 4)
-    assert all(outcome.row["policy_lag"] == 0.0 for outcome in recorder.outcomes)
+    assert all(outcome.metrics["policy_lag"] == 0.0 for outcome in recorder.outcomes)

@@ -26,8 +26,8 @@ def check_learned_from_all_once(watcher: Watcher, num_collectors: int, num_updat
 
 def test_what_a_run_keeps_in_the_object_store_does_not_grow_with_its_updates() -> None:
     watcher = Watcher(looks=(5, 50, 95))
-    driver = light_driver(2, rollout_bytes=1_000_000, num_updates=100, observer=watcher, weights_bytes=500_000)
-    driver.run()
+    driver = light_driver(2, rollout_bytes=1_000_000, num_updates=100, watcher=watcher, weights_bytes=500_000)
+    list(driver.updates())
     driver.close()
     check_learned_from_all_once(watcher, 2, 100)
     early, *later = watcher.stores
@@ -41,8 +41,8 @@ def test_what_a_run_keeps_in_the_object_store_does_not_grow_with_its_updates() -
 
 def test_rollouts_that_fill_the_object_store_are_spilled_and_arrive_whole() -> None:
     watcher = Watcher()
-    driver = light_driver(num_collectors=3, rollout_bytes=50_000_000, num_updates=4, observer=watcher)
-    driver.run()
+    driver = light_driver(num_collectors=3, rollout_bytes=50_000_000, num_updates=4, watcher=watcher)
+    list(driver.updates())
     driver.close()
     check_learned_from_all_once(watcher, 3, 4)
     assert store().spilled_mib > 50

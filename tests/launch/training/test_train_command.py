@@ -109,9 +109,8 @@ def test_a_complete_run_is_not_resumed(solved: tuple[Path, str]) -> None:
     assert "is complete" in result.stderr
 
 
-def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(
-    tmp_path: Path, no_process_left: None
-) -> None:
+@pytest.mark.usefixtures("no_process_left")
+def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "launch", "train", "--run-dir", "run", "--env", "CartPole-v1", *QUICK]
     command += ["--total-steps", "100000000", "--target-return", "None"]
     process = subprocess.Popen(
@@ -163,9 +162,8 @@ def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goe
         (("--address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
     ],
 )
-def test_bad_input_ends_with_one_line_and_code_2(
-    tmp_path: Path, no_process_left: None, arguments: tuple[str, ...], told: str
-) -> None:
+@pytest.mark.usefixtures("no_process_left")
+def test_bad_input_ends_with_one_line_and_code_2(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     result = distpolicy("train", *arguments, cwd=tmp_path)
@@ -177,7 +175,8 @@ def test_bad_input_ends_with_one_line_and_code_2(
 
 
 @pytest.mark.slow
-def test_an_env_that_returns_nan_ends_with_one_line_and_code_1(tmp_path: Path, no_process_left: None) -> None:
+@pytest.mark.usefixtures("no_process_left")
+def test_an_env_that_returns_nan_ends_with_one_line_and_code_1(tmp_path: Path) -> None:
     (tmp_path / "nan_env.py").write_text(
         "import gymnasium as gym, numpy as np\n"
         "class NanEnv(gym.Env):\n"

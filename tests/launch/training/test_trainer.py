@@ -46,8 +46,8 @@ def changed(weights: Weights, version: int, value: float) -> Weights:
 def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
     """The learner's state after a whole run, and the outcomes."""
     recorder = Recorder()
-    driver = make_driver(config, observer=recorder)
-    driver.run()
+    driver = make_driver(config, recorder=recorder)
+    list(driver.updates())
     driver.close()
     assert recorder.saved is not None
     assert recorder.saved.state is not None

@@ -25,14 +25,14 @@ def local_ray() -> Iterator[None]:
 
 def run_until_stopped(driver: Trainer) -> None:
     with pytest.raises(Stop):
-        driver.run()
+        list(driver.updates())
 
 
 def assert_accounts_are_exact(recorder: Recorder) -> None:
-    """Every rollout counts once, in its place, and each update has as many as there are seats."""
+    """Every rollout counts once, in its place, and each update has as many as there are to be collectors."""
     for outcome in recorder.outcomes:
         assert len(outcome.reports) == CONFIG.collectors
-        assert outcome.row["policy_lag"] == 0.0
+        assert outcome.metrics["policy_lag"] == 0.0
         versions = {(report.weights.generation, report.weights.version) for report in outcome.reports if report.weights}
         assert {version for _, version in versions} == {outcome.totals.updates - 1}
     # Of no actor a rollout is missing between others, so none that was whole has been thrown away.
@@ -51,7 +51,7 @@ def test_a_collector_that_is_killed_is_replaced_while_the_other_goes_on() -> Non
             raise Stop
 
     recorder = Recorder(then)
-    driver = make_driver(LONG, observer=recorder)
+    driver = make_driver(LONG, recorder=recorder)
     try:
         run_until_stopped(driver)
     finally:
@@ -81,7 +81,7 @@ def test_all_collectors_may_be_killed_at_once() -> None:
             raise Stop
 
     recorder = Recorder(then)
-    driver = make_driver(LONG, observer=recorder)
+    driver = make_driver(LONG, recorder=recorder)
     try:
         run_until_stopped(driver)
         assert {handle.generation for handle in driver.handles} == {1, 2}
@@ -100,7 +100,7 @@ def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
             raise Stop
 
     recorder = Recorder(then)
-    driver = make_driver(dataclasses.replace(LONG, checkpoint_every=3), observer=recorder)
+    driver = make_driver(dataclasses.replace(LONG, checkpoint_every=3), recorder=recorder)
     try:
         run_until_stopped(driver)
         weights = driver.get(driver.newest_weights)
@@ -113,7 +113,7 @@ def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
     first_after = updates.index(back_to + 1, killed)
     assert updates[first_after:] == list(range(back_to + 1, 10)), "it goes on where the checkpoint is"
     assert weights.generation == 1
-    assert all(outcome.row["policy_lag"] == 0.0 for outcome in recorder.outcomes)
+    assert all(outcome.metrics["policy_lag"] == 0.0 for outcome in recorder.outcomes)
     after = recorder.outcomes[first_after]
     assert after.totals.env_steps == recorder.returns_to[0].env_steps + sum(
         report.num_env_steps for report in after.reports
@@ -138,14 +138,14 @@ def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> 
             raise Stop
 
     recorder = Recorder(then)
-    driver = make_driver(LONG, observer=recorder)
+    driver = make_driver(LONG, recorder=recorder)
     try:
         run_until_stopped(driver)
     finally:
         driver.close()
     assert recorder.returns_to[0].updates == 0
     assert recorder.outcomes[-1].totals.updates == 1
-    assert recorder.outcomes[-1].row["policy_lag"] == 0.0
+    assert recorder.outcomes[-1].metrics["policy_lag"] == 0.0
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_collectors_join_when_there_is_room_for_them() -> None:
             raise Stop
 
     recorder = Recorder(then)
-    driver = make_driver(dataclasses.replace(LONG, min_collectors=1), observer=recorder)
+    driver = make_driver(dataclasses.replace(LONG, min_collectors=1), recorder=recorder)
     try:
         run_until_stopped(driver)
     finally:
@@ -178,7 +178,7 @@ def test_collectors_join_when_there_is_room_for_them() -> None:
 def test_evaluation_goes_on_without_a_collector_that_is_killed() -> None:
     config = dataclasses.replace(CONFIG, total_steps=64)
     driver = make_driver(config)
-    driver.run()
+    list(driver.updates())
     expected = driver.evaluate(6)
     kill(driver.handles[0].actor)
     time.sleep(0.5)

@@ -60,10 +60,10 @@ def test_actors_are_where_their_resources_are_and_another_node_takes_the_place_o
             raise Stop
 
     recorder = Recorder(then)
-    driver = make_driver(dataclasses.replace(CONFIG, total_steps=100_000_000), observer=recorder)
+    driver = make_driver(dataclasses.replace(CONFIG, total_steps=100_000_000), recorder=recorder)
     try:
         with pytest.raises(Stop):
-            driver.run()
+            list(driver.updates())
     finally:
         driver.close()
     first, second = (node.node_id for node in nodes.collectors)

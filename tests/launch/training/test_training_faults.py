@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import os
 import re
 import shutil
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from commands import no_process_left, our_processes
-from rich.console import Console
 from training_runs import (
     BATCH_STEPS,
     IMPORTABLE,
@@ -41,9 +39,9 @@ from distpolicy.networks.network_config import NetworkConfig
 from launch.config.train import TrainConfig
 from launch.signals import Interrupted, handled, interrupt
 from launch.supervision.collector_pool import CollectorPool
-from launch.training import checkpoint_store
+from launch.training import run as training_run
 from launch.training import workers as training_workers
-from launch.training.run import train
+from launch.training.checkpoint_store import CheckpointStore
 from workers.collection.evaluator import EVALUATION_STREAM
 from workers.collection.seeding import slot_seeds
 from workers.environments.factory import EnvironmentFactory
@@ -96,7 +94,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     driver_killed = ended(run, signal.SIGKILL)
     left_behind = left_after(10.0, lambda: workers_of("Collector") + workers_of("Learner"))
 
-    steps = checkpoint_store.load_latest(folder / "run" / "checkpoints").totals.env_steps + 40 * BATCH_STEPS
+    steps = CheckpointStore(folder / "run" / "checkpoints", keep=1).load_latest().totals.env_steps + 40 * BATCH_STEPS
     run = TrainingRun(folder, "--resume", "run", "--total-steps", str(steps))
     run.wait_for_updates(7)
     before = len(faults(run.path))
@@ -161,7 +159,7 @@ def test_every_fault_of_a_run_is_a_row_over_all_its_starts(story: Story) -> None
 
 def test_accounts_of_a_run_are_exact_whatever_has_happened_to_it(story: Story) -> None:
     num_updates = check_accounts(story.run, BATCH_STEPS)
-    found = checkpoint_store.load_latest(story.run / "checkpoints")
+    found = CheckpointStore(story.run / "checkpoints", keep=1).load_latest()
     assert found.totals.updates == num_updates
     assert int(found.state["learner/version"]) == num_updates
     assert not found.refused
@@ -251,7 +249,7 @@ def test_an_env_that_raises_costs_its_slot_alone_and_in_an_evaluation_it_ends_th
     assert noted.startswith(told)
     assert "in fail_on_purpose" in noted
     check_accounts(run.path, SLOTS * 16)
-    assert checkpoint_store.load_latest(run.path / "checkpoints").totals.env_steps >= steps
+    assert CheckpointStore(run.path / "checkpoints", keep=1).load_latest().totals.env_steps >= steps
 
     place = f"(in an evaluation) (collector 0, env slot 2, seed {evaluation})"
     line = errors.strip().splitlines()[-1]
@@ -344,10 +342,15 @@ def failing(fault: str, after: int, step_timeout_s: float = 60.0) -> TrainConfig
     )
 
 
+def train(config: TrainConfig, run_dir: Path) -> None:
+    with training_run.TrainingRun(config, run_dir=run_dir) as run:
+        run.run()
+
+
 @pytest.mark.usefixtures("toys", "no_process_left")
 def test_an_env_that_always_raises_ends_the_run_with_slot_step_seed_and_traceback(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentCrashedError) as error:
-        train(failing("step", after=3), Console(file=io.StringIO()), 0.0, tmp_path / "run")
+        train(failing("step", after=3), tmp_path / "run")
     [seed] = slot_seeds(0, 0, 1, generation=0).environment
     assert "raised OSError in step: the simulator is gone; it was replaced 1 times" in str(error.value)
     assert re.search(rf"\(collector 0, env slot 0, step \d+, seed {seed}\)$", str(error.value))
@@ -360,11 +363,11 @@ def test_an_env_that_always_raises_ends_the_run_with_slot_step_seed_and_tracebac
 def test_a_collector_that_is_lost_before_every_first_rollout_ends_the_run(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = functools.partial(CollectorPool, replacements=RestartBudgetConfig(max_restarts=1, backoff_s=0.0))
+    patient = functools.partial(CollectorPool, restart_budget=RestartBudgetConfig(max_restarts=1, backoff_s=0.0))
     monkeypatch.setattr(training_workers, "CollectorPool", patient)
     kind = EnvironmentCrashedError if fault == "hang" else WorkerLostError
     with pytest.raises(kind, match=r"^collector 0 \(env slots 0 to 3\) was lost 2 times in a row; ") as error:
-        train(failing(fault, after=3, step_timeout_s=1.0), Console(file=io.StringIO()), 0.0, tmp_path / "run")
+        train(failing(fault, after=3, step_timeout_s=1.0), tmp_path / "run")
     if fault == "hang":
         assert "hung in step 3: toy_envs:FaultyEnv took more than 1 s" in str(error.value)
         assert "in simulate_for_ever" in error.value.traceback

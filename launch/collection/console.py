@@ -1,0 +1,86 @@
+"""ConsoleObserver: what a collect job shows on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from launch.collection.observer import CollectionEnd, CollectionObserver, ObservedRun
+from launch.collection.progress import CollectionProgress
+from launch.collection.summary import describe_progress, summary
+from launch.output.progress_line import ProgressLine
+from launch.supervision.faults import RunFault, fault_file
+
+
+class ConsoleObserver(CollectionObserver):
+    """Prints a progress line and what happens.
+
+    Args:
+        console: Where to print.
+        command_start: Clock time at which the command began.
+        while_saving: Gives what is entered while an interrupted run makes whole what it has collected.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        command_start: float,
+        while_saving: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._console, self._command_start, self._while_saving = console, command_start, while_saving
+        self._run: ObservedRun | None = None
+        self._line = ProgressLine(console)
+        self._shown, self._saving = contextlib.ExitStack(), contextlib.ExitStack()
+        self._was_interrupted = False
+
+    def on_start(self, run: ObservedRun) -> None:
+        self._run = run
+        config, description = run.config, run.description
+        self._say(f"{config.env}: {config.collectors} collectors, {config.num_envs} envs, {description.vectorization}")
+        self._say(f"policy {config.policy}, inference by {description.inference}")
+        if run.generation:
+            self._say(f"going on after {run.manifest.num_rows:,} steps, generation {run.generation}")
+        self._say(f"ready after {time.time() - self._command_start:.1f} s")
+        self._shown.enter_context(self._line)
+
+    def on_progress(self, progress: CollectionProgress) -> None:
+        self._line.show_text(describe_progress(progress))
+
+    def on_fault(self, fault: RunFault) -> None:
+        assert self._run is not None
+        if fault.recovery_s is not None:
+            self._say(fault.line)
+            return
+        line, path = fault.line, fault_file(self._run.folder, fault.name)
+        if path.exists():
+            line += f"; see {path}"
+        if self._was_interrupted:
+            self._say(f"{line}; what it had not made whole is lost")
+        else:
+            self._say(f"{line}; replaced, {fault.env_steps_lost:,} steps are collected again")
+
+    def on_recovery(self, fault: RunFault) -> None:
+        self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s")
+
+    def on_interrupt(self) -> None:
+        self._was_interrupted = True
+        self._shown.close()
+        self._saving.enter_context(self._while_saving())
+        self._say("interrupted: writing what has been collected")
+
+    def on_end(self, end: CollectionEnd) -> None:
+        assert self._run is not None
+        self._shown.close()
+        with self._saving:
+            if end.manifest.finished:
+                for line in summary(end.totals, end.server, end.manifest, self._run.folder):
+                    self._say(line)
+            elif self._was_interrupted:
+                num_steps = end.manifest.num_rows
+                self._say(f"{num_steps:,} steps are whole; go on with: distpolicy collect --resume {self._run.folder}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text)

@@ -1,0 +1,147 @@
+"""GrowingDataset: the dataset of a collect job while it is collected."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from distpolicy.errors import ConfigError
+from distpolicy.utils.atomic_files import write_file
+from launch.collection.resume import StartingPoint, is_anything_left, limits_left
+from launch.config.codec import dump
+from launch.config.collect import CollectConfig
+from workers.datasets.collector import DatasetWriterConfig
+from workers.datasets.manifest import DatasetManifest, ShardRecord, remove_unnamed, stacks_file
+from workers.datasets.schema import DatasetSchema
+
+CONFIG_FILE = "config.yaml"
+
+
+class GrowingDataset:
+    """Keeps the manifest: which shards are whole, which generation collects what, and where each slot goes on.
+
+    Args:
+        folder: The dataset's folder.
+        config: The job's config.
+        before: What earlier jobs have left.
+
+    Attributes:
+        folder: As given.
+        before: As given.
+    """
+
+    def __init__(self, folder: Path, config: CollectConfig, before: StartingPoint) -> None:
+        self.folder, self.before = folder, before
+        self._config = config
+        self._manifest: DatasetManifest | None = None
+        self._generations = itertools.count(before.generation)
+        # Of collectors that were replaced before there was a manifest.
+        self._early_generations: list[tuple[int, range]] = []
+
+    @property
+    def manifest(self) -> DatasetManifest:
+        """What the dataset holds, once it is begun."""
+        if self._manifest is None:
+            raise ConfigError(f"{self.folder} is not begun: run the job first")
+        return self._manifest
+
+    def next_generation(self) -> int:
+        """Returns a generation that no collector of the dataset has had."""
+        return next(self._generations)
+
+    def begin(self, schema: DatasetSchema) -> None:
+        """Writes the folder's first files: from then on it can be resumed.
+
+        Args:
+            schema: What the collectors' rows hold.
+
+        Raises:
+            ConfigError: If the folder holds rows of another kind.
+        """
+        config, manifest = self._config, self.before.manifest
+        if manifest is None:
+            manifest = DatasetManifest(
+                schema=schema,
+                env_id=config.env,
+                policy=config.policy,
+                seed=config.seed,
+                num_slots=config.num_envs,
+                env_kwargs=dict(config.env_kwargs),
+            )
+        elif manifest.schema.to_json() != schema.to_json():
+            raise ConfigError(f"{self.folder} holds other observations, actions or infos than this env and policy give")
+        manifest = dataclasses.replace(manifest, finished=False)
+        manifest = manifest.with_generation(time.time(), self.before.generation)
+        for generation, slots in self._early_generations:
+            manifest = manifest.with_generation(time.time(), generation, slots)
+        write_file(self.folder / CONFIG_FILE, dump(config))
+        self._save(manifest)
+
+    def begin_generation(self, generation: int, slots: range) -> None:
+        """Notes that slots are begun anew, by another collector."""
+        if self._manifest is not None:
+            self._save(self._manifest.with_generation(time.time(), generation, slots))
+        elif generation != self.before.generation:
+            self._early_generations.append((generation, slots))
+
+    def writer_config(self, name: str, slots: range) -> DatasetWriterConfig:
+        """Returns how a collector that begins now writes: its slots go on where the whole shards end.
+
+        Args:
+            name: What the names of its files begin with.
+            slots: Its slots.
+        """
+        next_steps, limits = self.before.next_steps, self.before.limits
+        if self._manifest is not None:
+            next_steps, limits = self._manifest.next_steps(), limits_left(self.folder, self._config)
+        return DatasetWriterConfig(
+            str(self.folder.absolute()),
+            name,
+            limits,
+            {slot: next_steps[slot] for slot in slots},
+            self._config.rows_per_shard,
+            self._config.compression,
+        )
+
+    def is_complete(self, slots: range) -> bool:
+        """Returns True if all of some slots are at their limits, in whole shards."""
+        return not is_anything_left(limits_left(self.folder, self._config), self.manifest.next_steps(), slots)
+
+    def add(self, records: Sequence[ShardRecord]) -> list[ShardRecord]:
+        """Adds shards that are whole.
+
+        Returns:
+            Those that were not there yet.
+        """
+        # Those that a collector names at its end were in its reports too, unless nobody has read these.
+        named = {shard.file for shard in self.manifest.shards}
+        new = [record for record in records if record.file not in named]
+        if new:
+            self._save(self.manifest.with_shards(new))
+        return new
+
+    def finish(self) -> None:
+        """Notes that all that was asked for has been collected."""
+        self._save(dataclasses.replace(self.manifest, finished=True))
+
+    def remove_unnamed(self, name: str) -> None:
+        """Removes what a collector has left that is not part of the dataset.
+
+        Args:
+            name: What the names of its files begin with.
+        """
+        remove_unnamed(self.folder, self.manifest, name)
+
+    def remove_stacks(self) -> None:
+        """Removes the files in which collectors would have left their stacks."""
+        for path in self.folder.glob(stacks_file(self.folder, "*").name):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _save(self, manifest: DatasetManifest) -> None:
+        manifest.save(self.folder)
+        self._manifest = manifest

@@ -1,0 +1,158 @@
+"""CollectionLoop: asks collectors for rollouts until all slots are at their limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from distpolicy.errors import DistPolicyError, EnvironmentCrashedError
+from launch.collection.dataset import GrowingDataset
+from launch.collection.observer import CollectionObserver
+from launch.collection.progress import CollectionProgress, progress_of
+from launch.collection.totals import CollectionTotals
+from launch.collection.workers import CollectionWorkers
+from launch.supervision import calls
+from launch.supervision.actor_errors import is_death, reason_of_death
+from launch.supervision.collector_handle import MAX_PENDING_CALLS, CollectorHandle
+from launch.supervision.faults import RunFault, environment_fault, note_fault
+from workers.datasets.collector import DatasetReport
+from workers.datasets.manifest import ShardRecord
+
+
+class CollectionLoop:
+    """Collects with a pool whose collectors are up. Iterating over it gives the progress after every answer.
+
+    Args:
+        dataset: What is added to.
+        workers: The workers.
+        timeout_s: Seconds after which a collector that has not answered counts as lost.
+        observer: Is told of faults.
+
+    Attributes:
+        totals: The totals of each collector.
+    """
+
+    def __init__(
+        self, dataset: GrowingDataset, workers: CollectionWorkers, timeout_s: float, observer: CollectionObserver
+    ) -> None:
+        self._dataset, self._workers, self._pool = dataset, workers, workers.pool
+        self._timeout_s, self._observer = timeout_s, observer
+        self.totals = [CollectionTotals() for _ in range(self._pool.size)]
+        # Collectors whose slots are at their limits: what they have collected has yet to be made whole.
+        self._drained: set[CollectorHandle] = set()
+        self._is_stopped = False
+
+    def __iter__(self) -> Iterator[CollectionProgress]:
+        """Collects all that was asked for, or until :meth:`stop` is called.
+
+        Raises:
+            DistPolicyError: What a collector raised.
+            EnvironmentCrashedError: If a collector hung and has been replaced too often.
+            WorkerLostError: If a collector has been replaced too often for other reasons, or none comes up.
+        """
+        start = time.monotonic()
+        while not (self.is_finished or self._is_stopped):
+            self._tell_recovered(self._pool.admit() if self._pool.handles else self._pool.wait_for_one())
+            for handle in self._pool.handles:
+                self._ask(handle)
+            for handle in self._pool.ready():
+                self._take_answer(handle)
+                num_bytes = self._dataset.manifest.num_bytes
+                yield progress_of(self.totals, self._dataset.before, num_bytes, time.monotonic() - start)
+            for handle in self._pool.handles:
+                if handle.waiting_s > self._timeout_s:
+                    self._lose(handle, f"no answer in {self._timeout_s:g} s (timeout_s)")
+
+    @property
+    def is_finished(self) -> bool:
+        """Returns True if all that was asked for is collected and whole."""
+        return self._pool.is_retired
+
+    def stop(self) -> None:
+        """Ends it after the answers that are there."""
+        self._is_stopped = True
+
+    def flush(self) -> None:
+        """Makes what has been collected whole, where the collectors still live.
+
+        Raises:
+            DistPolicyError: What a collector raised.
+        """
+        asked = [(handle, handle.actor.flush.remote()) for handle in self._pool.handles]
+        for handle, answer in asked:
+            try:
+                self._add(handle, calls.get(answer, self._timeout_s))
+            except DistPolicyError as error:
+                if not is_death(error):
+                    raise
+                loss = self._workers.explain(handle, reason_of_death(error))
+                num_lost = self.totals[handle.index].take_back()
+                fault = RunFault(str(handle), loss.reason, num_lost, name=handle.name, stacks=loss.stacks)
+                self._tell_fault(fault, str(error.__cause__))
+
+    def _ask(self, handle: CollectorHandle) -> None:
+        """Makes the calls that a collector may have pending."""
+        if handle not in self._drained:
+            while handle.num_pending < MAX_PENDING_CALLS:
+                handle.call("collect")
+        elif not handle.num_pending:
+            handle.call("flush")
+
+    def _take_answer(self, handle: CollectorHandle) -> None:
+        try:
+            answer: DatasetReport | list[ShardRecord] = handle.take_answer(self._timeout_s)
+        except DistPolicyError as error:
+            if not is_death(error):
+                raise
+            self._lose(handle, reason_of_death(error), str(error.__cause__))
+            return
+        if isinstance(answer, DatasetReport):
+            self._account(handle, answer)
+        else:
+            self._add(handle, answer)
+            self._pool.retire(handle)
+
+    def _account(self, handle: CollectorHandle, report: DatasetReport) -> None:
+        self.totals[handle.index].add(report)
+        for fault in report.faults:
+            self._tell_fault(environment_fault(handle.name, fault))
+        self._add(handle, report.shards)
+        if report.finished:
+            self._drained.add(handle)
+
+    def _add(self, handle: CollectorHandle, records: Sequence[ShardRecord]) -> None:
+        totals, num_slots = self.totals[handle.index], len(handle.slots)
+        num_before = totals.num_whole_rows // num_slots
+        totals.settle(self._dataset.add(records))
+        # Only rows that cannot be lost: replacements that come to nothing all count.
+        self._pool.delivered(handle, totals.num_whole_rows // num_slots - num_before)
+
+    def _lose(self, handle: CollectorHandle, reason: str, ray_text: str = "") -> None:
+        """Has a collector replaced, and takes back what went with it.
+
+        Raises:
+            EnvironmentCrashedError: If it hung, and its restart budget is used up.
+            WorkerLostError: If it died otherwise, and likewise.
+        """
+        num_lost = self.totals[handle.index].take_back()
+        try:
+            if self._dataset.is_complete(handle.slots):
+                self._pool.retire(handle)
+                return
+            fault = self._pool.lose(handle, reason, num_lost)
+        except DistPolicyError as error:
+            trace = error.traceback if isinstance(error, EnvironmentCrashedError) else ray_text
+            note_fault(self._dataset.folder, handle.name, str(error), trace)
+            raise
+        finally:
+            self._dataset.remove_unnamed(handle.name)
+        if fault is not None:
+            self._tell_fault(fault, ray_text)
+
+    def _tell_fault(self, fault: RunFault, ray_text: str = "") -> None:
+        note_fault(self._dataset.folder, fault.name, fault.line, fault.stacks or ray_text)
+        self._observer.on_fault(fault)
+
+    def _tell_recovered(self, faults: Sequence[RunFault]) -> None:
+        for fault in faults:
+            self._observer.on_recovery(fault)

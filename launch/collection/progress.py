@@ -1,0 +1,65 @@
+"""CollectionProgress: how far a collect job is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from launch.collection.resume import StartingPoint
+from launch.collection.totals import CollectionTotals
+
+
+@dataclass(frozen=True)
+class CollectionProgress:
+    """How far a job is; what earlier jobs have collected does not count.
+
+    Attributes:
+        unit: What is counted towards the target: ``steps`` or ``episodes``.
+        num_done: How many there are.
+        num_asked: How many there are to be.
+        num_steps: Steps that were collected.
+        num_episodes: Episodes that ended.
+        num_bytes: Size of the dataset's shards, earlier ones included.
+        elapsed_s: Seconds since the first rollout was asked for.
+    """
+
+    unit: str
+    num_done: int
+    num_asked: int
+    num_steps: int
+    num_episodes: int
+    num_bytes: int
+    elapsed_s: float
+
+    @property
+    def steps_per_s(self) -> float:
+        """Steps in a second."""
+        return self.num_steps / max(self.elapsed_s, 1e-9)
+
+    @property
+    def eta_s(self) -> float:
+        """Seconds that are left at this speed; infinite if nothing has been collected yet."""
+        return (self.num_asked - self.num_done) * self.elapsed_s / self.num_done if self.num_done else math.inf
+
+
+def progress_of(
+    totals: Sequence[CollectionTotals], before: StartingPoint, num_bytes: int, elapsed_s: float
+) -> CollectionProgress:
+    """Returns how far a job is.
+
+    Args:
+        totals: The totals of each collector.
+        before: Where the job began.
+        num_bytes: Size of the dataset's shards.
+        elapsed_s: Seconds since the first rollout was asked for.
+    """
+    num_steps = sum(item.num_rows for item in totals)
+    num_episodes = sum(len(item.returns) for item in totals)
+    limits = before.limits
+    if limits.next_steps is not None:
+        num_asked = sum(limits.next_steps[slot] - step for slot, step in enumerate(before.next_steps))
+        return CollectionProgress("steps", num_steps, num_asked, num_steps, num_episodes, num_bytes, elapsed_s)
+    assert limits.num_episodes is not None
+    num_asked = sum(limits.num_episodes.values())
+    return CollectionProgress("episodes", num_episodes, num_asked, num_steps, num_episodes, num_bytes, elapsed_s)

@@ -1,0 +1,123 @@
+"""The workers of a collect job: its pool of collectors, and an inference server if it has one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import ray
+
+from distpolicy.trajectories.time_step import TimeStep
+from launch.cluster.placement import COLLECTOR, SERVER, collecting_actors
+from launch.collection.dataset import GrowingDataset
+from launch.config.collect import CollectConfig
+from launch.config.common import split_evenly
+from launch.supervision import calls
+from launch.supervision.actor_errors import describe_hang
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.collector_pool import CollectorPool, WorkerLoss
+from launch.supervision.faults import collector_name
+from workers.actors import start_dataset_collector, start_inference_server
+from workers.collection.collector import CollectorConfig
+from workers.collection.watchdog import read_hang
+from workers.datasets.collector import CollectorDescription
+from workers.datasets.manifest import stacks_file
+from workers.environments.factory import EnvironmentFactory
+from workers.inference.policy_source import PolicySource, RemotePolicySource
+from workers.inference.server import ServerStatistics
+
+
+class CollectionWorkers:
+    """What a job runs on; nothing has started yet.
+
+    Args:
+        config: The job's config.
+        environment_factory: Makes the envs.
+        dataset: What the collectors add to.
+        policy: The policy that acts.
+        time_step_spec: Array specs of one time step.
+        action_spec: Array specs of one action.
+
+    Attributes:
+        pool: The collectors.
+    """
+
+    def __init__(
+        self,
+        config: CollectConfig,
+        environment_factory: EnvironmentFactory,
+        dataset: GrowingDataset,
+        policy: PolicySource,
+        time_step_spec: TimeStep,
+        action_spec: Any,
+    ) -> None:
+        groups = collecting_actors(config, ray.cluster_resources())
+        self._resources = {group.name: group.resources for group in groups}
+        self._config, self._dataset = config, dataset
+        self._policy: PolicySource | RemotePolicySource = policy
+        self._specs = time_step_spec, action_spec
+        self._factory = environment_factory
+        self._server: Any = None
+        ends = itertools.accumulate(split_evenly(config.num_envs, config.collectors))
+        self._slots = [range(first, end) for first, end in itertools.pairwise([0, *ends])]
+        self.pool = CollectorPool(
+            self._start_collector,
+            self._slots,
+            dataset.next_generation,
+            config.timeout_s,
+            restart_budget=self._factory.rebuilds,
+            explain=self.explain,
+        )
+
+    def start(self) -> None:
+        """Starts all actors; nothing is waited for."""
+        config = self._config
+        if config.inference == "server":
+            window_s = config.server_window_ms / 1000.0
+            # A batch is one group of every collector: to wait for more would be to wait the window out.
+            rows = sum(-(-len(slots) // config.env_groups) for slots in self._slots)
+            self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._resources[SERVER])
+            self._policy = RemotePolicySource(self._server, config.timeout_s)
+        self.pool.start(self._dataset.next_generation())
+
+    def describe(self) -> CollectorDescription:
+        """Returns what the collectors that are up say of themselves: they are all alike."""
+        return calls.get(self.pool.handles[0].actor.describe.remote(), self._config.timeout_s)
+
+    def server_statistics(self) -> ServerStatistics | None:
+        """Returns what the inference server did; None if there is none."""
+        if self._server is None:
+            return None
+        return calls.get(self._server.statistics.remote(), self._config.timeout_s)
+
+    def explain(self, handle: CollectorHandle, reason: str) -> WorkerLoss:
+        """Returns why a collector was lost: that it hung if it has left its stacks, else Ray's reason."""
+        hang = read_hang(stacks_file(self._dataset.folder, handle.name))
+        if hang is not None:
+            env, groups = self._factory.env_id, self._config.env_groups
+            reason = describe_hang(hang, env, self._config.step_timeout_s, groups)
+        place = f"seed {self._config.seed}, generation {handle.generation}"
+        return WorkerLoss(f"{reason} ({place})", hang.stacks if hang is not None else "")
+
+    def close(self) -> None:
+        """Ends the actors; may be called twice."""
+        self.pool.close()
+        self._dataset.remove_stacks()
+        if self._server is not None:
+            ray.kill(self._server)
+            self._server = None
+
+    def _start_collector(self, index: int, generation: int) -> Any:
+        config, slots = self._config, self._slots[index]
+        self._dataset.begin_generation(generation, slots)
+        settings = CollectorConfig(
+            index,
+            slots.start,
+            len(slots),
+            config.rollout_steps,
+            config.seed,
+            generation=generation,
+            num_groups=config.env_groups,
+        )
+        writer = self._dataset.writer_config(collector_name(index, generation), slots)
+        return start_dataset_collector(settings, self._factory, self._policy, writer, self._resources[COLLECTOR])

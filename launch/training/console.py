@@ -1,0 +1,129 @@
+"""ConsoleObserver: what a training run shows on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from distpolicy.errors import CheckpointError
+from launch.output.formatting import describe_evaluation, show_return
+from launch.output.progress_line import ProgressLine
+from launch.supervision.faults import RunFault, fault_file
+from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from launch.training.totals import TrainingTotals, UpdateResult
+from workers.collection.evaluator import EvaluationResult
+
+
+class ConsoleObserver(TrainingObserver):
+    """Prints a progress line and what happens.
+
+    Args:
+        console: Where to print.
+        command_start: Clock time at which the command began.
+        while_saving: Gives what is entered while an interrupted run writes its checkpoint.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        command_start: float,
+        while_saving: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._console, self._command_start, self._while_saving = console, command_start, while_saving
+        self._run: ObservedRun | None = None
+        self._line = ProgressLine(console)
+        self._shown, self._saving = contextlib.ExitStack(), contextlib.ExitStack()
+        self._has_stepped = self._was_interrupted = False
+
+    def on_start(self, run: ObservedRun) -> None:
+        self._run = run
+        if run.generation:
+            self._say(
+                f"resuming {run.directory.path} at {run.totals.env_steps:,} env steps, generation {run.generation}"
+            )
+        self._shown.enter_context(self._line)
+
+    def on_update(self, result: UpdateResult) -> None:
+        assert self._run is not None
+        if not self._has_stepped:
+            self._has_stepped = True
+            self._say(f"first env step after {result.first_step_time - self._command_start:.1f} s")
+        config, env_steps = self._run.config, result.totals.env_steps
+        speed = float(result.metrics["steps_per_s"])
+        self._line.show(
+            env_steps=env_steps,
+            total_steps=config.total_steps,
+            mean_return=result.metrics.get("return_mean_100"),
+            target=config.target_return,
+            steps_per_s=speed,
+            policy_lag=int(result.metrics["policy_lag"]),
+            eta_s=max(config.total_steps - env_steps, 0) / speed if speed else math.inf,
+        )
+
+    def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
+        self._say(f"{error}: going on from {used}")
+
+    def on_fault(self, fault: RunFault) -> None:
+        assert self._run is not None
+        path = fault_file(self._run.directory.path, fault.name)
+        is_noted = fault.recovery_s is None and fault.stacks and path.exists()
+        self._say(f"{fault.line}; see {path}" if is_noted else fault.line)
+
+    def on_recovery(self, fault: RunFault) -> None:
+        self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s; {fault.env_steps_lost:,} env steps were lost")
+
+    def on_rollback(self, totals: TrainingTotals) -> None:
+        self._say(f"going back to {totals.env_steps:,} env steps, the newest checkpoint")
+
+    def on_trained(self, totals: TrainingTotals) -> None:
+        assert self._run is not None
+        self._shown.close()
+        target = self._run.config.target_return
+        mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
+        if totals.solved:
+            how = f"solved: mean return {show_return(mean)} over 100 episodes (target {target:g})"
+        elif target is None:
+            how = f"done: mean return {show_return(mean)} over the last {len(totals.recent_returns)} episodes"
+        else:
+            how = f"target {target:g} not reached: mean return {show_return(mean)}"
+        self._say(
+            f"{how} after {totals.env_steps:,} env steps in {totals.train_s:.1f} s from the first one "
+            f"(compiling the update took {self._run.warm_up_s:.1f} s)"
+        )
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        self._say(describe_evaluation(result))
+
+    def on_interrupt(self) -> None:
+        self._was_interrupted = True
+        self._shown.close()
+        self._saving.enter_context(self._while_saving())
+        self._say("interrupted: writing a checkpoint")
+
+    def on_end(self, end: RunEnd) -> None:
+        assert self._run is not None
+        self._shown.close()
+        path = self._run.directory.path
+        with self._saving:
+            if self._was_interrupted:
+                self._tell_what_is_left(end, path)
+        if end.error is None:
+            memory = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in end.peak_memory_bytes.items())
+            self._say(f"peak memory: {memory}")
+            self._say(f"run directory: {path}")
+
+    def _tell_what_is_left(self, end: RunEnd, path: Path) -> None:
+        if end.newest_checkpoint is None:
+            self._say("nothing was learned yet, so there is none")
+            return
+        if end.newest_checkpoint.updates < end.totals.updates:
+            self._say(f"the learner is busy: the newest checkpoint is of {end.newest_checkpoint.env_steps:,} env steps")
+        self._say(f"go on with: distpolicy train --resume {path}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text)

@@ -1,0 +1,52 @@
+"""Loading the policy that a run exports, in the process that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distpolicy.errors import CheckpointError
+from distpolicy.utils.atomic_files import write_folder
+
+if TYPE_CHECKING:
+    from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+
+
+def load_policy(folder: Path) -> PyTFEagerPolicy:
+    """The policy in a run directory, on NumPy arrays of one environment; imports TensorFlow.
+
+    Args:
+        folder: The run directory's ``policy``.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder.parent} has no policy: it is written when a run comes to its end or is stopped")
+    # TensorFlow's messages are for its developers.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    from distpolicy.policies.py_tf_eager_policy import SavedModelPyTFEagerPolicy
+
+    # TensorFlow takes a GPU's whole memory otherwise, which the learner needs, too.
+    with contextlib.suppress(RuntimeError):  # It is in use already.
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return SavedModelPyTFEagerPolicy(folder, use_tf_function=True, jit_compile=False)
+
+
+def policy_from_files(files: Mapping[str, bytes]) -> PyTFEagerPolicy:
+    """The policy of files that the learner exports.
+
+    Args:
+        files: Contents by path.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "policy"
+        write_folder(path, files)
+        return load_policy(path)

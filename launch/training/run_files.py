@@ -1,0 +1,135 @@
+"""The observers that write a run directory: metrics.csv, TensorBoard events, faults and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launch.output import html_report
+from launch.output.metrics import MetricsFile
+from launch.output.tensorboard import TensorBoardWriter
+from launch.supervision.faults import FaultTable, RunFault, note_fault
+from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from launch.training.totals import TrainingTotals, UpdateResult
+from workers.collection.evaluator import EvaluationResult
+
+
+class MetricsTable(TrainingObserver):
+    """Writes ``metrics.csv``: a row an update.
+
+    Args:
+        more_columns: Names of metrics that other observers measure.
+    """
+
+    def __init__(self, more_columns: Sequence[str] = ()) -> None:
+        self._more_columns = tuple(more_columns)
+        self._run: ObservedRun | None = None
+        self._file: MetricsFile | None = None
+
+    def on_start(self, run: ObservedRun) -> None:
+        self._run = run
+        self._open(run.totals)
+
+    def on_update(self, result: UpdateResult) -> None:
+        assert self._file is not None
+        self._file.write(result.metrics)
+
+    def on_rollback(self, totals: TrainingTotals) -> None:
+        self._open(totals)
+
+    def on_end(self, end: RunEnd) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, totals: TrainingTotals) -> None:
+        if self._file is not None:
+            self._file.close()
+        assert self._run is not None
+        self._file = MetricsFile(self._run.directory.metrics_file, self._more_columns, first_update=totals.updates + 1)
+
+
+class TensorBoardEvents(TrainingObserver):
+    """Writes TensorBoard events: the metrics of every update by env steps, and evaluations."""
+
+    def __init__(self) -> None:
+        self._run: ObservedRun | None = None
+        self._events: TensorBoardWriter | None = None
+
+    def on_start(self, run: ObservedRun) -> None:
+        self._run = run
+        self._open(run.totals.env_steps + 1 if run.totals.updates else None)
+
+    def on_update(self, result: UpdateResult) -> None:
+        assert self._events is not None
+        figures = {
+            f"train/{name}": value for name, value in result.metrics.items() if name not in ("update", "env_steps")
+        }
+        self._events.add(figures, result.totals.env_steps)
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        assert self._events is not None
+        self._events.add({"evaluation/return_mean": sum(result.returns) / len(result.returns)}, totals.env_steps)
+
+    def on_rollback(self, totals: TrainingTotals) -> None:
+        self._open(totals.env_steps + 1)
+
+    def on_end(self, end: RunEnd) -> None:
+        if self._events is not None:
+            self._events.close()
+
+    def _open(self, purge_step: int | None) -> None:
+        """Begins another file; TensorBoard forgets the events of earlier ones from a step on."""
+        if self._events is not None:
+            self._events.close()
+        assert self._run is not None
+        self._events = TensorBoardWriter(self._run.directory.path, purge_step)
+
+
+class FaultFiles(TrainingObserver):
+    """Writes ``faults.csv``, and the stacks and tracebacks of what failed under ``faults/``."""
+
+    def __init__(self) -> None:
+        self._run: ObservedRun | None = None
+
+    def on_start(self, run: ObservedRun) -> None:
+        self._run = run
+
+    def on_fault(self, fault: RunFault) -> None:
+        assert self._run is not None
+        if fault.stacks:
+            note_fault(self._run.directory.path, fault.name, fault.line, fault.stacks)
+        if fault.recovery_s is not None:
+            self._add(fault)
+
+    def on_recovery(self, fault: RunFault) -> None:
+        self._add(fault)
+
+    def on_end(self, end: RunEnd) -> None:
+        for fault in end.open_faults:
+            self._add(fault)
+
+    def _add(self, fault: RunFault) -> None:
+        assert self._run is not None
+        FaultTable(self._run.directory.faults_file).add(fault, self._run.totals.updates)
+
+
+class HtmlReport(TrainingObserver):
+    """Writes ``report.html`` at the end; it has to come after :class:`MetricsTable`."""
+
+    def __init__(self) -> None:
+        self._run: ObservedRun | None = None
+
+    def on_start(self, run: ObservedRun) -> None:
+        self._run = run
+
+    def on_end(self, end: RunEnd) -> None:
+        assert self._run is not None
+        html_report.write(self._run.directory, self._run.config)
+
+
+def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:
+    """The observers of every run.
+
+    Args:
+        more_columns: Names of metrics that other observers measure.
+    """
+    return [MetricsTable(more_columns), TensorBoardEvents(), FaultFiles(), HtmlReport()]

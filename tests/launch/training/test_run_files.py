@@ -1,0 +1,146 @@
+"""The observers that write a run directory, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from small_disk import small_disk
+from training_runs import faults
+
+from distpolicy.errors import DistPolicyError
+from launch.output.metrics import RUN_COLUMNS, read_rows
+from launch.output.run_directory import RunDirectory
+from launch.supervision.faults import RunFault
+from launch.training.observer import Observers, RunEnd, TrainingObserver
+from launch.training.run_files import FaultFiles, MetricsTable, TensorBoardEvents
+from launch.training.totals import TrainingTotals, UpdateResult
+from workers.collection.evaluator import EvaluationResult
+
+
+def totals(update: int) -> TrainingTotals:
+    return TrainingTotals(updates=update, env_steps=100 * update)
+
+
+def result(update: int, **metrics: Any) -> UpdateResult:
+    return UpdateResult(totals(update), {"update": update, "env_steps": 100 * update, **metrics}, 0.0, [])
+
+
+def started(folder: Path, observers: Sequence[TrainingObserver], update: int = 0) -> Observers:
+    """Observers of a run in a folder that has come to an update."""
+    told = Observers(observers)
+    run: Any = SimpleNamespace(directory=RunDirectory(folder), totals=totals(update))
+    told.on_start(run)
+    return told
+
+
+def events(path: Path) -> Iterator[Any]:
+    """The TensorBoard events in a file, which has to be whole."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    data = path.read_bytes()
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        assert int.from_bytes(data[8:12], "little") == masked_crc32c(data[:8])
+        assert int.from_bytes(data[12 + size : 16 + size], "little") == masked_crc32c(data[12 : 12 + size])
+        yield Event.FromString(data[12 : 12 + size])
+        data = data[16 + size :]
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """Every scalar in the TensorBoard events: tag, step and value."""
+    return [
+        (value.tag, event.step, value.simple_value)
+        for path in sorted(folder.glob("events.out.tfevents.*"))
+        for event in events(path)
+        for value in event.summary.value
+    ]
+
+
+def write_on(observers: Observers) -> None:
+    for update in range(1, 10_000):
+        observers.on_update(result(update, **dict.fromkeys(RUN_COLUMNS[2:], 1 / 3)))
+
+
+def test_a_full_disk_is_one_line_that_names_the_file_and_leaves_both_whole(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "64k") as disk:
+        observers = started(disk, [MetricsTable(), TensorBoardEvents()])
+        with pytest.raises(
+            DistPolicyError, match=rf"^cannot write {disk}/(metrics|events).*: No space left on device$"
+        ):
+            write_on(observers)
+        observers.on_end(RunEnd(totals(1)))
+        rows = read_rows(disk / "metrics.csv")
+        assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+        assert (disk / "metrics.csv").read_bytes().endswith(b"\r\n")
+        num_events = len({step for _, step, _ in scalars(disk)})  # reads to the end
+        assert 10 < num_events <= len(rows) <= num_events + 1
+
+
+def test_tensorboard_has_the_same_figures_by_env_steps(tmp_path: Path) -> None:
+    observers = started(tmp_path, [TensorBoardEvents()])
+    observers.on_update(result(1, entropy=0.5, policy_lag=np.float64(0.0)))
+    observers.on_update(result(2, entropy=0.25))
+    observers.on_evaluation(EvaluationResult([1.0, 2.0, 6.0], [1, 1, 1]), totals(2))
+    observers.on_end(RunEnd(totals(2)))
+    assert sorted(scalars(tmp_path)) == [
+        ("evaluation/return_mean", 200, 3.0),
+        ("train/entropy", 100, 0.5),
+        ("train/entropy", 200, 0.25),
+        ("train/policy_lag", 100, 0.0),
+    ]
+
+
+def test_tensorboard_is_told_to_forget_what_a_resumed_run_writes_again(tmp_path: Path) -> None:
+    for updates in (range(1, 6), range(4, 7)):
+        observers = started(tmp_path, [TensorBoardEvents()], update=updates[0] - 1)
+        for update in updates:
+            observers.on_update(result(update, entropy=0.5))
+        observers.on_end(RunEnd(totals(updates[-1])))
+    first, second = (list(events(path)) for path in sorted(tmp_path.glob("events.out.tfevents.*")))
+    assert [event.file_version for event in (first[0], second[0])] == ["brain.Event:2"] * 2
+    assert not any(event.HasField("session_log") for event in first)
+    assert (second[1].session_log.status, second[1].step) == (1, 301)  # SessionLog.START
+    assert [event.step for event in second[2:]] == [400, 500, 600]
+
+
+def test_after_a_rollback_rows_and_events_are_written_again(tmp_path: Path) -> None:
+    observers = started(tmp_path, [MetricsTable(), TensorBoardEvents()])
+    for update in range(1, 6):
+        observers.on_update(result(update, entropy=1.0))
+    observers.on_rollback(totals(3))
+    observers.on_update(result(4, entropy=2.0))
+    observers.on_end(RunEnd(totals(4)))
+    assert [row["entropy"] for row in read_rows(tmp_path / "metrics.csv")] == ["1", "1", "1", "2"]
+    _, second = (list(events(path)) for path in sorted(tmp_path.glob("events.out.tfevents.*")))
+    assert second[1].step == 301
+    assert [event.step for event in second[2:]] == [400]
+
+
+def test_a_metric_of_an_observers_own_is_a_column(tmp_path: Path) -> None:
+    observers = started(tmp_path, [MetricsTable(["mine"])])
+    observers.on_update(result(1, mine=0.5))
+    observers.on_end(RunEnd(totals(1)))
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    assert row["mine"] == "0.5"
+    assert set(RUN_COLUMNS) < set(row)
+
+
+def test_a_fault_is_a_row_once_it_is_over_and_at_the_end(tmp_path: Path) -> None:
+    observers = started(tmp_path, [FaultFiles()], update=7)
+    lost = RunFault("collector 0", "it was killed", 64, name="generation0-collector0", stacks="in step")
+    observers.on_fault(lost)
+    assert not faults(tmp_path)
+    assert (tmp_path / "faults" / "generation0-collector0.txt").read_text().startswith(lost.line)
+    observers.on_recovery(lost.recovered())
+    observers.on_fault(RunFault("env slot 3", "raised", recovery_s=0.0))
+    observers.on_end(RunEnd(totals(7), open_faults=[RunFault("collector 1", "it was killed")]))
+    rows = faults(tmp_path)
+    assert [row["what"] for row in rows] == ["collector 0", "env slot 3", "collector 1"]
+    assert [bool(row["recovery_s"]) for row in rows] == [True, True, False]
+    assert {row["update"] for row in rows} == {"7"}
