@@ -28,6 +28,7 @@ from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
 from launch.training.workers import TrainingWorkers
 from workers.collection.evaluator import EvaluationResult
+from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
 
 if TYPE_CHECKING:
@@ -79,46 +80,44 @@ class TrainingRun:
         if resume is not None and run_dir is not None:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
         before = None if resume is None else RunDirectory.open(Path(resume))
-        if config is None:
-            config = TrainConfig() if before is None else load_train_config(before.config_file)
-        self._factory = config.environment_factory
-        if env is not None:
-            self._factory = self._factory.with_callable(env)
-            config = dataclasses.replace(config, env=self._factory.env_id)
-        self._config = config
+        new = None if run_dir is None else Path(run_dir)
+        self._config, self._factory = _settings(config, before, env)
         specs = probe(self._factory)
-        own_metrics = Observers(observers).metrics
-        self._observers = Observers([*run_files(own_metrics), *observers])
-        start = None if before is None else self._checkpoint_to_resume(before)
-        if run_dir is not None:
-            check_free(Path(run_dir))
-        self._is_resumed, self._first_state = before is not None, None if start is None else start.state
-        self._generation = 0 if start is None else start.generation + 1
+        self._observers = Observers([*run_files(Observers(observers).metrics), *observers])
+        # What the first learner is given; None for a new run.
+        self._start_from = None if before is None else self._checkpoint_to_resume(before)
+        self._generation = 0 if self._start_from is None else self._start_from.generation + 1
+        if new is not None:
+            check_free(new)
         self._has_started = self._is_training = self._has_ended = self._is_closed = False
         self._failure: BaseException | None = None
         self._final_policy: PyTFEagerPolicy | None = None
         with contextlib.ExitStack() as resources:
-            actors = functools.partial(training_actors, config)
-            resources.enter_context(session.connected(config.address, actors, debug))
-            self._workers = TrainingWorkers(config, self._factory, *specs, self._generation)
-            self._directory = before or RunDirectory.create(None if run_dir is None else Path(run_dir), config.env)
-            self._checkpoints = CheckpointStore(
-                self._directory.checkpoints, config.keep_checkpoints, lambda: self._workers.newest_generation
-            )
-            self._trainer = Trainer(
-                config,
-                self._workers.pool,
-                self._workers.learners,
-                self._workers.next_generation,
-                self._checkpoints,
-                self._observers,
-                None if start is None else start.totals,
-            )
+            actors = functools.partial(training_actors, self._config)
+            resources.enter_context(session.connected(self._config.address, actors, debug))
+            self._workers = TrainingWorkers(self._config, self._factory, *specs, self._generation)
+            self._directory = before or RunDirectory.create(new, self._config.env)
+            self._trainer = self._make_trainer()
             resources.callback(self._trainer.close)
             self._updates = self._trainer.updates()
             self._resources = resources.pop_all()
         # For scripts that do not close it.
         atexit.register(self.close)
+
+    def _make_trainer(self) -> Trainer:
+        workers, start = self._workers, self._start_from
+        checkpoints = CheckpointStore(
+            self._directory.checkpoints, self._config.keep_checkpoints, lambda: workers.newest_generation
+        )
+        return Trainer(
+            self._config,
+            workers.pool,
+            workers.learners,
+            workers.next_generation,
+            checkpoints,
+            self._observers,
+            None if start is None else start.totals,
+        )
 
     def _checkpoint_to_resume(self, directory: RunDirectory) -> Checkpoint:
         found = CheckpointStore(directory.checkpoints, self._config.keep_checkpoints).latest_to_resume()
@@ -238,7 +237,8 @@ class TrainingRun:
             raise ConfigError(f"num_episodes must be 1 or more, but is {num_episodes}")
         self._start()
         result = self._trainer.evaluate(num_episodes)
-        self._observers.on_evaluation(result, self.totals)
+        if not self._has_ended:
+            self._observers.on_evaluation(result, self.totals)
         return result
 
     def close(self) -> None:
@@ -276,9 +276,9 @@ class TrainingRun:
         if self._has_started:
             return
         self._has_started = True
-        state, self._first_state = self._first_state, None
-        self._trainer.start(state)
-        if not self._is_resumed:
+        start, self._start_from = self._start_from, None
+        self._trainer.start(None if start is None else start.state)
+        if start is None:
             self._directory.write_config(self._config)
         self._is_training = True
         self._observers.on_start(self)
@@ -328,6 +328,18 @@ class TrainingRun:
             self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))
         if failure is not None:
             raise failure from error
+
+
+def _settings(
+    config: TrainConfig | None, resumed: RunDirectory | None, env: Callable[..., gym.Env] | None
+) -> tuple[TrainConfig, EnvironmentFactory]:
+    """The config of a run with what is left out filled in, and what makes its environments."""
+    if config is None:
+        config = TrainConfig() if resumed is None else load_train_config(resumed.config_file)
+    if env is None:
+        return config, config.environment_factory
+    factory = config.environment_factory.with_callable(env)
+    return dataclasses.replace(config, env=factory.env_id), factory
 
 
 def _learners(config: TrainConfig, on_gpu: bool) -> str:
