@@ -64,7 +64,7 @@ class SquashToSpecNormal(tfp.distributions.TransformedDistribution):
         return self._mode()
 
     def _stddev(self, **kwargs: Any) -> tf.Tensor:
-        """Returns the normal's deviation scaled to the bounds, as in TF-Agents. The true one has no closed form."""
+        """Returns the normal's stddev scaled to the bounds, as in TF-Agents. The true one has no closed form."""
         return self.distribution.stddev() * self._half_width
 
     def _entropy(self, **kwargs: Any) -> tf.Tensor:

@@ -32,8 +32,8 @@ class PyDriver(Driver):
         transition_observers: Called with ``(time_step, action_step, next_time_step)`` of each step. The state in
             ``action_step`` is the policy state before the step.
         info_observers: Called with ``env.get_info()`` after each step.
-        max_steps: Largest number of steps in a run, over all rows; None or 0 for no limit.
-        max_episodes: Largest number of episodes in a run, over all rows; None or 0 for no limit.
+        max_steps: Number of steps, over all rows, after which a run ends; None or 0 for no limit.
+        max_episodes: Number of episodes, over all rows, after which a run ends; None or 0 for no limit.
         end_episode_on_boundary: Whether an episode ends with the step from LAST to FIRST, as trajectories need it,
             instead of at LAST, as transitions need it.
 

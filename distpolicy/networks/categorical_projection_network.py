@@ -22,8 +22,8 @@ from distpolicy.specs.distribution_spec import DistributionSpec
 class CategoricalProjectionNetwork(DistributionNetwork):
     """Computes logits by one dense layer, and returns the categorical distribution with these logits.
 
-    An action with several elements has an independent categorical for each. Its log-probability is their sum, one
-    number. Elements may have different bounds.
+    An action with several elements has an independent categorical for each, and its log-probability is the sum over
+    them. Elements may have different bounds.
 
     Args:
         sample_spec: Bounded integer spec of the action, with any minimum.

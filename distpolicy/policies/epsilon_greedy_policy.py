@@ -23,9 +23,10 @@ from distpolicy.trajectories.time_step import TimeStep
 class EpsilonGreedyPolicy(PolicyWrapper):
     """Takes a random action with probability epsilon, row by row, and the wrapped policy's most likely one otherwise.
 
-    A log-probability in the info belongs to this mixture, so the greedy action's includes its share of the random
-    draws. A continuous greedy action is a point: its log-probability is ``log(1 - epsilon)``, and other actions have a
-    log-density. The rest of the info is the wrapped policy's, also where the action was random.
+    If the info holds a log-probability, it is computed for this mixture. For the greedy action it includes the chance
+    to draw the same action at random. A continuous greedy action is a point. Its log-probability is
+    ``log(1 - epsilon)``, and other actions have a log-density. The rest of the info is the wrapped policy's, also for
+    random actions.
 
     Args:
         policy: The policy to wrap.

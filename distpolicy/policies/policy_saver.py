@@ -60,8 +60,8 @@ class PolicySaver:
 
     Raises:
         TypeError: If the policy is not a TFPolicy, or ``metadata`` is not a dict of variables.
-        ValueError: If the batch size is not a positive int, the train step is not a variable, or specs name the tensors
-            and their names are missing or not unique.
+        ValueError: If the batch size is not a positive int, the train step is not a variable, or names of specs are
+            missing or not unique although ``use_nest_path_signatures`` is False.
     """
 
     def __init__(

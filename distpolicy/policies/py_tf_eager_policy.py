@@ -146,7 +146,7 @@ class PyTFEagerPolicyBase(PyPolicy):
         """Returns the wrapped policy's initial state as tensors.
 
         Args:
-            batch_size: The batch size; None for 1 if ``batch_time_steps``, else for a state without batch dimension.
+            batch_size: The batch size. None means 1 if ``batch_time_steps``, otherwise no batch dimension.
         """
         if batch_size is None and self._batch_time_steps:
             batch_size = 1

@@ -155,7 +155,7 @@ class SavedModelPolicy(TFPolicy):
         if seed is None or not self._takes_seed:
             step = self._saved.action(*inputs)
         else:
-            # The model sees rows with time folded in, so seeds for each row are folded into one.
+            # The model gets B * T rows here, but there are only B seeds, so these are combined into one.
             step = self._saved.action(*inputs, fold_rows(seed) if seed.shape.rank == 2 and outer != 1 else seed)
         leaves = [tf.nest.flatten(nest) for nest in (step.action, step.state, step.info)]
         if outer != 1:

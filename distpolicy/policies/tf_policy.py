@@ -173,8 +173,9 @@ class TFPolicy(tf.Module):
 
         Raises:
             RuntimeError: If a subclass did not call ``super().__init__``.
-            ValueError: If ``validate_args`` and the structure or shape of an input or output does not match its spec.
-            TypeError: If ``validate_args`` and a dtype or container type does not match.
+            ValueError: If a stateful policy gets no state. With ``validate_args``, also if the structure or shape of an
+                input or output does not match its spec.
+            TypeError: With ``validate_args``, if a dtype or container type does not match.
         """
         time_step, policy_state, num_outer_dims = self._checked(time_step, policy_state)
         step = self._action(time_step, policy_state, _seed_tensor(seed, time_step))
@@ -204,8 +205,9 @@ class TFPolicy(tf.Module):
 
         Raises:
             RuntimeError: If a subclass did not call ``super().__init__``.
-            ValueError: If ``validate_args`` and the structure or shape of an input does not match its spec.
-            TypeError: If ``validate_args`` and a dtype or container type does not match.
+            ValueError: If a stateful policy gets no state. With ``validate_args``, also if the structure or shape of an
+                input does not match its spec.
+            TypeError: With ``validate_args``, if a dtype or container type does not match.
         """
         time_step, policy_state, _ = self._checked(time_step, policy_state)
         step = self._distribution(time_step, policy_state)
@@ -227,7 +229,7 @@ class TFPolicy(tf.Module):
     ) -> None:
         """Moves this policy's variables towards another policy's: ``(1 - tau) * own + tau * other``.
 
-        Both policies' variables must exist already. A network's variables are made with its policy.
+        Both policies' variables must exist already. A policy creates its network's variables in its constructor.
 
         Args:
             policy: A policy, or ``Weights``.

@@ -102,9 +102,9 @@ def experience_to_transitions(experience: Trajectory, squeeze_time_dim: bool) ->
 def to_n_step_transition(trajectory: Trajectory, gamma: Any) -> Transition:
     """Returns one transition over up to N steps from a trajectory of N + 1 steps.
 
-    The transition ends early where the episode ends, at step ``n <= N``. The reward is ``r_0 + g d_0 r_1 + g² d_0 d_1
-    r_2 + …`` with n terms, and the discount is ``gⁿ⁻¹ d_0 … d_{n-1}``. Rewards after the end of a truncated episode are
-    not included. Its return is bootstrapped from its last observation.
+    It covers n steps: N, or fewer if the episode ends before. The reward is ``r_0 + g d_0 r_1 + g² d_0 d_1 r_2 + …``
+    with n terms, and the discount is ``gⁿ⁻¹ d_0 … d_{n-1}``. If the episode was truncated, rewards after its end are
+    left out, and the return is bootstrapped from its last observation.
 
     Args:
         trajectory: Arrays or tensors ``[B, T, ...]``, T = N + 1.

@@ -97,7 +97,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
         normalized = []
         leaves = zip(*(tf.nest.flatten(nest) for nest in (tensor, self._tensor_spec)), strict=True)
         for index, (leaf, spec) in enumerate(leaves):
-            # Only the statistics are rounded, once; then the values are just multiplied and added.
+            # The statistics are rounded once, and each value takes just a multiplication and an addition.
             dtype = tf.float64 if spec.dtype == tf.float64 else tf.float32
             mean, inverse_deviation = self._leaf_statistics(index, epsilon)
             values = tf.cast(leaf, dtype)

@@ -16,7 +16,7 @@ from distpolicy.errors import ConfigError
 def whole_folder(path: str | os.PathLike[str], replaceable: Collection[str] = ()) -> Iterator[str]:
     """Yields a scratch folder beside ``path``, and moves it to ``path`` when the block ends without an error.
 
-    A reader finds the old folder, the new one, or for a moment between two renames none, but never an incomplete one.
+    A reader finds the old folder or the new one, never an incomplete one. Between two renames there is briefly none.
     After an error the scratch folder is removed and ``path`` is unchanged.
 
     Args:

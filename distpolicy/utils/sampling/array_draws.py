@@ -17,7 +17,7 @@ _STEP, _HALF_STEP = np.float32(2.0**-23), np.float32(2.0**-24)
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
-    """Applies SplitMix64's finaliser in place, with one scratch array, since new arrays would cost more calls."""
+    """Applies SplitMix64's finaliser in place, with one scratch array; most of the cost is the number of calls."""
     scratch = np.right_shift(z, _SHIFTS[0])
     z = np.bitwise_xor(z, scratch)
     np.multiply(z, _MIX_1, out=z)

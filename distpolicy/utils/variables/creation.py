@@ -42,7 +42,7 @@ def create_variable(
 def extract_shared_variables(
     variables_1: Iterable[tf.Variable], variables_2: Iterable[tf.Variable]
 ) -> tuple[list[tf.Variable], list[tf.Variable], list[tf.Variable]]:
-    """Returns the variables that are only in the first, only in the second, and in both, each once."""
+    """Returns the variables only in ``variables_1``, those only in ``variables_2``, and those in both, each once."""
     first = {id(variable): variable for variable in variables_1}
     second = {id(variable): variable for variable in variables_2}
     return (

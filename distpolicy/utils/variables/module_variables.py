@@ -1,8 +1,8 @@
 """named_variables: finds every tf.Variable of a module and its path.
 
 ``tf.Module.variables`` does not see Keras 3 layers. The names of a layer's variables are not unique, and its
-``variables`` include Dropout's seed state, which is not a weight. Therefore this module walks attributes in the natural
-order of their names, nests, tf.Modules and Keras layers itself.
+``variables`` include Dropout's seed state, which is not a weight. Therefore this module searches for variables itself:
+in attributes (in the natural order of their names), nests, tf.Modules and Keras layers.
 """
 
 from __future__ import annotations
