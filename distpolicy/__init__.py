@@ -1,7 +1,7 @@
 """TensorFlow policies that run on a Ray cluster.
 
-The public names are loaded when they are first used, so that a process which needs no TensorFlow, such as the
-driver, does not import it.
+The public names are loaded on first use, so that a process that does not need TensorFlow, such as the driver, does not
+import it.
 """
 
 from distpolicy import networks, policies

@@ -1,7 +1,7 @@
 """The errors that distpolicy raises on purpose.
 
-Each derives from :class:`DistPolicyError`, so that a caller can tell them from faults, and where
-TF-Agents documents a ``ValueError`` or ``TypeError`` for the case, from that too.
+Each derives from :class:`DistPolicyError`, so that a caller can tell it from a bug. Where TF-Agents documents a
+``ValueError`` or ``TypeError`` for a case, the class also derives from that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SpecMismatchError(DistPolicyError, ValueError):
 
 
 class StaleWeightsError(DistPolicyError, ValueError):
-    """Weights that are older than those already applied were offered."""
+    """The offered weights are older than the weights already applied."""
 
 
 class CheckpointError(DistPolicyError):
@@ -32,10 +32,10 @@ class EnvironmentCrashedError(DistPolicyError, RuntimeError):
 
     Args:
         message: What went wrong, in one line.
-        collector: Number of the collector, or None outside one.
-        slot: Number over the whole run of the environment slot, or None if it cannot be told.
-        step: Steps that the collector had taken, or None.
-        seed: The slot's seed, or None.
+        collector: Index of the collector, or None outside a collector.
+        slot: Index of the env slot, counted over the whole run, or None if it is unknown.
+        step: Number of steps that the collector had taken, or None.
+        seed: Seed of the env slot, or None.
         traceback: The original traceback as text.
     """
 

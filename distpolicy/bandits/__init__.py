@@ -1,1 +1,1 @@
-"""Policies that TF-Agents keeps with its bandits."""
+"""Policies that TF-Agents has in its bandits package."""

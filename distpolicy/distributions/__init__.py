@@ -1,1 +1,1 @@
-"""Distributions that TFP lacks."""
+"""Distributions that TFP does not have."""

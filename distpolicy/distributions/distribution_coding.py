@@ -1,7 +1,7 @@
-"""Distributions as plain data and tensors, and back.
+"""Conversion of distributions to plain data and tensors, and back.
 
-A SavedModel whose functions return TFP distributions cannot be loaded without TFP, and for many distributions not be
-written. So what is saved are the tensors, and beside them a description in JSON of the objects that they belong to.
+A SavedModel with functions that return TFP distributions cannot be loaded without TFP, and for many distributions it
+cannot even be written. Therefore only the tensors are saved, together with a JSON description of the distributions.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from distpolicy.errors import CheckpointError
 from distpolicy.specs import tensor_spec
 
 _PUBLIC = {"tfp.distributions": tfp.distributions, "tfp.bijectors": tfp.bijectors}
-# Names are for messages, and `parameters` is how TFP's classes tell their bases of the other arguments.
+# Names are only for messages. TFP's classes use `parameters` to pass the other arguments to their base classes.
 _LEFT_OUT = frozenset({"name", "parameters", "self"})
 
 
 def encode_distribution(distribution: tfp.distributions.Distribution) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a distribution is made of.
+    """Splits a distribution into a description and tensors.
 
     Args:
-        distribution: One of TFP's or distpolicy's, with any such distributions and bijectors in it.
+        distribution: A distribution from TFP or distpolicy. It may contain other such distributions and bijectors.
 
     Returns:
         A description that JSON can hold, and a nest of dicts of the tensors by argument.
 
     Raises:
-        TypeError: If it holds something else, such as a distribution class of the user's; it names the argument.
+        TypeError: If it contains anything else, such as a user's distribution class. The message names the argument.
     """
     tensors: dict[str, Any] = {}
     return _encode(distribution, type(distribution).__name__, tensors, None), tensors
 
 
 def decode_distribution(description: dict[str, Any], tensors: dict[str, Any]) -> Any:
-    """The distribution that :func:`encode_distribution` gave the description and the tensors of.
+    """Rebuilds a distribution from the results of :func:`encode_distribution`.
 
     Args:
-        description: As it was given; no class outside TFP and distpolicy is ever made of it.
-        tensors: The tensors, or others in their place.
+        description: The description. Only classes of TFP and distpolicy are ever created from it.
+        tensors: The tensors, or other ones of the same structure.
 
     Raises:
-        CheckpointError: If the description cannot be read, or its classes are not here.
+        CheckpointError: If the description cannot be read, or names classes that do not exist.
     """
     try:
         return _decode(description, tensors)
@@ -55,7 +55,7 @@ def decode_distribution(description: dict[str, Any], tensors: dict[str, Any]) ->
 
 
 def _encode(value: Any, where: str, tensors: dict[str, Any], key: str | None) -> Any:
-    """The description of one value; its tensors go into ``tensors``, below ``key`` if that is given."""
+    """Returns the description of one value. Its tensors are added to ``tensors``, below ``key`` if given."""
     if isinstance(value, tfp.distributions.Distribution | tfp.bijectors.Bijector):
         below = tensors if key is None else {}
         arguments = {
@@ -88,14 +88,14 @@ def _encode(value: Any, where: str, tensors: dict[str, Any], key: str | None) ->
 
 
 def _arguments(value: Any, where: str) -> list[tuple[str, Any]]:
-    """The constructor's arguments that are not at their defaults."""
+    """Returns the constructor's arguments that differ from their defaults."""
     signature = inspect.signature(type(value).__init__)
     arguments = []
     for name, argument in value.parameters.items():
         if name in _LEFT_OUT:
             continue
         if name not in signature.parameters:
-            raise TypeError(f"{where}: its `parameters` hold {name!r}, which is no argument of {type(value).__name__}")
+            raise TypeError(f"{where}: {type(value).__name__} does not have the argument {name!r} of its `parameters`")
         default = signature.parameters[name].default
         if argument is not default:
             arguments.append((name, argument))
@@ -107,12 +107,14 @@ def _class_name(value: Any, where: str) -> str:
     if module.startswith("distpolicy."):
         return f"{module}.{type(value).__qualname__}"
     if module.startswith("tensorflow_probability."):
-        # Some of TFP's constructors make an object of a class of their own below the public one.
+        # Some of TFP's constructors create an object of a private subclass of the public class.
         for kind in type(value).__mro__:
             for prefix, public in _PUBLIC.items():
                 if getattr(public, kind.__name__, None) is kind:
                     return f"{prefix}.{kind.__name__}"
-    raise TypeError(f"{where} is a {module}.{type(value).__qualname__}; only TFP's and distpolicy's can be saved")
+    raise TypeError(
+        f"{where} is a {module}.{type(value).__qualname__}; only classes of TFP and distpolicy can be saved"
+    )
 
 
 def _decode(description: dict[str, Any], tensors: Any) -> Any:
@@ -144,14 +146,14 @@ def _below(tensors: Any, key: str) -> Any:
 
 
 def _class(name: str) -> type:
-    """The class of that name; what a file says is looked up among distributions and bijectors only."""
+    """Returns the class with this name. For safety, only distributions and bijectors are accepted."""
     module, _, attribute = name.rpartition(".")
     if module in _PUBLIC:
         found = getattr(_PUBLIC[module], attribute)
     elif module.startswith("distpolicy."):
         found = getattr(importlib.import_module(module), attribute)
     else:
-        raise AttributeError(f"{name} is neither TFP's nor distpolicy's")
+        raise AttributeError(f"{name} belongs neither to TFP nor to distpolicy")
     if not (isinstance(found, type) and issubclass(found, tfp.distributions.Distribution | tfp.bijectors.Bijector)):
         raise TypeError(f"{name} is neither a distribution nor a bijector")
     return found

@@ -1,4 +1,4 @@
-"""Drawing from distributions with a seed for each row, and log-probabilities of what was drawn."""
+"""Draws from distributions with a seed for each row, and log-probabilities of draws."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from distpolicy.utils.sampling.tensor_draws import fold_rows, row_normal, row_un
 
 
 def sample(distribution: tfp.distributions.Distribution, seed: Any = None) -> tf.Tensor:
-    """A draw from a distribution.
+    """Draws from a distribution.
+
+    Categorical, normal and deterministic distributions, and transformed or independent ones over these, draw each row
+    from its own seed. Other distributions combine the seeds of all rows into one.
 
     Args:
         distribution: Any TFP distribution.
-        seed: None, an int, a stateless seed int32 ``[2]``, or int32 ``[B, 2]`` with a stateless seed for
-            each row of a distribution of batch shape ``[B, ...]``. With seeds for each row, categorical,
-            normal and deterministic distributions, and transformed or independent ones over them, draw row
-            by row; others draw from one seed folded of all.
+        seed: None, an int, a stateless seed int32 ``[2]``, or one for each row of a distribution with batch shape
+            ``[B, ...]``, int32 ``[B, 2]``.
+
+    Returns:
+        A draw, ``[*batch_shape, *event_shape]``.
     """
     if not tf.is_tensor(seed) or seed.shape.rank != 2:
         return distribution.sample(seed=seed)
@@ -31,9 +35,9 @@ def sample(distribution: tfp.distributions.Distribution, seed: Any = None) -> tf
 
 
 def log_prob(distribution: tfp.distributions.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """The log-probability of a value.
+    """Returns the log-probability of a value.
 
-    Of categorical distributions it is computed here: TFP's operation takes neither int8 nor every engine.
+    It is computed here for categorical distributions, since TFP's operation does not support int8 or every engine.
 
     Args:
         distribution: Any TFP distribution.
@@ -50,8 +54,8 @@ def log_prob(distribution: tfp.distributions.Distribution, value: tf.Tensor) -> 
         num_dims = int(tf.get_static_value(distribution.reinterpreted_batch_ndims))
         each = log_prob(distribution.distribution, value)
         return tf.reduce_sum(each, axis=list(range(-num_dims, 0)))
-    # Another tensor: for the very one that was drawn TFP's bijectors remember what it came from, which at a saturated
-    # tanh is another density than a learner finds for the stored action.
+    # TFP's bijectors remember the input for the very tensor that was drawn. At a saturated tanh this leads to another
+    # density than a learner computes for the stored action, so a new tensor is passed.
     return distribution.log_prob(tf.identity(value))
 
 
@@ -76,6 +80,6 @@ def _row_sample(distribution: tfp.distributions.Distribution, seed: tf.Tensor) -
 
 
 def _row_shaped(draw: Any, seed: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Numbers of the shape of ``like``, ``[B, ...]``, from a seed for each row."""
+    """Draws numbers with the shape of ``like``, ``[B, ...]``, with a seed for each row."""
     num = int(np.prod(like.shape[1:]))
     return tf.reshape(draw(seed, num), tf.shape(like))

@@ -1,4 +1,4 @@
-"""A categorical distribution of which some categories are masked out."""
+"""MaskedCategorical: a categorical distribution with some categories masked out."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from tensorflow_probability.python.internal import parameter_properties
 
 
 class MaskedCategorical(tfp.distributions.Categorical):
-    """A categorical over those of n categories where the mask is not 0.
+    """A categorical distribution over the categories where the mask is not 0.
 
-    A row whose mask is all 0 has no distribution. Eagerly, and in graphs with ``validate_args``, it is an error. In
-    other graphs, where a check would cost a step of its own, every category of the row has the log-probability
-    ``neg_inf``, so that it shows in what is learned from; nothing is NaN.
+    A row with a mask of all 0 has no distribution. This is an error in eager mode, and in graphs with
+    ``validate_args``. In other graphs a check would cost an extra step; there every category of such a row has the
+    log-probability ``neg_inf``, which shows in the training data but is not NaN.
 
     Args:
         logits: Floats ``[..., n]``.
-        mask: Booleans or numbers ``[..., n]``, broadcast with the logits; 0 where a category must not be drawn.
-        probs: Not taken; there for the order of arguments.
+        mask: Bools or numbers ``[..., n]``, broadcast with the logits; 0 where a category must not be drawn.
+        probs: Must be None; keeps TF-Agents' order of arguments.
         dtype: Integer dtype of the samples.
         validate_args: Whether masks are checked in graphs, too.
-        allow_nan_stats: As for any TFP distribution.
-        neg_inf: The logit of a masked category; None for the dtype's lowest number. Raised to that if it is lower.
+        allow_nan_stats: See TFP.
+        neg_inf: The logit of a masked category, limited to the dtype's lowest number; None for that number.
         name: Name of the distribution.
 
     Raises:
-        ValueError: If ``probs`` is given, or a row of an eager mask is all 0; it names the row.
+        ValueError: If ``probs`` is given, or a row of an eager mask is all 0. The message names the row.
         InvalidArgumentError: If a row is all 0 in a graph with ``validate_args``.
     """
 
@@ -44,12 +44,12 @@ class MaskedCategorical(tfp.distributions.Categorical):
     ) -> None:
         parameters = dict(locals())
         if probs is not None:
-            raise ValueError("MaskedCategorical takes logits, not probs; give tf.math.log(probs)")
+            raise ValueError("MaskedCategorical takes logits, not probs; pass tf.math.log(probs)")
         with tf.name_scope(name):
             logits = tf.convert_to_tensor(logits)
             self._mask = tf.cast(mask, tf.bool)
             self._any = tf.reduce_any(self._mask, axis=-1)
-            # As given, and a Python number: TFP builds the distribution again from its attributes.
+            # This stays a Python number, since TFP rebuilds the distribution from its attributes.
             self._neg_inf = neg_inf
             lowest = float(logits.dtype.min)
             self._masked_logit = lowest if neg_inf is None else max(float(neg_inf), lowest)
@@ -68,7 +68,7 @@ class MaskedCategorical(tfp.distributions.Categorical):
 
     @property
     def mask(self) -> tf.Tensor:
-        """bool ``[..., n]``: where a category can be drawn."""
+        """The mask, bool ``[..., n]``, True where a category can be drawn."""
         return self._mask
 
     def _checks(self, validate_args: bool) -> list[Any]:
@@ -86,6 +86,6 @@ class MaskedCategorical(tfp.distributions.Categorical):
 
     def _entropy(self) -> tf.Tensor:
         log_probs = tf.math.log_softmax(self.logits, axis=-1)
-        # A masked category counts for nothing, whatever its logit.
+        # A masked category adds nothing to the entropy, whatever its logit.
         terms = tf.where(self._mask, tf.exp(log_probs) * log_probs, tf.zeros_like(log_probs))
         return -tf.reduce_sum(terms, axis=-1)

@@ -11,18 +11,18 @@ from distpolicy.distributions.masked import MaskedCategorical
 
 
 class ShiftedCategorical(tfp.distributions.TransformedDistribution):
-    """A categorical under a shift of integers, which has no density to correct by.
+    """A categorical distribution with all values shifted by an integer.
 
     Args:
         logits: float ``[..., n]``, or None if ``probs`` are given.
-        probs: The same as probabilities.
+        probs: Probabilities ``[..., n]``, or None if ``logits`` are given.
         dtype: Integer dtype of the values.
-        force_probs_to_zero_outside_support: Whether values outside have probability 0 instead of an undefined one.
+        force_probs_to_zero_outside_support: Whether other values have probability 0 instead of an undefined one.
         validate_args: Whether TFP checks arguments.
         allow_nan_stats: See TFP.
-        shift: The lowest value: integers that broadcast with ``logits``' shape without its last dimension; None for 0.
-        name: Of the distribution.
-        mask: bool like ``logits``, False where a value must not be drawn; None for no mask.
+        shift: The lowest value, integers ``[...]`` that broadcast with the batch shape of ``logits``; None for 0.
+        name: Name of the distribution.
+        mask: bool ``[..., n]``, False where a value must not be drawn; None for no mask.
     """
 
     def __init__(
@@ -72,20 +72,20 @@ class ShiftedCategorical(tfp.distributions.TransformedDistribution):
 
     @property
     def logits(self) -> Any:
-        """As given, or masked; None if probabilities were given."""
+        """The given logits, after masking; None if probabilities were given."""
         return self.distribution.logits
 
     @property
     def probs(self) -> Any:
-        """As given; None if logits were given."""
+        """The given probabilities; None if logits were given."""
         return self.distribution.probs
 
     def logits_parameter(self) -> tf.Tensor:
-        """Logits, computed if probabilities were given."""
+        """Returns the logits, computed from the probabilities if those were given."""
         return self.distribution.logits_parameter()
 
     def probs_parameter(self) -> tf.Tensor:
-        """Probabilities, computed if logits were given."""
+        """Returns the probabilities, computed from the logits if those were given."""
         return self.distribution.probs_parameter()
 
     def _log_prob(self, value: tf.Tensor, **kwargs: Any) -> tf.Tensor:
@@ -109,5 +109,5 @@ class ShiftedCategorical(tfp.distributions.TransformedDistribution):
 
 @tfp.distributions.RegisterKL(ShiftedCategorical, ShiftedCategorical)
 def _kl_of_shifted(left: ShiftedCategorical, right: ShiftedCategorical, name: str | None = None) -> tf.Tensor:
-    """Of distributions with the same shift."""
+    """Returns the KL divergence of two distributions with the same shift."""
     return left.distribution.kl_divergence(right.distribution, name=name or "kl_shifted")

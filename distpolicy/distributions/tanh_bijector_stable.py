@@ -1,4 +1,4 @@
-"""Tanh: a hyperbolic tangent whose inverse is finite."""
+"""Tanh: a hyperbolic tangent with a finite inverse."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import tensorflow_probability as tfp
 
 
 class Tanh(tfp.bijectors.Tanh):
-    """TFP's Tanh, but for its inverse, which takes 1 and -1 as the nearest numbers between them.
+    """TFP's Tanh with a finite inverse: 1 and -1 are replaced by the nearest numbers between them.
 
-    Actions at the very bounds, where floats put what lies close to them, have finite log-probabilities by it.
+    Rounding puts actions exactly at a bound. With this inverse their log-probabilities are finite.
     """
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Distributions within the bounds of a spec, and specs of distributions."""
+"""Distributions limited to the bounds of a spec, and specs of distributions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec
 
 
 class SquashToSpecNormal(tfp.distributions.TransformedDistribution):
-    """A normal squashed by tanh into the bounds of a spec (Haarnoja et al., 2018, appendix C).
+    """A normal distribution squashed by tanh into the bounds of a spec (Haarnoja et al., 2018, appendix C).
 
     Args:
         distribution: A Normal, a MultivariateNormalDiag, or an Independent over normals.
-        spec: With finite bounds.
+        spec: A spec with finite bounds.
         validate_args: Whether TFP checks arguments.
-        name: Of the distribution.
+        name: Name of the distribution.
 
     Raises:
-        ValueError: If a bound is not finite, or the distribution is no normal.
+        ValueError: If a bound is not finite, or the distribution is not normal.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class SquashToSpecNormal(tfp.distributions.TransformedDistribution):
 
     @property
     def input_distribution(self) -> tfp.distributions.Distribution:
-        """The normal before it is squashed."""
+        """The normal distribution before squashing."""
         return self.distribution
 
     def _mode(self, **kwargs: Any) -> tf.Tensor:
-        """The squashed mean, where most of the normal's mass is; the density's own mode may lie at a bound."""
+        """Returns the squashed mean, where most of the mass is. The density's own mode may lie at a bound."""
         return self.bijector.forward(self.distribution.mode())
 
     def _mean(self, **kwargs: Any) -> tf.Tensor:
-        """The same as the mode, as in TF-Agents; the true mean has no closed form."""
+        """Returns the mode, as in TF-Agents. The true mean has no closed form."""
         return self._mode()
 
     def _stddev(self, **kwargs: Any) -> tf.Tensor:
-        """The normal's, in units of the bounds, as in TF-Agents; the true one has no closed form."""
+        """Returns the normal's stddev scaled to the bounds, as in TF-Agents. The true one has no closed form."""
         return self.distribution.stddev() * self._half_width
 
     def _entropy(self, **kwargs: Any) -> tf.Tensor:
-        """The normal's and the logarithm of the squashing's slope at its mean; the true one has no closed form."""
+        """Returns an approximation: the normal's entropy plus the logarithm of the squashing's slope at its mean."""
         normal = self.distribution
         slope = self.bijector.forward_log_det_jacobian(normal.mean(), event_ndims=normal.event_shape.rank)
         return normal.entropy() + slope
@@ -76,21 +76,21 @@ class SquashToSpecNormal(tfp.distributions.TransformedDistribution):
 
 @tfp.distributions.RegisterKL(SquashToSpecNormal, SquashToSpecNormal)
 def _kl_of_squashed(left: SquashToSpecNormal, right: SquashToSpecNormal, name: str | None = None) -> tf.Tensor:
-    # One bijection on both sides leaves the divergence as it is.
+    # The same bijection on both sides does not change the divergence.
     return left.input_distribution.kl_divergence(right.input_distribution, name=name or "kl_squashed")
 
 
 def scale_distribution_to_spec(distribution: tfp.distributions.Distribution, spec: BoundedTensorSpec) -> Any:
-    """The normal distribution squashed into the bounds of ``spec``."""
+    """Squashes a normal distribution into the bounds of ``spec``."""
     return SquashToSpecNormal(distribution, spec)
 
 
 def diagonal_normal(loc: tf.Tensor, scale: tf.Tensor, event_rank: int) -> tfp.distributions.Distribution:
-    """A normal without correlations over actions of a rank.
+    """Returns a normal distribution with independent elements.
 
     Args:
         loc: Means ``[..., *shape]``.
-        scale: Standard deviations of the same shape.
+        scale: Standard deviations ``[..., *shape]``.
         event_rank: Rank of ``shape``.
 
     Returns:
@@ -103,7 +103,7 @@ def diagonal_normal(loc: tf.Tensor, scale: tf.Tensor, event_rank: int) -> tfp.di
 
 
 def bounded_elements(spec: Any) -> np.ndarray:
-    """Which elements have finite bounds, bool of the spec's shape; bounds of 1e30 and more count as infinite."""
+    """Returns True for elements with finite bounds, bool ``[*shape]``. Bounds of 1e30 or more count as infinite."""
     if not isinstance(spec, BoundedTensorSpec):
         return np.zeros(spec.shape.as_list(), bool)
     minimum, maximum = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
@@ -111,7 +111,7 @@ def bounded_elements(spec: Any) -> np.ndarray:
 
 
 def action_scale(spec: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Centre and half width of the spec's bounds, in its dtype; 0 and 1 where a bound is not finite."""
+    """Returns the centre and half the width of the spec's bounds, in its dtype; 0 and 1 where a bound is infinite."""
     bounds = (spec.minimum, spec.maximum) if isinstance(spec, BoundedTensorSpec) else (-np.inf, np.inf)
     minimum, maximum = (np.broadcast_to(bound, spec.shape).astype(np.float64) for bound in bounds)
     bounded = bounded_elements(spec)
@@ -123,11 +123,11 @@ def action_scale(spec: Any) -> tuple[tf.Tensor, tf.Tensor]:
 
 @dataclass(frozen=True)
 class DistributionSpecV2:
-    """What a network whose output is a distribution has for a spec.
+    """The spec of a network's output that is a distribution.
 
     Attributes:
         event_shape: Shape of one draw.
-        dtype: Its dtype.
+        dtype: Dtype of one draw.
     """
 
     event_shape: tf.TensorShape
@@ -135,7 +135,7 @@ class DistributionSpecV2:
 
     @property
     def shape(self) -> tf.TensorShape:
-        """The event shape, so that this stands where the spec of one draw would."""
+        """The event shape. With it, this object can replace the spec of one draw."""
         return self.event_shape
 
     @property

@@ -1,1 +1,1 @@
-"""Loops of a policy and an environment."""
+"""Drivers: loops that step an environment by a policy."""

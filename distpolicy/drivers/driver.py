@@ -1,4 +1,4 @@
-"""Driver: the base of loops of a policy and an environment."""
+"""Driver: the base of loops that step an environment by a policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Observer = Callable[[Any], Any]
 
 
 class Driver(abc.ABC):
-    """Steps an environment by a policy and tells observers what happens.
+    """Steps an environment by a policy and passes each step to observers.
 
     Args:
         env: The environment.
@@ -46,19 +46,19 @@ class Driver(abc.ABC):
 
     @property
     def observers(self) -> list[Observer]:
-        """What is called with trajectories."""
+        """The functions that are called with trajectories."""
         return self._observers
 
     @property
     def transition_observers(self) -> list[Observer]:
-        """What is called with transitions."""
+        """The functions that are called with transitions."""
         return self._transition_observers
 
     @property
     def info_observers(self) -> list[Observer]:
-        """What is called with the environment's info."""
+        """The functions that are called with the environment's info."""
         return self._info_observers
 
     @abc.abstractmethod
     def run(self, time_step: Any, policy_state: Any = ()) -> Any:
-        """Runs until a limit is reached; returns the last time step and policy state."""
+        """Runs until a limit is reached, and returns the last time step and policy state."""

@@ -1,4 +1,4 @@
-"""PyDriver: a loop of a PyPolicy and a PyEnvironment."""
+"""PyDriver: a loop that steps a PyEnvironment by a PyPolicy."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class PyDriver(Driver):
-    """Runs a number of steps or episodes at a time, and goes on from there in the next run.
+    """Runs a number of steps or episodes at a time. The next run can go on from there.
 
-    The step from LAST to FIRST is given to the observers, too, and is not counted as a step. A stateful policy gets its
-    initial state wherever a row's time step is FIRST. Several limits end the run at the first that is reached; in a
-    batch all rows are counted together, and a limit of episodes favours short ones.
+    Observers also get the step from LAST to FIRST, but it is not counted. A stateful policy gets its initial state
+    wherever a row's time step is FIRST. With two limits the run ends at the first one that is reached. In a batch the
+    limits apply to all rows together, so a limit on episodes favours short ones.
 
     Args:
         env: The environment.
         policy: The policy.
         observers: Called with the trajectory of each step.
-        transition_observers: Called with ``(time_step, action_step, next_time_step)`` of each step; the state in
-            ``action_step`` is the one that the policy was given.
+        transition_observers: Called with ``(time_step, action_step, next_time_step)`` of each step. The state in
+            ``action_step`` is the policy state before the step.
         info_observers: Called with ``env.get_info()`` after each step.
-        max_steps: Steps of one run, over all rows; None or 0 for no limit.
-        max_episodes: Episodes of one run, over all rows; None or 0 for no limit.
-        end_episode_on_boundary: Whether an episode has ended once the step from LAST to FIRST has been observed, as
-            trajectories need it, or already at LAST, as transitions do.
+        max_steps: Number of steps, over all rows, after which a run ends; None or 0 for no limit.
+        max_episodes: Number of episodes, over all rows, after which a run ends; None or 0 for no limit.
+        end_episode_on_boundary: Whether an episode ends with the step from LAST to FIRST, as trajectories need it,
+            instead of at LAST, as transitions need it.
 
     Raises:
         ValueError: If there is no limit.
@@ -64,8 +64,8 @@ class PyDriver(Driver):
         """Runs until a limit is reached.
 
         Args:
-            time_step: Where to begin: that of ``env.reset()``, or the one that the last run returned.
-            policy_state: The policy's state there.
+            time_step: The time step to begin with: the result of ``env.reset()`` or of the last run.
+            policy_state: The policy state at this time step.
 
         Returns:
             The last time step and policy state.
@@ -83,8 +83,8 @@ class PyDriver(Driver):
             next_is_last = np.asarray(next_time_step.is_last())
             if is_last.all() and next_is_last.all():
                 raise RuntimeError(
-                    f"{type(self._env).__name__} stays at LAST: its _step must reset after LAST, or its constructor be "
-                    f"called with handle_auto_reset=True"
+                    f"{type(self._env).__name__} stays at LAST; let its _step reset after LAST, or set "
+                    f"handle_auto_reset=True in its constructor"
                 )
             self._observe(time_step, action_step._replace(state=policy_state), next_time_step)
             num_steps += int(np.sum(~is_last))
@@ -109,7 +109,7 @@ class PyDriver(Driver):
         initial = self._policy.get_initial_state(self._env.batch_size)
         carried, fresh = flatten(policy_state), flatten(initial)
         if is_first.ndim == 0 and carried and np.ndim(carried[0]) > np.ndim(fresh[0]):
-            # Of one environment the caller may keep a batch of one.
+            # The caller may keep a batch of one state for a single environment.
             return self._policy.get_initial_state(1)
         if is_first.all():
             return initial

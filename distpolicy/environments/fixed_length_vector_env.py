@@ -1,4 +1,4 @@
-"""FixedLengthVectorEnv: the base of vectorised environments whose episodes all have the same length."""
+"""FixedLengthVectorEnv: the base of vectorised environments in which all episodes have the same length."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from distpolicy.errors import ConfigError, SpecMismatchError
 
 
 class FixedLengthVectorEnv(gym.vector.VectorEnv, abc.ABC):
-    """Slots in NumPy arrays, whose episodes all begin and end together, because all have the same length.
+    """Steps N environments in NumPy arrays. All episodes have the same length, so they begin and end together.
 
-    Episodes end by truncation. The step after the last one resets all slots and ignores its actions
-    (``AutoresetMode.NEXT_STEP``). All slots draw from one generator.
+    Episodes end by truncation. The step after the last one resets all environments and ignores its actions
+    (``AutoresetMode.NEXT_STEP``). All environments draw from one generator.
 
     Args:
-        num_envs: N.
-        single_observation_space: Of one slot.
-        single_action_space: Of one slot.
-        episode_length: Steps of an episode.
+        num_envs: Number of environments, N.
+        single_observation_space: Observation space of one environment.
+        single_action_space: Action space of one environment.
+        episode_length: Number of steps in an episode.
 
     Raises:
         ConfigError: If ``num_envs`` or ``episode_length`` is below 1.
@@ -47,11 +47,11 @@ class FixedLengthVectorEnv(gym.vector.VectorEnv, abc.ABC):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begins an episode in every slot.
+        """Begins an episode in every environment.
 
         Args:
-            seed: Of the generator of all slots; None to go on with it.
-            options: What the environment takes; kept for the resets between episodes.
+            seed: Seed of the generator; None to keep its state.
+            options: Options of the environment. They also apply to the resets between episodes.
 
         Returns:
             Observations ``[N, ...]``, and an empty dict.
@@ -62,17 +62,17 @@ class FixedLengthVectorEnv(gym.vector.VectorEnv, abc.ABC):
         return self._begin(), {}
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps every slot, or resets all of them after an episode's last step.
+        """Steps every environment, or resets all of them after an episode's last step.
 
         Args:
             actions: ``[N, ...]``, within the action space.
 
         Returns:
             Observations ``[N, ...]``, rewards float64 ``[N]``, terminations and truncations bool ``[N]``, and an empty
-            dict. None is written to again.
+            dict. Later steps do not write to these arrays.
 
         Raises:
-            gymnasium.error.ResetNeeded: If there was no ``reset``.
+            gymnasium.error.ResetNeeded: If ``reset`` has not been called.
             SpecMismatchError: If the actions have another shape.
         """
         if self._num_steps is None:
@@ -80,7 +80,7 @@ class FixedLengthVectorEnv(gym.vector.VectorEnv, abc.ABC):
         actions = np.asarray(actions)
         if actions.shape != self.action_space.shape:
             raise SpecMismatchError(
-                f"{type(self).__name__}: actions have the shape {actions.shape}, not {self.action_space.shape}"
+                f"{type(self).__name__}: actions must have shape {self.action_space.shape}, but have {actions.shape}"
             )
         terminated = np.zeros(self.num_envs, np.bool_)
         if self._num_steps == self._episode_length:
@@ -92,12 +92,12 @@ class FixedLengthVectorEnv(gym.vector.VectorEnv, abc.ABC):
         return observation, reward, terminated, truncated, {}
 
     def _configure(self, options: dict[str, Any]) -> None:
-        """Takes the options of a reset."""
+        """Applies the options of a reset."""
 
     @abc.abstractmethod
     def _begin(self) -> np.ndarray:
-        """Draws new episodes; their first observations ``[N, ...]``."""
+        """Draws new episodes, and returns their first observations ``[N, ...]``."""
 
     @abc.abstractmethod
     def _advance(self, actions: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The observations ``[N, ...]`` and rewards float64 ``[N]`` of an episode's step, counted from 0."""
+        """Takes a step, counted from 0 in an episode; returns observations ``[N, ...]`` and rewards float64 ``[N]``."""

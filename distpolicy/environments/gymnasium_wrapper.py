@@ -17,22 +17,22 @@ from distpolicy.utils.nests.array_nest import map_structure
 
 
 class GymnasiumWrapper(PyEnvironment):
-    """One Gymnasium environment; its spaces become specs, and a Discrete space keeps its start.
+    """Wraps one Gymnasium environment. Its spaces become specs; a Discrete space keeps its start.
 
-    An episode that terminates ends with LAST and discount 0, one that is truncated with LAST and the discount. Rewards
-    are float32. Attributes that are not here are those of the environment.
+    Termination becomes LAST with discount 0, truncation LAST with ``discount``. Rewards are float32. The environment's
+    other public attributes are available here, too.
 
     Args:
         gym_env: The environment.
         discount: Discount of every step that does not terminate.
-        spec_dtype_map: From classes of spaces to dtypes that their specs have in place of the space's own.
+        spec_dtype_map: Dtypes that replace a space's own in its spec, by the space's class.
         match_obs_space_dtype: Whether observations are cast to their specs' dtypes.
-        auto_reset: Whether a step after LAST is a reset.
-        simplify_box_bounds: Whether bounds that are alike in all elements are kept as one number.
+        auto_reset: Whether a step after LAST resets the environment.
+        simplify_box_bounds: Whether bounds that are equal in all elements are kept as one number.
         render_kwargs: Arguments of the environment's ``render``.
 
     Raises:
-        SpecMismatchError: If a space is none of Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple.
+        SpecMismatchError: If a space is not a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class GymnasiumWrapper(PyEnvironment):
 
     @property
     def gym(self) -> gym.Env:
-        """The environment that is wrapped."""
+        """The wrapped environment."""
         return self._gym_env
 
     @property
     def done(self) -> bool:
-        """Whether the last step ended the episode; True before the first."""
+        """Whether the last step ended the episode; True before the first reset."""
         return self._done
 
     def __getattr__(self, name: str) -> Any:
-        # A copy or an unpickled one has no attributes yet.
+        # A copied or unpickled object has no attributes yet, and looking one up would recurse.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._gym_env, name)
@@ -80,16 +80,16 @@ class GymnasiumWrapper(PyEnvironment):
         return self._action_spec
 
     def get_info(self) -> Any:
-        """The environment's info of the last reset or step; None before."""
+        """Returns the environment's info from the last reset or step; None before the first reset."""
         return self._info
 
     def seed(self, seed: int) -> None:
-        """Seeds the environment from its next reset on, and its action space at once."""
+        """Seeds the action space now, and the environment at its next reset."""
         self._seed = int(seed)
         self._gym_env.action_space.seed(self._seed)
 
     def render(self, mode: str = "rgb_array") -> Any:
-        """What the environment renders; Gymnasium sets the mode where the environment is made.
+        """Returns what the environment renders. In Gymnasium the mode is chosen when the environment is made.
 
         Raises:
             NotImplementedError: If the environment was made for another mode.
@@ -122,7 +122,7 @@ class GymnasiumWrapper(PyEnvironment):
         return ts.restart(self._observe(observation))
 
     def _step(self, action: Any) -> TimeStep:
-        # Environments that index with their action, or test for an int, are given a scalar.
+        # Some environments index with their action or test for an int, so a 0-d array becomes a scalar.
         action = map_structure(lambda leaf: leaf[()] if isinstance(leaf, np.ndarray) else leaf, action)
         observation, reward, terminated, truncated, self._info = self._gym_env.step(action)
         self._done = bool(terminated or truncated)
@@ -134,7 +134,7 @@ class GymnasiumWrapper(PyEnvironment):
         return ts.transition(observation, reward, self._discount)
 
     def _observe(self, observation: Any) -> Any:
-        """The observation as arrays of its own; environments may write into theirs again."""
+        """Returns a copy of the observation, since environments may reuse their arrays."""
 
         def copied(spec: Any, leaf: Any) -> np.ndarray:
             return np.array(leaf, spec.dtype if self._match_obs_space_dtype else None)
@@ -151,5 +151,5 @@ def _spec(space: gym.Space, dtypes: dict[type, Any], simplify: bool, name: str) 
     dtype, minimum, maximum = dtypes.get(type(space), spec.dtype), spec.minimum, spec.maximum
     if simplify and minimum.size and np.all(minimum == minimum.flat[0]) and np.all(maximum == maximum.flat[0]):
         minimum, maximum = minimum.flat[0], maximum.flat[0]
-    # In the new dtype: its range may be another.
+    # The bounds are cast, too, since the new dtype may have another range.
     return BoundedArraySpec(spec.shape, dtype, np.asarray(minimum, dtype), np.asarray(maximum, dtype), spec.name)

@@ -1,25 +1,25 @@
-"""RepeatPrevious: name the symbol that was shown some steps ago.
+"""RepeatPrevious: a memory task. The policy must name the symbol that it saw some steps ago.
 
-Importing this module registers two tasks, so that ``distpolicy.environments.memory_tasks:RepeatPrevious-v1`` is an id
-for Gymnasium and for every command. Both have four symbols; all arguments are those of :class:`RepeatPreviousEnv`.
+Importing this module registers two tasks. ``distpolicy.environments.memory_tasks:RepeatPrevious-v1`` is then an id for
+Gymnasium and for every command. Both tasks have four symbols. :class:`RepeatPreviousEnv` explains the arguments.
 
-| id | delay | spacing | episode_length | answers that count | symbols to hold |
+| id | delay | spacing | episode_length | answers that count | symbols to remember |
 |---|---|---|---|---|---|
 | ``RepeatPrevious-v1`` | 8 | 1 | 128 | 120 | 8 |
 | ``RepeatPreviousFar-v1`` | 32 | 32 | 129 | 4 | 1 |
 
-The second one is spaced out so that only the distance is greater. With a symbol at every step, a delay of 32 would ask
-for 32 symbols at once, and a policy would fail for want of room in its state or of time to learn to use it, whatever it
-makes of the distance.
+The second task tests only a longer delay, which is why its symbols are far apart. With a symbol at every step and a
+delay of 32, a policy would have to remember 32 symbols at once. It might then fail for lack of memory or training time,
+not because of the delay.
 
-An action changes nothing but its own reward, so that a learner's discount of 0 loses nothing, and one near 1 adds the
-noise of all later answers to the credit of each.
+An action affects only its own reward. A discount of 0 is therefore enough for a learner; a discount near 1 adds the
+noise of all later answers to the credit of each action.
 
 References:
     Morad and others, "POPGym: Benchmarking Partially Observable Reinforcement Learning" (2023), for the task and the
-    scale of its rewards; POPGym's ``k`` is the delay plus 1, and its symbols are a deck of cards, which a policy can
-    count. Bakker, "Reinforcement Learning with Long Short-Term Memory" (2001), for one cue held over a growing
-    distance.
+    scale of its rewards. POPGym's ``k`` is the delay plus 1, and its symbols come from a deck of cards, which a policy
+    can count. Bakker, "Reinforcement Learning with Long Short-Term Memory" (2001), for one symbol to remember over a
+    growing number of steps.
 """
 
 from __future__ import annotations
@@ -35,28 +35,27 @@ from distpolicy.errors import ConfigError
 
 
 class RepeatPreviousEnv(gym.Env):
-    """Shows a symbol at every ``spacing``-th step; the action then has to name the one shown ``delay`` steps before.
+    """Shows a symbol at every ``spacing``-th step. ``delay`` steps later the action must name that symbol.
 
     Symbols are drawn uniformly and independently of each other.
 
-    - Observation: Box float32 ``[num_symbols]``, the symbol one-hot; zeros at a step that shows none.
-    - Action: Discrete(num_symbols).
-    - Reward: an answer that counts gives ``1 / n`` if it is right and ``-1 / n`` if it is wrong, where ``n`` is the
-      number of them in an episode; so a return lies in [-1, 1]. The answer to every symbol but those of the first
-      ``delay`` steps counts, and no other action does.
+    - Observation: Box float32 ``[num_symbols]``, the symbol one-hot; zeros at a step without a symbol.
+    - Action: Discrete(num_symbols). It counts as an answer if a symbol was shown ``delay`` steps before.
+    - Reward: ``1 / n`` for a right answer and ``-1 / n`` for a wrong one, where ``n`` is the number of answers in an
+      episode, so a return lies in [-1, 1]. Other actions have reward 0.
     - Episode: truncated after ``episode_length`` steps.
 
-    Without memory no policy has a mean return above ``2 / num_symbols - 1`` (-0.5 for four symbols), which is that of
-    guessing. Above 0.9, more than 19 in 20 answers are right.
+    A policy without memory can only guess, with a mean return of ``2 / num_symbols - 1`` (-0.5 for four symbols). Above
+    0.9, more than 19 in 20 answers are right.
 
     Args:
-        delay: Steps between a symbol and the answer that names it; a multiple of ``spacing``.
-        spacing: Steps from one symbol to the next. ``delay / spacing`` symbols have to be held at a time.
-        num_symbols: Kinds of symbols.
-        episode_length: Actions in an episode.
+        delay: Number of steps between a symbol and its answer, a multiple of ``spacing``.
+        spacing: Number of steps from one symbol to the next. ``delay / spacing`` symbols must be remembered at a time.
+        num_symbols: Number of different symbols.
+        episode_length: Number of actions in an episode.
 
     Raises:
-        ConfigError: If one of them is too small, or ``delay`` no multiple of ``spacing``.
+        ConfigError: If an argument is too small, or ``delay`` is not a multiple of ``spacing``.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
@@ -78,10 +77,10 @@ class RepeatPreviousEnv(gym.Env):
         return self._rules.observations(self._symbols[0])[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes the answer to what was shown last, and shows what is next.
+        """Rewards the action and shows the next symbol.
 
         Raises:
-            gymnasium.error.ResetNeeded: If no episode is under way.
+            gymnasium.error.ResetNeeded: If no episode is in progress.
         """
         if self._num_steps == self._rules.episode_length:
             raise gym.error.ResetNeeded("RepeatPreviousEnv: call reset before the first step and after the last one")
@@ -92,14 +91,14 @@ class RepeatPreviousEnv(gym.Env):
 
 
 class RepeatPreviousVectorEnv(FixedLengthVectorEnv):
-    """N slots of :class:`RepeatPreviousEnv` in NumPy arrays.
+    """Steps N environments like :class:`RepeatPreviousEnv` in NumPy arrays.
 
     Args:
-        num_envs: N.
-        delay: As there, like the following.
-        spacing: As there.
-        num_symbols: As there.
-        episode_length: As there.
+        num_envs: Number of environments, N.
+        delay: See :class:`RepeatPreviousEnv`.
+        spacing: See :class:`RepeatPreviousEnv`.
+        num_symbols: See :class:`RepeatPreviousEnv`.
+        episode_length: See :class:`RepeatPreviousEnv`.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class RepeatPreviousVectorEnv(FixedLengthVectorEnv):
 
 @dataclass(frozen=True)
 class RepeatPreviousRules:
-    """What both forms go by; the arguments are those of :class:`RepeatPreviousEnv`."""
+    """The rules of the task, which both classes share. :class:`RepeatPreviousEnv` explains the arguments."""
 
     delay: int
     spacing: int
@@ -138,27 +137,33 @@ class RepeatPreviousRules:
 
     @property
     def observation_space(self) -> gym.spaces.Box:
-        """Of one slot."""
+        """Observation space of one environment."""
         return gym.spaces.Box(0.0, 1.0, (self.num_symbols,), np.float32)
 
     @property
     def action_space(self) -> gym.spaces.Discrete:
-        """Of one slot."""
+        """Action space of one environment."""
         return gym.spaces.Discrete(self.num_symbols)
 
     def draw(self, generator: np.random.Generator, num_slots: int) -> np.ndarray:
-        """int64 ``[episode_length + 1, num_slots]``: the symbols of an episode, -1 where none is shown."""
+        """Draws the symbols of an episode, int64 ``[episode_length + 1, num_slots]``; -1 at steps without a symbol."""
         symbols = np.full((self.episode_length + 1, num_slots), -1)
         shown = symbols[:: self.spacing]
         shown[:] = generator.integers(self.num_symbols, size=shown.shape)
         return symbols
 
     def observations(self, symbols: np.ndarray) -> np.ndarray:
-        """float32 ``[num_slots, num_symbols]`` of the symbols ``[num_slots]`` of a step."""
+        """Returns the observations float32 ``[num_slots, num_symbols]`` of symbols ``[num_slots]``."""
         return (symbols[:, np.newaxis] == np.arange(self.num_symbols)).astype(np.float32)
 
     def rewards(self, symbols: np.ndarray, actions: Any, step: int) -> np.ndarray:
-        """float64 ``[num_slots]`` of the actions ``[num_slots]`` at a step, counted from 0, of an episode's symbols."""
+        """Returns the rewards float64 ``[num_slots]`` for actions ``[num_slots]`` at a step, counted from 0.
+
+        Args:
+            symbols: The result of :meth:`draw`.
+            actions: Integers ``[num_slots]``.
+            step: Number of the step in the episode.
+        """
         asked = step - self.delay
         if asked < 0 or asked % self.spacing:
             return np.zeros(symbols.shape[1])

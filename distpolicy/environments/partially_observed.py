@@ -1,20 +1,20 @@
-"""Gymnasium's CartPole and Pendulum without their velocities, which a policy has to work out from what it saw before.
+"""Gymnasium's CartPole and Pendulum without velocities. A policy must infer them from earlier observations.
 
-Importing this module registers ``StatelessCartPole-v1`` and ``StatelessPendulum-v1``, so that
-``distpolicy.environments.partially_observed:StatelessCartPole-v1`` is an id for Gymnasium and for every command.
+Importing this module registers ``StatelessCartPole-v1`` and ``StatelessPendulum-v1``.
+``distpolicy.environments.partially_observed:StatelessCartPole-v1`` is then an id for Gymnasium and for every command.
 
 - ``StatelessCartPole-v1``. Observation: Box float32 ``[2]``, the cart's position in m and the pole's angle in rad.
-  Action: Discrete(2), a push to the left or right. Reward: 1 a step. The episode terminates when cart or pole leaves
-  its range and is truncated at 500 steps; solved at a mean return of 475.
+  Action: Discrete(2), a push to the left or right. Reward: 1 for each step. The episode terminates when the cart or the
+  pole leaves its range, and is truncated after 500 steps. The task is solved at a mean return of 475.
 - ``StatelessPendulum-v1``. Observation: Box float32 ``[2]``, cosine and sine of the angle. Action: Box float32
-  ``[1]``, a torque within 2 N m. Reward: ``-(angle² + 0.1 velocity² + 0.001 torque²)`` a step, from -16.3 to 0; the
-  velocity counts although it is not shown. The episode is truncated at 200 steps.
+  ``[1]``, a torque of at most 2 N m in either direction. Reward: ``-(angle² + 0.1 velocity² + 0.001 torque²)`` for each
+  step, from -16.3 to 0. It depends on the velocity, which is not observed. The episode is truncated after 200 steps.
 
 References:
     Barto, Sutton and Anderson, "Neuronlike Adaptive Elements That Can Solve Difficult Learning Control Problems"
     (1983), for the cart and pole. Wierstra, Foerster, Peters and Schmidhuber, "Solving Deep Memory POMDPs with
     Recurrent Policy Gradients" (2007), for the cart and pole without velocities. Morad and others, "POPGym:
-    Benchmarking Partially Observable Reinforcement Learning" (2023), for both and the word stateless.
+    Benchmarking Partially Observable Reinforcement Learning" (2023), for both tasks and the word stateless.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 
 class StatelessCartPoleEnv(CartPoleEnv):
-    """Gymnasium's CartPole; the observation is the cart's position and the pole's angle, float32 ``[2]``.
+    """Gymnasium's CartPole. The observation is the cart's position and the pole's angle, float32 ``[2]``.
 
     Args:
-        **kwargs: Those of Gymnasium's ``CartPoleEnv``.
+        **kwargs: Arguments of Gymnasium's ``CartPoleEnv``.
     """
 
     observation_space: gym.spaces.Box
@@ -43,12 +43,12 @@ class StatelessCartPoleEnv(CartPoleEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As Gymnasium's, with the shorter observation."""
+        """Does the same as in Gymnasium, but returns the shorter observation."""
         observation, info = super().reset(seed=seed, options=options)
         return observation[::2], info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """As Gymnasium's, with the shorter observation."""
+        """Does the same as in Gymnasium, but returns the shorter observation."""
         observation, reward, terminated, truncated, info = super().step(action)
         return observation[::2], reward, terminated, truncated, info
 
@@ -56,10 +56,10 @@ class StatelessCartPoleEnv(CartPoleEnv):
 class StatelessCartPoleVectorEnv(CartPoleVectorEnv):
     """Gymnasium's vectorised CartPole with the observations of :class:`StatelessCartPoleEnv`, float32 ``[N, 2]``.
 
-    They are views of Gymnasium's arrays, which it makes anew for every step: nothing more is copied than there.
+    The observations are views, which are safe to keep, since Gymnasium makes new arrays in every step.
 
     Args:
-        **kwargs: Those of Gymnasium's ``CartPoleVectorEnv``.
+        **kwargs: Arguments of Gymnasium's ``CartPoleVectorEnv``.
     """
 
     single_observation_space: gym.spaces.Box
@@ -72,21 +72,21 @@ class StatelessCartPoleVectorEnv(CartPoleVectorEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As Gymnasium's, with the shorter observations."""
+        """Does the same as in Gymnasium, but returns the shorter observations."""
         observation, info = super().reset(seed=seed, options=options)
         return observation[:, ::2], info
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """As Gymnasium's, with the shorter observations."""
+        """Does the same as in Gymnasium, but returns the shorter observations."""
         observation, reward, terminated, truncated, info = super().step(actions)
         return observation[:, ::2], reward, terminated, truncated, info
 
 
 class StatelessPendulumEnv(PendulumEnv):
-    """Gymnasium's Pendulum; the observation is the cosine and the sine of the angle, float32 ``[2]``.
+    """Gymnasium's Pendulum. The observation is the cosine and the sine of the angle, float32 ``[2]``.
 
     Args:
-        **kwargs: Those of Gymnasium's ``PendulumEnv``.
+        **kwargs: Arguments of Gymnasium's ``PendulumEnv``.
     """
 
     observation_space: gym.spaces.Box
@@ -99,18 +99,18 @@ class StatelessPendulumEnv(PendulumEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As Gymnasium's, with the shorter observation."""
+        """Does the same as in Gymnasium, but returns the shorter observation."""
         observation, info = super().reset(seed=seed, options=options)
         return observation[:2], info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """As Gymnasium's, with the shorter observation."""
+        """Does the same as in Gymnasium, but returns the shorter observation."""
         observation, reward, terminated, truncated, info = super().step(action)
         return observation[:2], reward, terminated, truncated, info
 
 
 def _every_other(space: gym.spaces.Box) -> gym.spaces.Box:
-    """The space of positions out of that of positions and velocities in turns."""
+    """Returns the space of the positions, given a space in which positions and velocities alternate."""
     return gym.spaces.Box(space.low[::2], space.high[::2], dtype=space.dtype)
 
 

@@ -12,13 +12,13 @@ from distpolicy.trajectories.time_step import TimeStep
 
 
 class PyEnvironment(abc.ABC):
-    """An environment, or a batch of them, whose stream is FIRST, MID…, LAST, and then FIRST again.
+    """An environment or a batch of environments. The stream is FIRST, MID…, LAST, and then FIRST again.
 
-    A subclass defines ``_reset``, ``_step``, ``observation_spec`` and ``action_spec``. After LAST its ``_step`` has to
-    reset, unless it asks for ``handle_auto_reset``; the action is ignored then.
+    A subclass defines ``_reset``, ``_step``, ``observation_spec`` and ``action_spec``. After LAST its ``_step`` must
+    ignore the action and reset, unless it sets ``handle_auto_reset``.
 
     Args:
-        handle_auto_reset: Whether :meth:`step` resets where :meth:`should_reset` says so, after LAST.
+        handle_auto_reset: Whether :meth:`step` resets the environment when :meth:`should_reset` returns True.
     """
 
     _current_time_step: TimeStep | None = None
@@ -37,41 +37,41 @@ class PyEnvironment(abc.ABC):
         """The number of environments, or None if there is no batch dimension.
 
         Raises:
-            RuntimeError: If a subclass is batched and does not say how large its batch is.
+            RuntimeError: If a subclass is batched and does not define ``batch_size``.
         """
         if self.batched:
-            raise RuntimeError(f"{type(self).__name__} is batched; it must define batch_size, too")
+            raise RuntimeError(f"{type(self).__name__} is batched, so it must define batch_size, too")
         return None
 
     def should_reset(self, current_time_step: TimeStep) -> bool:
-        """Whether the next step is a reset: where all are LAST."""
+        """Returns True if the next step must reset, which is when all environments are at LAST."""
         return bool(np.all(current_time_step.is_last()))
 
     @abc.abstractmethod
     def observation_spec(self) -> Any:
-        """Nest of array specs of one observation, without a batch dimension."""
+        """Returns the nest of array specs of one observation, without a batch dimension."""
 
     @abc.abstractmethod
     def action_spec(self) -> Any:
-        """Nest of array specs of one action, without a batch dimension."""
+        """Returns the nest of array specs of one action, without a batch dimension."""
 
     def reward_spec(self) -> Any:
-        """Specs of one reward: a float32 scalar, unless a subclass has others."""
+        """Returns the specs of one reward: a float32 scalar, unless a subclass overrides this."""
         return ts.time_step_spec(self.observation_spec()).reward
 
     def discount_spec(self) -> Any:
-        """Spec of one discount: a float32 scalar in [0, 1]."""
+        """Returns the spec of one discount: a float32 scalar in [0, 1]."""
         return ts.time_step_spec(self.observation_spec()).discount
 
     def time_step_spec(self) -> TimeStep:
-        """Specs of one time step."""
+        """Returns the specs of one time step."""
         return ts.time_step_spec(self.observation_spec(), self.reward_spec())._replace(discount=self.discount_spec())
 
     def current_time_step(self) -> TimeStep:
-        """The time step of the last :meth:`reset` or :meth:`step`.
+        """Returns the time step of the last :meth:`reset` or :meth:`step`.
 
         Raises:
-            ValueError: If there was none.
+            ValueError: If neither has been called.
         """
         if self._current_time_step is None:
             raise ValueError(f"{type(self).__name__} has no time step yet; call reset() first")
@@ -85,15 +85,15 @@ class PyEnvironment(abc.ABC):
     def step(self, action: Any) -> TimeStep:
         """Takes an action.
 
-        Before the first reset, and where the environment resets after LAST, the action is ignored and the time step is
-        FIRST.
+        Before the first reset and after LAST, the environment resets instead: the action is ignored and the time step
+        is FIRST.
 
         Args:
             action: Nest of arrays like ``action_spec``, with a batch dimension if the environment is batched.
 
         Returns:
-            The time step that follows: FIRST with reward 0, MID, or LAST, with a discount of 0 where the episode
-            terminated and of 1 where it was cut.
+            The next time step: FIRST with reward 0, MID, or LAST. The discount at LAST is 0 if the episode terminated
+            and 1 if it was truncated.
         """
         if self._current_time_step is None or (self._handle_auto_reset and self.should_reset(self._current_time_step)):
             return self.reset()
@@ -101,7 +101,7 @@ class PyEnvironment(abc.ABC):
         return self._current_time_step
 
     def close(self) -> None:  # noqa: B027  # most environments have nothing to do
-        """Frees what the environment holds."""
+        """Frees the environment's resources."""
 
     def __enter__(self) -> PyEnvironment:
         return self
@@ -110,7 +110,7 @@ class PyEnvironment(abc.ABC):
         self.close()
 
     def render(self, mode: str = "rgb_array") -> Any:
-        """An image of the environment, uint8 ``[height, width, 3]``; of ``human`` a window.
+        """Returns an image of the environment, uint8 ``[height, width, 3]``; mode ``human`` shows a window.
 
         Raises:
             NotImplementedError: If the environment cannot be rendered.
@@ -121,20 +121,20 @@ class PyEnvironment(abc.ABC):
         """Seeds the environment.
 
         Raises:
-            NotImplementedError: If the environment takes no seed.
+            NotImplementedError: If the environment does not take a seed.
         """
         raise NotImplementedError(f"{type(self).__name__} has no seed()")
 
     def get_info(self) -> Any:
-        """What the environment tells beside the last time step.
+        """Returns the environment's additional information on the last time step.
 
         Raises:
-            NotImplementedError: If it tells nothing.
+            NotImplementedError: If the environment has none.
         """
         raise NotImplementedError(f"{type(self).__name__} has no get_info()")
 
     def get_state(self) -> Any:
-        """All that :meth:`set_state` needs to come back to here.
+        """Returns the environment's state for :meth:`set_state`.
 
         Raises:
             NotImplementedError: If the environment cannot be saved.
@@ -142,7 +142,7 @@ class PyEnvironment(abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} has no get_state()")
 
     def set_state(self, state: Any) -> None:
-        """Comes back to where :meth:`get_state` was called.
+        """Restores a state that :meth:`get_state` returned.
 
         Raises:
             NotImplementedError: If the environment cannot be restored.
@@ -151,8 +151,8 @@ class PyEnvironment(abc.ABC):
 
     @abc.abstractmethod
     def _step(self, action: Any) -> TimeStep:
-        """What :meth:`step` does."""
+        """Implements :meth:`step`."""
 
     @abc.abstractmethod
     def _reset(self) -> TimeStep:
-        """What :meth:`reset` does."""
+        """Implements :meth:`reset`."""

@@ -14,18 +14,18 @@ _MAX_TORQUE, _MAX_SPEED, _STEP_S = 2.0, 8.0, 0.05
 
 
 class StatelessPendulumVectorEnv(FixedLengthVectorEnv):
-    """N slots of :class:`distpolicy.environments.partially_observed.StatelessPendulumEnv` in NumPy arrays.
+    """Steps N environments like :class:`distpolicy.environments.partially_observed.StatelessPendulumEnv` in arrays.
 
-    Every step is that of Gymnasium's ``Pendulum-v1`` on the same state and torque, and rewards are float64 as there.
+    From the same state and torque, every step equals a step of Gymnasium's ``Pendulum-v1``. Rewards are float64, too.
 
     Args:
-        num_envs: N.
-        max_episode_steps: Steps of an episode.
-        render_mode: ``rgb_array``, or None.
+        num_envs: Number of environments, N.
+        max_episode_steps: Number of steps in an episode.
+        render_mode: ``rgb_array``, or None for no images.
         g: Acceleration of gravity in m/s².
 
     Attributes:
-        state: float64 ``[2, N]``: angles in rad, 0 upright, and angular velocities in rad/s.
+        state: Angles in rad (0 is upright) and angular velocities in rad/s, float64 ``[2, N]``.
     """
 
     metadata: ClassVar[dict[str, Any]] = {
@@ -33,7 +33,7 @@ class StatelessPendulumVectorEnv(FixedLengthVectorEnv):
         "render_modes": ["rgb_array"],
         "render_fps": 30,
     }
-    # Here, because an environment that could not be made is closed, too.
+    # A class attribute, since Gymnasium also closes an environment when its constructor failed.
     _drawing: PendulumEnv | None = None
 
     def __init__(
@@ -61,7 +61,7 @@ class StatelessPendulumVectorEnv(FixedLengthVectorEnv):
         torque = np.clip(actions[:, 0], -_MAX_TORQUE, _MAX_TORQUE)
         from_upright = (angle + np.pi) % (2 * np.pi) - np.pi
         reward = -(np.square(from_upright) + 0.1 * np.square(speed) + 0.001 * np.square(torque))
-        # Of a rod of 1 kg and 1 m that turns around its end.
+        # The acceleration of a rod of 1 kg and 1 m that turns around its end.
         acceleration = 1.5 * self._gravity * np.sin(angle) + 3.0 * torque
         speed = np.clip(speed + acceleration * _STEP_S, -_MAX_SPEED, _MAX_SPEED)
         self.state = np.stack((angle + speed * _STEP_S, speed))
@@ -73,7 +73,7 @@ class StatelessPendulumVectorEnv(FixedLengthVectorEnv):
         return np.stack((np.cos(angle), np.sin(angle)), axis=1, dtype=np.float32, casting="same_kind")
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """One uint8 picture ``[500, 500, 3]`` for each slot; None without ``render_mode``."""
+        """Returns one image uint8 ``[500, 500, 3]`` for each environment; None without ``render_mode``."""
         if self.render_mode is None:
             return None
         if self._drawing is None:
@@ -86,6 +86,6 @@ class StatelessPendulumVectorEnv(FixedLengthVectorEnv):
         return tuple(frames)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Frees what pictures were drawn with."""
+        """Frees the resources for drawing images."""
         if self._drawing is not None:
             self._drawing.close()

@@ -1,4 +1,4 @@
-"""The name that code written for Gym has for :mod:`distpolicy.environments.suite_gymnasium`."""
+"""The name of :mod:`distpolicy.environments.suite_gymnasium` in code written for Gym."""
 
 from distpolicy.environments.suite_gymnasium import load, wrap_env
 

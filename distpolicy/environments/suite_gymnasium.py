@@ -1,4 +1,4 @@
-"""Gymnasium's environments by name, as PyEnvironments."""
+"""Functions that load Gymnasium environments as PyEnvironments."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def load(
     gym_kwargs: Mapping[str, Any] | None = None,
     render_kwargs: Mapping[str, Any] | None = None,
 ) -> PyEnvironment:
-    """Makes an environment that Gymnasium knows.
+    """Makes an environment that is registered with Gymnasium.
 
     Args:
-        environment_name: Such as ``CartPole-v1``.
+        environment_name: Gymnasium's id of the environment, such as ``CartPole-v1``.
         discount: Discount of every step that does not terminate.
         max_episode_steps: Steps after which an episode is truncated; None for the registered number, 0 for no limit.
-        gym_env_wrappers: Called on the Gymnasium environment, in this order.
-        env_wrappers: Called on the PyEnvironment, in this order.
-        spec_dtype_map: From classes of spaces to dtypes of their specs.
+        gym_env_wrappers: Wrappers for the Gymnasium environment, applied in this order.
+        env_wrappers: Wrappers for the PyEnvironment, applied in this order.
+        spec_dtype_map: Dtypes that replace a space's own in its spec, by the space's class.
         gym_kwargs: Arguments of the environment.
-        render_kwargs: Arguments of its ``render``.
+        render_kwargs: Arguments of the environment's ``render``.
     """
-    # Gymnasium's -1 is no limit.
+    # In Gymnasium -1 means no limit.
     limit = -1 if max_episode_steps == 0 else max_episode_steps
     env = gym.make(environment_name, max_episode_steps=limit, **dict(gym_kwargs or {}))
     return wrap_env(
@@ -57,18 +57,19 @@ def wrap_env(
     auto_reset: bool = True,
     render_kwargs: Mapping[str, Any] | None = None,
 ) -> PyEnvironment:
-    """Wraps an environment that has been made.
+    """Wraps an existing Gymnasium environment.
 
     Args:
         gym_env: The environment.
-        discount: As for :func:`load`.
-        max_episode_steps: Steps after which an episode is truncated; None or 0 for no limit beside its own.
-        gym_env_wrappers: As for :func:`load`.
-        time_limit_wrapper: Called on the PyEnvironment with the limit, if there is one; None for Gymnasium's own limit.
-        env_wrappers: As for :func:`load`.
-        spec_dtype_map: As for :func:`load`.
-        auto_reset: Whether a step after LAST is a reset.
-        render_kwargs: As for :func:`load`.
+        discount: See :func:`load`.
+        max_episode_steps: Steps after which an episode is truncated; None or 0 for no limit besides the environment's.
+        gym_env_wrappers: See :func:`load`.
+        time_limit_wrapper: Function of the PyEnvironment and the limit, which applies ``max_episode_steps``; None for
+            Gymnasium's TimeLimit.
+        env_wrappers: See :func:`load`.
+        spec_dtype_map: See :func:`load`.
+        auto_reset: Whether a step after LAST resets the environment.
+        render_kwargs: See :func:`load`.
     """
     for wrapper in gym_env_wrappers:
         gym_env = wrapper(gym_env)

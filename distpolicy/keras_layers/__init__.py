@@ -1,1 +1,1 @@
-"""Keras 3 layers that networks are made of."""
+"""Keras 3 layers for networks."""

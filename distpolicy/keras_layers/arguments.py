@@ -1,4 +1,4 @@
-"""Which arguments a layer takes."""
+"""Inspection of a layer's arguments."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import Any
 
 
 def takes_training(layer: Any) -> bool:
-    """Whether the layer's ``call`` has an argument ``training``."""
+    """Returns True if the layer's ``call`` has an argument ``training``."""
     return "training" in inspect.signature(layer.call).parameters

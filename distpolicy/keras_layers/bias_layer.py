@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("distpolicy")
 class BiasLayer(keras.layers.Layer):
-    """Adds a vector that is learned to the last dimension of its inputs.
+    """Adds a learned vector to the last dimension of its inputs.
 
     Args:
         bias_initializer: Keras initializer of the vector.
@@ -22,19 +22,19 @@ class BiasLayer(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def build(self, input_shape: Any) -> None:
-        """Makes the vector, as long as the last dimension."""
+        """Creates the vector with the length of the last dimension."""
         self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer=self.bias_initializer)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """float ``[..., n]`` of inputs of that shape."""
+        """Returns the inputs, float ``[..., n]``, plus the vector."""
         return inputs + self.bias
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the inputs."""
+        """Returns the shape of the inputs."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {
             **super().get_config(),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),

@@ -1,4 +1,4 @@
-"""DynamicUnroll: a recurrent cell over one step or a sequence, with resets inside the sequence."""
+"""DynamicUnroll: runs a recurrent cell over a step or a sequence, with resets inside the sequence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from distpolicy.keras_layers.arguments import takes_training
 
 @keras.saving.register_keras_serializable("distpolicy")
 class DynamicUnroll(keras.layers.Layer):
-    """Unrolls a cell over time. Where ``reset_mask`` is True the state is zeros before the step, whatever came before.
+    """Unrolls a cell over time. Where ``reset_mask`` is True, the state is set to zeros before the step.
 
-    A sequence gives what its steps give one by one. Gradients flow through time, but not across a reset.
+    A call on a sequence returns the same as calls on its single steps. Gradients flow through time, but not across a
+    reset.
 
     Args:
         cell: A Keras cell such as ``LSTMCell``, ``GRUCell`` or ``StackedRNNCells``, or a list of cells to stack.
         parallel_iterations: See ``tf.while_loop``.
-        swap_memory: The same.
+        swap_memory: See ``tf.while_loop``.
         **kwargs: Arguments of every Keras layer.
     """
 
@@ -39,21 +40,21 @@ class DynamicUnroll(keras.layers.Layer):
 
     @property
     def state_size(self) -> Any:
-        """Sizes of the state's vectors: a list, or for stacked cells a tuple with a list for each."""
+        """Sizes of the state's vectors: a list, or for stacked cells a tuple with a list for each cell."""
         cells = getattr(self.cell, "cells", None)
         return _sizes(self.cell) if cells is None else tuple(_sizes(cell) for cell in cells)
 
     def get_initial_state(self, inputs: Any = None, batch_size: Any = None, dtype: Any = None) -> Any:
-        """Zeros like :attr:`state_size`, ``[B, size]`` each.
+        """Returns zeros like :attr:`state_size`, ``[B, size]`` each.
 
         Args:
-            inputs: Tensor whose first dimension is the batch size, if that is not given.
-            batch_size: An int or a tensor.
-            dtype: The layer's by default.
+            inputs: Tensor ``[B, ...]``. Needed only if ``batch_size`` is None.
+            batch_size: An int or a tensor; None for the inputs' first dimension.
+            dtype: Dtype of the zeros; None for the layer's.
         """
         if batch_size is None:
             if inputs is None:
-                raise ConfigError("get_initial_state needs inputs or a batch_size")
+                raise ConfigError("get_initial_state needs inputs or a batch_size; pass one of them")
             batch_size = tf.shape(inputs)[0] if inputs.shape[0] is None else inputs.shape[0]
         dtype = self.compute_dtype if dtype is None else dtype
         return tf.nest.map_structure(lambda size: tf.zeros([batch_size, size], dtype), self.state_size)
@@ -66,19 +67,19 @@ class DynamicUnroll(keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, initial_state: Any = None, reset_mask: Any = None, training: bool = False
     ) -> tuple[tf.Tensor, Any]:
-        """The outputs and the state after them.
+        """Returns the outputs and the next state.
 
         Args:
             inputs: float ``[B, n]``, or ``[B, T, n]`` with a known T.
             initial_state: Nest like :attr:`state_size`, in lists or tuples; None or ``()`` for zeros.
-            reset_mask: bool ``[B]`` or ``[B, T]``, True where the state is reset before the step; None for nowhere.
-            training: Whether the cell's dropout acts.
+            reset_mask: bool ``[B]`` or ``[B, T]``, True where the state is reset before the step; None for no resets.
+            training: Whether the cell's dropout is active.
 
         Returns:
             float ``[B, units]`` or ``[B, T, units]``, and a nest like :attr:`state_size`.
 
         Raises:
-            ValueError: If the shapes of inputs, mask and state do not fit, or T is unknown.
+            ValueError: If the shapes of inputs, mask and state do not match, or T is unknown.
         """
         rank = inputs.shape.rank
         if rank not in (2, 3):
@@ -124,7 +125,7 @@ class DynamicUnroll(keras.layers.Layer):
             state = [tf.where(reset[:, tf.newaxis], tf.zeros_like(item), item) for item in state]
         options = {"training": training} if takes_training(self.cell) else {}
         outputs, after = self.cell(inputs, tf.nest.pack_sequence_as(self.state_size, state), **options)
-        # A cell may compute in less than it is given.
+        # A cell may compute in lower precision than its state has.
         kept = [tf.cast(new, old.dtype) for new, old in zip(tf.nest.flatten(after), state, strict=True)]
         return tf.cast(outputs, inputs.dtype), kept
 
@@ -141,7 +142,7 @@ class DynamicUnroll(keras.layers.Layer):
             output, after = self._step(by_time[step], state, reset, training)
             return step + 1, written.write(step, output), after
 
-        # The bound on iterations lets XLA compile the gradient.
+        # XLA can compile the gradient only with a bound on iterations.
         _, outputs, state = tf.while_loop(
             lambda step, *_: step < num_steps,
             one,
@@ -155,14 +156,14 @@ class DynamicUnroll(keras.layers.Layer):
         return stacked, state
 
     def compute_output_shape(self, input_shape: Any, *args: Any, **kwargs: Any) -> Any:
-        """Shapes of outputs and state."""
+        """Returns the shapes of the outputs and the state."""
         last = self.cell.cells[-1] if hasattr(self.cell, "cells") else self.cell
         size = getattr(last, "output_size", None) or _sizes(last)[0]
         state = tf.nest.map_structure(lambda width: (input_shape[0], width), self.state_size)
         return (*input_shape[:-1], size), state
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {
             **super().get_config(),
             "cell": keras.saving.serialize_keras_object(self.cell),
@@ -172,7 +173,7 @@ class DynamicUnroll(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DynamicUnroll:
-        """A layer of the configuration, with weights of its own."""
+        """Builds a layer from its configuration, with weights of its own."""
         cell = keras.saving.deserialize_keras_object(config["cell"])
         return cls(**{**config, "cell": cell})
 
@@ -183,10 +184,10 @@ def _sizes(cell: Any) -> list[int]:
 
 
 def _draw_dropout(cell: Any, inputs: tf.Tensor, state: list[tf.Tensor]) -> list[Any]:
-    """Has cells with dropout draw what they drop before the loop, since they keep it from step to step.
+    """Lets cells with dropout draw their masks before the loop, since they keep a mask for all steps.
 
     Returns:
-        Those cells; they have to forget it afterwards.
+        The cells with masks. They have to drop these masks after the loop.
     """
     cells = getattr(cell, "cells", [cell])
     found = []
@@ -197,7 +198,7 @@ def _draw_dropout(cell: Any, inputs: tf.Tensor, state: list[tf.Tensor]) -> list[
             item.get_dropout_mask(value)
             item.get_recurrent_dropout_mask(state[place])
             found.append(item)
-        # The next cell's inputs are of the shape of this one's first state.
+        # The next cell's inputs have the same shape as this cell's first state.
         value = state[place]
         place += len(_sizes(item))
     return found

@@ -1,4 +1,4 @@
-"""PermanentVariableRateDropout: dropout whose rate may change, and which may act outside training, too."""
+"""PermanentVariableRateDropout: dropout with a variable rate that can stay active outside training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("distpolicy")
 class PermanentVariableRateDropout(keras.layers.Layer):
-    """Sets a share of its inputs to 0, and scales up the others so that the mean stays.
+    """Sets a share of its inputs to 0, and scales up the others so that the mean stays the same.
 
     Args:
-        rate: The share, in [0, 1); or a function without arguments that gives it at each call.
-        permanent: Whether it acts outside training, too.
-        seed: Of what is dropped; None to draw one.
+        rate: The share, in [0, 1), or a function without arguments that returns it at each call.
+        permanent: Whether dropout is active outside training, too.
+        seed: Seed of the draws; None to draw one.
         **kwargs: Arguments of every Keras layer.
     """
 
@@ -25,14 +25,14 @@ class PermanentVariableRateDropout(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not callable(rate) and not 0.0 <= rate < 1.0:
-            raise ValueError(f"the rate of a dropout must be in [0, 1), but is {rate}")
+            raise ValueError(f"the dropout rate must be in [0, 1), but is {rate}")
         self.rate = rate
         self.permanent = permanent
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """float ``[...]`` of the same shape."""
+        """Returns float ``[...]`` with the shape of the inputs."""
         if not (training or self.permanent):
             return inputs
         rate = self.rate() if callable(self.rate) else self.rate
@@ -42,9 +42,9 @@ class PermanentVariableRateDropout(keras.layers.Layer):
         return tf.where(kept, inputs / (1.0 - rate), tf.zeros_like(inputs))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the inputs."""
+        """Returns the shape of the inputs."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "permanent": self.permanent, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""ActorDistributionNetwork: an observation in, action distributions out."""
+"""ActorDistributionNetwork: a network from observations to action distributions."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from distpolicy.specs import tensor_spec
 
 
 class ActorDistributionNetwork(DistributionNetwork):
-    """An encoder, and for each action a projection to a distribution.
+    """Encodes an observation and projects the encoding to a distribution for each action.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         output_tensor_spec: Nest of bounded specs of one action.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         fc_layer_params: Width of each dense layer.
         dropout_layer_params: See :class:`EncodingNetwork`.
         activation_fn: Keras activation of the hidden layers.
-        kernel_initializer: Of the hidden layers; Glorot's uniform one by default.
-        seed_stream_class: Stands here for its place in the order of arguments; ``seed`` needs no stream.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        kernel_initializer: Initializer of the hidden layers' kernels; Glorot's uniform one by default.
+        seed_stream_class: Ignored; keeps TF-Agents' order of arguments.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
         batch_squash: See :class:`EncodingNetwork`.
-        dtype: Of the layers.
-        discrete_projection_net: Makes the projection of a discrete action from its spec, and from a ``seed`` if it has
-            such an argument. A class such as :class:`CategoricalProjectionNetwork` will do.
-        continuous_projection_net: The same for a continuous action, such as :class:`TanhNormalProjectionNetwork`.
+        dtype: Dtype of the layers.
+        discrete_projection_net: Function that makes the projection for a discrete action from its spec, and from a
+            ``seed`` if it has such an argument. It may be a class, such as :class:`CategoricalProjectionNetwork`.
+        continuous_projection_net: Function that makes the projection for a continuous action in the same way, such as
+            :class:`TanhNormalProjectionNetwork`.
         name: Name of the module.
     """
 
@@ -70,7 +71,7 @@ class ActorDistributionNetwork(DistributionNetwork):
         output_spec = tf.nest.map_structure(lambda projection: projection.output_spec, projections)
         super().__init__(input_tensor_spec, (), output_spec, name)
         object.__setattr__(self, "_output_tensor_spec", output_tensor_spec)
-        # tf.Module wraps a nest in containers of its own; distributions are packed into those of the spec.
+        # tf.Module wraps this nest in its own containers, so distributions are packed into the spec's containers.
         self._projection = projections
         self._encoder = EncodingNetwork(
             self.input_tensor_spec,
@@ -99,17 +100,17 @@ class ActorDistributionNetwork(DistributionNetwork):
         training: bool = False,
         mask: Any = None,
     ) -> Any:
-        """The distributions.
+        """Returns the distributions over actions.
 
         Args:
             observation: Nest of ``[..., *shape]``.
-            step_type: Has no effect.
-            network_state: Is returned as it is.
-            training: Whether dropout acts.
-            mask: Of discrete actions; see :class:`CategoricalProjectionNetwork`. None for no mask.
+            step_type: Ignored.
+            network_state: Returned unchanged.
+            training: Whether dropout is active.
+            mask: Mask of discrete actions; see :class:`CategoricalProjectionNetwork`. None for no mask.
 
         Returns:
-            A nest of distributions of batch shape ``[...]`` like ``output_tensor_spec``, and ``network_state``.
+            A nest of distributions like ``output_tensor_spec``, with batch shape ``[...]``, and ``network_state``.
 
         Raises:
             NotImplementedError: If there is a mask and an action is continuous.

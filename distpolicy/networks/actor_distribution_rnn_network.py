@@ -1,4 +1,4 @@
-"""ActorDistributionRnnNetwork: a sequence of observations in, action distributions out."""
+"""ActorDistributionRnnNetwork: a recurrent network from observations to action distributions."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from distpolicy.specs import tensor_spec
 
 
 class ActorDistributionRnnNetwork(DistributionNetwork):
-    """A recurrent encoder, and for each action a projection to a distribution.
+    """Encodes a sequence of observations and projects the encodings to a distribution for each action.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         output_tensor_spec: Nest of bounded specs of one action.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         input_fc_layer_params: See :class:`LSTMEncodingNetwork`.
-        input_dropout_layer_params: The same.
-        lstm_size: The same.
-        output_fc_layer_params: The same.
+        input_dropout_layer_params: See :class:`LSTMEncodingNetwork`.
+        lstm_size: See :class:`LSTMEncodingNetwork`.
+        output_fc_layer_params: See :class:`LSTMEncodingNetwork`.
         activation_fn: Keras activation of the dense layers.
-        dtype: Of the layers and of the state.
+        dtype: Dtype of the layers and the state.
         discrete_projection_net: See :class:`ActorDistributionNetwork`.
-        continuous_projection_net: The same.
+        continuous_projection_net: See :class:`ActorDistributionNetwork`.
         rnn_construction_fn: See :class:`LSTMEncodingNetwork`.
-        rnn_construction_kwargs: The same.
+        rnn_construction_kwargs: See :class:`LSTMEncodingNetwork`.
         name: Name of the module.
-        cell: The same: ``"lstm"`` or ``"gru"``.
-        kernel_initializer: Of the dense layers.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        cell: See :class:`LSTMEncodingNetwork`: ``"lstm"`` or ``"gru"``.
+        kernel_initializer: Initializer of the dense layers' kernels.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ActorDistributionRnnNetwork(DistributionNetwork):
         super().__init__(input_tensor_spec, encoder.state_spec, output_spec, name)
         self._encoder = encoder
         object.__setattr__(self, "_output_tensor_spec", output_tensor_spec)
-        # tf.Module wraps a nest in containers of its own; distributions are packed into those of the spec.
+        # tf.Module wraps this nest in its own containers, so distributions are packed into the spec's containers.
         self._projection = projections
 
     @property
@@ -112,17 +112,17 @@ class ActorDistributionRnnNetwork(DistributionNetwork):
         training: bool = False,
         mask: Any = None,
     ) -> Any:
-        """The distributions.
+        """Returns the distributions over actions.
 
         Args:
             observation: Nest of ``[B, *shape]``, ``[B, T, *shape]`` or ``shape``.
-            step_type: int32 of the outer dimensions; the state is reset where it is FIRST. None to reset nowhere.
-            network_state: Nest of ``[B, size]`` like ``state_spec``: the state before the first step.
-            training: Whether dropout acts.
-            mask: Of discrete actions; see :class:`CategoricalProjectionNetwork`. None for no mask.
+            step_type: int32 ``[B]``, ``[B, T]`` or scalar; the state is reset where it is FIRST. None for no resets.
+            network_state: The state before the first step, a nest of ``[B, size]`` like ``state_spec``.
+            training: Whether dropout is active.
+            mask: Mask of discrete actions; see :class:`CategoricalProjectionNetwork`. None for no mask.
 
         Returns:
-            A nest of distributions of the outer dimensions as batch shape, and the state after the last step.
+            A nest of distributions with the outer dimensions as batch shape, and the state after the last step.
 
         Raises:
             NotImplementedError: If there is a mask and an action is continuous.

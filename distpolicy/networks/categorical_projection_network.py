@@ -1,4 +1,4 @@
-"""CategoricalProjectionNetwork: an encoding in, a distribution over a discrete action out."""
+"""CategoricalProjectionNetwork: a network from encodings to distributions over a discrete action."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from distpolicy.specs.distribution_spec import DistributionSpec
 
 
 class CategoricalProjectionNetwork(DistributionNetwork):
-    """Logits by one dense layer, and the categorical distribution over them.
+    """Computes logits by one dense layer, and returns the categorical distribution with these logits.
 
-    An action of a shape has one categorical for each element, which are independent: the log-probability of the
-    action is one number. Elements may have different bounds.
+    An action with several elements has an independent categorical for each, and its log-probability is the sum over
+    them. Elements may have different bounds.
 
     Args:
-        sample_spec: Bounded spec of the action, integer; its minimum may be any integer.
+        sample_spec: Bounded integer spec of the action, with any minimum.
         logits_init_output_factor: Scale of the initial weights' variance.
         name: Name of the module.
-        kernel_initializer: Of the dense layer, in place of the one that ``logits_init_output_factor`` scales.
+        kernel_initializer: Initializer of the dense layer's kernel; replaces the one that
+            ``logits_init_output_factor`` scales.
         seed: Seed of the initial weights; None to draw one.
 
     Raises:
@@ -56,7 +57,7 @@ class CategoricalProjectionNetwork(DistributionNetwork):
         super().__init__(None, (), DistributionSpec(self._distribution, params, spec), name)
         self._spec = spec
         self._logits_shape = [*shape, num_actions]
-        # One number where all elements agree, so that it costs no broadcasting.
+        # One number if all elements have the same minimum, which saves broadcasting.
         self._minimum = int(minimum.min()) if minimum.min() == minimum.max() else minimum
         self._valid = None if (counts == num_actions).all() else np.arange(num_actions) < counts[..., np.newaxis]
         if kernel_initializer is None:
@@ -66,17 +67,17 @@ class CategoricalProjectionNetwork(DistributionNetwork):
         )
 
     def call(self, inputs: Any, outer_rank: int | None = None, training: bool = False, mask: Any = None) -> Any:
-        """The distribution.
+        """Returns the distribution over the action.
 
         Args:
-            inputs: Encoding float32 ``[..., units]``.
-            outer_rank: Number of its outer dimensions; None for all but the last.
-            training: Has no effect.
-            mask: bool or integer ``[..., n]``, for all elements of the action, or ``[..., *shape, n]``; 0 where an
-                action must not be drawn. None for no mask.
+            inputs: The encoding, float32 ``[..., units]``.
+            outer_rank: Number of outer dimensions of the encoding; None for all but the last.
+            training: Ignored.
+            mask: bool or integer ``[..., n]``, shared by all elements of the action, or ``[..., *shape, n]``; 0 where
+                a value must not be drawn. None for no mask.
 
         Returns:
-            A distribution of batch shape ``[...]``, and ``()``.
+            A distribution with batch shape ``[...]``, and ``()``.
         """
         logits = with_inner_shape(apply_dense(self._logits, inputs, outer_rank), self._logits_shape)
         return self._distribution(logits, mask), ()
@@ -93,7 +94,7 @@ class CategoricalProjectionNetwork(DistributionNetwork):
         return categorical if rank == 0 else tfp.distributions.Independent(categorical, rank)
 
     def _allowed(self, logits: tf.Tensor, mask: Any) -> tf.Tensor | None:
-        """What may be drawn, bool like ``logits``, or None for everything."""
+        """Returns the mask of values that may be drawn, bool like ``logits``, or None for no mask."""
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
             for _ in range(logits.shape.rank - mask.shape.rank):

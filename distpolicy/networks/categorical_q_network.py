@@ -1,4 +1,4 @@
-"""CategoricalQNetwork: an observation in, a distribution over returns for each action out."""
+"""CategoricalQNetwork: a network from observations to a distribution over returns for each action."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from distpolicy.networks.utils import apply_dense, outer_rank, with_inner_shape
 
 
 class CategoricalQNetwork(Network):
-    """An encoder and logits of the atoms of each action: float32 ``[B, num_actions, num_atoms]``.
+    """Encodes an observation and returns the logits of each action's atoms: float32 ``[B, num_actions, num_atoms]``.
 
-    Bellemare, Dabney and Munos, "A distributional perspective on reinforcement learning", 2017.
+    See Bellemare, Dabney and Munos, "A distributional perspective on reinforcement learning", 2017.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         action_spec: Bounded discrete spec of shape ``()`` or ``(1,)``.
-        num_atoms: Number of returns between which the distributions are spread.
+        num_atoms: Number of atoms, the possible returns in each distribution.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         fc_layer_params: Width of each dense layer.
         activation_fn: Keras activation of the hidden layers.
         name: Name of the module.
-        kernel_initializer: Of the hidden layers.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        kernel_initializer: Initializer of the hidden layers' kernels.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
 
     Raises:
-        ValueError: If the action is another.
+        ValueError: If the action spec is anything else.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class CategoricalQNetwork(Network):
         return self._num_atoms
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The logits.
+        """Returns the logits.
 
         Args:
             observation: Nest of ``[..., *shape]``.
-            step_type: Has no effect.
-            network_state: Is returned as it is.
-            training: Has no effect on dense layers.
+            step_type: Ignored.
+            network_state: Returned unchanged.
+            training: Ignored; dense layers have no training mode.
 
         Returns:
             float32 ``[..., num_actions, num_atoms]``, and ``network_state``.

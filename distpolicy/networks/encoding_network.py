@@ -1,4 +1,4 @@
-"""EncodingNetwork: an observation in, a vector out."""
+"""EncodingNetwork: a network from observations to vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from distpolicy.networks.network import Network
 from distpolicy.networks.utils import BatchSquash, flatten_inner, outer_rank
 from distpolicy.utils.nests.array_nest import paths
 
-# Keras' layers that merge take lists.
+# Keras' merging layers take a list of tensors.
 _MERGE = (
     keras.layers.Add,
     keras.layers.Average,
@@ -36,33 +36,32 @@ _MERGE = (
 
 
 class EncodingNetwork(Network):
-    """Preprocessing, a combiner, convolutions and dense layers, each of which may be left out.
+    """Applies preprocessing layers, a combiner, convolutions and dense layers. Each of these is optional.
 
-    Integers and bools become floats, without scaling, before the first convolution or dense layer: scaling the bytes
-    of an image to [0, 1] is a preprocessing layer's business. Dimensions of one observation that are left after the
-    convolutions are flattened.
+    Integers and bools are cast to floats, without scaling, before the first convolution or dense layer. To scale the
+    bytes of an image to [0, 1], use a preprocessing layer. The output of the convolutions is flattened.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
-        preprocessing_layers: A nest like it of Keras layers, Networks without state, or functions. Layers and networks
-            are copied, so that two encoders built of the same ones share no weights.
-        preprocessing_combiner: A Keras layer, Network or function that makes one tensor of the list of preprocessed
-            ones, or, without ``preprocessing_layers``, of the observation. A layer is copied, too.
-        conv_layer_params: For each convolution ``(filters, kernel_size, strides[, dilation])``.
+        preprocessing_layers: Nest like ``input_tensor_spec`` of Keras layers, Networks without state, or functions.
+            Layers and networks are copied, so that two encoders built with the same ones do not share weights.
+        preprocessing_combiner: A Keras layer, Network or function that combines the list of preprocessed tensors into
+            one tensor. Without ``preprocessing_layers`` it gets the observation. A layer is copied, too.
+        conv_layer_params: ``(filters, kernel_size, strides[, dilation])`` for each convolution.
         fc_layer_params: Width of each dense layer.
-        dropout_layer_params: For each dense layer a rate of dropout, a dict of ``rate`` and ``permanent``, or None.
+        dropout_layer_params: For each dense layer a dropout rate, a dict with ``rate`` and ``permanent``, or None.
         activation_fn: Keras activation.
-        weight_decay_params: For each dense layer its weight decay or None; see ``losses``.
-        kernel_initializer: Keras initializer; an own seed of it goes up by one from layer to layer.
-        batch_squash: Whether layers always get one batch dimension; otherwise they get all outer dimensions.
-        dtype: Of the layers.
+        weight_decay_params: For each dense layer a weight decay or None; see ``losses``.
+        kernel_initializer: Keras initializer. If it has a seed of its own, the seed goes up by one from layer to layer.
+        batch_squash: Whether layers always get exactly one batch dimension, instead of all outer dimensions.
+        dtype: Dtype of the layers.
         name: Name of the module.
         conv_type: ``"2d"`` or ``"1d"``.
-        seed: Seed of the initial weights, for an initializer without its own; None to draw one.
+        seed: Seed of the initial weights, for an initializer without a seed of its own; None to draw one.
 
     Raises:
-        ValueError: If preprocessing layers do not match the specs, several observations have no combiner, or parameters
-            differ in length.
+        ValueError: If the preprocessing layers do not match the specs, an observation of several tensors has no
+            combiner, or parameters differ in length.
     """
 
     def __init__(
@@ -87,7 +86,9 @@ class EncodingNetwork(Network):
         self._preprocessing_layers = _matched_layers(preprocessing_layers, self.input_tensor_spec, self.name)
         self._preprocessing_combiner = copy_layer(preprocessing_combiner)
         if preprocessing_combiner is None and len(tf.nest.flatten(self.input_tensor_spec)) > 1:
-            raise ConfigError(f"{self.name}: an observation of several tensors needs a preprocessing_combiner")
+            raise ConfigError(
+                f"{self.name}: an observation of several tensors needs a preprocessing_combiner; pass one"
+            )
         initializer = default_initializer() if kernel_initializer is None else kernel_initializer
         self._conv_layers = conv_layers(conv_layer_params, activation_fn, initializer, conv_type, dtype, seed)
         self._layers = dense_layers(
@@ -102,17 +103,17 @@ class EncodingNetwork(Network):
         )
         self._batch_squash = batch_squash
         self._dtype = tf.as_dtype(dtype)
-        # Dense layers take any number of outer dimensions by themselves.
+        # Dense layers accept any number of outer dimensions, so nothing needs to be squashed.
         self._only_dense = not self._conv_layers and preprocessing_layers is None and preprocessing_combiner is None
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The encoding.
+        """Returns the encoding.
 
         Args:
             observation: Nest of ``[..., *shape]``.
-            step_type: Has no effect.
-            network_state: Is returned as it is.
-            training: Whether dropout acts.
+            step_type: Ignored.
+            network_state: Returned unchanged.
+            training: Whether dropout is active.
 
         Returns:
             float ``[..., units]``, and ``network_state``.
@@ -159,7 +160,7 @@ def _matched_layers(layers: Any, spec: Any, name: str) -> list[Any] | None:
 def _apply(layer: Callable[..., Any], values: Any, training: bool) -> Any:
     if isinstance(layer, Network):
         if tf.nest.flatten(layer.state_spec):
-            raise ConfigError(f"network {layer.name} has a state; preprocessing is for networks without")
+            raise ConfigError(f"network {layer.name} has a state; use networks without state for preprocessing")
         return layer(values, training=training)[0]
     if isinstance(layer, keras.Layer) and takes_training(layer):
         return layer(values, training=training)

@@ -1,4 +1,4 @@
-"""Building stacks of layers whose initial weights follow from a seed."""
+"""Functions that build stacks of layers with initial weights from a seed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DropoutLayerParams = Sequence[float | dict[str, Any] | None]
 
 
 def default_initializer() -> keras.initializers.Initializer:
-    """Of hidden layers for which none is given."""
+    """Returns the default initializer of hidden layers."""
     return keras.initializers.VarianceScaling(scale=2.0, mode="fan_in", distribution="truncated_normal")
 
 
 def clone_initializer(initializer: Any, index: int = 0, seed: int | None = None) -> Any:
-    """An initializer for the index-th of the layers that are given the same one.
+    """Returns a copy of an initializer for one of several layers that share it.
 
-    Keras 3 initializers draw the same values every time, so that two layers must not share one.
+    A Keras 3 initializer draws the same values every time, so two layers must not use the same one.
 
     Args:
-        initializer: A Keras initializer, its name, or a function of shape and dtype, which stays as it is.
-        index: Is added to the seed.
-        seed: The seed, if the initializer has none of its own; None to draw one.
+        initializer: A Keras initializer, its name, or a function of shape and dtype. A function is returned unchanged.
+        index: Number of the layer, which is added to the seed.
+        seed: The seed, if the initializer does not have one of its own; None to draw one.
     """
     initializer = keras.initializers.get(initializer)
     if not isinstance(initializer, keras.initializers.Initializer):
@@ -42,10 +42,10 @@ def clone_initializer(initializer: Any, index: int = 0, seed: int | None = None)
 
 
 def copy_layer(layer: Any) -> Any:
-    """A layer or network of the same configuration with weights of its own; another callable stays as it is.
+    """Returns a copy of a layer or network with weights of its own. Any other callable is returned unchanged.
 
     Raises:
-        ValueError: If a layer cannot tell its configuration.
+        ValueError: If a layer's ``get_config`` fails.
     """
     if isinstance(layer, keras.layers.Lambda):
         return keras.layers.Lambda(layer.function, arguments=layer.arguments)
@@ -56,7 +56,7 @@ def copy_layer(layer: Any) -> Any:
             return type(layer).from_config(layer.get_config())
         except (NotImplementedError, TypeError) as error:
             raise ConfigError(
-                f"layer {layer.name} of class {type(layer).__name__} cannot be copied: give it get_config ({error})"
+                f"layer {layer.name} cannot be copied; give {type(layer).__name__} a get_config method ({error})"
             ) from error
     return layer.copy() if hasattr(layer, "create_variables") else layer
 
@@ -69,18 +69,18 @@ def conv_layers(
     dtype: Any = tf.float32,
     seed: int | None = None,
 ) -> list[keras.Layer]:
-    """Convolutions without padding.
+    """Builds convolutions without padding.
 
     Args:
-        conv_layer_params: For each ``(filters, kernel_size, strides)``, or with a ``dilation`` as fourth.
+        conv_layer_params: ``(filters, kernel_size, strides[, dilation])`` for each convolution.
         activation_fn: Keras activation.
         kernel_initializer: See :func:`clone_initializer`.
         conv_type: ``"2d"`` or ``"1d"``.
-        dtype: Of the layers.
-        seed: Of the initial weights.
+        dtype: Dtype of the layers.
+        seed: Seed of the initial weights.
 
     Raises:
-        ValueError: If ``conv_type`` or an entry of ``conv_layer_params`` is another.
+        ValueError: If ``conv_type`` or an entry of ``conv_layer_params`` is anything else.
     """
     kinds: dict[str, Callable[..., keras.Layer]] = {"2d": keras.layers.Conv2D, "1d": keras.layers.Conv1D}
     if conv_type not in kinds:
@@ -116,17 +116,17 @@ def dense_layers(
     seed: int | None = None,
     first_index: int = 0,
 ) -> list[keras.Layer]:
-    """Dense layers, each followed by its Dropout if it has one.
+    """Builds dense layers, each followed by a Dropout if it has a dropout rate.
 
     Args:
         fc_layer_params: Width of each layer.
         activation_fn: Keras activation.
         kernel_initializer: See :func:`clone_initializer`.
-        dropout_layer_params: For each layer a rate, a dict of the arguments ``rate`` and ``permanent``, or None.
+        dropout_layer_params: For each layer a rate, a dict with ``rate`` and ``permanent``, or None.
         weight_decay_params: For each layer the factor of its kernel's squared norm in the network's losses, or None.
-        dtype: Of the layers.
-        seed: Of the initial weights.
-        first_index: Place of the first layer among those that share the seed.
+        dtype: Dtype of the layers.
+        seed: Seed of the initial weights.
+        first_index: Place of the first layer among the layers that share the seed.
 
     Raises:
         ValueError: If the parameters differ in length.
@@ -155,5 +155,5 @@ def dense_layers(
 
 
 def num_layers(conv_layer_params: ConvLayerParams | None, fc_layer_params: Sequence[int] | None) -> int:
-    """How many layers the parameters stand for; seeds are counted by it."""
+    """Returns the number of layers that the parameters describe, which is also the number of seeds that they use."""
     return len(conv_layer_params or ()) + len(fc_layer_params or ())

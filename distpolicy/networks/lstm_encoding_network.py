@@ -1,4 +1,4 @@
-"""LSTMEncodingNetwork: a sequence of observations in, vectors out, by a recurrent cell."""
+"""LSTMEncodingNetwork: a recurrent network from observations to vectors."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from distpolicy.trajectories.time_step import StepType
 
 
 class LSTMEncodingNetwork(Network):
-    """An encoder, recurrent cells, and dense layers after them.
+    """Applies an encoder, recurrent cells and dense layers.
 
-    The state is reset where the step type is FIRST, also inside a sequence: a sequence gives what its steps give one
-    by one. Without step types nothing is reset.
+    The state is reset where the step type is FIRST, also inside a sequence. A call on a sequence therefore returns the
+    same as calls on its single steps. Without step types the state is never reset.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         input_fc_layer_params: Width of each dense layer before the cells.
-        lstm_size: Number of units of each cell; several are stacked.
+        lstm_size: Number of units of each cell. Several cells are stacked.
         output_fc_layer_params: Width of each dense layer after the cells.
         activation_fn: Keras activation of the dense layers.
-        rnn_construction_fn: Makes the recurrent part in place of ``lstm_size``: a cell, a Keras layer such as
-            ``keras.layers.LSTM``, of which only the cell is used, or a :class:`DynamicUnroll`.
-        rnn_construction_kwargs: Its arguments.
-        dtype: Of the layers and of the state.
+        rnn_construction_fn: Function that makes the recurrent part instead of ``lstm_size``. It returns a cell, a Keras
+            layer such as ``keras.layers.LSTM`` (only its cell is used), or a :class:`DynamicUnroll`.
+        rnn_construction_kwargs: Arguments of ``rnn_construction_fn``.
+        dtype: Dtype of the layers and the state.
         name: Name of the module.
-        cell: Kind of the cells that ``lstm_size`` makes: ``"lstm"``, whose states are lists ``[h, c]``, or ``"gru"``,
-            whose states are lists ``[h]``. Those of stacked cells come in a tuple.
-        input_dropout_layer_params: For each dense layer before the cells its dropout; see :class:`EncodingNetwork`.
-        kernel_initializer: Of the dense layers.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        cell: Kind of cells that ``lstm_size`` makes. ``"lstm"`` cells have states ``[h, c]``, ``"gru"`` cells ``[h]``,
+            both as lists. The states of stacked cells come in a tuple.
+        input_dropout_layer_params: Dropout of each dense layer before the cells; see :class:`EncodingNetwork`.
+        kernel_initializer: Initializer of the dense layers' kernels.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
 
     Raises:
-        ValueError: If not exactly one of ``lstm_size`` and ``rnn_construction_fn`` is given, or ``cell`` is of no kind.
+        ValueError: If not exactly one of ``lstm_size`` and ``rnn_construction_fn`` is given, or ``cell`` is unknown.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LSTMEncodingNetwork(Network):
         seed: int | None = None,
     ) -> None:
         if (lstm_size is None) == (rnn_construction_fn is None):
-            raise ConfigError(f"{name}: give either lstm_size or rnn_construction_fn")
+            raise ConfigError(f"{name}: give either lstm_size or rnn_construction_fn, not both or neither")
         num_inputs = num_layers(conv_layer_params, input_fc_layer_params)
         if lstm_size is not None:
             unroll = DynamicUnroll(_make_cells(cell, lstm_size, dtype, None if seed is None else seed + num_inputs))
@@ -96,7 +96,7 @@ class LSTMEncodingNetwork(Network):
             seed=seed,
         )
         self._unroll = unroll
-        # A cell takes two seeds: of the inputs' and of the state's weights.
+        # A cell takes two seeds, one for its input weights and one for its state weights.
         num_before = num_inputs + 2 * len(lstm_size or ())
         self._output_layers = dense_layers(
             output_fc_layer_params, activation_fn, initializer, dtype=dtype, seed=seed, first_index=num_before
@@ -105,28 +105,28 @@ class LSTMEncodingNetwork(Network):
 
     @property
     def num_layers(self) -> int:
-        """How many seeds the initial weights take; what comes after uses those from there on."""
+        """Number of seeds that the initial weights take. Layers added later use the seeds after these."""
         return self._num_layers
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The encodings.
+        """Returns the encodings.
 
         Args:
             observation: Nest of ``[B, *shape]``, ``[B, T, *shape]`` or ``shape``.
-            step_type: int32 ``[B]``, ``[B, T]`` or scalar; None to reset nowhere.
-            network_state: Nest of ``[B, size]`` like ``state_spec``: the state before the first step.
-            training: Whether dropout acts.
+            step_type: int32 ``[B]``, ``[B, T]`` or scalar; None for no resets.
+            network_state: The state before the first step, a nest of ``[B, size]`` like ``state_spec``.
+            training: Whether dropout is active.
 
         Returns:
             float ``[B, units]``, ``[B, T, units]`` or ``[units]``, and the state after the last step.
 
         Raises:
-            ValueError: If the observation has more outer dimensions.
+            ValueError: If the observation has more than two outer dimensions.
         """
         num_outer = outer_rank(observation, self.input_tensor_spec)
         if num_outer > 2:
             raise SpecMismatchError(
-                f"{self.name}: observations must have outer dimensions [B] or [B, T], but have {num_outer}"
+                f"{self.name}: observations must have outer dimensions [B] or [B, T], but have {num_outer} of them"
             )
         values, _ = self._encoder(observation, training=training)
         reset_mask = None if step_type is None else tf.equal(step_type, StepType.FIRST)

@@ -17,19 +17,19 @@ from distpolicy.utils.nests.array_nest import paths
 
 @keras.saving.register_keras_serializable("distpolicy")
 class NestFlatten(keras.layers.Layer):
-    """A layer that makes a list of the leaves of a nest."""
+    """A layer that flattens a nest into a list of its leaves."""
 
     def call(self, inputs: Any) -> list[tf.Tensor]:
-        """The leaves in ``tf.nest``'s order."""
+        """Returns the leaves in ``tf.nest``'s order."""
         return tf.nest.flatten(inputs)
 
 
 class NestMap(Network):
-    """Passes each leaf of its inputs through a layer of its own.
+    """Passes each leaf of its inputs through a separate layer.
 
     Args:
-        nested_layers: Nest of what :class:`Sequential` takes.
-        input_spec: A nest like it of specs of one input, or None if it is not known yet.
+        nested_layers: Nest of layers, networks and functions like those of :class:`Sequential`.
+        input_spec: Nest like ``nested_layers`` of specs of one input, or None if they are not known yet.
         name: Name of the module.
 
     Raises:
@@ -46,7 +46,7 @@ class NestMap(Network):
         layers = tf.nest.map_structure(with_resets, nested_layers)
         specs = tf.nest.map_structure(state_spec_of, layers)
         super().__init__(input_spec, specs if tf.nest.flatten(specs) else (), name)
-        # Once for tf.Module, which saves what it tracks and wraps lists and dicts, and once as they are.
+        # tf.Module tracks this copy, to save it, and wraps its lists and dicts. The copy below keeps the containers.
         self._nested_layers = layers
         object.__setattr__(self, "_self_layers", layers)
         object.__setattr__(self, "_self_given", nested_layers)
@@ -57,26 +57,26 @@ class NestMap(Network):
         return self._self_layers
 
     def copy(self, **kwargs: Any) -> NestMap:
-        """A NestMap of copies of the layers, with weights of their own; functions are shared.
+        """Returns a NestMap with copies of the layers, which have weights of their own. Functions are shared.
 
         Args:
-            **kwargs: Arguments of the constructor that differ.
+            **kwargs: Arguments of the constructor to change.
         """
         if "nested_layers" not in kwargs:
             kwargs["nested_layers"] = tf.nest.map_structure(copy_layer, self._self_given)
         return super().copy(**kwargs)
 
     def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The layers' outputs.
+        """Returns the layers' outputs.
 
         Args:
             inputs: Nest of ``[B, ...]`` or ``[B, T, ...]`` like ``nested_layers``.
-            step_type: int32 of the outer dimensions; states are reset where it is FIRST. None to reset nowhere.
-            network_state: A nest like ``nested_layers`` of the layers' states; ``()`` if none has one.
-            training: Whether dropout acts.
+            step_type: int32 ``[B]``, ``[B, T]`` or scalar; states are reset where it is FIRST. None for no resets.
+            network_state: Nest like ``nested_layers`` of the layers' states; ``()`` if no layer has a state.
+            training: Whether dropout is active.
 
         Returns:
-            A nest of outputs like ``nested_layers``, and one of the states after them.
+            A nest of outputs and a nest of the next states, both like ``nested_layers``.
         """
         layers, values = tf.nest.flatten(self._self_layers), tf.nest.flatten(inputs)
         if tf.nest.flatten(self.state_spec):

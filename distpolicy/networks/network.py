@@ -21,32 +21,32 @@ from distpolicy.utils.nest_utils import assert_matches_spec, prune_extra_keys
 from distpolicy.utils.nests.array_nest import paths
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
-# What callers may give to any network; one that has no such parameter is called without.
+# Callers may pass these to any network. A network without such a parameter is called without it.
 _OPTIONAL = frozenset({"step_type", "network_state", "training"})
 
 
 class Network(tf.Module, abc.ABC):
     """A tf.Module that holds Keras 3 layers and knows all their variables.
 
-    A subclass stores its layers and networks as attributes and defines :meth:`call`. What is given to
-    its constructor is kept for :meth:`copy`.
+    A subclass stores its layers and networks as attributes and defines :meth:`call`. The network keeps the arguments of
+    its constructor for :meth:`copy`.
 
     Args:
-        input_tensor_spec: Nest of specs of one input, without batch dimensions; None if it is not known yet. Inputs
+        input_tensor_spec: Nest of specs of one input, without batch dimensions. None if they are not known yet; inputs
             are then not checked.
         state_spec: Nest of specs of the recurrent state; ``()`` for none.
-        name: Name of the module; the class's by default. What a Python name cannot hold becomes ``_``.
+        name: Name of the module; the class's by default. Characters that a Python name cannot hold become ``_``.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Network:
         self = super().__new__(cls)
-        # The prefix keeps it out of the search for variables, and object's method out of tf.Module's tracking.
+        # The prefix _self_ excludes it from the search for variables, object.__setattr__ from tf.Module's tracking.
         object.__setattr__(self, "_self_arguments", (args, kwargs))
         return self
 
     def __init__(self, input_tensor_spec: Any = None, state_spec: Any = (), name: str | None = None) -> None:
         super().__init__(name=None if name is None else re.sub(r"\W|^(?=\d)", "_", name))
-        # Past tf.Module's tracking, which would wrap the user's lists and dicts.
+        # Avoids tf.Module's tracking, which would wrap the user's lists and dicts.
         spec = None if input_tensor_spec is None else tensor_spec.from_spec(input_tensor_spec)
         object.__setattr__(self, "_input_tensor_spec", spec)
         object.__setattr__(self, "_state_spec", tensor_spec.from_spec(state_spec))
@@ -72,16 +72,15 @@ class Network(tf.Module, abc.ABC):
         """Creates the variables by one call on zeros, if they do not exist yet.
 
         Args:
-            input_tensor_spec: Nest of specs of one input, for a network that was built without; one that has
-                its own keeps it.
-            **kwargs: More arguments of :meth:`call`.
+            input_tensor_spec: Nest of specs of one input. A network that already has input specs ignores it.
+            **kwargs: Further arguments of :meth:`call`.
 
         Returns:
-            Nest of specs of one output: a TensorSpec for a tensor, a ``DistributionSpecV2`` for a distribution. None if
-            the variables were made by a call of a network without specs.
+            Nest of specs of one output: a TensorSpec for a tensor, a ``DistributionSpecV2`` for a distribution. None
+            for a network without input specs whose variables an earlier call has created.
 
         Raises:
-            ValueError: If there are no specs of the input.
+            ValueError: If the network has no input specs and none are given.
         """
         if self._input_tensor_spec is None and input_tensor_spec is not None:
             object.__setattr__(self, "_input_tensor_spec", tensor_spec.from_spec(input_tensor_spec))
@@ -89,7 +88,7 @@ class Network(tf.Module, abc.ABC):
             return self._network_output_spec
         if self._input_tensor_spec is None:
             raise SpecMismatchError(
-                f"{self.name} has no variables yet: give its constructor or create_variables an input_tensor_spec"
+                f"{self.name} has no variables yet; give its constructor or create_variables an input_tensor_spec"
             )
         with tf.init_scope():
             zeros = tensor_spec.zero_spec_nest(self._input_tensor_spec, [1])
@@ -101,16 +100,16 @@ class Network(tf.Module, abc.ABC):
         return self._network_output_spec
 
     def copy(self, **kwargs: Any) -> Any:
-        """A network built by the same arguments, with weights of its own.
+        """Returns a network built with the same arguments, with weights of its own.
 
-        Layers and networks among the arguments are given to the copy as they are; the networks here make copies of
-        those that they are given.
+        The copy's constructor gets the same layers and networks as arguments. The constructors in this package copy
+        them, and your own should, too.
 
         Args:
-            **kwargs: Arguments of the constructor that differ.
+            **kwargs: Arguments of the constructor to change.
 
         Raises:
-            TypeError: If the constructor has no such argument.
+            TypeError: If the constructor does not have such an argument.
         """
         args, given = self._self_arguments
         signature = inspect.signature(type(self))
@@ -123,25 +122,25 @@ class Network(tf.Module, abc.ABC):
                     (item.name for item in signature.parameters.values() if item.kind == item.VAR_KEYWORD), None
                 )
                 if rest is None:
-                    raise TypeError(f"{type(self).__name__} has no argument {name!r}")
+                    raise TypeError(f"{type(self).__name__} does not have an argument {name!r}")
                 bound.arguments[rest] = {**bound.arguments.get(rest, {}), name: value}
         return type(self)(*bound.args, **bound.kwargs)
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
-        """Zeros of the state's specs; ``[batch_size, ...]`` if that is given."""
+        """Returns zeros like the state's specs: ``[batch_size, ...]``, or ``[...]`` if ``batch_size`` is None."""
         return tensor_spec.zero_spec_nest(self._state_spec, None if batch_size is None else [batch_size])
 
     @abc.abstractmethod
     def call(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
-        """The network's function, ``call(observation, step_type=None, network_state=(), training=False)``.
+        """Computes the outputs: ``call(observation, step_type=None, network_state=(), training=False)``.
 
-        A subclass may leave out any argument but the first, and have others.
+        A subclass may leave out any argument but the first, and may add others.
 
         Args:
             observation: Nest of ``[B, *shape]``.
-            *args: ``step_type``, int32 ``[B]`` or None; ``network_state``, a nest of ``[B, ...]``; and ``training``,
-                whether layers such as Dropout act as in training.
-            **kwargs: The same by name.
+            *args: ``step_type``, int32 ``[B]`` or None; ``network_state``, a nest of ``[B, ...]``; ``training``,
+                whether layers such as Dropout are in training mode.
+            **kwargs: The same arguments by name.
 
         Returns:
             ``(outputs, network_state)``.
@@ -151,23 +150,24 @@ class Network(tf.Module, abc.ABC):
         """Calls the network.
 
         Args:
-            inputs: Nest of ``[..., *shape]`` like ``input_tensor_spec``; dicts may have more keys.
-            *args: The arguments of :meth:`call` after the first, in its order.
-            **kwargs: The same by name. Of ``step_type``, ``network_state``, ``training`` and a ``mask`` of None, those
-                that it does not have are left out. A ``network_state`` of ``()`` or None is the initial state.
+            inputs: Nest of ``[..., *shape]`` like ``input_tensor_spec``. Dicts may have additional keys.
+            *args: The arguments of :meth:`call` after the first, in the same order.
+            **kwargs: The same arguments by name. If :meth:`call` does not have ``step_type``, ``network_state`` or
+                ``training``, these are left out, and so is a ``mask`` of None. A ``network_state`` of ``()`` or None
+                stands for the initial state.
 
         Returns:
             ``(outputs, network_state)``.
 
         Raises:
-            ValueError: If the inputs or the state do not match the specs; it names the leaf.
+            ValueError: If the inputs or the state do not match the specs. The message names the leaf.
         """
         names, _ = _parameters(type(self).call)
         if len(args) > len(names):
             raise TypeError(f"{self.name} takes {len(names)} arguments after the inputs, got {len(args)}")
         given = dict(zip(names, args, strict=False))
         if given.keys() & kwargs.keys():
-            raise TypeError(f"{self.name}: argument given twice: {sorted(given.keys() & kwargs.keys())}")
+            raise TypeError(f"{self.name}: arguments given twice: {sorted(given.keys() & kwargs.keys())}")
         given.update(kwargs)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
         if self._input_tensor_spec is not None:
@@ -200,16 +200,18 @@ class Network(tf.Module, abc.ABC):
             self._check(packed, self._state_spec, "network_state")
             return packed
         if self._input_tensor_spec is None:
-            raise SpecMismatchError(f"{self.name} is recurrent: give network_state, or its constructor specs of inputs")
+            raise SpecMismatchError(
+                f"{self.name} is recurrent; pass network_state, or give its constructor an input_tensor_spec"
+            )
         if outer_rank(inputs, self._input_tensor_spec) == 0:
             return self.get_initial_state()
         first = tf.nest.flatten(inputs)[0]
         return self.get_initial_state(first.shape[0] if first.shape[0] is not None else tf.shape(first)[0])
 
     def _packed_state(self, state: Any, what: str) -> Any:
-        """The state in the containers of its specs: a tuple may stand for a list, and the reverse."""
+        """Returns the state in its specs' containers. Callers may pass a tuple for a list and the reverse."""
         if paths(state) != paths(self._state_spec):
-            # Says how the nests differ.
+            # This raises an error that says how the nests differ.
             self._check(state, self._state_spec, what)
         return tf.nest.pack_sequence_as(self._state_spec, tf.nest.flatten(state))
 
@@ -220,17 +222,17 @@ class Network(tf.Module, abc.ABC):
             raise SpecMismatchError(str(error)) from None
 
     def named_variables(self) -> list[NamedVariable]:
-        """All variables with their paths, each once, in a stable order; they are created if need be.
+        """Returns all variables with their paths, each once, in a stable order. Creates them if they do not exist yet.
 
         Raises:
-            ValueError: If they do not exist yet and there are no specs of the input.
+            ValueError: If the variables do not exist yet and the network has no input specs.
         """
         self.create_variables()
         return named_variables(self)
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
-        """All variables, trainable and not; see :meth:`named_variables`."""
+        """All variables, trainable or not; see :meth:`named_variables`."""
         return tuple(item.variable for item in self.named_variables())
 
     @property
@@ -240,12 +242,12 @@ class Network(tf.Module, abc.ABC):
 
     @property
     def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The others."""
+        """The variables that are not trained."""
         return tuple(variable for variable in self.variables if not variable.trainable)
 
     @property
     def layers(self) -> list[keras.Layer]:
-        """The Keras layers of this network and of those in it, each once."""
+        """The Keras layers of this network and of the networks in it, each once."""
         return _keras_layers_of(self)
 
     @property
@@ -254,10 +256,10 @@ class Network(tf.Module, abc.ABC):
         return [loss for layer in _keras_layers_of(self) for loss in layer.losses]
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Prints one line for each variable (path, shape, whether it is trained) and their number of elements.
+        """Prints each variable's path, shape and whether it is trained, and the total number of elements.
 
         Args:
-            print_fn: Takes each line.
+            print_fn: Function that is called with each line.
         """
         items = self.named_variables()
         width = max([len(item.path) for item in items], default=0)
@@ -288,7 +290,7 @@ class DistributionNetwork(Network):
 
 @functools.lru_cache(maxsize=256)
 def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
-    """The names of a method's parameters after self and the first, and whether it takes any others by name."""
+    """Returns a method's parameter names after self and the first, and whether it accepts other names."""
     parameters = list(inspect.signature(function).parameters.values())[2:]
     names = tuple(item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD))
     return names, any(item.kind == item.VAR_KEYWORD for item in parameters)

@@ -1,4 +1,4 @@
-"""NormalProjectionNetwork: an encoding in, a normal distribution over a continuous action out."""
+"""NormalProjectionNetwork: a network from encodings to normal distributions over a continuous action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from distpolicy.specs.distribution_spec import DistributionSpec
 
 
 def tanh_squash_to_spec(inputs: tf.Tensor, spec: Any) -> tf.Tensor:
-    """The inputs squashed by tanh into the bounds of ``spec``; as they are where those are not finite."""
+    """Squashes inputs by tanh into the bounds of ``spec``. Elements without finite bounds stay unchanged."""
     center, half_width = action_scale(spec)
     bounded = bounded_elements(spec)
     squashed = center + half_width * tf.tanh(inputs)
@@ -29,34 +29,34 @@ def tanh_squash_to_spec(inputs: tf.Tensor, spec: Any) -> tf.Tensor:
 
 
 def scale_to_spec(inputs: tf.Tensor, spec: Any) -> tf.Tensor:
-    """The inputs in units of half the bounds' width, from their middle; as they are where those are not finite.
+    """Scales inputs so that -1 and 1 become the bounds of ``spec``. Elements without finite bounds stay unchanged.
 
-    Means of order one are then right whatever the action's units, and may leave the bounds.
+    Network outputs of order one then suit actions in any unit. Unlike with tanh, results may lie outside the bounds.
     """
     center, half_width = action_scale(spec)
     return center + half_width * inputs
 
 
 class NormalProjectionNetwork(DistributionNetwork):
-    """Mean and standard deviation of a normal over one action.
+    """Computes the means and standard deviations of a normal distribution over one action.
 
     Args:
-        sample_spec: Spec of the action, float, of any shape; ``mean_transform`` may need bounds.
+        sample_spec: Float spec of the action, of any shape. It may need bounds for ``mean_transform``.
         activation_fn: Keras activation of the means' layer.
         init_means_output_factor: Scale of the initial weights' variance.
-        std_bias_initializer_value: What the deviation is before ``std_transform``, at the start.
-        mean_transform: A function of the means and ``sample_spec``, such as :func:`tanh_squash_to_spec`; None for none.
-            With ``scale_distribution`` there is none, since means are then squashed with the draws.
-        std_transform: A function that makes deviations of what is learned, such as ``tf.exp``; None for none.
-        state_dependent_std: Whether the deviation depends on the encoding, too.
+        std_bias_initializer_value: Initial value of the standard deviation before ``std_transform``.
+        mean_transform: Function of the means and ``sample_spec``, such as :func:`tanh_squash_to_spec`; None for none.
+            Ignored with ``scale_distribution``, which squashes the draws.
+        std_transform: Function from the layer's outputs to standard deviations, such as ``tf.exp``; None for none.
+        state_dependent_std: Whether the standard deviation depends on the encoding instead of being one variable.
         scale_distribution: Whether draws are squashed by tanh into the bounds.
         seed: Seed of the initial weights; None to draw one.
-        seed_stream_class: Stands here for its place in the order of arguments; ``seed`` needs no stream.
+        seed_stream_class: Ignored; keeps TF-Agents' order of arguments.
         name: Name of the module.
-        kernel_initializer: In place of the one that ``init_means_output_factor`` scales.
+        kernel_initializer: Initializer of the kernels; replaces the one that ``init_means_output_factor`` scales.
 
     Raises:
-        ValueError: If the spec is not of floats, or has infinite bounds and ``scale_distribution``.
+        ValueError: If the spec is not of floats, or ``scale_distribution`` and a bound is infinite.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class NormalProjectionNetwork(DistributionNetwork):
     ) -> None:
         spec = tensor_spec.from_spec(sample_spec)
         if not tensor_spec.is_continuous(spec):
-            raise ConfigError(f"{name}: sample_spec must be of floats, not {spec}")
+            raise ConfigError(f"{name}: sample_spec must be a spec of floats, not {spec}")
         inner = tensor_spec.TensorSpec(spec.shape, spec.dtype)
         super().__init__(
             None, (), DistributionSpec(self._distribution, {"loc": inner, "scale": inner}, sample_spec=spec), name
@@ -107,19 +107,19 @@ class NormalProjectionNetwork(DistributionNetwork):
         self._state_dependent_std = state_dependent_std
 
     def call(self, inputs: Any, outer_rank: int | None = None, training: bool = False, mask: Any = None) -> Any:
-        """The distribution.
+        """Returns the distribution over the action.
 
         Args:
-            inputs: Encoding float32 ``[..., units]``.
-            outer_rank: Number of its outer dimensions; None for all but the last.
-            training: Has no effect.
+            inputs: The encoding, float32 ``[..., units]``.
+            outer_rank: Number of outer dimensions of the encoding; None for all but the last.
+            training: Ignored.
             mask: Must be None.
 
         Returns:
-            A distribution of batch shape ``[...]`` and the action's event shape, and ``()``.
+            A distribution with batch shape ``[...]`` and the action's shape as event shape, and ``()``.
 
         Raises:
-            NotImplementedError: If there is a mask: a continuous action has no actions to leave out.
+            NotImplementedError: If there is a mask, since masks are for discrete actions.
         """
         if mask is not None:
             raise NotImplementedError(

@@ -1,4 +1,4 @@
-"""preprocessing_for: what the networks need for any observation that Gymnasium's spaces can describe."""
+"""preprocessing_for: preprocessing layers for any observation that Gymnasium's spaces can describe."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from distpolicy.utils.nests.array_nest import paths
 # Mnih et al., "Human-level control through deep reinforcement learning", 2015.
 NATURE_CONV_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
-# The shortest side of which the layers above leave something.
+# The shortest image side that the layers above can process.
 _NATURE_SIDE = 36
 
-# Up to here float32 tells neighbours apart.
+# Up to here float32 represents every integer exactly.
 _MAX_RANGE = 2**24
 
 
@@ -42,35 +42,35 @@ def preprocessing_for(
     dtype: Any = tf.float32,
     seed: int | None = None,
 ) -> tuple[Any, Any]:
-    """The ``preprocessing_layers`` and the ``preprocessing_combiner`` of an :class:`EncodingNetwork`.
+    """Returns the ``preprocessing_layers`` and the ``preprocessing_combiner`` for an :class:`EncodingNetwork`.
 
-    Every network that has an encoder takes them. Each leaf keeps its own dtype up to its layer here, and becomes a
-    vector; the vectors are put side by side in ``tf.nest``'s order.
+    Every network with an encoder takes them. A layer turns each leaf, in its own dtype, into a vector. The combiner
+    concatenates the vectors in ``tf.nest``'s order.
 
-    - Images (uint8 of rank 2 to 4, see :class:`ScaledImage`) are scaled to [0, 1], and convolved.
-    - Other integers with bounds become one-hot vectors, or, where those were too wide, are scaled to [0, 1]. Zeros and
-      ones stay zeros and ones.
-    - Integers without bounds, or with those of their dtype, become ``sign(x) log(1 + |x|)``: a large counter would
-      drown everything else, and scaling by bounds such as 2^31 would leave nothing of a small one.
-    - Bools become 0 and 1. Floats stay as they are: an observation normaliser scales them.
+    - Images (uint8 of rank 2 to 4, see :class:`ScaledImage`) are scaled to [0, 1] and convolved.
+    - Other integers with bounds become one-hot vectors. If these would be too wide, the integers are scaled to [0, 1].
+      Zeros and ones stay zeros and ones.
+    - Integers without bounds, or with their dtype's bounds, become ``sign(x) log(1 + |x|)``. Unscaled, a large counter
+      would dominate everything else; scaled by bounds such as 2^31, a small one would vanish.
+    - Bools become 0 and 1. Floats stay unchanged, since an observation normaliser scales them.
 
     Args:
         observation_spec: Nest of specs of one observation.
-        conv_layer_params: Of all images: for each convolution ``(filters, kernel_size, strides[, dilation])``. Empty
-            for :data:`NATURE_CONV_LAYERS` of images of 36x36 or more, and fewer and smaller ones of smaller images.
+        conv_layer_params: ``(filters, kernel_size, strides[, dilation])`` for each convolution, for all images. Empty
+            for :data:`NATURE_CONV_LAYERS`, or fewer and smaller convolutions for images smaller than 36x36.
         activation_fn: Keras activation of the convolutions.
-        kernel_initializer: Of the convolutions; see :class:`EncodingNetwork`.
-        max_one_hot_width: Columns up to which the elements of a leaf become one-hot vectors.
-        dtype: Of the layers.
-        seed: Seed of the initial weights, for an initializer without its own; None to draw one.
+        kernel_initializer: Initializer of the convolutions' kernels; see :class:`EncodingNetwork`.
+        max_one_hot_width: Largest number of one-hot columns for one leaf.
+        dtype: Dtype of the layers.
+        seed: Seed of the initial weights, for an initializer without a seed of its own; None to draw one.
 
     Returns:
-        A nest of layers like ``observation_spec``, and a layer that joins their outputs, or None if there is but one.
-        Two times None for an observation of floats alone in one leaf, which networks take as it is.
+        A nest of layers like ``observation_spec``, and a layer that joins their outputs, or None if there is only one.
+        ``(None, None)`` for an observation of one leaf of floats, which networks take directly.
 
     Raises:
-        SpecMismatchError: If a leaf is neither numbers nor bools, or its shape is open; or there is no leaf.
-        ConfigError: If the convolutions leave nothing of an image; names the leaf.
+        SpecMismatchError: If a leaf holds neither numbers nor bools, its shape is open, or there is no leaf.
+        ConfigError: If an image is too small for the convolutions. The message names the leaf.
     """
     specs = tensor_spec.from_spec(observation_spec)
     leaves = tf.nest.flatten(specs)
@@ -93,7 +93,7 @@ def preprocessing_for(
                 preprocessing_layers=layer,
                 conv_layer_params=params,
                 activation_fn=activation_fn,
-                # Two images' convolutions must not begin alike.
+                # The convolutions of two images must not start with the same weights.
                 kernel_initializer=None
                 if kernel_initializer is None
                 else clone_initializer(kernel_initializer, num_convolutions, seed),
@@ -108,13 +108,13 @@ def preprocessing_for(
 
 
 def default_conv_layers(image_shape: Sequence[int]) -> ConvLayerParams:
-    """Convolutions for images of ``[height, width, channels]``: see :func:`preprocessing_for`."""
+    """Returns the default convolutions for images ``[height, width, channels]``; see :func:`preprocessing_for`."""
     side = min(image_shape[:2])
     if side >= _NATURE_SIDE:
         return NATURE_CONV_LAYERS
     params: list[tuple[int, int, int]] = []
     for filters in (32, 64, 64):
-        # A side of 5 still leaves 3x3 places.
+        # A side of 5 is the smallest one with 3x3 outputs.
         if params and side < 5:
             break
         params.append((filters, 3, 2 if side >= 12 else 1))
@@ -144,12 +144,12 @@ def _layer(spec: Any, max_one_hot_width: int, dtype: str) -> keras.layers.Layer:
 
 
 def _is_image(spec: Any) -> bool:
-    # The least that a 3x3 convolution takes.
+    # A 3x3 convolution needs at least three rows and columns.
     return spec.dtype == tf.uint8 and 2 <= spec.shape.rank <= 4 and min(ScaledImage(spec.shape).image_shape[:2]) >= 3
 
 
 def _has_bounds_of_its_dtype(dtype: tf.DType, minimum: list[int], maximum: list[int]) -> bool:
-    """Whether the bounds are what a Box without any has. Bytes do have those of theirs."""
+    """Returns True if the bounds are the dtype's, as in a Box without bounds. A byte's 0 and 255 are real bounds."""
     signed = dtype.min < 0
     return dtype.size > 1 and (max(maximum) == dtype.max or (signed and min(minimum) == dtype.min))
 
@@ -162,13 +162,13 @@ def _check_encodable(spec: Any, name: str) -> None:
 
 
 def _check_fit(params: ConvLayerParams, image_shape: Sequence[int], name: str) -> None:
-    """Refuses convolutions without padding that are larger than what is left of the image before them."""
+    """Raises ConfigError if a convolution is larger than its input, which shrinks from layer to layer."""
     sides = np.array(image_shape[:2])
     for index, (_, kernel_size, strides, *dilation) in enumerate(params):
         extent = (np.array(kernel_size) - 1) * np.array(dilation[0] if dilation else 1) + 1
         if np.any(extent > sides):
             raise ConfigError(
-                f"conv_layer_params[{index}] {tuple(params[index])} is larger than the {sides[0]}x{sides[1]} that are "
-                f"left of {name}, an image of {image_shape[0]}x{image_shape[1]}: give smaller ones, or none"
+                f"conv_layer_params[{index}] {tuple(params[index])} is larger than its {sides[0]}x{sides[1]} input "
+                f"from {name}, an image of {image_shape[0]}x{image_shape[1]}; give smaller convolutions, or none"
             )
         sides = (sides - extent) // np.array(strides) + 1

@@ -1,4 +1,4 @@
-"""Layers that make floats of one leaf of an observation; none has weights."""
+"""Layers without weights that convert one leaf of an observation to floats."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from distpolicy.networks.utils import flatten_inner, with_inner_shape
 
 
 class _ObservationLayer(keras.layers.Layer):
-    """A layer of values ``[..., *shape]`` with any outer dimensions.
+    """A layer for values ``[..., *shape]`` with any outer dimensions.
 
-    Its dtype is float32 unless it is given: Keras' global policy would round before the first weights.
+    The default dtype is float32, not Keras' global dtype policy, which might round the observation.
 
     Args:
-        shape: Of one value.
-        dtype: Of the outputs.
+        shape: Shape of one value.
+        dtype: Dtype of the outputs.
         **kwargs: Arguments of every Keras layer.
     """
 
@@ -31,17 +31,17 @@ class _ObservationLayer(keras.layers.Layer):
         return flatten_inner(values, values.shape.rank - len(self.shape))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "shape": list(self.shape)}
 
 
 class _BoundedIntegerLayer(_ObservationLayer):
-    """A layer of integers with bounds.
+    """A layer for integers with bounds.
 
     Args:
-        shape: Of one value.
-        minimum: The least value of each element, in one list.
-        maximum: The greatest, too.
+        shape: Shape of one value.
+        minimum: The smallest value of each element, as a flat list.
+        maximum: The largest value of each element, as a flat list.
         **kwargs: ``dtype``, and arguments of every Keras layer.
     """
 
@@ -50,22 +50,25 @@ class _BoundedIntegerLayer(_ObservationLayer):
         self.minimum, self.maximum = (tuple(int(bound) for bound in bounds) for bounds in (minimum, maximum))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "minimum": list(self.minimum), "maximum": list(self.maximum)}
 
 
 @keras.saving.register_keras_serializable("distpolicy")
 class FlatFloats(_ObservationLayer):
-    """``[..., n]`` of floats or bools ``[..., *shape]``."""
+    """Flattens floats or bools ``[..., *shape]`` to floats ``[..., n]``."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The elements as floats."""
+        """Returns the elements as floats."""
         return tf.cast(self._flat(inputs), self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("distpolicy")
 class OneHotIntegers(_BoundedIntegerLayer):
-    """A column for every value of every element; all are 0 of an element that is out of its bounds."""
+    """Encodes integers as one-hot columns, one for every value of every element.
+
+    All columns of an element outside its bounds are 0.
+    """
 
     def __init__(self, shape: Sequence[int], minimum: Sequence[int], maximum: Sequence[int], **kwargs: Any) -> None:
         super().__init__(shape, minimum, maximum, **kwargs)
@@ -74,7 +77,7 @@ class OneHotIntegers(_BoundedIntegerLayer):
         self._column_values = _as_int64([value for own in values for value in own])
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Zeros and ones ``[..., n]`` of integers ``[..., *shape]``; those of an element are side by side."""
+        """Returns zeros and ones ``[..., n]`` for integers ``[..., *shape]``; an element's columns are side by side."""
         values = self._flat(tf.cast(inputs, tf.int64))
         if len(self.minimum) > 1:
             values = tf.gather(values, self._column_elements, axis=-1)
@@ -83,11 +86,11 @@ class OneHotIntegers(_BoundedIntegerLayer):
 
 @keras.saving.register_keras_serializable("distpolicy")
 class ScaledIntegers(_BoundedIntegerLayer):
-    """``[..., n]`` of integers ``[..., *shape]``: 0 at each one's minimum, 1 at its maximum."""
+    """Scales integers ``[..., *shape]`` to floats ``[..., n]``: 0 at each element's minimum, 1 at its maximum."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The scaled elements."""
-        # Large integers lose their last digits as floats, but not their distance from the minimum.
+        """Returns the scaled elements."""
+        # The difference is taken in int64, since large integers lose their last digits as floats.
         distance = self._flat(tf.cast(inputs, tf.int64)) - _as_int64(self.minimum)
         ranges = [max(high - low, 1) for low, high in zip(self.minimum, self.maximum, strict=True)]
         return tf.cast(distance, self.compute_dtype) / tf.constant(ranges, self.compute_dtype)
@@ -95,29 +98,30 @@ class ScaledIntegers(_BoundedIntegerLayer):
 
 @keras.saving.register_keras_serializable("distpolicy")
 class LogIntegers(_ObservationLayer):
-    """``sign(x) log(1 + |x|)``, ``[..., n]``, of integers ``[..., *shape]``.
+    """Maps integers ``[..., *shape]`` to ``sign(x) log(1 + |x|)``, floats ``[..., n]``.
 
-    For counters and the like whose bounds say nothing: 0 stays 0, small ones keep apart, and 2^63 becomes 44.
+    This is for counters and other numbers without useful bounds. 0 stays 0, small numbers stay distinct, and 2^63
+    becomes 44.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The logarithms."""
-        # In float32 whatever the dtype: float16 ends at 65504.
+        """Returns the logarithms."""
+        # Always in float32, since float16 ends at 65504.
         values = tf.cast(self._flat(inputs), tf.float32)
         return tf.cast(tf.sign(values) * tf.math.log(1.0 + tf.abs(values)), self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("distpolicy")
 class ScaledImage(_ObservationLayer):
-    """Floats in [0, 1], ``[..., height, width, channels]``, of an image of bytes in any of the usual layouts.
+    """Scales images of bytes in any usual layout to floats in [0, 1], ``[..., height, width, channels]``.
 
-    Two dimensions are height and width. Of three, the smaller one of first and last is that of the channels, and the
-    last if they are equal. Four are a stack of such images, which becomes channels.
+    Two dimensions are height and width. In three dimensions, the channels are the smaller one of the first and the
+    last, or the last if they are equal. Four dimensions are a stack of such images; the stack becomes channels.
 
     Args:
-        shape: Of one image: two to four dimensions.
-        minimum: What becomes 0.
-        maximum: What becomes 1.
+        shape: Shape of one image, two to four dimensions.
+        minimum: Byte that becomes 0.
+        maximum: Byte that becomes 1.
         **kwargs: ``dtype``, and arguments of every Keras layer.
     """
 
@@ -131,10 +135,10 @@ class ScaledImage(_ObservationLayer):
         self.image_shape = (height, width, int(np.prod(rest, dtype=int)))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The scaled images."""
+        """Returns the scaled images."""
         num_outer = inputs.shape.rank - len(self.shape)
         if self._order != sorted(self._order):
-            # Still in bytes, which is a fourth of the memory.
+            # Bytes are transposed before the cast, since they take a fourth of the memory.
             inputs = tf.transpose(inputs, [*range(num_outer), *(num_outer + axis for axis in self._order)])
         if len(self.shape) != 3:
             inputs = with_inner_shape(flatten_inner(inputs, num_outer), self.image_shape)
@@ -144,10 +148,10 @@ class ScaledImage(_ObservationLayer):
         return values / max(self.maximum - self.minimum, 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
 
 
 def _as_int64(values: Sequence[int]) -> np.ndarray:
-    """As a cast of uint64 has them: those from 2^63 on wrap around."""
+    """Returns int64 values like a cast from uint64: those from 2^63 on wrap around."""
     return np.array([value % 2**64 for value in values], np.uint64).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Building and calling the projections of a nest of actions."""
+"""Functions that build and call the projections for a nest of actions."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from distpolicy.specs import tensor_spec
 
 
 def default_categorical_projection_net(action_spec: Any, seed: int | None = None) -> CategoricalProjectionNetwork:
-    """The projection of a discrete action for which none is chosen."""
+    """Returns the default projection for a discrete action."""
     return CategoricalProjectionNetwork(action_spec, seed=seed)
 
 
 def default_normal_projection_net(
     action_spec: Any, init_action_stddev: float = 0.35, seed: int | None = None
 ) -> NormalProjectionNetwork:
-    """The projection of a continuous action for which none is chosen.
+    """Returns the default projection for a continuous action.
 
     Args:
         action_spec: Spec of the action.
-        init_action_stddev: The deviation at the start.
+        init_action_stddev: Initial standard deviation.
         seed: Seed of the initial weights.
     """
-    # What softplus turns into the deviation.
+    # The inverse of softplus, which the projection applies.
     bias = float(np.log(np.expm1(init_action_stddev)))
     return NormalProjectionNetwork(action_spec, std_bias_initializer_value=bias, seed=seed)
 
@@ -41,7 +41,7 @@ def make_projections(
     continuous_projection_net: Callable[..., DistributionNetwork],
     seed: int | None,
 ) -> Any:
-    """A nest of projections like ``action_spec``; the index-th gets ``seed + index`` if its maker takes a seed."""
+    """Returns a nest of projections like ``action_spec``. Projection i gets ``seed + i`` if it takes a seed."""
 
     def make(index: int, spec: Any) -> DistributionNetwork:
         maker = discrete_projection_net if tensor_spec.is_discrete(spec) else continuous_projection_net
@@ -54,7 +54,7 @@ def make_projections(
 
 
 def project(projections: Any, action_spec: Any, encoding: tf.Tensor, num_outer: int, training: bool, mask: Any) -> Any:
-    """The distributions that the projections make of one encoding ``[..., units]``, in a nest like ``action_spec``."""
+    """Projects one encoding ``[..., units]`` to a nest of distributions like ``action_spec``."""
     distributions = [
         projection(encoding, num_outer, training=training, mask=mask)[0] for projection in tf.nest.flatten(projections)
     ]

@@ -1,4 +1,4 @@
-"""QNetwork: an observation in, the values of all actions out."""
+"""QNetwork: a network from observations to the values of all actions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from distpolicy.specs import tensor_spec
 
 
 def count_actions(action_spec: Any) -> int:
-    """The number of actions of a nest of one bounded discrete spec of shape ``()`` or ``(1,)``.
+    """Returns the number of actions of a nest of one bounded discrete spec of shape ``()`` or ``(1,)``.
 
     Raises:
-        ValueError: If the spec is another.
+        ValueError: If the spec is anything else.
     """
     leaves = tf.nest.flatten(tensor_spec.from_spec(action_spec))
     if len(leaves) != 1:
@@ -35,7 +35,7 @@ def count_actions(action_spec: Any) -> int:
 def q_layer(
     num_outputs: int, activation_fn: Any = None, dtype: Any = tf.float32, seed: int | None = None
 ) -> keras.layers.Dense:
-    """The last layer: small weights, and values a little below 0."""
+    """Returns the last layer, with small initial weights and initial values slightly below 0."""
     return keras.layers.Dense(
         num_outputs,
         activation=activation_fn,
@@ -46,28 +46,28 @@ def q_layer(
 
 
 class QNetwork(Network):
-    """An encoder and one output for each action: float32 ``[B, num_actions]``.
+    """Encodes an observation and returns a value for each action: float32 ``[B, num_actions]``.
 
-    The first output is of the spec's minimum.
+    The first output is the value of the spec's minimum.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         action_spec: Bounded discrete spec of shape ``()`` or ``(1,)``.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         fc_layer_params: Width of each dense layer.
         dropout_layer_params: See :class:`EncodingNetwork`.
         activation_fn: Keras activation of the hidden layers.
-        kernel_initializer: Of the hidden layers.
+        kernel_initializer: Initializer of the hidden layers' kernels.
         batch_squash: See :class:`EncodingNetwork`.
-        dtype: Of the layers.
+        dtype: Dtype of the layers.
         q_layer_activation_fn: Keras activation of the outputs; None for none.
         name: Name of the module.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
 
     Raises:
-        ValueError: If the action is another.
+        ValueError: If the action spec is anything else.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class QNetwork(Network):
         self._q_value = q_layer(num_actions, q_layer_activation_fn, dtype, last_seed)
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The values.
+        """Returns the values.
 
         Args:
             observation: Nest of ``[..., *shape]``.
-            step_type: Has no effect.
-            network_state: Is returned as it is.
-            training: Whether dropout acts.
+            step_type: Ignored.
+            network_state: Returned unchanged.
+            training: Whether dropout is active.
 
         Returns:
             float ``[..., num_actions]``, and ``network_state``.

@@ -1,4 +1,4 @@
-"""QRnnNetwork: a sequence of observations in, the values of all actions out."""
+"""QRnnNetwork: a recurrent network from observations to the values of all actions."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from distpolicy.networks.utils import apply_dense
 
 
 class QRnnNetwork(LSTMEncodingNetwork):
-    """A recurrent encoder and one output for each action: float32 ``[B, num_actions]`` or ``[B, T, num_actions]``.
+    """Encodes observations recurrently and returns a value for each action: float32 ``[B, num_actions]``.
+
+    For a sequence the values are ``[B, T, num_actions]``.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         action_spec: Bounded discrete spec of shape ``()`` or ``(1,)``.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         input_fc_layer_params: See :class:`LSTMEncodingNetwork`.
-        lstm_size: The same.
-        output_fc_layer_params: The same.
+        lstm_size: See :class:`LSTMEncodingNetwork`.
+        output_fc_layer_params: See :class:`LSTMEncodingNetwork`.
         activation_fn: Keras activation of the hidden dense layers.
         rnn_construction_fn: See :class:`LSTMEncodingNetwork`.
-        rnn_construction_kwargs: The same.
-        dtype: Of the layers and of the state.
+        rnn_construction_kwargs: See :class:`LSTMEncodingNetwork`.
+        dtype: Dtype of the layers and the state.
         name: Name of the module.
         cell: See :class:`LSTMEncodingNetwork`: ``"lstm"`` or ``"gru"``.
-        kernel_initializer: Of the hidden dense layers.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        kernel_initializer: Initializer of the hidden dense layers' kernels.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
 
     Raises:
-        ValueError: If the action is another, or not exactly one of ``lstm_size`` and ``rnn_construction_fn`` is given.
+        ValueError: If the action spec is anything else, or not exactly one of ``lstm_size`` and ``rnn_construction_fn``
+            is given.
     """
 
     def __init__(
@@ -79,16 +82,16 @@ class QRnnNetwork(LSTMEncodingNetwork):
         self._q_value = q_layer(num_actions, dtype=dtype, seed=None if seed is None else seed + self.num_layers)
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The values.
+        """Returns the values.
 
         Args:
             observation: Nest of ``[B, *shape]``, ``[B, T, *shape]`` or ``shape``.
-            step_type: int32 of the outer dimensions; the state is reset where it is FIRST. None to reset nowhere.
-            network_state: Nest of ``[B, size]`` like ``state_spec``: the state before the first step.
-            training: Whether dropout acts.
+            step_type: int32 ``[B]``, ``[B, T]`` or scalar; the state is reset where it is FIRST. None for no resets.
+            network_state: The state before the first step, a nest of ``[B, size]`` like ``state_spec``.
+            training: Whether dropout is active.
 
         Returns:
-            float ``[..., num_actions]`` of the outer dimensions, and the state after the last step.
+            float ``[..., num_actions]``, and the state after the last step.
         """
         encoding, network_state = super().call(observation, step_type, network_state, training)
         return apply_dense(self._q_value, encoding), network_state

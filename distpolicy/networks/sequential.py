@@ -1,4 +1,4 @@
-"""Sequential: layers, networks and functions, one after the other."""
+"""Sequential: a chain of layers, networks and functions."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from distpolicy.networks.stateful_layers import call_layer, state_spec_of, with_
 
 
 class Sequential(Network):
-    """Passes its inputs through layers, and their states along.
+    """Passes its inputs through a chain of layers, and keeps track of their states.
 
-    A recurrent Keras layer or cell is unrolled with its state reset where the step type is FIRST.
+    A recurrent Keras layer or cell is unrolled over time. Its state is reset where the step type is FIRST.
 
     Args:
-        layers: Keras layers, recurrent ones among them, cells, Networks, and functions of a nest of tensors.
+        layers: Keras layers (recurrent ones, too), cells, Networks, and functions of a nest of tensors.
         input_spec: Nest of specs of one input, or None if it is not known yet.
         name: Name of the module.
 
     Raises:
         ValueError: If there are no layers.
-        TypeError: If one of them cannot be called.
+        TypeError: If a layer cannot be called.
     """
 
     def __init__(self, layers: Sequence[Callable[..., Any]], input_spec: Any = None, name: str | None = None) -> None:
         if not layers:
-            raise ConfigError("Sequential needs at least one layer")
+            raise ConfigError("Sequential needs at least one layer, but layers is empty")
         chain = [with_resets(layer) for layer in layers]
-        # As in TF-Agents, only layers that have a state have a place in it.
+        # As in TF-Agents, the state has an entry only for layers that have one.
         specs = tuple(spec for spec in (state_spec_of(layer) for layer in chain) if tf.nest.flatten(spec))
         super().__init__(input_spec, specs, name)
         self._layers = chain
@@ -44,26 +44,26 @@ class Sequential(Network):
         return list(self._layers)
 
     def copy(self, **kwargs: Any) -> Sequential:
-        """A Sequential of copies of the layers, with weights of their own; functions are shared.
+        """Returns a Sequential with copies of the layers, which have weights of their own. Functions are shared.
 
         Args:
-            **kwargs: Arguments of the constructor that differ.
+            **kwargs: Arguments of the constructor to change.
         """
         if "layers" not in kwargs:
             kwargs["layers"] = [copy_layer(layer) for layer in self._self_given]
         return super().copy(**kwargs)
 
     def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The last layer's outputs.
+        """Returns the last layer's outputs.
 
         Args:
             inputs: Nest of ``[B, ...]`` or ``[B, T, ...]``.
-            step_type: int32 of the outer dimensions; states are reset where it is FIRST. None to reset nowhere.
-            network_state: Tuple of the states of those layers that have one.
-            training: Whether dropout acts.
+            step_type: int32 ``[B]``, ``[B, T]`` or scalar; states are reset where it is FIRST. None for no resets.
+            network_state: Tuple of the states of the layers that have one.
+            training: Whether dropout is active.
 
         Returns:
-            The outputs, and the tuple of the states after them.
+            The outputs, and the tuple of the next states.
         """
         states, after = iter(network_state), []
         values = inputs

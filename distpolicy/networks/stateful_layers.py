@@ -1,4 +1,4 @@
-"""Layers, networks and functions called alike, with or without a state."""
+"""One way to call layers, networks and functions, with or without a state."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from distpolicy.trajectories.time_step import StepType
 
 
 def with_resets(layer: Any) -> Any:
-    """The layer, or, of a recurrent Keras layer or cell, an unroll of its cell that can reset the state.
+    """Wraps a recurrent Keras layer or cell so that its state can be reset. Returns other layers unchanged.
 
     Raises:
-        ValueError: If a recurrent layer does not return sequences, goes backwards or keeps its state by itself.
-        TypeError: If it cannot be called.
+        ValueError: If a recurrent layer does not return sequences, goes backwards or keeps its own state.
+        TypeError: If the layer cannot be called.
     """
     if not callable(layer):
         raise TypeError(f"expected a Keras layer, a Network or a function, got {type(layer).__name__}")
@@ -35,7 +35,7 @@ def with_resets(layer: Any) -> Any:
 
 
 def state_spec_of(layer: Any) -> Any:
-    """Nest of the specs of the layer's state; ``()`` for none. Of cells a tuple."""
+    """Returns a nest of the specs of the layer's state: a tuple for cells, ``()`` for a layer without state."""
     if isinstance(layer, Network):
         return layer.state_spec
     if not isinstance(layer, DynamicUnroll):
@@ -47,14 +47,14 @@ def state_spec_of(layer: Any) -> Any:
 
 
 def call_layer(layer: Any, inputs: Any, state: Any, step_type: Any, training: bool) -> tuple[Any, Any]:
-    """The layer's outputs and its next state.
+    """Returns the layer's outputs and its next state.
 
     Args:
-        layer: What :func:`with_resets` returned.
+        layer: A result of :func:`with_resets`.
         inputs: Nest of tensors.
         state: Nest like :func:`state_spec_of`.
-        step_type: int32 of the outer dimensions, or None to reset nowhere.
-        training: Whether dropout acts.
+        step_type: int32 of the outer dimensions, or None for no resets.
+        training: Whether dropout is active.
     """
     if isinstance(layer, Network):
         return layer(inputs, step_type=step_type, network_state=state, training=training)

@@ -1,4 +1,4 @@
-"""What the networks share about outer dimensions, and TF-Agents' helpers of this module."""
+"""Helpers for outer dimensions that the networks share, and the helpers that TF-Agents has in this module."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class BatchSquash:
-    """Makes one batch dimension of several, or of none, and undoes it.
+    """Flattens any number of outer dimensions into one batch dimension, and restores them.
 
     Args:
         batch_dims: Number of outer dimensions; 0 for a single example.
@@ -45,7 +45,7 @@ class BatchSquash:
         self._outer: Any = None
 
     def flatten(self, tensor: Any) -> tf.Tensor:
-        """``[B, ...]`` of a tensor with ``batch_dims`` outer dimensions, which are kept for :meth:`unflatten`."""
+        """Flattens ``batch_dims`` outer dimensions into ``[B, ...]``, and keeps their sizes for :meth:`unflatten`."""
         tensor = tf.convert_to_tensor(tensor)
         if self._batch_dims == 0:
             return tensor[tf.newaxis]
@@ -56,10 +56,10 @@ class BatchSquash:
         return tf.reshape(tensor, _joined([-1], tensor, self._batch_dims))
 
     def unflatten(self, tensor: Any) -> tf.Tensor:
-        """The tensor ``[B, ...]`` with the outer dimensions of the last one that was flattened.
+        """Gives a tensor ``[B, ...]`` the outer dimensions of the last tensor that was flattened.
 
         Raises:
-            ValueError: If none was.
+            ValueError: If :meth:`flatten` has not been called.
         """
         tensor = tf.convert_to_tensor(tensor)
         if self._batch_dims == 0:
@@ -67,12 +67,12 @@ class BatchSquash:
         if self._batch_dims == 1:
             return tensor
         if self._outer is None:
-            raise ValueError("BatchSquash.unflatten was called before flatten")
+            raise ValueError("BatchSquash.unflatten was called before flatten; call flatten first")
         return tf.reshape(tensor, _joined(self._outer, tensor, 1))
 
 
 def _joined(outer: Any, tensor: tf.Tensor, start: int) -> Any:
-    """The dimensions ``outer`` and then those of the tensor from ``start`` on; without ops where all are known."""
+    """Joins ``outer`` and the tensor's dimensions from ``start`` on; makes no ops if all dimensions are known."""
     inner = tensor.shape[start:]
     if isinstance(outer, list) and inner.is_fully_defined():
         return [*outer, *inner.as_list()]
@@ -81,13 +81,13 @@ def _joined(outer: Any, tensor: tf.Tensor, start: int) -> Any:
 
 
 def outer_rank(nest: Any, spec: Any) -> int:
-    """The number of dimensions before the specs' shapes, told by the first leaf."""
+    """Returns the number of dimensions before the specs' shapes, as found in the first leaf."""
     leaf, leaf_spec = tf.nest.flatten(nest)[0], tf.nest.flatten(spec)[0]
     return leaf.shape.rank - leaf_spec.shape.rank
 
 
 def flatten_inner(tensor: tf.Tensor, num_outer: int) -> tf.Tensor:
-    """``[..., n]`` of a tensor: all dimensions after the first ``num_outer`` become one."""
+    """Flattens all dimensions after the first ``num_outer`` into one: ``[..., n]``."""
     if tensor.shape.rank == num_outer + 1:
         return tensor
     outer, size = tensor.shape[:num_outer], int(np.prod(tensor.shape[num_outer:]))
@@ -97,7 +97,7 @@ def flatten_inner(tensor: tf.Tensor, num_outer: int) -> tf.Tensor:
 
 
 def with_inner_shape(tensor: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """``[..., *shape]`` of a tensor ``[..., n]``."""
+    """Reshapes a tensor ``[..., n]`` to ``[..., *shape]``."""
     if len(shape) == 1:
         return tensor
     outer = tensor.shape[:-1]
@@ -107,12 +107,14 @@ def with_inner_shape(tensor: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
 
 
 def apply_dense(layer: keras.Layer, inputs: tf.Tensor, num_outer: int | None = None) -> tf.Tensor:
-    """``[..., units]`` of inputs ``[..., *shape]``, also of a single example, which Keras' layers do not take.
+    """Applies a dense layer to inputs ``[..., *shape]``: ``[..., units]``.
+
+    Inputs may lack a batch dimension, which Keras layers do not accept.
 
     Args:
-        layer: A layer of inputs ``[..., n]``.
+        layer: A layer for inputs ``[..., n]``.
         inputs: A tensor.
-        num_outer: Number of its outer dimensions; None for all but the last.
+        num_outer: Number of outer dimensions of the inputs; None for all but the last.
     """
     num_outer = inputs.shape.rank - 1 if num_outer is None else num_outer
     inputs = flatten_inner(inputs, num_outer)
@@ -128,14 +130,14 @@ def mlp_layers(
     weight_decay_params: Sequence[float | None] | None = None,
     name: str | None = None,
 ) -> list[keras.Layer]:
-    """Convolutions, a Flatten, and dense layers with their dropouts.
+    """Builds convolutions, a Flatten layer, and dense layers with their dropouts.
 
     Args:
         conv_layer_params: See :func:`conv_layers`.
         fc_layer_params: See :func:`dense_layers`.
-        dropout_layer_params: The same.
+        dropout_layer_params: See :func:`dense_layers`.
         activation_fn: Keras activation.
-        kernel_initializer: Of the kernels; scaled by the number of inputs by default.
+        kernel_initializer: Initializer of the kernels; by default its variance depends on the number of inputs.
         weight_decay_params: See :func:`dense_layers`.
         name: Name of the Flatten layer.
     """
@@ -148,16 +150,16 @@ def mlp_layers(
 
 
 def check_single_floating_network_output(output_spec: Any, expected_output_shape: Sequence[int], label: str) -> None:
-    """Checks that a network's output is one float tensor of a shape.
+    """Raises an error unless a network's output is one float tensor of a shape.
 
     Args:
-        output_spec: What ``create_variables`` returned.
-        expected_output_shape: Without batch dimensions.
-        label: What the network is called in the error.
+        output_spec: The result of ``create_variables``.
+        expected_output_shape: The shape without batch dimensions.
+        label: The network's name in the error message.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If the output is anything else.
     """
     expected = tf.TensorShape(expected_output_shape)
     if not isinstance(output_spec, tf.TensorSpec) or not output_spec.dtype.is_floating or output_spec.shape != expected:
-        raise ConfigError(f"{label} must give one float tensor of shape {expected}, but gives {output_spec}")
+        raise ConfigError(f"{label} must return one float tensor of shape {expected}, but returns {output_spec}")

@@ -1,4 +1,4 @@
-"""ValueNetwork: an observation in, its value out."""
+"""ValueNetwork: a network from observations to their values."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from distpolicy.networks.utils import apply_dense, outer_rank
 
 
 class ValueNetwork(Network):
-    """An encoder and one linear output: float32 ``[B]``.
+    """Encodes an observation and returns its value by a linear layer: float32 ``[B]``.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         fc_layer_params: Width of each dense layer.
         dropout_layer_params: See :class:`EncodingNetwork`.
         activation_fn: Keras activation of the hidden layers.
-        kernel_initializer: Of the hidden layers; Glorot's uniform one by default.
+        kernel_initializer: Initializer of the hidden layers' kernels; Glorot's uniform one by default.
         batch_squash: See :class:`EncodingNetwork`.
-        dtype: Of the layers.
+        dtype: Dtype of the layers.
         name: Name of the module.
-        last_kernel_initializer: Of the output layer; uniform in ±0.03 by default.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        last_kernel_initializer: Initializer of the output layer's kernel; uniform in ±0.03 by default.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class ValueNetwork(Network):
         )
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The value.
+        """Returns the values.
 
         Args:
             observation: Nest of ``[..., *shape]``.
-            step_type: Has no effect.
-            network_state: Is returned as it is.
-            training: Whether dropout acts.
+            step_type: Ignored.
+            network_state: Returned unchanged.
+            training: Whether dropout is active.
 
         Returns:
             float ``[...]``, and ``network_state``.

@@ -1,4 +1,4 @@
-"""ValueRnnNetwork: a sequence of observations in, their values out."""
+"""ValueRnnNetwork: a recurrent network from observations to their values."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from distpolicy.networks.utils import apply_dense, outer_rank
 
 
 class ValueRnnNetwork(Network):
-    """A recurrent encoder and one linear output: float32 ``[B]`` or ``[B, T]``.
+    """Encodes observations recurrently and returns their values by a linear layer: float32 ``[B]`` or ``[B, T]``.
 
     Args:
         input_tensor_spec: Nest of specs of one observation.
         preprocessing_layers: See :class:`EncodingNetwork`.
-        preprocessing_combiner: The same.
-        conv_layer_params: The same.
+        preprocessing_combiner: See :class:`EncodingNetwork`.
+        conv_layer_params: See :class:`EncodingNetwork`.
         input_fc_layer_params: See :class:`LSTMEncodingNetwork`.
-        input_dropout_layer_params: The same.
-        lstm_size: The same.
-        output_fc_layer_params: The same.
+        input_dropout_layer_params: See :class:`LSTMEncodingNetwork`.
+        lstm_size: See :class:`LSTMEncodingNetwork`.
+        output_fc_layer_params: See :class:`LSTMEncodingNetwork`.
         activation_fn: Keras activation of the dense layers.
-        dtype: Of the layers and of the state.
+        dtype: Dtype of the layers and the state.
         name: Name of the module.
-        cell: The same: ``"lstm"`` or ``"gru"``.
-        kernel_initializer: Of the hidden dense layers.
-        last_kernel_initializer: Of the output layer; uniform in ±0.03 by default.
-        seed: Seed of the initial weights, for initializers without their own; None to draw one.
+        cell: See :class:`LSTMEncodingNetwork`: ``"lstm"`` or ``"gru"``.
+        kernel_initializer: Initializer of the hidden dense layers' kernels.
+        last_kernel_initializer: Initializer of the output layer's kernel; uniform in ±0.03 by default.
+        seed: Seed of the initial weights, for initializers without a seed of their own; None to draw one.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class ValueRnnNetwork(Network):
         )
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The values.
+        """Returns the values.
 
         Args:
             observation: Nest of ``[B, *shape]``, ``[B, T, *shape]`` or ``shape``.
-            step_type: int32 of the outer dimensions; the state is reset where it is FIRST. None to reset nowhere.
-            network_state: Nest of ``[B, size]`` like ``state_spec``: the state before the first step.
-            training: Whether dropout acts.
+            step_type: int32 ``[B]``, ``[B, T]`` or scalar; the state is reset where it is FIRST. None for no resets.
+            network_state: The state before the first step, a nest of ``[B, size]`` like ``state_spec``.
+            training: Whether dropout is active.
 
         Returns:
-            float of the outer dimensions, and the state after the last step.
+            float ``[B]``, ``[B, T]`` or scalar, and the state after the last step.
         """
         encoding, network_state = self._encoder(
             observation, step_type=step_type, network_state=network_state, training=training

@@ -1,4 +1,4 @@
-"""Advantages as pure functions."""
+"""Advantage estimators as pure functions."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import tensorflow as tf
 def generalized_advantage_estimation(
     reward: tf.Tensor, discount: tf.Tensor, value: tf.Tensor, is_boundary: tf.Tensor, lambda_: float
 ) -> tf.Tensor:
-    """Generalised advantage estimation (Schulman et al., 2016, equations 11 and 16).
+    """Computes generalised advantage estimates (Schulman et al., 2016, equations 11 and 16).
 
     ``delta_t = r_{t+1} + discount_{t+1} * v_{t+1} - v_t`` and ``A_t = delta_t + discount_{t+1} * lambda * A_{t+1}``.
-    An episode that was truncated is bootstrapped from the value of its last observation, since its discount is
-    not 0. At a boundary (LAST to FIRST) the advantage is 0, so that nothing flows from one episode to the one
-    before.
+    A truncated episode is bootstrapped from the value of its last observation, since its discount is not 0. At a
+    boundary (LAST to FIRST) the advantage is 0, so that an episode does not affect the one before.
 
     Args:
-        reward: float32 ``[B, T]``, of the transition from t to t + 1.
-        discount: float32 ``[B, T]``, of step t + 1, with gamma multiplied in.
-        value: float32 ``[B, T + 1]``.
-        is_boundary: bool ``[B, T]``: where step t is LAST.
-        lambda_: In [0, 1].
+        reward: Reward of the transition from step t to t + 1, float32 ``[B, T]``.
+        discount: Discount of step t + 1 times gamma, float32 ``[B, T]``.
+        value: Values of all steps, float32 ``[B, T + 1]``.
+        is_boundary: True where step t is LAST, bool ``[B, T]``.
+        lambda_: Lambda, in [0, 1].
 
     Returns:
-        float32 ``[B, T]``.
+        Advantages, float32 ``[B, T]``.
 
     Raises:
-        ValueError: If ranks or shapes do not fit.
+        ValueError: If ranks or shapes do not match.
     """
     for name, tensor in (("reward", reward), ("discount", discount), ("value", value), ("is_boundary", is_boundary)):
         if tensor.shape.rank != 2:

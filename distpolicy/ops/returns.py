@@ -6,18 +6,18 @@ import tensorflow as tf
 
 
 def discounted_returns(reward: tf.Tensor, step_type_is_last: tf.Tensor, initial: tf.Tensor, gamma: float) -> tf.Tensor:
-    """The running discounted sum of rewards of each slot, begun anew with each episode.
+    """Computes the running discounted sum of rewards of each env slot. It restarts with each episode.
 
-    Its spread is what rewards are normalised by (Engstrom et al., "Implementation matters in deep RL", 2020).
+    Rewards are normalised by its standard deviation (Engstrom et al., "Implementation matters in deep RL", 2020).
 
     Args:
-        reward: float ``[B, T]``, of the transition from t to t + 1.
-        step_type_is_last: bool ``[B, T]``: where step t is LAST, so that t + 1 begins an episode.
-        initial: float ``[B]``: the sum before step 0.
-        gamma: Discount.
+        reward: Reward of the transition from step t to t + 1, float ``[B, T]``.
+        step_type_is_last: True where step t is LAST, so that an episode begins at t + 1, bool ``[B, T]``.
+        initial: The sum before step 0, float ``[B]``.
+        gamma: Discount factor.
 
     Returns:
-        Like ``reward``: the sum after each transition; 0 at FIRST.
+        The sum after each transition, float ``[B, T]``; 0 at FIRST.
     """
 
     def accumulate(sofar: tf.Tensor, step: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:

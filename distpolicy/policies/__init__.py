@@ -1,4 +1,4 @@
-"""Policies, with TF-Agents' interface."""
+"""Policies with TF-Agents' interface."""
 
 from distpolicy.utils.lazy_names import lazy_names
 

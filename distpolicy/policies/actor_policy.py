@@ -1,4 +1,4 @@
-"""ActorPolicy: a policy made of an actor network."""
+"""ActorPolicy: a policy that acts by an actor network."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 
 
 class ActorPolicy(TFPolicy):
-    """Acts by a network from observations to actions or distributions over them.
+    """Acts by a network that maps observations to actions or to distributions over them.
 
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs.
         actor_network: Called with ``(observation, step_type, network_state)``; returns actions or
             distributions, and the next state.
-        policy_state_spec: Nest of specs; the network's own state spec if it is empty.
+        policy_state_spec: Nest of specs; ``()`` for the network's own state spec.
         info_spec: Nest of specs.
         observation_normalizer: An object with ``normalize(observation)``, part of the policy's variables.
         clip: Whether actions are clipped to their bounds. PPO learns from unclipped ones.
         training: Whether the network is called in training mode.
-        observation_and_action_constraint_splitter: From an observation to what the network sees and a mask of
-            actions, which the network is given as ``mask``. For one discrete action only.
+        observation_and_action_constraint_splitter: Function from an observation to the network's input and a mask of
+            actions, which the network gets as ``mask``. For one discrete action only.
         name: Name of the module.
         emit_log_probability: Whether the info holds log-probabilities.
 
@@ -61,7 +61,7 @@ class ActorPolicy(TFPolicy):
         output_spec = actor_network.create_variables(
             _network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter)
         )
-        if output_spec is not None:  # None: a network without specs, whose variables another call has made
+        if output_spec is not None:  # None for a network without specs, whose variables another call has made
             _check_output(output_spec, action_spec)
         super().__init__(
             time_step_spec,
@@ -79,7 +79,7 @@ class ActorPolicy(TFPolicy):
 
     @property
     def observation_normalizer(self) -> Any:
-        """What observations are normalised by, or None."""
+        """The object that normalises observations, or None."""
         return self._observation_normalizer
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
@@ -108,7 +108,7 @@ def _check_maskable(action_spec: Any) -> None:
     leaves = flatten(action_spec)
     if len(leaves) != 1 or not tensor_spec.is_discrete(leaves[0]):
         raise NotImplementedError(
-            "observation_and_action_constraint_splitter masks one discrete action, and action_spec holds "
+            "observation_and_action_constraint_splitter masks one discrete action, but action_spec holds "
             + ", ".join(f"{leaf.dtype.name}{list(leaf.shape)}" for leaf in leaves)
         )
 
@@ -118,7 +118,7 @@ def _network_input_spec(observation_spec: Any, splitter: Any) -> Any:
 
 
 def _check_output(output_spec: Any, action_spec: Any) -> None:
-    """Refuses a network whose outputs cannot be actions of this spec. Bounds are clipped to, not compared."""
+    """Raises ValueError if outputs cannot be actions of this spec. Bounds do not count: actions are clipped to them."""
     if paths(output_spec) != paths(action_spec):
         raise ValueError(
             f"actor_network's outputs do not match action_spec: expected the leaves {paths(action_spec)}, "

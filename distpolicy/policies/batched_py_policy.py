@@ -1,4 +1,4 @@
-"""BatchedPyPolicy: several policies for single environments as one for a batch."""
+"""BatchedPyPolicy: several policies for single environments, combined into one for a batch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from distpolicy.utils.sampling.array_draws import array_seed, row_seeds
 
 
 class BatchedPyPolicy(PyPolicy):
-    """Gives row b of a batch to policy b.
+    """Passes row b of a batch to policy b.
 
-    The policies act at the same time, each in a thread; what they share must be guarded by them.
+    The policies act at the same time, each in its own thread. They must guard whatever they share.
 
     Args:
         policies: Policies for single time steps, with equal specs.
-        multithreading: Whether each acts in a thread of a pool, and not one after the other in the caller's.
+        multithreading: Whether the policies act in threads of a pool, rather than in turn in the caller's thread.
 
     Raises:
-        ValueError: If ``policies`` is no list or tuple, is empty, or specs differ. When it acts, if the batch is not as
-            large as there are policies.
+        ValueError: If ``policies`` is not a list or tuple, is empty, or its specs differ; when the policy acts, if the
+            batch size is not the number of policies.
     """
 
     def __init__(self, policies: Sequence[PyPolicy], multithreading: bool = True) -> None:
@@ -37,11 +37,11 @@ class BatchedPyPolicy(PyPolicy):
         for index, policy in enumerate(policies):
             if (policy.time_step_spec, policy.policy_step_spec) != (first.time_step_spec, first.policy_step_spec):
                 raise ConfigError(
-                    f"all policies must have the same specs, and policies[{index}] differs from the first"
+                    f"all policies must have the same specs, but those of policies[{index}] differ from the first's"
                 )
         super().__init__(first.time_step_spec, first.action_spec, first.policy_state_spec, first.info_spec)
         self._policies = list(policies)
-        # One policy has nothing to wait for.
+        # A single policy gains nothing from a thread.
         self._pool = ThreadPoolExecutor(len(policies)) if multithreading and len(policies) > 1 else None
 
     @property
@@ -50,7 +50,7 @@ class BatchedPyPolicy(PyPolicy):
         return len(self._policies)
 
     def close(self) -> None:
-        """Ends the threads; the policy cannot act after it."""
+        """Ends the threads. The policy cannot act afterwards."""
         if self._pool is not None:
             self._pool.shutdown()
 

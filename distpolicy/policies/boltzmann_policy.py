@@ -20,17 +20,17 @@ from distpolicy.utils.nests.array_nest import map_structure
 
 
 class BoltzmannPolicy(PolicyWrapper):
-    """Divides the logits of the policy that it wraps by a temperature; masks stay as they are.
+    """Divides the wrapped policy's logits by a temperature. Masks stay as they are.
 
     Args:
         policy: A policy whose distributions are categorical.
         temperature: A float, a tensor, a variable, or a callable that returns one. The closer to 0, the more often
-            the most likely action is drawn. Where the policy is compiled, what a callable returns as a Python number is
-            kept; let it read a variable instead.
+            the most likely action is drawn. A compiled policy keeps the first Python number that a callable returns;
+            to change the temperature later, let the callable read a variable.
         name: Name of the module.
 
     Raises:
-        ValueError: If the temperature is not positive, or, when it acts, a distribution has no logits.
+        ValueError: If the temperature is not positive; when the policy acts, if a distribution has no logits.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ def _tempered(distribution: tfp.distributions.Distribution, temperature: Any) ->
         logits = _divided(distribution.logits_parameter(), temperature)
         return tfp.distributions.Categorical(logits=logits, dtype=distribution.dtype)
     raise SpecMismatchError(
-        f"BoltzmannPolicy needs categorical distributions, and the wrapped policy's is a {type(distribution).__name__}"
+        f"BoltzmannPolicy needs categorical distributions, but the wrapped policy has a {type(distribution).__name__}"
     )
 
 

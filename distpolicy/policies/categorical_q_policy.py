@@ -1,4 +1,4 @@
-"""CategoricalQPolicy: a policy over expected values of a network that returns distributions of them."""
+"""CategoricalQPolicy: a policy with the expected values of a distributional Q-network as logits."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from distpolicy.trajectories.time_step import TimeStep
 class CategoricalQPolicy(TFPolicy):
     """Draws one discrete action with expected Q-values, divided by a temperature, as logits.
 
-    The values come as categorical distributions over a support (Bellemare, Dabney and Munos, "A distributional
-    perspective on reinforcement learning", 2017).
+    The network returns a categorical distribution over a support of values for each action (Bellemare, Dabney and
+    Munos, "A distributional perspective on reinforcement learning", 2017).
 
     Args:
         time_step_spec: A TimeStep of specs.
-        action_spec: One bounded scalar integer spec, which may begin anywhere.
-        q_network: Has ``num_atoms`` and returns logits ``[..., num_actions, num_atoms]`` and the next state.
+        action_spec: One bounded scalar integer spec with any minimum.
+        q_network: A network with ``num_atoms``; it returns logits ``[..., num_actions, num_atoms]`` and the next state.
         min_q_value: The lowest value of the support.
-        max_q_value: The highest.
-        observation_and_action_constraint_splitter: From an observation to what the network sees and a mask
+        max_q_value: The highest value of the support.
+        observation_and_action_constraint_splitter: Function from an observation to the network's input and a mask
             ``[..., num_actions]``, not 0 where an action is allowed.
         temperature: Divides the expected values; the closer to 0, the more often the best action is drawn.
         name: Name of the module.
@@ -63,7 +63,7 @@ class CategoricalQPolicy(TFPolicy):
         check_scalar_action(spec, "CategoricalQPolicy")
         num_atoms = getattr(q_network, "num_atoms", None)
         if num_atoms is None:
-            raise ConfigError(f"q_network must have num_atoms, as a CategoricalQNetwork has; it is {q_network!r}")
+            raise ConfigError(f"q_network must have num_atoms, like a CategoricalQNetwork; it is {q_network!r}")
         if not min_q_value < max_q_value:
             raise ConfigError(f"min_q_value must be below max_q_value, but they are {min_q_value} and {max_q_value}")
         if not temperature > 0.0:

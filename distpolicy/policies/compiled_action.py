@@ -23,9 +23,9 @@ class _Signature(NamedTuple):
 
     Attributes:
         call: Takes the flat inputs, arrays or tensors; returns the flat output tensors.
-        unused: For each input a tensor to give in its place if the policy does not look at it, or None.
-        state_places: The places in the flat outputs of the state, which stays in tensors.
-        pack: Makes a PolicyStep of the flat outputs.
+        unused: For each input, a tensor to pass instead if the policy does not use the input, otherwise None.
+        state_places: Places of the state among the flat outputs. The state stays in tensors.
+        pack: Packs the flat outputs into a PolicyStep.
     """
 
     call: FlatCall
@@ -35,14 +35,14 @@ class _Signature(NamedTuple):
 
 
 class CompiledAction:
-    """Compiles ``policy.action`` once for each batch size and calls it with as little Python as can be.
+    """Compiles ``policy.action`` once for each batch size and calls it with as little Python as possible.
 
-    Arrays become tensors only where the policy looks at them (a feed-forward policy uses neither reward nor
-    step type). State stays in tensors from call to call.
+    Only arrays that the policy uses become tensors (a feed-forward policy uses neither reward nor step type). The state
+    stays in tensors from call to call.
 
     Args:
         policy: The policy.
-        jit_compile: Whether XLA compiles; None to try, and fall back to a plain tf.function.
+        jit_compile: Whether XLA compiles the call; None tries it and falls back to a plain tf.function.
     """
 
     def __init__(self, policy: TFPolicy, jit_compile: bool | None = None) -> None:
@@ -53,11 +53,11 @@ class CompiledAction:
 
     @property
     def jit_compiled(self) -> bool:
-        """Whether XLA compiles; False before the first call if it is still to be tried."""
+        """Whether XLA compiles the call; False before the first call if this is yet to be tried."""
         return bool(self._jit_compile)
 
     def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> PolicyStep:
-        """The policy's step; action and info as NumPy arrays, state as tensors.
+        """Returns the policy's step: action and info as NumPy arrays, the state as tensors.
 
         Args:
             time_step: Nest of arrays ``[B, ...]``.

@@ -1,4 +1,4 @@
-"""EpsilonGreedyPolicy: the greedy action, or now and then a random one."""
+"""EpsilonGreedyPolicy: the greedy action, or with some probability a random one."""
 
 from __future__ import annotations
 
@@ -23,23 +23,26 @@ from distpolicy.trajectories.time_step import TimeStep
 class EpsilonGreedyPolicy(PolicyWrapper):
     """Takes a random action with probability epsilon, row by row, and the wrapped policy's most likely one otherwise.
 
-    The log-probability is that of the mixture: an action that is the greedy one counts both ways of drawing it. For
-    continuous actions, where the greedy one is a point, it is the logarithm of its probability there, and of the
-    density elsewhere. The rest of the info is the wrapped policy's, also where the action was random.
+    If the info holds a log-probability, it is computed for this mixture. For the greedy action it includes the chance
+    to draw the same action at random. A continuous greedy action is a point. Its log-probability is
+    ``log(1 - epsilon)``, and other actions have a log-density. The rest of the info is the wrapped policy's, also for
+    random actions.
 
     Args:
         policy: The policy to wrap.
-        epsilon: Probability of a random action: a float, a tensor, a variable, or a callable that returns one. Where
-            the policy is compiled, what a callable returns as a Python number is kept; let it read a variable instead.
-        exploration_mask: For one discrete action, 1 for each action that is explored and 0 for others. Where the
-            wrapped policy's own mask allows none of these, any action that it allows is explored.
-        info_fields_to_inherit_from_greedy: Fields of the info; they are always the wrapped policy's.
+        epsilon: Probability of a random action: a float, a tensor, a variable, or a callable that returns one. A
+            compiled policy keeps the first Python number that a callable returns; to change epsilon later, let the
+            callable read a variable.
+        exploration_mask: For one discrete action: 1 for each action to explore, 0 for the others. Where the wrapped
+            policy's own mask allows none of these, every action that it allows is explored.
+        info_fields_to_inherit_from_greedy: Names of fields of the info. They are checked and otherwise ignored, since
+            all fields come from the wrapped policy.
         name: Name of the module.
 
     Raises:
-        ValueError: If epsilon is not in [0, 1], the exploration mask has not one entry for each action or allows none,
-            or the info has no such field.
-        NotImplementedError: If there is a mask, and the action is not one discrete action.
+        ValueError: If epsilon is not in [0, 1], the exploration mask does not have one entry for each action or allows
+            none, or the info does not have one of the fields.
+        NotImplementedError: If there is a mask and the policy does not have exactly one discrete action.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class EpsilonGreedyPolicy(PolicyWrapper):
                 raise ConfigError(f"info_fields_to_inherit_from_greedy: the policy's info has no field {field!r}")
         self._epsilon = epsilon
         self._greedy_policy = GreedyPolicy(policy)
-        # It checks nothing that the greedy policy has not checked.
+        # The greedy policy checks the same inputs, so the random policies need not.
         if exploration_mask is None:
             splitter = policy.observation_and_action_constraint_splitter
             self._random_policy: RandomTFPolicy = RandomTFPolicy(
@@ -72,7 +75,7 @@ class EpsilonGreedyPolicy(PolicyWrapper):
 
     @property
     def epsilon(self) -> Any:
-        """The probability of a random action, as it was given."""
+        """The probability of a random action, as passed to the constructor."""
         return self._epsilon
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
@@ -95,7 +98,7 @@ class EpsilonGreedyPolicy(PolicyWrapper):
         return PolicyStep(action, greedy.state, info)
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        raise NotImplementedError("EpsilonGreedyPolicy has no distribution; call action")
+        raise NotImplementedError("EpsilonGreedyPolicy does not have a distribution; call action()")
 
 
 def _check_epsilon(epsilon: Any) -> None:
@@ -105,7 +108,7 @@ def _check_epsilon(epsilon: Any) -> None:
 
 
 class _ExplorationPolicy(RandomTFPolicy):
-    """Draws from those actions that an exploration mask names and the policy's own mask allows."""
+    """Draws from the actions that both an exploration mask and the policy's own mask allow."""
 
     def __init__(self, policy: TFPolicy, exploration_mask: Sequence[int]) -> None:
         self._own_splitter = policy.observation_and_action_constraint_splitter
@@ -135,10 +138,10 @@ class _ExplorationPolicy(RandomTFPolicy):
 def _mixture_log_probability(
     drawn: tf.Tensor, best: tf.Tensor, random_log_probability: tf.Tensor, epsilon: tf.Tensor
 ) -> tf.Tensor:
-    """``log(epsilon p_random(a) + (1 - epsilon) [a is the greedy action])``, float32 ``[...]``."""
+    """Returns ``log(epsilon p_random(a) + (1 - epsilon) [a is the greedy action])``, float32 ``[...]``."""
     inner = list(range(random_log_probability.shape.rank, drawn.shape.rank))
     is_best = tf.reduce_all(tf.equal(drawn, best), axis=inner)
     if drawn.dtype.is_floating:
-        # A probability and a density do not add up.
+        # A probability and a density cannot be added.
         return tf.where(is_best, tf.math.log(1.0 - epsilon), tf.math.log(epsilon) + random_log_probability)
     return tf.math.log(epsilon * tf.exp(random_log_probability) + tf.where(is_best, 1.0 - epsilon, 0.0))

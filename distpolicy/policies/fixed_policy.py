@@ -18,22 +18,22 @@ from distpolicy.utils.nests.array_nest import paths
 
 
 class FixedPolicy(TFPolicy):
-    """Always returns the same action, for a single time step or any batch of them. It has no variables.
+    """Always returns the same action, for a single time step or a batch of any size. It has no variables.
 
-    Actions are returned as they are given, also outside their bounds.
+    Actions are returned as given, even outside their bounds.
 
     Args:
         actions: Nest of values like ``action_spec``: arrays, tensors or numbers.
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of specs.
         emit_log_probability: Whether the info holds the log-probability, which is 0.
-        policy_info: Nest of values like ``info_spec``: of one step, and then repeated for a batch, or batched already.
+        policy_info: Nest of values like ``info_spec``, either for one step, which a batch repeats, or for a batch.
         info_spec: Nest of specs.
         name: Name of the module.
 
     Raises:
-        ValueError: If structures or shapes differ from the specs'; it names the leaf.
-        TypeError: If a container's type differs, or a value cannot be of the spec's dtype.
+        ValueError: If a structure or shape does not match its spec. The message names the leaf.
+        TypeError: If a container's type does not match, or a value cannot be converted to its spec's dtype.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FixedPolicy(TFPolicy):
         for path, value, spec in leaves:
             if not spec.shape.is_compatible_with(value.shape):
                 raise SpecMismatchError(f"actions{path}: expected shape {spec.shape}, got {value.shape}")
-        # Past tf.Module's tracking, which would wrap the user's lists and dicts.
+        # Avoids tf.Module's tracking, which would wrap the user's lists and dicts.
         object.__setattr__(self, "_actions", values)
         if emit_log_probability:
             certain = tf.nest.map_structure(lambda _: 0.0, self.action_spec)

@@ -15,18 +15,18 @@ from distpolicy.utils.nests.array_nest import flatten
 
 
 class GaussianPolicy(PolicyWrapper):
-    """Adds independent normal noise to each element of each row's action.
+    """Adds independent normal noise to every element of every row's action.
 
-    The info is the wrapped policy's, with the log-probability of the action without noise if it has one.
+    The info is the wrapped policy's. A log-probability in it belongs to the action without noise.
 
     Args:
-        wrapped_policy: The policy to wrap; all its actions are continuous.
+        wrapped_policy: The policy to wrap. All its actions are continuous.
         scale: Standard deviation of the noise: a number, a tensor or a variable that broadcasts with the actions.
         clip: Whether actions are clipped to their bounds after the noise is added.
         name: Name of the module.
 
     Raises:
-        ValueError: If an action is not continuous; it names the leaf.
+        ValueError: If an action is not continuous. The message names the leaf.
         NotImplementedError: From ``distribution``.
     """
 
@@ -45,4 +45,4 @@ class GaussianPolicy(PolicyWrapper):
         return step._replace(action=tf.nest.pack_sequence_as(self.action_spec, noisy))
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        raise NotImplementedError("GaussianPolicy has no distribution; call action")
+        raise NotImplementedError("GaussianPolicy does not have a distribution; call action()")

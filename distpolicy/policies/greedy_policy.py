@@ -16,16 +16,16 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class GreedyPolicy(PolicyWrapper):
-    """Always takes the most likely action of the policy that it wraps, and shares its variables.
+    """Always takes the wrapped policy's most likely action, and shares its variables.
 
-    Its info is the wrapped policy's; the log-probability in it is 0, that of an action which is certain.
+    The info is the wrapped policy's, but a log-probability in it is 0, since the action is certain.
 
     Args:
         policy: The policy to wrap.
         name: Name of the module.
 
     Raises:
-        ValueError: When it acts, if a distribution of the wrapped policy has no mode.
+        ValueError: When the policy acts, if a distribution of the wrapped policy has no mode.
     """
 
     def __init__(self, policy: TFPolicy, name: str | None = None) -> None:

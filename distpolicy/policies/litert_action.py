@@ -1,4 +1,4 @@
-"""LiteRTAction: a policy's action by LiteRT's interpreter, on NumPy arrays."""
+"""LiteRTAction: a policy's action computed by LiteRT's interpreter, on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from distpolicy.utils.sampling.array_draws import row_uniform
 from distpolicy.utils.sampling.tensor_draws import generate_uniform, noise_from
 from distpolicy.utils.variables.variable_watch import watch
 
-# A batch is filled up to a multiple of as many rows as vector instructions take: what is left over they compute by
-# other instructions, with other rounding, and what a row gives must not depend on the batch that it is in.
+# Batches are padded to a multiple of this many rows, the width of vector instructions. Remaining rows would be computed
+# by other instructions with other rounding, but a row's result must not depend on the size of its batch.
 LANES = 8
 
 
 class PreparedSeed(NamedTuple):
-    """The seed of a call, with the random numbers that follow from it.
+    """The seed of a call with the random numbers drawn from it.
 
     Attributes:
         seed: int32 ``[B, 2]``.
-        noise: float32 ``[B, num]`` of each draw.
+        noise: For each draw, float32 ``[B, num]``.
     """
 
     seed: np.ndarray
@@ -39,8 +39,8 @@ class _Draw(NamedTuple):
     """Random numbers that the policy asks for in each call.
 
     Attributes:
-        offset: int32 ``[2]``: what it adds to a row's seed; None for nothing.
-        num: Numbers for each row.
+        offset: What the draw adds to a row's seed, int32 ``[2]``; None for nothing.
+        num: Number of random numbers for each row.
     """
 
     offset: np.ndarray | None
@@ -51,14 +51,14 @@ class _Program(NamedTuple):
     """The program for one number of rows.
 
     Attributes:
-        function: Takes the leaves of time step and state, then the random numbers of each draw.
-        draws: The draws.
-        inputs: For each leaf that the policy looks at its place among the function's inputs and what takes it out of
-            ``(time_step, policy_state)``.
-        num_inputs: The function's inputs before the random numbers.
-        padded: For a batch that is no multiple of ``LANES``, for each used input its place, an array with more rows and
-            a view of the rows to fill; otherwise None.
-        pack: Makes a PolicyStep of the flat outputs.
+        function: Takes the leaves of the time step and the state, then the random numbers of each draw.
+        draws: The draws of one call, in order.
+        inputs: For each leaf that the policy uses, its place among the function's inputs and a getter that takes it out
+            of ``(time_step, policy_state)``.
+        num_inputs: Number of inputs before the random numbers.
+        padded: For each used input, its place, an array with rows added up to a multiple of ``LANES``, and a view of
+            the rows to fill. None if the batch needs no padding.
+        pack: Packs the flat outputs into a PolicyStep.
     """
 
     function: LiteRTFunction
@@ -70,12 +70,12 @@ class _Program(NamedTuple):
 
 
 class LiteRTAction:
-    """Converts ``policy.action`` once for each batch size; a call costs a few microseconds more than the arithmetic.
+    """Converts ``policy.action`` once for each batch size. A call adds a few microseconds to the arithmetic.
 
-    The program takes the uniform numbers behind every draw as inputs. They are generated here, in NumPy, from the same
-    seeds and by the same generator, so that actions and log-probabilities are those of the TensorFlow path but for
-    rounding. The program holds a copy of the variables: it is renewed after every ``update`` of a policy that has
-    them, and by :meth:`refresh`.
+    The program takes the uniform numbers for every draw as inputs. They are generated here, in NumPy, from the same
+    seeds and by the same generator as in TensorFlow. Actions and log-probabilities therefore equal TensorFlow's except
+    for rounding. The program holds a copy of the variables. Every ``update`` of a policy with these variables renews
+    the copy, and so does :meth:`refresh`.
 
     Args:
         policy: The policy.
@@ -89,19 +89,19 @@ class LiteRTAction:
         watch(policy.variables(), self)
 
     def refresh(self) -> None:
-        """Takes over the policy's variables as they are now."""
+        """Copies the present values of the policy's variables."""
         self.stale = False
         for program in self._programs.values():
             program.function.refresh()
 
     def prepare_seeds(self, seeds: np.ndarray) -> Any:
-        """The seeds of calls to come, in the form in which a call takes them at least cost.
+        """Draws the random numbers of T coming calls at once, which is faster than in each call.
 
         Args:
             seeds: int32 ``[T, B, 2]``.
 
         Returns:
-            T seeds; they are as they were if there is no program for this batch size yet.
+            T seeds for :meth:`__call__`. They are unchanged if this batch size has not been converted yet.
         """
         program = self._programs.get((seeds.shape[1],))
         if program is None:
@@ -111,7 +111,7 @@ class LiteRTAction:
         return [PreparedSeed(seed, [part[t] for part in noise]) for t, seed in enumerate(seeds)]
 
     def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray | PreparedSeed) -> PolicyStep:
-        """The policy's step, as NumPy arrays.
+        """Returns the policy's step as NumPy arrays.
 
         Args:
             time_step: Nest of arrays ``[B, ...]``.
@@ -119,8 +119,9 @@ class LiteRTAction:
             seed: int32 ``[B, 2]``, or one of :meth:`prepare_seeds`.
 
         Raises:
-            LiteRTError: If the policy cannot be converted; says why.
-            ValueError: If an array that the policy looks at has not the spec's shape and dtype.
+            LiteRTError: If the policy cannot be converted. The message says why.
+            ValueError: If an array that the policy uses does not have its spec's shape.
+            TypeError: If such an array does not have its spec's dtype.
         """
         noise: list[np.ndarray] | None = None
         if isinstance(seed, PreparedSeed):
@@ -145,7 +146,7 @@ class LiteRTAction:
                 leaves[place] = array
             return program.pack([output[:num_rows] for output in program.function(leaves)])
         except (ValueError, TypeError, LookupError):
-            # Neither LiteRT nor NumPy says which array it was.
+            # Errors of LiteRT and NumPy do not say which array is wrong; these checks do.
             assert_matches_spec(time_step, self._policy.time_step_spec, "time_step", 1)
             assert_matches_spec(policy_state, self._policy.policy_state_spec, "policy_state", 1)
             raise
@@ -162,7 +163,8 @@ class LiteRTAction:
             noise = iter(leaves[num_leaves:-1])
             with noise_from(lambda seed, num: next(noise)):
                 given = tf.nest.pack_sequence_as(inputs, leaves[:num_leaves])
-                # The seed is an input too, so that draws by other means do not become constants; see below.
+                # The seed is an input too. A draw that does not use the noise would turn a fixed seed into a constant;
+                # the check of needed_inputs below finds it instead.
                 step = self._policy.action(given[0], given[1], leaves[-1])
             places.append(tf.nest.pack_sequence_as(step, list(range(len(tf.nest.flatten(step))))))
             return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(step)]
@@ -173,7 +175,7 @@ class LiteRTAction:
         function = LiteRTFunction(flat_action, specs)
         if len(specs) - 1 in function.needed_inputs:
             raise LiteRTError(
-                "it draws from its seed by other means than those of distpolicy.utils.sampling.tensor_draws"
+                "it draws from its seed without distpolicy.utils.sampling.tensor_draws; use that module's functions"
             )
         self.tracing_count += 1
         _check_alike(step, function([*flatten(inputs), *_noise(seed, draws), seed]))
@@ -187,7 +189,7 @@ class LiteRTAction:
         return _Program(function, draws, used, num_leaves, padded, packer(places[-1]))
 
     def _record(self, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[_Draw]]:
-        """The step by TensorFlow, and the draws that it made."""
+        """Returns TensorFlow's step for these inputs, and the draws that it made."""
 
         def run(seed: np.ndarray) -> tuple[PolicyStep, list[tuple[np.ndarray, int]]]:
             asked: list[tuple[np.ndarray, int]] = []
@@ -217,7 +219,7 @@ def _noise(seed: np.ndarray, draws: list[_Draw]) -> list[np.ndarray]:
 
 
 def _like_given(leaf: Any, num_rows: int) -> np.ndarray:
-    """Something to try the program with, ``[num_rows, ...]``: floats that are not all alike, the rest as it came."""
+    """Returns an input to test the program with, ``[num_rows, ...]``: varied floats, or the given rows repeated."""
     array = np.asarray(leaf)
     shape = (num_rows, *array.shape[1:])
     if np.issubdtype(array.dtype, np.floating):
@@ -226,12 +228,12 @@ def _like_given(leaf: Any, num_rows: int) -> np.ndarray:
 
 
 def _check_alike(expected: PolicyStep, outputs: list[np.ndarray]) -> None:
-    """Refuses a program whose outputs are not TensorFlow's."""
+    """Raises LiteRTError if the program's outputs differ from TensorFlow's."""
     for want, got in zip(tf.nest.flatten(expected), outputs, strict=True):
         want = np.asarray(want)
         if want.shape != got.shape or want.dtype != got.dtype:
             raise LiteRTError(f"it returns {got.dtype}{got.shape} where TensorFlow returns {want.dtype}{want.shape}")
         close = np.isclose(want, got, rtol=1e-3, atol=1e-4, equal_nan=True)
-        # Between two actions that are all but equally good rounding decides, very rarely.
+        # Where two actions are almost equally good, rounding may pick the other one. This is rare.
         if np.mean(~close) > 0.01:
-            raise LiteRTError("its outputs are not TensorFlow's")
+            raise LiteRTError("its outputs differ from TensorFlow's")

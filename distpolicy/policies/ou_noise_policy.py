@@ -15,20 +15,20 @@ from distpolicy.utils.nests.array_nest import flatten
 
 
 class OUNoisePolicy(MemoryWrapper):
-    """Adds noise of an Ornstein-Uhlenbeck process: ``noise' = (1 - damping) * noise + stddev * normal``.
+    """Adds Ornstein-Uhlenbeck noise: ``noise' = (1 - damping) * noise + stddev * normal``.
 
-    Every row has a process of its own, which begins at 0 where a time step is FIRST. It is part of the policy's state,
-    ``(wrapped_state, noise)``, since policies are pure.
+    Every row has a process of its own, which begins at 0 where a time step is FIRST. Since policies are pure, the noise
+    is part of the policy's state, ``(wrapped_state, noise)``.
 
     Args:
-        wrapped_policy: The policy to wrap; all its actions are continuous.
-        ou_stddev: Standard deviation of what is added to the noise in each step.
-        ou_damping: Share of the noise that is lost in each step.
+        wrapped_policy: The policy to wrap. All its actions are continuous.
+        ou_stddev: Standard deviation of the normal number that each step adds to the noise.
+        ou_damping: Share of the noise that each step removes.
         clip: Whether actions are clipped to their bounds after the noise is added.
         name: Name of the module.
 
     Raises:
-        ValueError: If an action is not continuous; it names the leaf.
+        ValueError: If an action is not continuous. The message names the leaf.
         NotImplementedError: From ``distribution``.
     """
 

@@ -1,4 +1,4 @@
-"""PolicyInfoUpdaterWrapper: another policy with more in its info."""
+"""PolicyInfoUpdaterWrapper: another policy with additional info."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from distpolicy.trajectories.time_step import TimeStep
 
 
 class PolicyInfoUpdaterWrapper(PolicyWrapper):
-    """Puts what a function returns into the info of the policy that it wraps, which is a dict or empty.
+    """Adds the dict that a function returns to the wrapped policy's info.
 
     Args:
-        policy: The policy to wrap.
-        info_spec: Dict of specs of the info as it is then.
-        updater_fn: From a PolicyStep to a dict of tensors. In ``distribution`` the step's actions are distributions.
+        policy: The policy to wrap. Its info is a dict or empty.
+        info_spec: Dict of specs of the resulting info.
+        updater_fn: Function from a PolicyStep to a dict of tensors. In ``distribution`` the step's actions are
+            distributions.
         name: Name of the module.
 
     Raises:
-        ValueError: When it acts, if the wrapped policy's info is neither a dict nor ``()``, what the function returns
-            is not a dict, or the result does not match ``info_spec``; TypeError for dtypes.
+        ValueError: When the policy acts, if the wrapped policy's info is neither a dict nor ``()``, the function does
+            not return a dict, or the result does not match ``info_spec``.
+        TypeError: When the policy acts, if a dtype in the result does not match ``info_spec``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Loading policies that PolicySaver wrote, TF-Agents' or distpolicy's."""
+"""Functions that load what distpolicy's or TF-Agents' PolicySaver wrote."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from distpolicy.utils.whole_folder import whole_folder
 def load(
     saved_model_path: str | os.PathLike[str], checkpoint_path: str | os.PathLike[str] | None = None
 ) -> SavedModelPolicy:
-    """The policy of a SavedModel.
+    """Loads the policy of a SavedModel.
 
-    It is a TFPolicy over tensors, which others can wrap; TF-Agents' ``load`` returns one over NumPy arrays, and so does
-    ``SavedModelPyTFEagerPolicy(saved_model_path)``.
+    The result is a TFPolicy over tensors, which other policies can wrap. TF-Agents' ``load`` returns a policy over
+    NumPy arrays; ``SavedModelPyTFEagerPolicy(saved_model_path)`` makes one.
 
     Args:
         saved_model_path: Folder that ``PolicySaver.save`` wrote.
-        checkpoint_path: Folder of a later ``PolicySaver.save_checkpoint``, whose variables are taken; None for the
-            model's own.
+        checkpoint_path: Folder that a later ``PolicySaver.save_checkpoint`` wrote, to take the variables from; None for
+            the model's own.
 
     Raises:
-        CheckpointError: If a folder holds no such thing, is damaged, or the two are of different policies.
-        ConfigError: If the model has no specs beside it.
+        CheckpointError: If a folder does not hold a model or checkpoint, is damaged, or the two belong to different
+            policies.
+        ConfigError: If the model's folder has no specs.
     """
     policy = SavedModelPolicy(saved_model_path)
     if checkpoint_path is not None:
@@ -41,16 +42,16 @@ def materialize_saved_model(
     checkpoint_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
 ) -> None:
-    """Writes a SavedModel with the functions of one and the variables of a checkpoint: all of it, or nothing.
+    """Writes a SavedModel with a model's functions and a checkpoint's variables, either whole or not at all.
 
     Args:
         saved_model_path: Folder that ``PolicySaver.save`` wrote.
         checkpoint_path: Folder that ``PolicySaver.save_checkpoint`` wrote later.
-        output_path: Folder to write, which must not exist.
+        output_path: Folder to write. It must not exist.
 
     Raises:
         ConfigError: If ``output_path`` exists.
-        CheckpointError: If a folder is missing or damaged, or the two are of different policies.
+        CheckpointError: If a folder is missing or damaged, or the two belong to different policies.
     """
     model, checkpoint, output = os.fspath(saved_model_path), os.fspath(checkpoint_path), os.fspath(output_path)
     if tf.io.gfile.exists(output):
@@ -61,8 +62,8 @@ def materialize_saved_model(
     for key, expected in tensor_shapes(model).items():
         if available.get(key) != expected:
             raise CheckpointError(
-                f"{checkpoint} does not fit the model {model}: for {key} it has "
-                f"{_describe(available.get(key))}, and the model {_describe(expected)}"
+                f"{checkpoint} does not fit the model {model}: {key} is {_describe(available.get(key))} in the "
+                f"checkpoint, but {_describe(expected)} in the model"
             )
     with whole_folder(output) as scratch:
         tf.io.gfile.makedirs(scratch)
@@ -74,7 +75,7 @@ def materialize_saved_model(
 
 
 def _describe(variable: tuple[list[int], tf.DType] | None) -> str:
-    return "nothing" if variable is None else f"shape {variable[0]} and dtype {variable[1].name}"
+    return "missing" if variable is None else f"{variable[1].name} of shape {variable[0]}"
 
 
 def _copy_folder(source: str, target: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""PolicySaver: a policy as a SavedModel that TensorFlow alone can serve."""
+"""PolicySaver: writes a policy as a SavedModel that TensorFlow alone can serve."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _FILES = frozenset(
 
 
 class PolicySaver:
-    """Writes a policy as a SavedModel; ``tf.saved_model.load`` in a process without distpolicy can act with it.
+    """Writes a policy as a SavedModel. ``tf.saved_model.load`` can act with it in a process without distpolicy.
 
     The loaded object has
 
-    - ``action(time_step, policy_state=(), seed=None)``: a PolicyStep. The time step is any namedtuple of that name and
-      its fields. The state may be left out of a stateful policy's FIRST steps only. A seed is int32 ``[2]``, or
-      ``[B, 2]`` with one for each row, and gives the actions that the policy itself would take;
-    - ``distribution(time_step, policy_state=())``, if the policy has distributions of TFP's or distpolicy's: a
-      PolicyStep with dicts of their parameters for actions. (Distributions cannot be loaded without TFP.
-      ``policy_loader.load`` makes them of the parameters.)
+    - ``action(time_step, policy_state=(), seed=None)``, which returns a PolicyStep. The time step is any namedtuple
+      called TimeStep with the same fields. For a stateful policy the state may be left out at FIRST steps only. A seed
+      is int32 ``[2]``, or one for each row, ``[B, 2]``, and leads to the same actions as in the policy itself;
+    - ``distribution(time_step, policy_state=())``, if the policy has distributions from TFP or distpolicy. It returns a
+      PolicyStep with dicts of their parameters as actions, since distributions cannot be loaded without TFP.
+      ``policy_loader.load`` rebuilds them from the parameters;
     - ``get_initial_state(batch_size)``, ``get_train_step()``, ``get_metadata()``, ``model_variables``, ``train_step``
       and ``metadata``.
 
@@ -44,23 +44,24 @@ class PolicySaver:
     ``get_metadata`` take and return flat dicts of tensors, named by their paths: ``0/observation`` (argument 0 of
     ``action``), ``1/...`` for the state, ``action``, ``state/...``, ``info/...``.
 
-    Beside the model are ``policy_specs.pbtxt`` with the specs, in TF-Agents' format, and ``policy_specs.json`` with
-    what that cannot hold: the variables' paths, and what the distributions are.
+    Two files lie beside the model: ``policy_specs.pbtxt`` with the specs in TF-Agents' format, and
+    ``policy_specs.json`` with what that format cannot hold, which is the variables' paths and the distributions' types.
 
     Args:
-        policy: The policy; its variables and its observation normaliser are saved with it.
+        policy: The policy. Its variables and its observation normaliser are saved with it.
         batch_size: A fixed batch size, or None for an open one.
-        use_nest_path_signatures: Whether tensors in signatures are named by their paths, or else by their specs.
-        seed: An int that makes the sequence of actions of a newly loaded model reproducible where no seeds are given.
-        train_step: An integer tf.Variable whose value is saved with each save; None for one that is -1.
-        input_fn_and_spec: ``(input_fn, spec)`` for a model whose action takes something else than time steps:
-            ``input_fn`` makes ``(time_step, policy_state)`` of a nest like the spec, with a batch dimension.
+        use_nest_path_signatures: Whether tensors in signatures are named by their paths instead of by their specs.
+        seed: Seed of the random stream for calls without a seed; an int makes a newly loaded model's actions
+            reproducible.
+        train_step: An integer tf.Variable; its value is part of each save. None saves -1.
+        input_fn_and_spec: ``(input_fn, spec)`` for a model whose input is not a time step. ``input_fn`` maps a nest
+            like the spec, with a batch dimension, to ``(time_step, policy_state)``.
         metadata: Variables by name that are saved with the policy.
 
     Raises:
-        TypeError: If the policy is not a TFPolicy, or ``metadata`` no dict of variables.
-        ValueError: If the batch size is no positive int, the train step no variable, or names of specs are missing or
-            not unique where they name the tensors.
+        TypeError: If the policy is not a TFPolicy, or ``metadata`` is not a dict of variables.
+        ValueError: If the batch size is not a positive int, the train step is not a variable, or names of specs are
+            missing or not unique although ``use_nest_path_signatures`` is False.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class PolicySaver:
         self._policy_state_spec = spec_names(policy.policy_state_spec, use_nest_path_signatures)
 
         self._module = tf.Module()
-        # A list: of an empty tuple a SavedModel keeps nothing.
+        # This is a list, since a SavedModel would drop an empty tuple.
         self._module.model_variables = list(policy.variables())
         self._module.train_step = self._train_step
         self._module.metadata = self._metadata
@@ -105,17 +106,17 @@ class PolicySaver:
 
     @property
     def action_input_spec(self) -> Any:
-        """What the saved ``action`` takes, without the batch dimension: ``(time_step_spec, policy_state_spec)``."""
+        """Specs of the saved ``action``'s inputs, without batch dimension: ``(time_step_spec, policy_state_spec)``."""
         return self._action_input_spec
 
     @property
     def policy_step_spec(self) -> PolicyStep:
-        """What the saved ``action`` returns, without the batch dimension."""
+        """Specs of what the saved ``action`` returns, without batch dimension."""
         return self._policy_step_spec
 
     @property
     def policy_state_spec(self) -> Any:
-        """What the saved ``get_initial_state`` returns, without the batch dimension."""
+        """Specs of what the saved ``get_initial_state`` returns, without batch dimension."""
         return self._policy_state_spec
 
     @property
@@ -129,11 +130,11 @@ class PolicySaver:
         return self._signatures
 
     def get_train_step(self) -> Any:
-        """The train step as it is now."""
+        """Returns the present value of the train step."""
         return self._train_step.numpy()
 
     def get_metadata(self) -> dict[str, Any]:
-        """The metadata's values as they are now."""
+        """Returns the present values of the metadata."""
         return {name: variable.numpy() for name, variable in self._metadata.items()}
 
     def register_function(
@@ -142,13 +143,13 @@ class PolicySaver:
         """Saves a function with the policy.
 
         Args:
-            name: Its name on the loaded object.
+            name: The function's name on the loaded object.
             fn: A function of one nest.
             input_spec: The nest's specs.
-            outer_dims: Dimensions that come before each spec's shape.
+            outer_dims: Dimensions before each spec's shape.
 
         Raises:
-            ValueError: If the policy has something of that name.
+            ValueError: If the name is taken.
         """
         self._check_free(name)
         function = tf.function(fn, autograph=False)
@@ -157,21 +158,21 @@ class PolicySaver:
         self._add_part(f"{name}__variables", list(concrete.variables))
 
     def register_concrete_function(self, name: str, fn: Any, assets: Any = None) -> None:
-        """Saves a tf.function with the policy, with the signatures that it has been traced for.
+        """Saves a tf.function with the policy, for all signatures that it has been traced for.
 
         Args:
-            name: Its name on the loaded object.
-            fn: A tf.function, or a concrete function of one.
-            assets: Whatever else the function needs, such as lookup tables.
+            name: The function's name on the loaded object.
+            fn: A tf.function, or one of its concrete functions.
+            assets: Other objects that the function needs, such as lookup tables.
 
         Raises:
-            ValueError: If the policy has something of that name, or the function has not been traced.
+            ValueError: If the name is taken, or the function has not been traced.
         """
         self._check_free(name)
         # TensorFlow has no public way to ask a tf.function for its traces.
         traces = fn._list_all_concrete_functions() if hasattr(fn, "_list_all_concrete_functions") else [fn]
         if not traces:
-            raise ValueError(f"function {name} has not been traced: call its get_concrete_function(...) first")
+            raise ValueError(f"function {name} has not been traced; call its get_concrete_function(...) first")
         setattr(self._module, name, fn)
         for index, concrete in enumerate(traces):
             self._add_part(f"{name}__variables_{index}", list(concrete.variables))
@@ -179,11 +180,11 @@ class PolicySaver:
             self._add_part(f"{name}__assets", assets)
 
     def save(self, export_dir: str | os.PathLike[str], options: tf.saved_model.SaveOptions | None = None) -> None:
-        """Writes the model with the variables' present values, and the specs: all of it, or nothing.
+        """Writes the model with the variables' present values and the specs, either whole or not at all.
 
         Args:
-            export_dir: Folder to write; an earlier save there is replaced.
-            options: TensorFlow's.
+            export_dir: Folder to write. An earlier save there is replaced.
+            options: TensorFlow's options.
 
         Raises:
             ConfigError: If the folder holds something else.
@@ -203,17 +204,17 @@ class PolicySaver:
     def save_checkpoint(
         self, export_dir: str | os.PathLike[str], options: tf.train.CheckpointOptions | None = None
     ) -> None:
-        """Writes the variables alone, into ``export_dir/variables``: all of them, or nothing.
+        """Writes only the variables, into ``export_dir/variables``, either all or none.
 
-        A loaded policy takes them by ``update_from_checkpoint``; ``policy_loader.materialize_saved_model`` makes a
-        model of them and of an earlier one.
+        A loaded policy reads them by ``update_from_checkpoint``. ``policy_loader.materialize_saved_model`` combines
+        them with an earlier model into a new one.
 
         Args:
-            export_dir: Folder to write; earlier variables there are replaced.
-            options: TensorFlow's.
+            export_dir: Folder to write. Earlier variables there are replaced.
+            options: TensorFlow's options.
         """
-        # TF-Agents' policies look for the child `policy`. The others, closer to the root, give the variables the keys
-        # that they have in a SavedModel, so that its graph can read them.
+        # TF-Agents' policies look for the child `policy`. The other children lie closer to the root and give the
+        # variables the keys that they have in a SavedModel, so that its graph can read them.
         parts = {name: getattr(self._module, name) for name in self._parts}
         checkpoint = tf.train.Checkpoint(policy=self._module, **parts)
         prefix = variables_prefix(export_dir)
@@ -224,7 +225,7 @@ class PolicySaver:
 
     def _check_free(self, name: str) -> None:
         if getattr(self._module, name, None) is not None:
-            raise ValueError(f"the policy has {name!r} already; give another name")
+            raise ValueError(f"the policy already has an attribute {name!r}; give another name")
 
     def _add_functions(self) -> None:
         module, functions = self._module, self._functions
@@ -238,12 +239,12 @@ class PolicySaver:
         )
         known = {id(variable.handle) for variable in module.model_variables}
         if any(id(resource) not in known for resource in functions.resources):
-            # The policy holds more than variables, such as lookup tables. It lies one level deeper than the variables,
-            # so that these are written under `model_variables` all the same.
+            # The policy also holds other resources, such as lookup tables. It lies one level deeper than the variables,
+            # so that these are still written under `model_variables`.
             self._add_part("_policy", {"policy": self._raw_policy})
 
     def _add_part(self, name: str, value: Any) -> None:
-        """Has variables or other resources saved with the module."""
+        """Adds variables or other resources that are saved with the module."""
         setattr(self._module, name, value)
         self._parts.append(name)
 
@@ -258,7 +259,7 @@ class PolicySaver:
             "get_initial_state": flat_signature(
                 module.get_initial_state, (BATCH_SIZE_SPEC,) if batch_size is None else (), self._policy_state_spec
             ),
-            # Named by its dtype, as TF-Agents has it.
+            # The output is named by its dtype, as in TF-Agents.
             "get_train_step": flat_signature(lambda: {self._train_step.dtype.name: module.get_train_step()}, (), None),
             "get_metadata": flat_signature(module.get_metadata, (), None),
         }
@@ -268,10 +269,10 @@ class PolicySaver:
 
 
 def specs_from_collect_data_spec(loaded_policy_specs: dict[str, Any]) -> dict[str, Any]:
-    """A policy's specs from what ``policy_specs.pbtxt`` holds, as nests of array specs.
+    """Returns a policy's specs from the content of ``policy_specs.pbtxt``, as nests of array specs.
 
     Args:
-        loaded_policy_specs: What ``tensor_spec.from_pbtxt_file`` read.
+        loaded_policy_specs: The result of ``tensor_spec.from_pbtxt_file``.
 
     Returns:
         ``collect_data_spec``, ``time_step_spec``, ``action_spec``, ``policy_state_spec`` and ``info_spec``.

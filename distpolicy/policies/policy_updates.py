@@ -1,4 +1,4 @@
-"""What ``TFPolicy.update`` does."""
+"""PolicyUpdates: the implementation of ``TFPolicy.update``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from distpolicy.utils.variables.module_variables import NamedVariable
 
 
 class PolicyUpdates:
-    """Updates one policy from others, and remembers those that it copies from again and again.
+    """Updates one policy from others, and compiles repeated copies from the same one.
 
-    The second copy from the same policy compiles the copying: it then takes one call instead of two a variable.
+    The second copy from a policy is compiled. From then on it takes one call, not two for each variable.
 
     Args:
-        policy: The policy to update. The variables that it has now are updated.
+        policy: The policy to update. Variables that it gets later are not updated.
     """
 
     def __init__(self, policy: Any) -> None:
@@ -27,7 +27,7 @@ class PolicyUpdates:
         self._copies = weakref.WeakKeyDictionary()
 
     def __call__(self, source: Any, tau: float, tau_non_trainable: float | None, sort_variables_by_name: bool) -> None:
-        """See :meth:`distpolicy.policies.tf_policy.TFPolicy.update`."""
+        """Updates the policy; see :meth:`distpolicy.policies.tf_policy.TFPolicy.update`."""
         if tau == 1.0 and tau_non_trainable in (None, 1.0) and isinstance(source, tf.Module):
             copies = self._copies.setdefault(source, {})
             if sort_variables_by_name in copies:

@@ -14,17 +14,17 @@ from distpolicy.utils.nests.array_nest import flatten, paths
 
 
 class PolicyWrapper(TFPolicy):
-    """Shares the specs, the variables and the state of the policy that it wraps.
+    """Shares the specs, the variables and the state of the wrapped policy.
 
-    The wrapped policy resets its state; this one does not do it again.
+    The wrapped policy resets its state, so the wrapper does not.
 
     Args:
         policy: The policy to wrap.
-        sets_log_probability: Whether the wrapper puts another log-probability into the info, if there is one.
-        **arguments: Of TFPolicy, where they differ from the wrapped policy's.
+        sets_log_probability: Whether the wrapper replaces the log-probability in the info, if there is one.
+        **arguments: Arguments of TFPolicy that differ from the wrapped policy's.
 
     Raises:
-        ValueError: If it is not a TFPolicy.
+        ValueError: If ``policy`` is not a TFPolicy.
     """
 
     def __init__(self, policy: TFPolicy, sets_log_probability: bool = False, **arguments: Any) -> None:
@@ -40,16 +40,16 @@ class PolicyWrapper(TFPolicy):
         }
         super().__init__(policy.time_step_spec, policy.action_spec, **settings)
         self._wrapped_policy = policy
-        # Wrappers inside each other draw from streams of their own.
+        # Each of several nested wrappers draws from a stream of its own.
         self._stream = 1 + sum(isinstance(module, TFPolicy) for module in policy.submodules)
 
     @property
     def wrapped_policy(self) -> TFPolicy:
-        """The policy that is wrapped."""
+        """The wrapped policy."""
         return self._wrapped_policy
 
     def _own_seed(self, seed: tf.Tensor | None) -> tf.Tensor | None:
-        """The seed of this wrapper's own draws; the wrapped policy keeps the one that was given."""
+        """Returns the seed of this wrapper's own draws. The wrapped policy takes the seed as given."""
         return stream_seed(seed, self._stream)
 
     def _get_initial_state(self, batch_size: Any) -> Any:
@@ -57,14 +57,14 @@ class PolicyWrapper(TFPolicy):
 
 
 class MemoryWrapper(PolicyWrapper):
-    """A wrapper with a memory of its own like the action; its state is ``(wrapped_state, memory)``.
+    """A wrapper with a memory of the action's structure and shapes. Its state is ``(wrapped_state, memory)``.
 
-    The memory is zeros before an episode and where a time step is FIRST.
+    The memory is all zeros before an episode and where a time step is FIRST.
 
     Args:
         policy: The policy to wrap.
         memory_name: Name of the memory's specs, which have no bounds; None for the action's own specs.
-        **arguments: Of TFPolicy, where they differ from the wrapped policy's.
+        **arguments: Arguments of TFPolicy that differ from the wrapped policy's.
 
     Raises:
         ValueError: If an action is not continuous; it names the leaf.
@@ -80,10 +80,10 @@ class MemoryWrapper(PolicyWrapper):
         super().__init__(policy, policy_state_spec=(policy.policy_state_spec, memory_spec), **arguments)
 
     def _memory(self, time_step: TimeStep, policy_state: Any) -> Any:
-        """The memory, zeros where the time step is FIRST."""
+        """Returns the memory, set to zeros where the time step is FIRST."""
         is_first = tf.convert_to_tensor(time_step.is_first())
         if is_first.shape.rank > 1:
-            raise ValueError(f"{self.name} is stateful: give time steps with one outer dimension, not {is_first.shape}")
+            raise ValueError(f"{self.name} is stateful; pass time steps with one outer dimension, not {is_first.shape}")
         zeros = tf.nest.map_structure(tf.zeros_like, policy_state[1])
         return where_rows(is_first, zeros, policy_state[1])
 
@@ -93,26 +93,26 @@ class MemoryWrapper(PolicyWrapper):
         return self._wrapped_policy.get_initial_state(batch_size), memory
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has no distribution; call action")
+        raise NotImplementedError(f"{type(self).__name__} does not have a distribution; call action()")
 
 
 def check_policy(policy: Any, what: str) -> None:
-    """Refuses what is no policy over tensors.
+    """Raises an error if an object is not a TFPolicy.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If ``policy`` is something else.
     """
     if not isinstance(policy, TFPolicy):
         raise ValueError(f"{what} wraps a TFPolicy, not a {type(policy).__name__}")
 
 
 def assert_continuous(policy: TFPolicy, what: str) -> None:
-    """Refuses a policy with an action that is not a float.
+    """Raises an error if a policy has an action that is not a float.
 
     Raises:
-        ValueError: It names the leaf.
+        ValueError: If an action is not a float. The message names the leaf.
     """
     check_policy(policy, what)
     for path, spec in zip(paths(policy.action_spec), flatten(policy.action_spec), strict=True):
         if not tensor_spec.is_continuous(spec):
-            raise ValueError(f"{what} is for continuous actions, and action_spec{path} has dtype {spec.dtype.name}")
+            raise ValueError(f"{what} needs continuous actions, but action_spec{path} has dtype {spec.dtype.name}")

@@ -17,16 +17,16 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class PyPolicy(abc.ABC):
-    """A policy over NumPy arrays. It imports no TensorFlow.
+    """A policy over NumPy arrays. It does not import TensorFlow.
 
-    Specs of tensors are turned into specs of arrays.
+    Tensor specs are converted to array specs.
 
     Args:
-        time_step_spec: A TimeStep of specs, without batch dimensions; None for one without observations.
+        time_step_spec: A TimeStep of specs, without batch dimensions; None for time steps without observations.
         action_spec: Nest of specs.
         policy_state_spec: Nest of specs; ``()`` for none.
         info_spec: Nest of specs; ``()`` for none.
-        observation_and_action_constraint_splitter: From an observation to what the policy sees and a mask of
+        observation_and_action_constraint_splitter: Function from an observation to the policy's input and a mask of
             actions; None for no masks.
     """
 
@@ -46,7 +46,7 @@ class PyPolicy(abc.ABC):
 
     @property
     def observation_and_action_constraint_splitter(self) -> Any:
-        """From an observation to what the policy sees and a mask, or None."""
+        """Function from an observation to the policy's input and a mask of actions, or None."""
         return self._splitter
 
     @property
@@ -94,27 +94,30 @@ class PyPolicy(abc.ABC):
         return self.trajectory_spec
 
     def get_initial_state(self, batch_size: int | None = None) -> Any:
-        """The state before an episode; ``[batch_size, ...]`` if that is given."""
+        """Returns the state before an episode: ``[batch_size, ...]``, or ``[...]`` if ``batch_size`` is None."""
         return self._get_initial_state(batch_size)
 
     def warm_up(self, batch_size: int) -> None:  # noqa: B027  # most policies have nothing to do
-        """Gets ready for batches of this size, so that the first action is as quick as any; draws nothing."""
+        """Prepares for batches of this size, so that the first action takes no longer than others. Draws nothing."""
 
     def prepare_seeds(self, seeds: np.ndarray) -> Any:
-        """The seeds of the next T calls in the form in which :meth:`action` takes them at least cost: T of them.
+        """Prepares the seeds of the next T calls, which makes each call of :meth:`action` cheaper.
 
         Args:
             seeds: int32 ``[T, B, 2]``.
+
+        Returns:
+            T seeds for :meth:`action`.
         """
         return seeds
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
-        """The action for a time step.
+        """Returns the action for a time step.
 
         Args:
             time_step: Nest of arrays like ``time_step_spec``, with a batch dimension if the policy takes one.
             policy_state: The state that the last call returned, or the initial one.
-            seed: Seed of the draw, if the policy draws.
+            seed: Seed of the draw. A policy that does not draw ignores it.
 
         Returns:
             The action, the next state and the info.
@@ -124,13 +127,13 @@ class PyPolicy(abc.ABC):
         return self._action(time_step, policy_state, seed=seed)
 
     def _get_initial_state(self, batch_size: int | None) -> Any:
-        """Zeros of the state's specs; a subclass whose state begins otherwise defines this."""
+        """Returns zeros like the state's specs. A subclass with another initial state overrides this."""
         outer = () if batch_size is None else (int(batch_size),)
         return map_structure(lambda spec: np.zeros(outer + spec.shape, spec.dtype), self._policy_state_spec)
 
     @abc.abstractmethod
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
-        """What :meth:`action` does; subclasses that draw nothing may leave ``seed`` out."""
+        """Implements :meth:`action`. Subclasses that draw nothing may leave out ``seed``."""
 
 
 def _array_specs(specs: Any) -> Any:

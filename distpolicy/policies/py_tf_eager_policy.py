@@ -32,29 +32,29 @@ Inference = Literal["tf", "litert", "auto"]
 class PyTFEagerPolicyBase(PyPolicy):
     """Wraps an object with a TFPolicy's ``action`` for environments of NumPy arrays.
 
-    For a TFPolicy use :class:`PyTFEagerPolicy`, which knows the specs.
+    For a TFPolicy use :class:`PyTFEagerPolicy`, which takes the specs from it.
 
     Args:
-        policy: Has ``action(time_step, policy_state, seed)``, ``get_initial_state(batch_size)``, ``variables()``,
-            and ``update`` if this is to be updated; its variables stay shared.
+        policy: An object with ``action(time_step, policy_state, seed)``, ``get_initial_state(batch_size)`` and
+            ``variables()``, and with ``update`` if this policy is to be updated. Its variables stay shared.
         time_step_spec: Array specs of one time step, without batch dimensions.
         action_spec: Nest of bounded array specs.
         policy_state_spec: Nest of array specs.
         info_spec: Nest of array specs.
-        use_tf_function: Whether the call is compiled: one flatten and one compiled call, traced once for each batch
-            size, whatever the seeds. With LiteRT it is in any case.
-        batch_time_steps: Whether time steps come without a batch dimension, which is then added and taken away.
-        jit_compile: Whether XLA compiles the call; None tries it and falls back to a plain tf.function where the
-            policy holds something that XLA cannot compile.
-        seed: Seed of the draws of calls that are given none; None for one from the system.
-        inference: ``tf``, ``litert``, or ``auto``: LiteRT where it is installed, the policy can be converted, and
-            TensorFlow has no GPU. LiteRT runs a converted copy of the policy, many times as fast for small networks;
-            its copy of the variables is renewed after ``update`` of any policy that holds them. Whoever changes them
-            otherwise calls :meth:`refresh`. A policy that cannot be converted runs by TensorFlow; see
-            :attr:`inference_note`.
+        use_tf_function: Whether the call is compiled. It is traced once for each batch size; new seeds do not retrace.
+            LiteRT always compiles.
+        batch_time_steps: Whether time steps come without a batch dimension. The policy then adds and removes it.
+        jit_compile: Whether XLA compiles the call; None tries it and falls back to a plain tf.function if XLA cannot
+            compile the policy.
+        seed: Seed of the draws in calls without a seed; None for one from the system.
+        inference: ``tf``, ``litert`` or ``auto``. ``litert`` runs a converted copy of the policy, which is many times
+            as fast for small networks. An ``update`` of any policy with these variables renews the copy; after other
+            changes to them call :meth:`refresh`. A policy that cannot be converted runs in TensorFlow;
+            :attr:`inference_note` says why. ``auto`` takes LiteRT if it is installed, the policy can be converted and
+            TensorFlow has no GPU.
 
     Raises:
-        ConfigError: If ``inference`` is none of these.
+        ConfigError: If ``inference`` is another value.
     """
 
     def __init__(
@@ -87,29 +87,29 @@ class PyTFEagerPolicyBase(PyPolicy):
         if inference == "auto" and tf.config.get_visible_devices("GPU"):
             inference, self._inference_note = "tf", "TensorFlow has a GPU"
         if inference == "auto" and any(variable.shape.rank == 4 for variable in policy.variables()):
-            # LiteRT lays out weights that are inputs anew in every call.
-            inference, self._inference_note = "tf", "TensorFlow's convolutions are quicker"
+            # Weights are inputs of the LiteRT program, and it rearranges those of convolutions in every call.
+            inference, self._inference_note = "tf", "TensorFlow's convolutions are faster"
         self._wants_litert = inference == "litert"
         self._litert = None if inference == "tf" else LiteRTAction(policy)
 
     @property
     def policy(self) -> Any:
-        """The policy that is wrapped."""
+        """The wrapped policy."""
         return self._policy
 
     @property
     def inference(self) -> str:
-        """What actions are computed by: ``tf`` or ``litert``. Known for sure after the first action."""
+        """The engine that computes actions, ``tf`` or ``litert``. It may still change at the first action."""
         return "tf" if self._litert is None else "litert"
 
     @property
     def inference_note(self) -> str:
-        """Why LiteRT is not used although it was asked for; empty if it is."""
+        """Why LiteRT is not used although ``inference`` asked for it; otherwise empty."""
         return self._inference_note
 
     @property
     def tracing_count(self) -> int:
-        """How often the call was traced or converted: once for each batch size."""
+        """Number of times the call was traced or converted: once for each batch size."""
         if self._litert is not None:
             return self._litert.tracing_count
         return 0 if self._compiled is None else self._compiled.tracing_count
@@ -120,11 +120,11 @@ class PyTFEagerPolicyBase(PyPolicy):
         return self._litert is None and self._compiled is not None and self._compiled.jit_compiled
 
     def named_variables(self) -> list[NamedVariable]:
-        """The wrapped policy's variables with their paths."""
+        """Returns the wrapped policy's variables with their paths."""
         return self._policy.named_variables()
 
     def variables(self) -> tuple[np.ndarray, ...]:
-        """Copies of the wrapped policy's variables, as arrays."""
+        """Returns copies of the wrapped policy's variables as arrays."""
         return tuple(variable.numpy() for variable in self._policy.variables())
 
     def update(
@@ -134,51 +134,56 @@ class PyTFEagerPolicyBase(PyPolicy):
         tau_non_trainable: float | None = None,
         sort_variables_by_name: bool = False,
     ) -> None:
-        """:meth:`TFPolicy.update` of the wrapped policy."""
+        """Updates the wrapped policy; see :meth:`TFPolicy.update`."""
         self._policy.update(policy, tau, tau_non_trainable, sort_variables_by_name)
 
     def refresh(self) -> None:
-        """Takes over variables that were changed by other means than ``update``; nothing to do but for LiteRT."""
+        """Copies the variables into LiteRT's program. Needed only after changes other than by ``update``."""
         if self._litert is not None:
             self._litert.refresh()
 
     def get_initial_state(self, batch_size: int | None = None) -> Any:
-        """The wrapped policy's initial state as tensors; of a batch of one if none is given and it is added here."""
+        """Returns the wrapped policy's initial state as tensors.
+
+        Args:
+            batch_size: The batch size. None means 1 if ``batch_time_steps``, otherwise no batch dimension.
+        """
         if batch_size is None and self._batch_time_steps:
             batch_size = 1
         return self._policy.get_initial_state(batch_size)
 
     def warm_up(self, batch_size: int) -> None:
-        """Compiles the call for batches of this size with a seed for each row, as collectors give them."""
+        """Compiles the call for batches of this size with a seed for each row, which is how collectors call it."""
         if not self._batch_time_steps and (self._litert is not None or self._compiled is not None):
             step = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), self.time_step_spec)
             self.action(step, self.get_initial_state(batch_size), np.zeros((batch_size, 2), np.int32))
 
     def prepare_seeds(self, seeds: np.ndarray) -> Any:
-        """The seeds of the next T calls, each to be handed to ``action``: their random numbers are drawn at once.
-
-        Actions are the same as with the seeds themselves.
+        """Draws the random numbers of the next T calls at once. Actions are the same as with the seeds themselves.
 
         Args:
             seeds: int32 ``[T, B, 2]``.
+
+        Returns:
+            T seeds, one for each call of :meth:`action`.
         """
         return seeds if self._litert is None else self._litert.prepare_seeds(seeds)
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
-        """The action for a time step; a collector's every step ends here.
+        """Returns the action for a time step. Collectors call this at every step.
 
         Args:
             time_step: Nest of arrays.
             policy_state: The state that the last call returned, or the initial one.
-            seed: None for the next of this policy's own, an int, an int32 array ``[2]``, or ``[B, 2]``: one for
-                each row; or one of :meth:`prepare_seeds`.
+            seed: None for the next of this policy's own seeds, an int, an int32 array ``[2]``, one for each row,
+                ``[B, 2]``, or one of :meth:`prepare_seeds`.
 
         Returns:
-            Action and info as arrays, and the state as tensors or arrays, with a batch dimension in any case.
+            Action and info as arrays; the state as tensors or arrays, always with a batch dimension.
 
         Raises:
-            ValueError: If structures or shapes do not match the specs.
-            TypeError: The same, for dtypes and kinds of containers.
+            ValueError: If a structure or shape does not match its spec.
+            TypeError: If a dtype or container type does not match.
         """
         if self._batch_time_steps:
             return self._action(time_step, policy_state, seed)
@@ -217,10 +222,10 @@ class PyTFEagerPolicyBase(PyPolicy):
         self._inference_note = str(error)
         level = logging.WARNING if self._wants_litert else logging.INFO
         name = getattr(self._policy, "name", type(self._policy).__name__)
-        _logger.log(level, "%s runs by TensorFlow, not by LiteRT: %s", name, error)
+        _logger.log(level, "%s runs in TensorFlow, not in LiteRT: %s", name, error)
 
     def _stateless(self, seed: Any) -> np.ndarray:
-        """The seed as an int32 array ``[2]`` or ``[B, 2]``, so that another seed is no other trace."""
+        """Returns the seed as an int32 array ``[2]`` or ``[B, 2]``, so that a new seed does not retrace the call."""
         if isinstance(seed, np.ndarray) and seed.dtype == np.int32:
             return seed
         if seed is None:
@@ -229,14 +234,16 @@ class PyTFEagerPolicyBase(PyPolicy):
 
 
 class PyTFEagerPolicy(PyTFEagerPolicyBase):
-    """Wraps a TFPolicy for environments of NumPy arrays; the inner loop of every collector.
+    """Wraps a TFPolicy for environments of NumPy arrays. Collectors act by it at every step.
+
+    :class:`PyTFEagerPolicyBase` explains the arguments in full.
 
     Args:
-        policy: The policy to wrap; its variables stay shared.
-        use_tf_function: As in :class:`PyTFEagerPolicyBase`, and so are the others.
+        policy: The policy to wrap. Its variables stay shared.
+        use_tf_function: Whether the call is compiled.
         batch_time_steps: Whether time steps come without a batch dimension.
         jit_compile: Whether XLA compiles the call.
-        seed: Seed of the draws of calls that are given none.
+        seed: Seed of the draws in calls without a seed.
         inference: ``tf``, ``litert`` or ``auto``.
     """
 
@@ -264,28 +271,26 @@ class PyTFEagerPolicy(PyTFEagerPolicyBase):
 
 
 class SavedModelPyTFEagerPolicy(PyTFEagerPolicy):
-    """A policy over NumPy arrays of a SavedModel that PolicySaver wrote, or TF-Agents' did.
+    """A policy over NumPy arrays, loaded from a SavedModel that distpolicy's or TF-Agents' PolicySaver wrote.
 
-    Public attributes that it does not have itself are those of the loaded model, such as functions that were registered
-    with the saver.
+    Other public attributes come from the loaded model, such as functions registered with the saver.
 
     Args:
         model_path: Folder of the model.
-        time_step_spec: A TimeStep of specs, and with it the specs below, for a model without ``policy_specs.pbtxt``.
+        time_step_spec: A TimeStep of specs. This and the specs below are for a model without ``policy_specs.pbtxt``.
         action_spec: Nest of specs.
         policy_state_spec: Nest of specs.
         info_spec: Nest of specs.
-        load_specs_from_pbtxt: Changes nothing, since specs that are not given are always looked for there; TF-Agents'
-            policy has to be told.
+        load_specs_from_pbtxt: Ignored; for compatibility with TF-Agents. Missing specs are always read from the file.
         use_tf_function: Whether the call is compiled.
-        batch_time_steps: Whether time steps come without a batch dimension, which is then added and taken away.
-        jit_compile: As of PyTFEagerPolicy.
-        seed: As of PyTFEagerPolicy.
-        inference: As of PyTFEagerPolicy.
+        batch_time_steps: Whether time steps come without a batch dimension.
+        jit_compile: Whether XLA compiles the call.
+        seed: Seed of the draws in calls without a seed.
+        inference: ``tf``, ``litert`` or ``auto``.
 
     Raises:
-        CheckpointError: If the folder holds no SavedModel of a policy, or it is damaged.
-        ConfigError: If no specs are given and none are beside the model, or it takes something else than time steps.
+        CheckpointError: If the folder does not hold a SavedModel of a policy, or the model is damaged.
+        ConfigError: If there are no specs, or the model's inputs are not time steps.
     """
 
     def __init__(
@@ -316,25 +321,26 @@ class SavedModelPyTFEagerPolicy(PyTFEagerPolicy):
         )
 
     def get_train_step(self) -> int:
-        """The train step that the model, or the last checkpoint, was saved with; -1 if there was none."""
+        """Returns the train step that the model, or the last checkpoint, was saved with; -1 if there was none."""
         return self._saved_model_policy.get_train_step()
 
     def get_train_step_from_last_restored_checkpoint_path(self) -> int | None:
-        """The number at the end of the last checkpoint's path, after a ``_``; None if there is none."""
+        """Returns the number after the last ``_`` of the last checkpoint's path; None if there is none."""
         return self._train_step_from_path
 
     def get_metadata(self) -> dict[str, Any]:
-        """The metadata that the model, or the last checkpoint, was saved with, as NumPy values by name."""
+        """Returns the metadata that the model, or the last checkpoint, was saved with, as NumPy values by name."""
         return self._saved_model_policy.get_metadata()
 
     def update_from_checkpoint(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Takes the variables, train step and metadata of a later save of the same policy.
+        """Loads the variables, train step and metadata of a later save of the same policy.
 
         Args:
             checkpoint_path: Folder that ``PolicySaver.save_checkpoint`` or ``PolicySaver.save`` wrote.
 
         Raises:
-            CheckpointError: If it holds no checkpoint, is damaged, or is of another policy; nothing has changed then.
+            CheckpointError: If the folder does not hold a checkpoint, or if the checkpoint is damaged or belongs to
+                another policy. Nothing has changed then.
         """
         self._saved_model_policy.update_from_checkpoint(checkpoint_path)
         self.refresh()

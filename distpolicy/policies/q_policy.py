@@ -1,4 +1,4 @@
-"""QPolicy: a policy whose logits are the values of a Q-network."""
+"""QPolicy: a policy with the values of a Q-network as logits."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from distpolicy.utils.nests.array_nest import flatten
 
 
 class QPolicy(TFPolicy):
-    """Draws one discrete action with the Q-values as logits; :class:`GreedyPolicy` of it takes the best one.
+    """Draws one discrete action with the Q-values as logits. Wrap it in a :class:`GreedyPolicy` for the best action.
 
     Args:
         time_step_spec: A TimeStep of specs.
-        action_spec: One bounded scalar integer spec, which may begin anywhere, or a nest that holds just one.
+        action_spec: One bounded scalar integer spec with any minimum, or a nest that holds one.
         q_network: Called with ``(observation, step_type, network_state)``; returns ``[..., num_actions]`` and the next
             state.
         emit_log_probability: Whether the info holds log-probabilities.
-        observation_and_action_constraint_splitter: From an observation to what the network sees and a mask
+        observation_and_action_constraint_splitter: Function from an observation to the network's input and a mask
             ``[..., num_actions]``, not 0 where an action is allowed.
-        validate_action_spec_and_network: Whether the action spec and the network's output are checked here.
+        validate_action_spec_and_network: Whether the action spec and the network's output are checked.
         name: Name of the module.
 
     Raises:
-        ValueError: If ``q_network`` is not a Network, its outputs are not one float for each action, its own
-            ``action_spec`` is another, or an action is no scalar integer.
-        NotImplementedError: If there are several actions and nothing is validated.
+        ValueError: If ``q_network`` is not a Network, does not return one float for each action or was built for
+            another ``action_spec``, or the action is not a scalar integer.
+        NotImplementedError: If there are several actions and ``validate_action_spec_and_network`` is False.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class QPolicy(TFPolicy):
         if validate_action_spec_and_network:
             check_scalar_action(action_spec, "QPolicy")
         elif len(flatten(action_spec)) != 1:
-            raise NotImplementedError(f"QPolicy has one action, and action_spec holds {len(flatten(action_spec))}")
+            raise NotImplementedError(f"QPolicy has one action, but action_spec holds {len(flatten(action_spec))}")
         (spec,) = flatten(action_spec)
         own_specs = flatten(getattr(q_network, "action_spec", None) or spec)
         if not (len(own_specs) == 1 and spec.is_compatible_with(own_specs[0])):
-            raise SpecMismatchError(f"q_network was built for the action {own_specs}, and action_spec is {spec}")
+            raise SpecMismatchError(f"q_network was built for the action {own_specs}, but action_spec is {spec}")
         output_spec = q_network.create_variables(
             network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter)
         )
@@ -85,15 +85,15 @@ class QPolicy(TFPolicy):
 
 
 def check_scalar_action(action_spec: Any, what: str) -> None:
-    """Refuses any action but one bounded scalar integer.
+    """Raises an error if an action spec is not one bounded scalar integer.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If it is anything else.
     """
     leaves = flatten(action_spec)
     if len(leaves) != 1 or leaves[0].shape.rank != 0 or not tensor_spec.is_discrete(leaves[0]):
         held = ", ".join(f"{leaf.dtype.name}{list(leaf.shape)}" for leaf in leaves)
-        raise SpecMismatchError(f"{what} has one scalar integer action, and action_spec holds {held}")
+        raise SpecMismatchError(f"{what} has one scalar integer action, but action_spec holds {held}")
     if not tensor_spec.is_bounded(leaves[0]):
         raise SpecMismatchError(
             f"{what} needs an action_spec with bounds, such as BoundedTensorSpec((), tf.int64, 0, 3)"
@@ -101,34 +101,34 @@ def check_scalar_action(action_spec: Any, what: str) -> None:
 
 
 def check_output(output_spec: Any, shape: list[int], what: str) -> None:
-    """Refuses a network whose output is not one float tensor of this shape.
+    """Raises an error if a network's output is not one float tensor of this shape.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If it is anything else.
     """
     if not isinstance(output_spec, tf.TensorSpec) or not (
         output_spec.dtype.is_floating and output_spec.shape.is_compatible_with(shape)
     ):
-        raise SpecMismatchError(f"{what} must return a float tensor of inner shape {shape}, and returns {output_spec}")
+        raise SpecMismatchError(f"{what} must return a float tensor of inner shape {shape}, but returns {output_spec}")
 
 
 def num_values(spec: Any) -> int:
-    """How many values a bounded scalar integer spec has."""
+    """Returns the number of values of a bounded scalar integer spec."""
     return int(np.asarray(spec.maximum).item()) - int(np.asarray(spec.minimum).item()) + 1
 
 
 def network_input_spec(observation_spec: Any, splitter: Any) -> Any:
-    """The specs of what the network sees of an observation."""
+    """Returns the specs of the network's input, given the observation's."""
     return observation_spec if splitter is None else splitter(observation_spec)[0]
 
 
 def split_mask(splitter: Any, observation: Any) -> tuple[Any, Any]:
-    """What the network sees of an observation, and the mask or None."""
+    """Splits an observation into the network's input and the mask; the mask is None without a splitter."""
     return (observation, None) if splitter is None else splitter(observation)
 
 
 def categorical_for(spec: Any, logits: tf.Tensor, mask: Any = None) -> tfp.distributions.Distribution:
-    """The distribution over an integer spec's values with these logits.
+    """Returns the distribution over an integer spec's values with these logits.
 
     Args:
         spec: A bounded integer spec.

@@ -1,4 +1,4 @@
-"""RandomPyPolicy: actions drawn uniformly from their bounds, in NumPy."""
+"""RandomPyPolicy: actions drawn uniformly within their bounds, in NumPy."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ _Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 class RandomPyPolicy(PyPolicy):
-    """Draws actions uniformly between their bounds, both included, or from those that a mask allows.
+    """Draws actions uniformly between their bounds, both included, or from the actions that a mask allows.
 
-    Actions, and the info after them, come from one stream. A ``seed`` given to :meth:`action` makes that draw by itself
-    and leaves the stream where it was; with int32 ``[B, 2]`` each row of a batch draws from its own. The state passes
-    through.
+    The policy draws actions, then the info, from one random stream. A call of :meth:`action` with a ``seed`` draws from
+    that seed alone and does not advance the stream. With seeds int32 ``[B, 2]`` each row of a batch draws from its own.
+    The state passes through unchanged.
 
     Args:
-        time_step_spec: A TimeStep of specs, or None, for observations of any shape.
-        action_spec: Nest of specs; floats without bounds are drawn from an eighth of their dtype's range to either
-            side.
+        time_step_spec: A TimeStep of specs, or None for observations of any shape.
+        action_spec: Nest of specs. Floats without bounds are drawn from their dtype's whole range.
         policy_state_spec: Nest of specs.
         info_spec: Nest of specs.
         seed: Seed of the stream, anything that ``np.random.default_rng`` takes; None for one from the system.
-        outer_dims: Dimensions before each action's shape; None for those of the first leaf of the observation, or none
-            if there is no ``time_step_spec``.
-        observation_and_action_constraint_splitter: From an observation to a pair whose second is a mask
+        outer_dims: Dimensions before each action's shape. None takes the outer dimensions of the observation's first
+            leaf, or ``()`` without a ``time_step_spec``.
+        observation_and_action_constraint_splitter: Function from an observation to a pair; its second item is a mask
             ``[..., num_actions]``, not 0 where an action is allowed. For one discrete action of shape () or (1,).
 
     Raises:
-        NotImplementedError: If there is a splitter and the action is another than that.
-        ValueError: If a spec has an open dimension. When it acts, if a mask is not as wide as there are actions, or
-            allows none in a row; it names the row.
+        NotImplementedError: If there is a splitter, but not one discrete action of shape () or (1,).
+        ValueError: If a spec has an open dimension; when the policy acts, if the width of a mask is not the number of
+            actions, or a mask allows no action in a row. The message names the row.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class RandomPyPolicy(PyPolicy):
         self._outer_dims = None if outer_dims is None else tuple(int(size) for size in outer_dims)
         observation_specs = flatten(self._time_step_spec.observation)
         self._observation_rank = len(observation_specs[0].shape) if observation_specs else None
-        # Of each leaf how it is drawn, worked out once: this is called at every step of an environment.
+        # The draws are set up once, since the policy acts at every step of an environment.
         self._action_draws = map_structure(_draw_of, self._action_spec)
         self._info_draws = map_structure(_draw_of, self._info_spec)
         self._seeded_draws = seeded_draws((self._action_spec, self._info_spec))
@@ -86,17 +85,17 @@ class RandomPyPolicy(PyPolicy):
         return PolicyStep(action, policy_state, info)
 
     def _seeded(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray, outer: tuple[int, ...]) -> PolicyStep:
-        """A step from a stateless seed ``[2]``, or one for each row."""
+        """Returns a step drawn from a stateless seed ``[2]``, or from one for each row."""
         mask = None if self._splitter is None else self._mask(time_step, outer)
         if mask is not None:
             outer = mask.shape[:-1]
         num_rows = int(np.prod(outer))
         if seed.ndim == 2 and outer[:1] != seed.shape[:1]:
-            raise ConfigError(f"seed has shape {seed.shape}, and the batch {outer}; give a seed for each row")
+            raise ConfigError(f"seed has shape {seed.shape}, but the batch has {outer}; pass a seed for each row")
         if seed.ndim == 1:
             rows = row_seeds(seed, num_rows) if outer else seed[np.newaxis]
         else:
-            # Each step of a row goes on from the row's seed.
+            # The seeds of a row's steps follow from the row's seed.
             steps = (
                 row_seeds(np.zeros(2, np.int32), num_rows // len(seed))
                 if len(outer) > 1
@@ -120,19 +119,19 @@ class RandomPyPolicy(PyPolicy):
         return shape[: len(shape) - self._observation_rank]
 
     def _mask(self, time_step: TimeStep, outer: tuple[int, ...]) -> np.ndarray:
-        """Where an action is allowed: bool ``[*outer, num_actions]``."""
+        """Returns a mask that is True where an action is allowed: bool ``[*outer, num_actions]``."""
         spec = self._masked_spec
         num_actions = int(spec.maximum.item()) - int(spec.minimum.item()) + 1
         mask = np.asarray(self._splitter(time_step.observation)[1]) != 0
         if mask.shape[-1:] != (num_actions,):
             raise SpecMismatchError(
-                f"action_spec has {num_actions} actions and the mask has shape {mask.shape}; its last dimension must "
-                f"be {num_actions}"
+                f"action_spec has {num_actions} actions, but the mask has shape {mask.shape}; make its last dimension "
+                f"{num_actions}"
             )
         return mask if self._outer_dims is None else np.broadcast_to(mask, (*outer, num_actions))
 
     def _choose(self, mask: np.ndarray, uniform: np.ndarray) -> Any:
-        """One of the allowed actions for each row, from a number in [0, 1)."""
+        """Chooses one of the allowed actions for each row by a number in [0, 1)."""
         rank = mask.cumsum(axis=-1)
         count = rank[..., -1]
         if not count.all():
@@ -146,10 +145,10 @@ class RandomPyPolicy(PyPolicy):
 
 
 def _draw_of(spec: ArraySpec) -> _Draw:
-    """A function of a generator and outer dimensions that draws a spec's values."""
+    """Returns a function that draws a spec's values, given a generator and outer dimensions."""
     shape = tuple(size for size in spec.shape if size is not None)
     if len(shape) != len(spec.shape):
-        raise SpecMismatchError(f"spec {spec.name!r} of shape {spec.shape} cannot be drawn from; give all dimensions")
+        raise SpecMismatchError(f"cannot draw from spec {spec.name!r} of shape {spec.shape}; give all its dimensions")
     if spec.dtype == np.bool_:
         return lambda rng, outer: rng.random(outer + shape) < 0.5
     bounded = spec if isinstance(spec, BoundedArraySpec) else BoundedArraySpec(shape, spec.dtype)
@@ -166,6 +165,6 @@ def _maskable(action_spec: Any) -> BoundedArraySpec:
         and leaves[0].shape in ((), (1,))
     ):
         raise NotImplementedError(
-            f"RandomPyPolicy masks one bounded discrete action of shape () or (1,), and action_spec is {action_spec}"
+            f"RandomPyPolicy masks one bounded discrete action of shape () or (1,), but action_spec is {action_spec}"
         )
     return leaves[0]

@@ -1,4 +1,4 @@
-"""RandomTFPolicy: actions drawn uniformly from their bounds, in TensorFlow."""
+"""RandomTFPolicy: actions drawn uniformly within their bounds, in TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ from distpolicy.utils.nests.array_nest import flatten
 
 
 class RandomTFPolicy(TFPolicy):
-    """Draws actions uniformly between their bounds, both included, or from those that a mask allows.
+    """Draws actions uniformly between their bounds, both included, or from the actions that a mask allows.
 
-    Values of the info beside the log-probability are drawn from ``info_spec``, too. Floats without bounds are drawn
-    from an eighth of their dtype's range to either side. The state passes through.
+    The info is also drawn, from ``info_spec``, except for the log-probability. Floats without bounds are drawn between
+    an eighth of their dtype's minimum and an eighth of its maximum. The state passes through unchanged.
 
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of specs.
         policy_state_spec: Nest of specs.
         info_spec: Nest of specs.
-        clip: Whether actions are clipped to their bounds, within which they are anyway.
-        emit_log_probability: Whether the info holds log-probabilities: of floats the logarithm of their density.
+        clip: Whether actions are clipped to their bounds. Draws are always within them.
+        emit_log_probability: Whether the info holds log-probabilities; for floats these are log-densities.
         automatic_state_reset: Whether the state is reset where the time step is FIRST.
-        observation_and_action_constraint_splitter: From an observation to a pair whose second is a mask
+        observation_and_action_constraint_splitter: Function from an observation to a pair; its second item is a mask
             ``[..., num_actions]``, not 0 where an action is allowed. For one discrete action of shape () or (1,).
         validate_args: Whether inputs and outputs are checked against the specs.
         name: Name of the module.
 
     Raises:
-        NotImplementedError: If there is a splitter and the action is another than that, or from ``distribution``.
-        ValueError: When it acts, if a mask is not as wide as there are actions, or, eagerly, allows none in a row.
+        NotImplementedError: If there is a splitter, but not one discrete action of shape () or (1,). Also from
+            ``distribution``.
+        ValueError: When the policy acts, if the width of a mask is not the number of actions; in eager mode also if a
+            mask allows no action in a row.
     """
 
     def __init__(
@@ -77,16 +79,19 @@ class RandomTFPolicy(TFPolicy):
             and leaves[0].shape.as_list() in ([], [1])
         ):
             raise NotImplementedError(
-                "RandomTFPolicy masks one bounded discrete action of shape () or (1,), and action_spec holds "
+                "RandomTFPolicy masks one bounded discrete action of shape () or (1,), but action_spec holds "
                 + ", ".join(f"{leaf.dtype.name}{list(leaf.shape)}" for leaf in leaves)
             )
 
     def log_probability(self, time_step: TimeStep, action: Any) -> Any:
-        """The log-probability of actions within their bounds: a nest like the action's, float32 ``[...]`` a leaf.
+        """Returns the log-probability of actions within their bounds.
 
         Args:
-            time_step: Nest of ``[..., *shape]``; its masks count.
+            time_step: Nest of ``[..., *shape]``. Its masks are taken into account.
             action: Nest of ``[..., *shape]``.
+
+        Returns:
+            A nest like the action, with float32 ``[...]`` for each leaf.
         """
         if self._splitter is not None:
             (leaf,), (spec,) = flatten(action), flatten(self.action_spec)
@@ -110,25 +115,25 @@ class RandomTFPolicy(TFPolicy):
         return PolicyStep(action, policy_state, info)
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        raise NotImplementedError("RandomTFPolicy has no distribution; call action")
+        raise NotImplementedError("RandomTFPolicy does not have a distribution; call action()")
 
     @property
     def num_actions(self) -> int:
-        """How many values the one discrete action has that masks are for."""
+        """Number of values of the discrete action that masks apply to."""
         (spec,) = flatten(self.action_spec)
         minimum, maximum = _bounds(spec)
         return int(maximum.item()) - int(minimum.item()) + 1
 
     def _mask(self, time_step: TimeStep) -> tf.Tensor:
-        """Not 0 where an action is allowed: ``[..., num_actions]``."""
+        """Returns the mask ``[..., num_actions]``, not 0 where an action is allowed."""
         return tf.convert_to_tensor(self._splitter(time_step.observation)[1])
 
     def _masked(self, time_step: TimeStep, flat: bool = False) -> MaskedCategorical:
         mask = self._mask(time_step)
         if not mask.shape[-1:].is_compatible_with([self.num_actions]):
             raise SpecMismatchError(
-                f"{self.name}: action_spec has {self.num_actions} actions and the mask has shape {mask.shape}; "
-                f"its last dimension must be {self.num_actions}"
+                f"{self.name}: action_spec has {self.num_actions} actions, but the mask has shape {mask.shape}; "
+                f"make its last dimension {self.num_actions}"
             )
         mask = tf.reshape(mask, [-1, self.num_actions]) if flat else mask
         (spec,) = flatten(self.action_spec)
@@ -143,7 +148,7 @@ class RandomTFPolicy(TFPolicy):
 
 
 def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds of a spec, or those of its dtype."""
+    """Returns the lower and upper bounds of a spec. A spec without bounds has its dtype's."""
     if tensor_spec.is_bounded(spec):
         return np.asarray(spec.minimum), np.asarray(spec.maximum)
     if spec.dtype == tf.bool:
@@ -152,7 +157,7 @@ def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_nests(specs: Any, rows: tf.Tensor, outer_shape: tf.Tensor) -> Any:
-    """A draw of ``[*outer_shape, *shape]`` for each spec, from a seed for each row."""
+    """Draws ``[*outer_shape, *shape]`` for each spec, with a seed for each row."""
     flat = tensor_spec.sample_spec_nest(specs, rows, tf.shape(rows)[:1])
     return tf.nest.map_structure(
         lambda leaf, spec: tf.reshape(leaf, tf.concat([outer_shape, spec.shape.as_list()], axis=0)), flat, specs
@@ -160,12 +165,12 @@ def _draw_nests(specs: Any, rows: tf.Tensor, outer_shape: tf.Tensor) -> Any:
 
 
 def _log_density(spec: Any) -> float:
-    """The logarithm of the probability, or density, of any value of a spec."""
+    """Returns the log-probability, or log-density, of every value of a spec; they are all equally likely."""
     minimum, maximum = _bounds(spec)
     if spec.dtype.is_floating:
         low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), float(spec.dtype.max))
         width = np.broadcast_to(np.asarray(high) - low, spec.shape.as_list())
-        # An element without width is certain.
+        # An element with equal bounds is certain.
         return -float(np.sum(np.log(np.where(width > 0, width, 1.0))))
     counts = np.asarray(maximum.astype(object) - minimum.astype(object) + 1, np.float64)
     return -float(np.sum(np.log(np.broadcast_to(counts, spec.shape.as_list()))))

@@ -1,4 +1,4 @@
-"""Random numbers for policies: what a row of a batch draws depends on its own seed alone."""
+"""Random numbers for policies. What a row of a batch draws depends on its own seed alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from distpolicy.utils.sampling.tensor_draws import row_normal, row_seeds, row_uniform
 
-# An odd number far from the steps and slots that seeds count: its multiples keep streams apart.
+# Seeds count steps and env slots in small numbers. Multiples of this large odd one keep streams apart from them.
 _STREAM = 0x2545F491
 
 
 def stream_seed(seed: tf.Tensor | None, stream: int) -> tf.Tensor | None:
-    """A seed for a decision beside the draw of the action itself, which takes the seed as it is.
+    """Returns the seed of a further decision. The draw of the action itself takes the seed unchanged.
 
     Args:
         seed: int32 ``[2]`` or ``[B, 2]``, or None.
@@ -27,10 +27,10 @@ def stream_seed(seed: tf.Tensor | None, stream: int) -> tf.Tensor | None:
 
 
 def seeds_of_rows(seed: tf.Tensor | None, outer_shape: Any) -> tf.Tensor:
-    """A seed for each of the rows of ``outer_shape`` laid flat.
+    """Returns a seed for each row of ``outer_shape``, flattened.
 
     Args:
-        seed: int32 ``[2]``, int32 ``[B, 2]`` with one for each of the first outer dimension, or None for new ones
+        seed: int32 ``[2]``; int32 ``[B, 2]``, one for each entry of the first outer dimension; or None for new seeds
             from TensorFlow's global generator.
         outer_shape: ``[]``, ``[B]`` or ``[B, T]``: a static shape, or an integer tensor.
 
@@ -46,37 +46,37 @@ def seeds_of_rows(seed: tf.Tensor | None, outer_shape: Any) -> tf.Tensor:
         return seed[tf.newaxis] if rank == 0 else row_seeds(seed, num_rows)
     if rank < 2:
         return seed
-    # Each step of a row goes on from the row's seed.
+    # The seeds of a row's steps follow from the row's seed.
     num_steps = tf.reduce_prod(outer_shape[1:])
     steps = row_seeds(tf.zeros([2], tf.int32), num_steps)
     return tf.reshape(seed[:, tf.newaxis] + steps[tf.newaxis], [-1, 2])
 
 
 def uniform_rows(seed: tf.Tensor | None, outer_shape: Any) -> tf.Tensor:
-    """A uniform number in (0, 1) for each row: float32 ``[*outer_shape]``."""
+    """Draws a uniform number in (0, 1) for each row: float32 ``[*outer_shape]``."""
     return tf.reshape(row_uniform(seeds_of_rows(seed, outer_shape), 1), outer_shape)
 
 
 def normal_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:
-    """Standard normal numbers ``[*outer_shape, *spec.shape]`` of the spec's dtype."""
+    """Draws standard normal numbers ``[*outer_shape, *spec.shape]`` of the spec's dtype."""
     rows = row_normal(seeds_of_rows(seed, outer_shape), int(np.prod(spec.shape)))
     shape = tf.concat([outer_shape, tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
     return tf.cast(tf.reshape(rows, shape), spec.dtype)
 
 
 def outer_shape_of(step_type: Any) -> tf.Tensor:
-    """The shape before the specs' of a time step, from its step type: int32 ``[num_outer_dims]``."""
+    """Returns a time step's outer shape, which is its step type's shape: int32 ``[num_outer_dims]``."""
     shape = tf.convert_to_tensor(step_type).shape
     return tf.constant(shape.as_list(), tf.int32) if shape.is_fully_defined() else tf.shape(step_type)
 
 
 def where_rows(condition: tf.Tensor, chosen: Any, other: Any) -> Any:
-    """Row by row one nest or the other.
+    """Selects rows from one nest where a condition holds and from another elsewhere.
 
     Args:
         condition: bool ``[...]``.
         chosen: Nest of ``[..., *shape]``.
-        other: A nest like it.
+        other: A nest like ``chosen``.
     """
 
     def select(one: Any, two: Any) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The functions of a policy as PolicySaver saves them, traced for each way to call them."""
+"""SavedFunctions: the functions of a policy that PolicySaver saves, traced for each way to call them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class SavedFunctions:
 
     Args:
         policy: The policy.
-        input_specs: Named specs of what ``action`` takes, but for the seed, without batch dimension.
+        input_specs: Named specs of the inputs of ``action`` except the seed, without batch dimension.
         batch_size: The batch size, or None for an open one.
-        seed: Seed of the sequence of calls without a seed; None for one from the system.
-        input_fn: Makes ``(time_step, policy_state)`` of the only input; None if these are the inputs.
+        seed: Seed of the random stream for calls without a seed; None for one from the system.
+        input_fn: Function from a single input to ``(time_step, policy_state)``; None if these two are the inputs.
 
     Attributes:
-        input_specs: The specs with their batch dimension.
-        action: Takes the inputs, of which the state may be left out, and a seed.
-        distribution: Takes the inputs; None if the policy has none that can be saved.
-        distributions: For each action how its distribution is made of what ``distribution`` returns; None likewise.
+        input_specs: The input specs with their batch dimension.
+        action: Takes the inputs and a seed. The state may be left out.
+        distribution: Takes the inputs. None if the policy does not have a distribution that can be saved.
+        distributions: For each action, how to rebuild its distribution from what ``distribution`` returns, or None.
         get_initial_state: Takes the batch size, which may be left out if it is fixed.
-        resources: Handles of all variables, tables and so on that the functions use.
+        resources: Handles of all variables, tables and other resources that the functions use.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SavedFunctions:
         def seeded(inputs: Any, seed: Any) -> PolicyStep:
             return self._policy.action(*self._time_step_and_state(inputs), seed)
 
-        # The policy is traced once for each kind of seed and state; the forms of arguments below share the traces.
+        # The policy is traced once for each kind of seed and state. The signatures below share these traces.
         seeded_function = tf.function(seeded, autograph=False)
 
         def draw(inputs: Any, seed: Any) -> Any:
@@ -98,7 +98,7 @@ class SavedFunctions:
         try:
             return self._traced(distribution if self._input_fn is None else distribution_of_example, ({},))
         except (NotImplementedError, TypeError) as error:
-            # A policy may have no distribution, or one of a class that a loader does not know.
+            # Some policies have no distribution, or one of a class that a loader does not know.
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             _logger.warning("%s is saved without distribution(): %s", self._policy.name, reason)
             return None
@@ -110,7 +110,7 @@ class SavedFunctions:
             return policy.get_initial_state(batch_size)
 
         def get_fixed_initial_state(batch_size: Any = fixed) -> Any:
-            message = f"{policy.name} was saved for batches of {fixed}: give that as batch_size"
+            message = f"{policy.name} was saved for batches of {fixed}; pass that as batch_size"
             with tf.control_dependencies([tf.debugging.assert_equal(batch_size, fixed, message)]):
                 return tf.nest.map_structure(tf.identity, policy.get_initial_state(fixed))
 
@@ -123,7 +123,7 @@ class SavedFunctions:
         return traced
 
     def _traced(self, function: Callable[..., Any], keywords: Sequence[dict[str, Any]]) -> Any:
-        """The function as a tf.function, traced for each of the keywords, with and without the policy state."""
+        """Returns a tf.function traced for each set of keywords, with and without the policy state."""
         traced = tf.function(function, autograph=False)
         forms = [self.input_specs] if self._input_fn is not None else [self.input_specs, self.input_specs[:1]]
         for form in forms:
@@ -141,12 +141,12 @@ class SavedFunctions:
         time_step = TimeStep(*time_step)
         if not self._has_state or tf.nest.flatten(policy_state):
             return time_step, policy_state
-        message = f"{self._policy.name} is stateful: give the state of the last call, or get_initial_state(...)"
+        message = f"{self._policy.name} is stateful; pass the state that the last call returned, or get_initial_state()"
         with tf.control_dependencies([tf.debugging.assert_equal(time_step.step_type, StepType.FIRST, message)]):
             batch_size = tf.identity(tf.shape(time_step.step_type)[0])
         return time_step, self._policy.get_initial_state(self._batch_size or batch_size)
 
 
 def with_outer_dims(nest: Any, outer_dims: Sequence[int | None]) -> Any:
-    """The specs with dimensions before their shapes, and without bounds, which no signature can hold."""
+    """Returns the specs with outer dimensions added, and without bounds, since signatures cannot hold bounds."""
     return tf.nest.map_structure(lambda spec: tf.TensorSpec([*outer_dims, *spec.shape], spec.dtype, spec.name), nest)

@@ -1,4 +1,4 @@
-"""SavedModelPolicy: a policy of a SavedModel that PolicySaver wrote, or TF-Agents' did."""
+"""SavedModelPolicy: a policy loaded from a SavedModel that distpolicy's or TF-Agents' PolicySaver wrote."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ _logger = logging.getLogger(__name__)
 
 
 class SavedModelPolicy(TFPolicy):
-    """A policy like any other, over the functions of a SavedModel.
+    """Calls the functions of a SavedModel, and otherwise behaves like any TFPolicy.
 
-    It can be wrapped, updated from another policy, and saved again. Its variables have the paths that they had in the
-    policy that was saved.
+    It can be wrapped, updated from another policy and saved again. Its variables keep the paths that they had in the
+    saved policy.
 
-    A model that TF-Agents wrote has no place for a seed: its actions are drawn from its own stream, and seeds that are
-    given change nothing.
+    A model that TF-Agents wrote does not take a seed. It draws actions from its own random stream and ignores seeds.
 
     Args:
         saved_model_path: Folder of the model.
-        time_step_spec: A TimeStep of specs, and with it the specs below, for a model without ``policy_specs.pbtxt``.
+        time_step_spec: A TimeStep of specs. This and the specs below are for a model without ``policy_specs.pbtxt``.
         action_spec: Nest of specs.
         policy_state_spec: Nest of specs.
         info_spec: Nest of specs.
         name: Name of the module; the class's by default.
 
     Raises:
-        CheckpointError: If the folder holds no SavedModel of a policy, or it is damaged.
-        ConfigError: If there are no specs, or the model takes something else than time steps.
+        CheckpointError: If the folder does not hold a SavedModel of a policy, or the model is damaged.
+        ConfigError: If there are no specs, or the model's inputs are not time steps.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class SavedModelPolicy(TFPolicy):
             specs = _read_specs(path)
             time_step_spec, action_spec = specs["time_step_spec"], specs["action_spec"]
             policy_state_spec, info_spec = specs["policy_state_spec"], specs["info_spec"]
-        # The saved action clips, and resets the state.
+        # The saved action already clips actions and resets the state.
         super().__init__(
             time_step_spec,
             action_spec,
@@ -76,48 +75,53 @@ class SavedModelPolicy(TFPolicy):
         self._emit_log_probability = ps.get_log_probability(self.info_spec) is not None
         self._path = path
         self._saved = saved
-        # Past tf.Module's tracking, which would wrap dicts and lists.
+        # Avoids tf.Module's tracking, which would wrap dicts and lists.
         object.__setattr__(self, "_details", _read_details(path))
         variables = list(saved.model_variables)
         paths = self._details.get("variables", [f"model_variables/{index}" for index in range(len(variables))])
         if len(paths) != len(variables):
-            raise CheckpointError(f"{path}: {POLICY_SPECS_JSON} and the model have different numbers of variables")
+            raise CheckpointError(
+                f"{path}: {POLICY_SPECS_JSON} and the model have different numbers of variables; save the policy again"
+            )
         object.__setattr__(
             self, "_variables_by_path", [NamedVariable(*pair) for pair in zip(paths, variables, strict=True)]
         )
         arguments = [trace.structured_input_signature[0] for trace in saved.action.concrete_functions]
         if not all(hasattr(form[0], "step_type") for form in arguments):
-            raise ConfigError(f"{path} was saved with input_fn_and_spec: use tf.saved_model.load, it is no policy")
+            raise ConfigError(
+                f"{path} was saved with input_fn_and_spec and does not take time steps; use tf.saved_model.load"
+            )
         self._batch_size = tf.nest.flatten(arguments[0])[0].shape[0]
         self._takes_seed = any(len(form) > 2 and form[2] is not None for form in arguments)
         if not self._takes_seed:
-            _logger.info("%s was not saved by distpolicy: its actions do not depend on seeds that are given", path)
+            _logger.info("%s was not saved by distpolicy, so its actions ignore the seeds of calls", path)
 
     @property
     def saved_model(self) -> Any:
-        """The object that TensorFlow loaded; functions that were registered with the saver are its attributes."""
+        """The object that TensorFlow loaded. Functions registered with the saver are its attributes."""
         return self._saved
 
     def named_variables(self) -> list[NamedVariable]:
-        """The model's variables, by their paths in the policy that was saved."""
+        """Returns the model's variables with their paths in the saved policy."""
         return list(self._variables_by_path)
 
     def get_train_step(self) -> int:
-        """The train step that the model was saved with; -1 if there was none."""
+        """Returns the train step that the model was saved with; -1 if there was none."""
         return int(self._saved.get_train_step())
 
     def get_metadata(self) -> dict[str, Any]:
-        """The metadata that the model was saved with, as NumPy values by name."""
+        """Returns the metadata that the model was saved with, as NumPy values by name."""
         return {key: value.numpy() for key, value in self._saved.get_metadata().items()}
 
     def update_from_checkpoint(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Takes the variables, train step and metadata of a later save of the same policy.
+        """Loads the variables, train step and metadata of a later save of the same policy.
 
         Args:
             checkpoint_path: Folder that ``PolicySaver.save_checkpoint`` or ``PolicySaver.save`` wrote.
 
         Raises:
-            CheckpointError: If it holds no checkpoint, is damaged, or is of another policy; nothing has changed then.
+            CheckpointError: If the folder does not hold a checkpoint, or if the checkpoint is damaged or belongs to
+                another policy. Nothing has changed then.
         """
         variables = {f"model_variables/{index}": item.variable for index, item in enumerate(self._variables_by_path)}
         variables["train_step"] = self._saved.train_step
@@ -126,8 +130,8 @@ class SavedModelPolicy(TFPolicy):
         for (path, variable), value in zip(variables.items(), values, strict=True):
             if variable.shape != value.shape or variable.dtype != value.dtype:
                 raise CheckpointError(
-                    f"{checkpoint_path} is of another policy: {path} has shape {value.shape} and dtype {value.dtype} "
-                    f"there, and {tuple(variable.shape)} and {variable.dtype.name} here"
+                    f"{checkpoint_path} belongs to another policy: {path} has shape {value.shape} and dtype "
+                    f"{value.dtype} there, but {tuple(variable.shape)} and {variable.dtype.name} here"
                 )
         for variable, value in zip(variables.values(), values, strict=True):
             variable.assign(value)
@@ -151,7 +155,7 @@ class SavedModelPolicy(TFPolicy):
         if seed is None or not self._takes_seed:
             step = self._saved.action(*inputs)
         else:
-            # Seeds for each row are of rows as they were given.
+            # The model gets B * T rows here, but there are only B seeds, so these are combined into one.
             step = self._saved.action(*inputs, fold_rows(seed) if seed.shape.rank == 2 and outer != 1 else seed)
         leaves = [tf.nest.flatten(nest) for nest in (step.action, step.state, step.info)]
         if outer != 1:
@@ -162,7 +166,7 @@ class SavedModelPolicy(TFPolicy):
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
         function = getattr(self._saved, "distribution", None)
-        # TF-Agents saves a function without a result where it cannot save the distribution.
+        # TF-Agents saves a function without a result if it cannot save the distribution.
         if function is None or function.concrete_functions[0].structured_outputs is None:
             raise NotImplementedError(f"{self._path} was saved without a distribution; only action() works")
         outer = tf.convert_to_tensor(time_step.step_type).shape.rank
@@ -178,7 +182,7 @@ class SavedModelPolicy(TFPolicy):
             shape = tf.shape(time_step.step_type)
             distributions = [_with_batch_shape(item, shape) for item in distributions]
             state = [tf.reshape(leaf, tf.concat([shape, tf.shape(leaf)[1:]], 0)) for leaf in state]
-        # TF-Agents' policies may leave the info out where no action is taken.
+        # TF-Agents' policies may leave out the info in distribution().
         info, info_spec = tf.nest.flatten(step.info), self.info_spec
         return PolicyStep(
             tf.nest.pack_sequence_as(self.action_spec, distributions),
@@ -187,9 +191,9 @@ class SavedModelPolicy(TFPolicy):
         )
 
     def _batched(self, time_step: TimeStep, policy_state: Any, outer: int) -> tuple[Any, Any]:
-        """Time step and state in the saved function's own containers, with one batch dimension."""
+        """Returns time step and state in the saved function's own containers, with one batch dimension."""
         if outer > 1 and tf.nest.flatten(self.policy_state_spec):
-            raise ConfigError(f"{self.name} is a SavedModel with a state: give time steps one at a time, [B, ...]")
+            raise ConfigError(f"{self.name} is a stateful SavedModel; pass time steps one at a time, [B, ...]")
         time_step = tf.nest.pack_sequence_as(self.time_step_spec, tf.nest.flatten(time_step))
 
         def batched(leaf: Any, spec: Any) -> tf.Tensor:
@@ -206,18 +210,18 @@ class SavedModelPolicy(TFPolicy):
         if None not in (self._batch_size, batch_size) and int(batch_size) != self._batch_size:
             raise ConfigError(
                 f"{self._path} was saved for batches of {self._batch_size}, but got one of {int(batch_size)}; "
-                "save it with batch_size=None for any"
+                "save it with batch_size=None for batches of any size"
             )
 
 
 def _load(path: str) -> Any:
     if not any(tf.io.gfile.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise CheckpointError(f"{path} holds no saved_model.pb; give the folder that PolicySaver.save wrote")
-    # TF-Agents' models return distributions, whose types TensorFlow finds only where TFP has been loaded.
+    # TF-Agents' models return distributions. TensorFlow knows their types only after TFP has been imported.
     assert tfp.distributions.Distribution is not None
     try:
         saved = tf.saved_model.load(path)
-    except Exception as error:  # TensorFlow raises errors of a dozen classes for damaged files.
+    except Exception as error:  # TensorFlow raises a dozen error classes for damaged files.
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} cannot be loaded as a SavedModel: {first_line}") from error
     for name in ("action", "get_initial_state", "get_train_step", "get_metadata", "model_variables", "train_step"):
@@ -234,7 +238,7 @@ def _read_specs(path: str) -> dict[str, Any]:
 
 
 def _read_details(path: str) -> dict[str, Any]:
-    """What ``policy_specs.json`` says; nothing of a model that TF-Agents wrote."""
+    """Returns the content of ``policy_specs.json``; empty for a model that TF-Agents wrote."""
     file = os.path.join(path, POLICY_SPECS_JSON)
     if not tf.io.gfile.exists(file):
         return {}
@@ -244,12 +248,12 @@ def _read_details(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{file} cannot be read: {error}") from error
     if not isinstance(details, dict):
-        raise CheckpointError(f"{file} cannot be read: it holds no object of names and values")
+        raise CheckpointError(f"{file} cannot be read: it does not hold a JSON object; save the policy again")
     return details
 
 
 def _with_own_classes(info_spec: Any) -> Any:
-    """The info's specs; a PolicyInfo that was read is a namedtuple of that name only."""
+    """Returns the info's specs with a real PolicyInfo. A PolicyInfo read from a file is another namedtuple class."""
     if type(info_spec).__name__ == "PolicyInfo":
         return ps.PolicyInfo(*info_spec)
     return info_spec

@@ -1,4 +1,4 @@
-"""Flat signatures of a SavedModel: dicts of tensors that are named by their paths in a nest."""
+"""Flat signatures of a SavedModel: dicts of tensors, named by their paths in a nest."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from distpolicy.utils.nests.array_nest import paths
 
 
 def has_names(specs: Any) -> bool:
-    """Whether every spec has a name of its own."""
+    """Returns True if every spec has a name and no two names are equal."""
     names = [spec.name for spec in tf.nest.flatten(specs)]
     return all(names) and len(set(names)) == len(names)
 
 
 def spec_names(specs: Any, by_path: bool) -> Any:
-    """The specs as plain TensorSpecs under the names that a signature gives them.
+    """Returns the specs as plain TensorSpecs with their names in a signature.
 
     Args:
         specs: Nest of tensor specs.
-        by_path: Whether names are paths in the nest, such as ``0/observation/camera``, or the specs' own.
+        by_path: Whether the names are paths in the nest, such as ``0/observation/camera``, instead of the specs' own.
 
     Raises:
-        ValueError: If the specs' own names are wanted, and one is missing or stands for two.
+        ValueError: If the specs' own names are used, and one is missing or names several specs.
     """
     leaves = tf.nest.flatten(specs)
     if by_path:
@@ -35,19 +35,19 @@ def spec_names(specs: Any, by_path: bool) -> Any:
         names = [spec.name for spec in leaves]
         for path, name in zip(paths(specs), names, strict=True):
             if not name or names.count(name) > 1:
-                why = "is the name of several specs" if name else "is no name"
-                raise ValueError(f"spec {path}: {name!r} {why}; name specs apart, or set use_nest_path_signatures")
+                why = f"another spec is named {name!r}, too" if name else "it has no name"
+                raise ValueError(f"spec {path}: {why}; give each spec its own name, or set use_nest_path_signatures")
     named = [tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(leaves, names, strict=True)]
     return tf.nest.pack_sequence_as(specs, named)
 
 
 def flat_signature(function: Callable[..., Any], input_specs: tuple[Any, ...], output_specs: Any) -> Any:
-    """A tf.function of flat tensors, named as in ``input_specs``, that returns a dict.
+    """Returns a tf.function that takes flat tensors, named as in ``input_specs``, and returns a dict of tensors.
 
     Args:
         function: Takes nests like ``input_specs``.
-        input_specs: Specs with their batch dimension and their names.
-        output_specs: Specs with the names of the outputs; None to name them by their paths.
+        input_specs: Named specs with a batch dimension.
+        output_specs: Specs that name the outputs; None to name them by their paths.
     """
 
     def flat(*leaves: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -63,7 +63,7 @@ def flat_signature(function: Callable[..., Any], input_specs: tuple[Any, ...], o
 
 @contextlib.contextmanager
 def quiet_about_names() -> Iterator[None]:
-    """Keeps TensorFlow from a warning for every tensor: that paths are no names of Python arguments is known."""
+    """Hides TensorFlow's warning, for every tensor, that its path is not a valid name of a Python argument."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return "is not a valid tf.function parameter name" not in str(record.msg)

@@ -1,4 +1,4 @@
-"""ScriptedPyPolicy: actions from a list."""
+"""ScriptedPyPolicy: a policy that plays a fixed list of actions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from distpolicy.utils.nests.array_nest import map_structure, paths
 
 
 class ScriptedPyPolicy(PyPolicy):
-    """Plays a script, for one environment or a batch of them; each row is at its own place in it.
+    """Plays a script of actions in one environment or a batch. Each row has its own place in the script.
 
     The state is ``[place, repeats]``, int32 ``[]`` or ``[B]`` each: the place in the script, and how often the action
-    there has been taken.
+    at that place has been taken.
 
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of specs.
-        action_script: Pairs ``(n, action)``; each action, a nest like ``action_spec``, is taken n times. Those with
-            an n of 0 or less are left out.
+        action_script: Pairs ``(n, action)``. Each action, a nest like ``action_spec``, is taken n times. Pairs with
+            ``n <= 0`` are skipped.
 
     Raises:
-        ValueError: If an action does not match its spec; it names the place and the leaf. When it acts, if the state is
-            missing, or the script has ended.
+        ValueError: If an action does not match its spec; the message names the place and the leaf. When the policy
+            acts, if the state is missing or the script has ended.
     """
 
     def __init__(self, time_step_spec: TimeStep, action_spec: Any, action_script: Sequence[tuple[int, Any]]) -> None:
         counter = ArraySpec((), np.int32)
         super().__init__(time_step_spec, action_spec, policy_state_spec=[counter, counter])
-        # Of each place how often its action is taken; an end that is never reached saves a check of its own.
+        # How often the action at each place is taken. The extra entry at the end saves a bounds check.
         self._repeats = np.array([max(n, 0) for n, _ in action_script] + [1])
         places = np.flatnonzero(self._repeats)
         self._next_place = places[np.searchsorted(places, np.arange(len(self._repeats) + 1)).clip(max=len(places) - 1)]
@@ -46,13 +46,15 @@ class ScriptedPyPolicy(PyPolicy):
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
         if not isinstance(policy_state, list | tuple) or len(policy_state) != 2:
-            raise ConfigError("ScriptedPyPolicy needs its state: that of the last call, or get_initial_state()")
+            raise ConfigError(
+                "ScriptedPyPolicy needs its state; pass the one that the last call returned, or get_initial_state()"
+            )
         place, taken = np.asarray(policy_state[0], np.int32), np.asarray(policy_state[1], np.int32)
         done = taken >= self._repeats[place]
         place = np.where(done, self._next_place[place + 1], place).astype(np.int32)
         if np.any(place >= len(self._actions)):
             raise ConfigError(
-                f"the script has ended after {int(self._repeats[:-1].sum())} steps, and the episode goes on; make the "
+                f"the script ended after {int(self._repeats[:-1].sum())} steps, but the episode goes on; make the "
                 f"script longer, or the environment's episodes shorter"
             )
         state = [place, np.where(done, 1, taken + 1).astype(np.int32)]
@@ -64,12 +66,12 @@ class ScriptedPyPolicy(PyPolicy):
 
 
 def _checked_action(action: Any, spec: Any, place: int, path: str = "") -> Any:
-    """The action as arrays of the spec's dtypes. What stands where the spec has a leaf is an array's content."""
+    """Returns the action as arrays of the spec's dtypes. Whatever is at a leaf of the spec is taken as an array."""
     where = f"action_script[{place}]{path}"
     if isinstance(spec, ArraySpec):
         try:
             cast = np.asarray(action).astype(spec.dtype)
-            # A float is rounded to the spec's dtype; an integer is not.
+            # Floats may be rounded to the spec's dtype; integers must fit exactly.
             fits = spec.check_array(cast) and (is_continuous(spec) or np.array_equal(cast, action))
         except (TypeError, ValueError):
             fits = False

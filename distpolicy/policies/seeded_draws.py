@@ -1,4 +1,4 @@
-"""Uniform draws from a seed for each row, in NumPy; RandomTFPolicy draws the same from the same seeds."""
+"""Uniform draws in NumPy with a seed for each row. RandomTFPolicy draws the same values from the same seeds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LOW_HALF, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def row_choice(rows: np.ndarray) -> np.ndarray:
-    """A number in (0, 1) for each row: float32 ``[num_rows]``."""
+    """Draws a number in (0, 1) for each row: float32 ``[num_rows]``."""
     return row_uniform(rows, 1)[:, 0]
 
 
 def seeded_draws(specs: Any) -> Any:
-    """A :class:`SeededDraw` for each spec of a nest, each with its place in TensorFlow's order of leaves."""
+    """Returns a :class:`SeededDraw` for each spec of a nest, with its place in TensorFlow's order of leaves."""
     places = itertools.count()
 
     def build(nest: Any) -> Any:
@@ -41,7 +41,7 @@ class SeededDraw:
     """Draws the values of a spec.
 
     Args:
-        spec: Without open dimensions.
+        spec: A spec without open dimensions.
         place: The place of the spec in a nest.
     """
 
@@ -63,11 +63,11 @@ class SeededDraw:
             self._draw = _integer_draw(bounded)
 
     def __call__(self, rows: np.ndarray, outer: tuple[int, ...]) -> np.ndarray:
-        """An array ``[*outer, *shape]``.
+        """Draws an array ``[*outer, *shape]``.
 
         Args:
-            rows: int32 ``[num_rows, 2]``.
-            outer: Its product is the number of rows.
+            rows: A seed for each row, int32 ``[num_rows, 2]``.
+            outer: Outer dimensions; their product is ``num_rows``.
         """
         bits = row_bits(rows if self._offset is None else rows + self._offset, self._num)
         return self._draw(bits.reshape(outer + self._shape))
@@ -84,10 +84,10 @@ def _draw_floats(spec: BoundedArraySpec, low: Any, width: Any, bits: np.ndarray)
 
 
 def _integer_draw(spec: BoundedArraySpec) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of uint64 bits; what follows from the bounds alone is computed once."""
+    """Returns a function from uint64 bits to integers within the bounds."""
     minimum = spec.minimum.astype(object)
     count = np.asarray(spec.maximum.astype(object) - minimum + 1, object)
-    # The whole of 64 bits counts one more than they can hold; the bits are the draw then.
+    # The full 64-bit range has 2**64 values, one more than uint64 can count. The bits themselves are the draw then.
     whole = np.asarray(count == 2**64, bool)
     counts = np.where(whole, 0, count).astype(np.uint64)
     lowest = np.asarray(minimum % 2**64).astype(np.uint64)
@@ -95,18 +95,18 @@ def _integer_draw(spec: BoundedArraySpec) -> Callable[[np.ndarray], np.ndarray]:
 
     def draw(bits: np.ndarray) -> np.ndarray:
         if below_32_bits:
-            # The upper 64 bits of the product of 64 bits and a count of at most 32.
+            # The upper 64 bits of the 96-bit product of the bits and the count.
             offset = ((bits >> _HALF) * counts + (((bits & _LOW_HALF) * counts) >> _HALF)) >> _HALF
         else:
             offset = np.where(whole, bits, _scaled(bits, counts))
-        # Two's complement: the sum wraps around to the right number, also below zero.
+        # In two's complement the sum wraps around to the right number, also below zero.
         return np.asarray(offset + lowest).astype(spec.dtype)
 
     return draw
 
 
 def _scaled(bits: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """The upper 64 bits of the product: uniform in ``[0, count)``."""
+    """Returns the upper 64 bits of ``bits * count``, which are uniform in ``[0, count)``."""
     bits_high, bits_low = bits >> _HALF, bits & _LOW_HALF
     count_high, count_low = count >> _HALF, count & _LOW_HALF
     middle = bits_high * count_low + ((bits_low * count_low) >> _HALF)

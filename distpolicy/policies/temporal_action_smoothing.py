@@ -1,4 +1,4 @@
-"""TemporalActionSmoothing: another policy's actions, each mixed with the one before."""
+"""TemporalActionSmoothing: another policy's actions, each mixed with the previous one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from distpolicy.trajectories.time_step import TimeStep
 
 
 class TemporalActionSmoothing(MemoryWrapper):
-    """Returns ``coefficient * last_action + (1 - coefficient) * action``; the last action is 0 where FIRST.
+    """Returns ``coefficient * last_action + (1 - coefficient) * action``. The last action is 0 at FIRST steps.
 
-    The state is ``(wrapped_state, last_action)``, with the last action as it was before it was clipped to its bounds.
-    The info is the wrapped policy's.
+    The state is ``(wrapped_state, last_action)``, where the last action is not yet clipped to its bounds. The info is
+    the wrapped policy's.
 
     Args:
-        policy: The policy to wrap; all its actions are continuous.
+        policy: The policy to wrap. All its actions are continuous.
         smoothing_coefficient: The last action's share, in [0, 1].
         name: Name of the module.
 

@@ -18,15 +18,15 @@ from distpolicy.utils.nests.array_nest import flatten, paths
 from distpolicy.utils.sampling.tensor_draws import row_seeds, stateless_seed
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
-# What checks, resets and clips around the hooks that subclasses define.
+# These check, reset and clip around the hooks that subclasses define.
 _PUBLIC = frozenset({"action", "distribution", "get_initial_state", "update", "variables"})
 
 
 class TFPolicy(tf.Module):
     """Maps time steps to actions, or to distributions over them.
 
-    A policy is pure: it holds variables, but the recurrent state belongs to the caller, who gives the
-    state that the last call returned. Where a time step is FIRST the state is reset first.
+    A policy is pure: it holds variables but no recurrent state. The caller keeps the state and passes the one that the
+    last call returned. The policy resets the state where a time step is FIRST, before it acts.
 
     Args:
         time_step_spec: A TimeStep of specs, without batch dimensions.
@@ -34,15 +34,15 @@ class TFPolicy(tf.Module):
         policy_state_spec: Nest of specs; ``()`` for none.
         info_spec: Nest of specs; ``()`` for none.
         clip: Whether actions are clipped to their bounds before they are returned.
-        emit_log_probability: Whether the info holds the log-probability of the action as it was drawn.
+        emit_log_probability: Whether the info holds the log-probability of the action as drawn, before clipping.
         automatic_state_reset: Whether the state is reset where the time step is FIRST.
-        observation_and_action_constraint_splitter: From an observation to what the network sees and a mask of
+        observation_and_action_constraint_splitter: Function from an observation to the network's input and a mask of
             actions; None for no masks.
         validate_args: Whether inputs and outputs are checked against the specs.
         name: Name of the module; the class's by default.
 
     Raises:
-        ValueError: If ``time_step_spec`` is not a TimeStep, or the class overrides a method that is not to be.
+        ValueError: If ``time_step_spec`` is not a TimeStep, or the class overrides a public method.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class TFPolicy(tf.Module):
             )
             info_spec = ps.set_log_probability(info_spec, log_probability_spec)
         step_spec = PolicyStep(action_spec, tensor_spec.from_spec(policy_state_spec), info_spec)
-        # Past tf.Module's tracking, which would wrap the user's lists and dicts.
+        # Avoids tf.Module's tracking, which would wrap the user's lists and dicts.
         object.__setattr__(self, "_time_step_spec", tensor_spec.from_spec(time_step_spec))
         object.__setattr__(self, "_policy_step_spec", step_spec)
         object.__setattr__(self, "_splitter", observation_and_action_constraint_splitter)
@@ -140,15 +140,15 @@ class TFPolicy(tf.Module):
 
     @property
     def observation_and_action_constraint_splitter(self) -> Any:
-        """From an observation to what the network sees and a mask, or None."""
+        """Function from an observation to the network's input and a mask of actions, or None."""
         return self._splitter
 
     def named_variables(self) -> list[NamedVariable]:
-        """Every variable with its path, trainable and not, each once, in a stable order."""
+        """Returns every variable with its path, trainable or not, each once, in a stable order."""
         return named_variables(self)
 
     def variables(self) -> tuple[tf.Variable, ...]:  # a method, as in TF-Agents
-        """Every tf.Variable of the policy, trainable and not, each once, in a stable order."""
+        """Returns every tf.Variable of the policy, trainable or not, each once, in a stable order."""
         return tuple(item.variable for item in self.named_variables())
 
     @property
@@ -157,24 +157,25 @@ class TFPolicy(tf.Module):
         return tuple(variable for variable in self.variables() if variable.trainable)
 
     def get_initial_state(self, batch_size: Any) -> Any:
-        """The state before an episode; ``[batch_size, ...]``, or without that dimension if it is None."""
+        """Returns the state before an episode: ``[batch_size, ...]``, or ``[...]`` if ``batch_size`` is None."""
         return self._get_initial_state(batch_size)
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
-        """The action for a time step.
+        """Returns the action for a time step.
 
         Args:
             time_step: Nest of ``[B, ...]`` tensors like ``time_step_spec``.
             policy_state: The state that the last call returned, or the initial one.
-            seed: None, an int, a stateless seed int32 ``[2]``, or int32 ``[B, 2]``: one for each row.
+            seed: None, an int, a stateless seed int32 ``[2]``, or one for each row, int32 ``[B, 2]``.
 
         Returns:
             The action, the next state and the info.
 
         Raises:
             RuntimeError: If a subclass did not call ``super().__init__``.
-            ValueError: If inputs or outputs do not match the specs and ``validate_args``.
-            TypeError: The same, for dtypes and kinds of containers.
+            ValueError: If a stateful policy gets no state. With ``validate_args``, also if the structure or shape of an
+                input or output does not match its spec.
+            TypeError: With ``validate_args``, if a dtype or container type does not match.
         """
         time_step, policy_state, num_outer_dims = self._checked(time_step, policy_state)
         step = self._action(time_step, policy_state, _seed_tensor(seed, time_step))
@@ -193,26 +194,27 @@ class TFPolicy(tf.Module):
         assert_matches_spec(step.info, self.info_spec, f"{name}: info", num_outer_dims)
 
     def distribution(self, time_step: TimeStep, policy_state: Any = ()) -> PolicyStep:
-        """The distribution over actions for a time step.
+        """Returns the distribution over actions for a time step.
 
         Args:
             time_step: Nest of ``[B, ...]`` tensors like ``time_step_spec``.
             policy_state: The state that the last call returned, or the initial one.
 
         Returns:
-            A nest of TFP distributions as action, the next state and the info.
+            A PolicyStep: a nest of TFP distributions as the action, the next state and the info.
 
         Raises:
             RuntimeError: If a subclass did not call ``super().__init__``.
-            ValueError: If inputs do not match the specs and ``validate_args``.
-            TypeError: The same, for dtypes and kinds of containers.
+            ValueError: If a stateful policy gets no state. With ``validate_args``, also if the structure or shape of an
+                input does not match its spec.
+            TypeError: With ``validate_args``, if a dtype or container type does not match.
         """
         time_step, policy_state, _ = self._checked(time_step, policy_state)
         step = self._distribution(time_step, policy_state)
         if self._validate_args:
             _assert_same_leaves(step.action, self.action_spec, f"{self.name}: distribution")
         if self._emit_log_probability:
-            # No action has been drawn: zeros stand for its log-probability, so that the info has its structure.
+            # No action has been drawn. Zeros take the log-probability's place, so that the info matches its spec.
             zeros = tf.zeros(tf.shape(time_step.step_type))
             nest = tf.nest.map_structure(lambda _: zeros, self.action_spec)
             step = step._replace(info=ps.set_log_probability(step.info, nest))
@@ -225,18 +227,19 @@ class TFPolicy(tf.Module):
         tau_non_trainable: float | None = None,
         sort_variables_by_name: bool = False,
     ) -> None:
-        """Moves the variables a share ``tau`` of the way to another policy's.
+        """Moves this policy's variables towards another policy's: ``(1 - tau) * own + tau * other``.
 
-        Both policies' variables must exist by then: those of networks are made with the policy.
+        Both policies' variables must exist already. A policy creates its network's variables in its constructor.
 
         Args:
             policy: A policy, or ``Weights``.
-            tau: In [0, 1]; 1 copies. For trainable variables.
-            tau_non_trainable: The same for the others; None for ``tau``. Integers are copied unless it is 0.
-            sort_variables_by_name: Pairs variables by the natural order of their paths, not by position.
+            tau: Share for trainable variables, in [0, 1]; 1 copies.
+            tau_non_trainable: Share for the other variables; None for ``tau``. Integer variables are copied unless it
+                is 0.
+            sort_variables_by_name: Pairs variables by the natural order of their paths instead of by position.
 
         Raises:
-            ValueError: If a tau is NaN or outside [0, 1], or the variables do not match; nothing has changed then.
+            ValueError: If a tau is NaN or outside [0, 1], or the variables do not match. Nothing has changed then.
         """
         updates = self.__dict__.get("_updates")
         if updates is None:
@@ -248,14 +251,14 @@ class TFPolicy(tf.Module):
         """Checks the inputs, and resets the state where the time step is FIRST.
 
         Returns:
-            The time step without keys that its spec has not, the state, and the number of outer dimensions.
+            The time step without keys that its spec lacks, the state, and the number of outer dimensions.
         """
         if "_policy_step_spec" not in self.__dict__:
             raise RuntimeError(f"{type(self).__name__}.__init__ did not call super().__init__")
         has_state = bool(tf.nest.flatten(self.policy_state_spec))
         if has_state and (policy_state is None or not tf.nest.flatten(policy_state)):
             raise ValueError(
-                f"{self.name} is stateful: give the state of the last call, or get_initial_state(batch_size)"
+                f"{self.name} is stateful; pass the state that the last call returned, or get_initial_state(batch_size)"
             )
         if not has_state:
             policy_state = self.policy_state_spec
@@ -273,7 +276,7 @@ class TFPolicy(tf.Module):
     def _reset_where_first(self, time_step: TimeStep, policy_state: Any) -> Any:
         is_first = tf.convert_to_tensor(time_step.is_first())
         if is_first.shape.rank > 1:
-            # The state is the one before the first of T steps; resets after it are the network's, inside its unroll.
+            # The state belongs to the first of T steps. The network resets it at later ones, inside its unroll.
             is_first = is_first[:, 0]
         initial = self.get_initial_state(None if is_first.shape.rank == 0 else tf.shape(is_first)[0])
 
@@ -289,14 +292,14 @@ class TFPolicy(tf.Module):
         return tensor_spec.zero_spec_nest(self.policy_state_spec, None if batch_size is None else [batch_size])
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
-        """Draws from :meth:`_distribution`; a subclass that has none defines this instead."""
+        """Draws from :meth:`_distribution`. A subclass without a distribution overrides this."""
         step = self._distribution(time_step, policy_state)
         distributions = flatten(step.action)
         actions = [sample(item, leaf_seed(seed, index)) for index, item in enumerate(distributions)]
         action = tf.nest.pack_sequence_as(self.action_spec, actions)
         info = step.info
         if self._emit_log_probability:
-            # Of the action as drawn: clipping comes after, so that the density is the policy's own.
+            # The action is clipped only later, so that this is the density of the policy's own distribution.
             log_probabilities = [
                 tf.cast(log_prob(item, drawn), tf.float32) for item, drawn in zip(distributions, actions, strict=True)
             ]
@@ -304,12 +307,12 @@ class TFPolicy(tf.Module):
         return PolicyStep(action, step.state, info)
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        """The distribution over actions; a subclass that has none defines :meth:`_action` instead."""
-        raise NotImplementedError(f"{type(self).__name__} has no distribution; call action")
+        """Returns the distribution over actions. A subclass without one overrides :meth:`_action` instead."""
+        raise NotImplementedError(f"{type(self).__name__} does not have a distribution; call action()")
 
 
 def _seed_tensor(seed: Any, time_step: TimeStep) -> tf.Tensor | None:
-    """The seed as an int32 tensor: ``[B, 2]`` for a batch of B, so that rows draw alike by whatever engine."""
+    """Returns the seed as int32 ``[B, 2]`` for a batch of B, so that a row draws the same in every engine."""
     if seed is None:
         return None
     seed = tf.convert_to_tensor(stateless_seed(seed))
@@ -319,23 +322,23 @@ def _seed_tensor(seed: Any, time_step: TimeStep) -> tf.Tensor | None:
 
 
 def _assert_same_leaves(value: Any, spec: Any, what: str) -> None:
-    # Not by tf.nest, which looks into distributions that are composite tensors.
+    # tf.nest would look into distributions that are composite tensors.
     if paths(value) != paths(spec):
         raise ValueError(f"{what}: expected the leaves {paths(spec)}, got {paths(value)}")
 
 
 def leaf_seed(seed: tf.Tensor | None, index: int) -> tf.Tensor | None:
-    """The seed for the index-th action of a nest; the first takes the seed as it is."""
+    """Returns the seed for the action at ``index`` of a nest; action 0 takes the seed unchanged."""
     if seed is None or index == 0:
         return seed
-    # The second word: counters of steps run in the first.
+    # Steps are counted in the first word, so the index goes into the second.
     return seed + tf.constant([0, index], seed.dtype)
 
 
 def _clip_to_spec(action: tf.Tensor, spec: Any) -> tf.Tensor:
     if not tensor_spec.is_bounded(spec):
         return action
-    # Not every engine compares small integers.
+    # Some engines cannot compare small integers.
     dtype = tf.int32 if spec.dtype.is_integer and spec.dtype.size < 4 else spec.dtype
     clipped = tf.clip_by_value(tf.cast(action, dtype), tf.cast(spec.minimum, dtype), tf.cast(spec.maximum, dtype))
     return tf.cast(clipped, spec.dtype)

@@ -1,4 +1,4 @@
-"""Specs of arrays and tensors. Those of tensors are loaded when they are first used, since they import TensorFlow."""
+"""Specs of arrays and tensors. Tensor specs are loaded on first use, since they import TensorFlow."""
 
 from importlib import import_module
 from typing import Any

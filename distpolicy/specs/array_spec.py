@@ -1,4 +1,4 @@
-"""Specs of NumPy arrays: shape, dtype, and bounds that include both ends."""
+"""Specs of NumPy arrays: shape, dtype and inclusive bounds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ArraySpec:
     """The shape and dtype of an array.
 
     Args:
-        shape: Dimensions; ``None`` for one that is open.
+        shape: Dimensions; None for an open one.
         dtype: Anything that ``np.dtype`` takes.
-        name: For messages only; two specs that differ in nothing else are equal.
+        name: Name for messages only. Specs that differ only in their names are equal.
     """
 
     def __init__(self, shape: Sequence[int | None], dtype: Any, name: str | None = None) -> None:
@@ -43,7 +43,7 @@ class ArraySpec:
         return self._name
 
     def check_array(self, array: Any) -> bool:
-        """Whether ``array`` has this shape and dtype (and lies within the bounds, if any)."""
+        """Returns True if ``array`` has this shape and dtype, and lies within the bounds, if any."""
         if isinstance(array, bool | int | float | complex):
             array = np.asarray(array)
         if not isinstance(array, np.ndarray | np.generic):
@@ -57,10 +57,10 @@ class ArraySpec:
 
     @staticmethod
     def from_array(array: Any, name: str | None = None) -> ArraySpec:
-        """The spec of an array or a number.
+        """Returns the spec of an array or a number.
 
         Raises:
-            ValueError: If it is neither.
+            ValueError: If ``array`` is neither.
         """
         if not isinstance(array, np.ndarray | np.generic | int | float | complex):
             raise ValueError(f"from_array takes an array or a number, not {type(array).__name__}")
@@ -68,11 +68,11 @@ class ArraySpec:
 
     @staticmethod
     def from_spec(spec: Any) -> ArraySpec:
-        """The spec of the same shape, dtype and name, without bounds."""
+        """Returns a spec with the same shape, dtype and name, without bounds."""
         return ArraySpec(spec.shape, spec.dtype, spec.name)
 
     def replace(self, shape: Any = None, dtype: Any = None, name: str | None = None) -> ArraySpec:
-        """A copy in which what is not None is changed."""
+        """Returns a copy with all arguments that are not None replaced."""
         return ArraySpec(
             self.shape if shape is None else shape,
             self.dtype if dtype is None else dtype,
@@ -96,9 +96,9 @@ class BoundedArraySpec(ArraySpec):
     Args:
         shape: Dimensions.
         dtype: Anything that ``np.dtype`` takes.
-        minimum: Lower bounds, broadcast to ``shape``; the dtype's own if None.
-        maximum: Upper bounds, likewise.
-        name: For messages only.
+        minimum: Lower bounds, broadcastable to ``shape``; None for the dtype's minimum.
+        maximum: Upper bounds, broadcastable to ``shape``; None for the dtype's maximum.
+        name: Name for messages only.
 
     Raises:
         SpecMismatchError: If a bound does not broadcast to the shape or fit the dtype, or a minimum exceeds its
@@ -136,10 +136,10 @@ class BoundedArraySpec(ArraySpec):
 
     @property
     def num_values(self) -> Any:
-        """How many values each element of a discrete spec can take: int64 of the spec's shape; None for a float.
+        """Number of values that each element of a discrete spec can take, int64 of the spec's shape; None for floats.
 
         Raises:
-            SpecMismatchError: If there are more than an int64 can count.
+            SpecMismatchError: If the number does not fit an int64.
         """
         if not is_discrete(self):
             return None
@@ -151,10 +151,10 @@ class BoundedArraySpec(ArraySpec):
 
     @staticmethod
     def from_spec(spec: Any, name: str | None = None) -> BoundedArraySpec:
-        """The spec with its bounds; the dtype's own where it has none.
+        """Returns a bounded spec with the bounds of ``spec``, or with its dtype's if it has none.
 
         Args:
-            spec: An array spec, or another one of NumPy dtype.
+            spec: An array spec, or another spec with a NumPy dtype.
             name: Name of the new spec; None for the same.
         """
         return BoundedArraySpec(
@@ -173,7 +173,7 @@ class BoundedArraySpec(ArraySpec):
         maximum: Any = None,
         name: str | None = None,
     ) -> BoundedArraySpec:
-        """A copy in which what is not None is changed."""
+        """Returns a copy with all arguments that are not None replaced."""
         return BoundedArraySpec(
             self.shape if shape is None else shape,
             self.dtype if dtype is None else dtype,
@@ -184,7 +184,7 @@ class BoundedArraySpec(ArraySpec):
 
     @functools.cached_property
     def uniform_draw(self) -> UniformDraw:
-        """Draws from the bounds."""
+        """A function that draws uniformly between the bounds."""
         return UniformDraw(self._minimum, self._maximum, self._dtype)
 
     def check_array(self, array: Any) -> bool:
@@ -229,25 +229,25 @@ def _bound(value: Any, spec: ArraySpec, smallest: float, largest: float) -> np.n
 
 
 def is_bounded(spec: Any) -> bool:
-    """Whether the spec has bounds."""
+    """Returns True if the spec has bounds."""
     return isinstance(spec, BoundedArraySpec)
 
 
 def is_discrete(spec: Any) -> bool:
-    """Whether the spec's dtype is an integer."""
+    """Returns True if the spec's dtype is an integer."""
     return bool(np.issubdtype(spec.dtype, np.integer))
 
 
 def is_continuous(spec: Any) -> bool:
-    """Whether the spec's dtype is a float."""
+    """Returns True if the spec's dtype is a float."""
     return bool(np.issubdtype(spec.dtype, np.floating))
 
 
 def sample_bounded_spec(spec: BoundedArraySpec, rng: RandomSource) -> np.ndarray:
-    """A uniform draw from the bounds, both included.
+    """Draws uniformly between the bounds, both included.
 
     Args:
-        spec: What to draw from; a float64 beyond half of its dtype's range is drawn from that much of it.
+        spec: The spec to draw a value for. Bounds of a float64 are limited to half of the dtype's largest number.
         rng: ``np.random.RandomState`` or ``np.random.Generator``.
 
     Returns:
@@ -257,16 +257,16 @@ def sample_bounded_spec(spec: BoundedArraySpec, rng: RandomSource) -> np.ndarray
 
 
 def sample_spec_nest(structure: Any, rng: RandomSource, outer_dims: Sequence[int] = ()) -> Any:
-    """A uniform draw for each spec of a nest, in the nest's order.
+    """Draws uniformly for each spec of a nest, in the nest's order.
 
     Args:
-        structure: Nest of array specs; one without bounds has its dtype's.
+        structure: Nest of array specs. A spec without bounds has its dtype's.
         rng: ``np.random.RandomState`` or ``np.random.Generator``.
-        outer_dims: Dimensions to put before each shape.
+        outer_dims: Dimensions to add before each shape.
 
     Raises:
         SpecMismatchError: If a dimension of a spec is open.
-        TypeError: If a leaf is no array spec, or its dtype cannot be drawn.
+        TypeError: If a leaf is not an array spec, or values of its dtype cannot be drawn.
     """
     outer = tuple(int(size) for size in outer_dims)
 
@@ -284,17 +284,17 @@ def sample_spec_nest(structure: Any, rng: RandomSource, outer_dims: Sequence[int
 
 def _known_shape(spec: ArraySpec) -> tuple[int, ...]:
     if None in spec.shape:
-        raise SpecMismatchError(f"spec {spec.name!r} of shape {spec.shape} cannot be drawn from; give all dimensions")
+        raise SpecMismatchError(f"cannot draw from spec {spec.name!r} of shape {spec.shape}; give all its dimensions")
     return spec.shape  # type: ignore[return-value]
 
 
 def add_outer_dims_nest(structure: Any, outer_dims: Sequence[int | None]) -> Any:
-    """The array specs with ``outer_dims`` before each shape; bounds stay as they are, they broadcast."""
+    """Returns the array specs with ``outer_dims`` added before each shape. Bounds stay unchanged and broadcast."""
     return map_structure(lambda spec: spec.replace(shape=(*outer_dims, *spec.shape)), structure)
 
 
 def check_arrays_nest(arrays: Any, spec: Any) -> bool:
-    """Whether a nest of arrays has the specs' structure, and each array its spec's shape, dtype and bounds."""
+    """Returns True if a nest of arrays has the specs' structure, and each array its spec's shape, dtype and bounds."""
     try:
         assert_arrays_spec_nest(arrays, spec)
     except (TypeError, ValueError):
@@ -303,15 +303,15 @@ def check_arrays_nest(arrays: Any, spec: Any) -> bool:
 
 
 def assert_arrays_spec_nest(arrays: Any, spec: Any) -> None:
-    """Checks what :func:`check_arrays_nest` tells.
+    """Raises an error if :func:`check_arrays_nest` returns False.
 
     Args:
         arrays: Nest of arrays.
         spec: Nest of array specs.
 
     Raises:
-        TypeError: If a container's type differs; it names the place.
-        ValueError: If lengths, keys, or an array's shape, dtype or values differ; it names the array.
+        TypeError: If a container has another type. The message names its place.
+        ValueError: If lengths, keys, or an array's shape, dtype or values do not match. The message names the array.
     """
     _assert_alike(arrays, spec, "")
     for path, array, leaf in zip(paths(spec), flatten(arrays), flatten(spec), strict=True):

@@ -1,4 +1,4 @@
-"""DistributionSpec: how a distribution is built from tensors."""
+"""DistributionSpec: describes how to build a distribution from tensors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tensorflow.python.util.nest import flatten_up_to
 
 
 class DistributionSpec:
-    """A distribution's builder with the specs of what it takes and of what it gives.
+    """A distribution's builder with the specs of its parameters and of a draw.
 
     Args:
-        builder: Takes the parameters by name and returns a distribution.
-        input_params_spec: A dict of specs of those parameters that are tensors.
+        builder: Function that takes the parameters by name and returns a distribution.
+        input_params_spec: Dict of specs of the parameters that are tensors.
         sample_spec: Spec of one draw.
         **distribution_parameters: The builder's other arguments.
     """
@@ -34,7 +34,7 @@ class DistributionSpec:
 
     @property
     def builder(self) -> Callable[..., tfp.distributions.Distribution]:
-        """What makes the distribution."""
+        """The function that builds the distribution."""
         return self._builder
 
     @property
@@ -48,7 +48,7 @@ class DistributionSpec:
         return self._sample_spec
 
     def build_distribution(self, **distribution_parameters: Any) -> tfp.distributions.Distribution:
-        """The distribution of these parameters, and of those of the constructor that are not given."""
+        """Builds the distribution from these parameters and the constructor's. These take precedence."""
         return self._builder(**{**self._distribution_parameters, **distribution_parameters})
 
     def __repr__(self) -> str:
@@ -57,16 +57,16 @@ class DistributionSpec:
 
 
 def deterministic_distribution_from_spec(spec: Any) -> DistributionSpec:
-    """The spec of a distribution that always gives the one tensor ``loc``."""
+    """Returns the spec of a distribution with ``loc`` as its only value."""
     return DistributionSpec(tfp.distributions.Deterministic, {"loc": spec}, sample_spec=spec)
 
 
 def nested_distributions_from_specs(specs: Any, parameters: Any) -> Any:
-    """A nest of distributions.
+    """Builds a nest of distributions.
 
     Args:
         specs: Nest of :class:`DistributionSpec`.
-        parameters: A nest like it, of dicts of parameters.
+        parameters: Nest like ``specs`` of dicts of parameters.
     """
     flat = flatten_up_to(specs, parameters)
     built = [spec.build_distribution(**given) for spec, given in zip(tf.nest.flatten(specs), flat, strict=True)]

@@ -12,14 +12,14 @@ from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 
 
 def spec_from_space(space: gym.Space, name: str = "space") -> Any:
-    """The nest of specs that describes a Gymnasium space: bounded ones, but for a Box of booleans.
+    """Returns the nest of specs of a Gymnasium space. All specs are bounded, except for a Box of booleans.
 
     Args:
         space: Box, Discrete (its start is kept), MultiDiscrete, MultiBinary, Dict or Tuple.
-        name: Name of the leaf, for messages.
+        name: Name of the space, for messages.
 
     Returns:
-        One spec, a dict of them for Dict, a tuple for Tuple.
+        One spec, or a dict of specs for Dict, or a tuple of specs for Tuple.
 
     Raises:
         SpecMismatchError: For any other space.

@@ -1,4 +1,4 @@
-"""Nests of tensor specs as TensorFlow's own StructuredValue protos, as SavedModels and TF-Agents hold them."""
+"""Conversion of nests of tensor specs to StructuredValue protos, the format of SavedModels and TF-Agents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf import text_format
 
-# What tf.saved_model codes its signatures by; it has no public name.
+# The format that tf.saved_model uses for signatures. It has no public name.
 from tensorflow.core.protobuf import struct_pb2
 from tensorflow.python.saved_model import nested_structure_coder
 
@@ -16,37 +16,37 @@ from distpolicy.errors import ConfigError
 
 
 def encode(spec: Any) -> struct_pb2.StructuredValue:
-    """Returns the proto of a nest of tensor specs; bounds are kept."""
+    """Returns a nest of tensor specs as a proto. Bounds are kept."""
     return nested_structure_coder.encode_structure(spec)
 
 
 def from_proto(spec_proto: struct_pb2.StructuredValue) -> Any:
-    """The nest of tensor specs that :func:`encode` coded.
+    """Returns the nest of tensor specs that :func:`encode` encoded.
 
-    A namedtuple comes back as one of the same name and fields, though of another class.
+    A namedtuple comes back with the same name and fields, but as another class.
     """
     return nested_structure_coder.decode_proto(spec_proto)
 
 
 def from_packed_proto(spec_packed_proto: Any) -> Any:
-    """:func:`from_proto` of a proto that was packed into a ``google.protobuf.Any``."""
+    """Returns the nest of tensor specs from a proto that was packed into a ``google.protobuf.Any``."""
     proto = struct_pb2.StructuredValue()
     spec_packed_proto.Unpack(proto)
     return from_proto(proto)
 
 
 def encode_to_file(output_path: str | Path, spec: Any) -> None:
-    """Writes a nest of tensor specs as text."""
+    """Writes a nest of tensor specs to a text file."""
     with tf.io.gfile.GFile(str(output_path), "w") as file:
         file.write(text_format.MessageToString(encode(spec)))
 
 
 def from_pbtxt_file(spec_path: str | Path) -> Any:
-    """Reads the nest of tensor specs that :func:`encode_to_file`, or TF-Agents', wrote.
+    """Reads a nest of tensor specs that :func:`encode_to_file` or TF-Agents wrote.
 
     Raises:
-        tf.errors.NotFoundError: If there is no such file.
-        ConfigError: If it holds something else.
+        tf.errors.NotFoundError: If the file does not exist.
+        ConfigError: If the file holds something else.
     """
     with tf.io.gfile.GFile(str(spec_path), "r") as file:
         text = file.read()

@@ -1,4 +1,4 @@
-"""Specs of tensors, and conversion from and to those of arrays."""
+"""Specs of tensors, and conversion from and to array specs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# tf.TensorSpec's bounded form: public in TF-Agents, and what its SavedModels hold.
+# The bounded form of tf.TensorSpec. It is public in TF-Agents and part of its SavedModels.
 from tensorflow.python.framework.tensor_spec import BoundedTensorSpec
 
 from distpolicy.errors import SpecMismatchError
@@ -43,10 +43,10 @@ __all__ = [
 
 
 def from_spec(spec: Any) -> Any:
-    """The nest with every array spec turned into a tensor spec; tensor specs stay as they are.
+    """Converts every array spec of a nest to a tensor spec. Tensor specs stay unchanged.
 
     Raises:
-        SpecMismatchError: For a leaf that is neither.
+        SpecMismatchError: If a leaf is neither.
     """
     return tf.nest.map_structure(_tensor_spec, spec)
 
@@ -58,14 +58,14 @@ def _tensor_spec(spec: Any) -> Any:
         return TensorSpec(spec.shape, spec.dtype, spec.name)
     if isinstance(spec, tf.TypeSpec):
         return spec
-    raise SpecMismatchError(f"no known conversion to a tensor spec from {type(spec).__name__}: {spec!r}")
+    raise SpecMismatchError(f"cannot convert a {type(spec).__name__} to a tensor spec: {spec!r}")
 
 
 def to_array_spec(tensor_spec: Any) -> Any:
-    """The nest with every tensor spec turned into an array spec; open dimensions become None.
+    """Converts every tensor spec of a nest to an array spec. Open dimensions become None.
 
     Raises:
-        SpecMismatchError: If a leaf is neither, or its rank is unknown.
+        SpecMismatchError: If a leaf is neither a tensor spec nor an array spec, or its rank is unknown.
     """
     return tf.nest.map_structure(_array_spec, tensor_spec)
 
@@ -74,9 +74,9 @@ def _array_spec(spec: Any) -> ArraySpec:
     if isinstance(spec, ArraySpec):
         return spec
     if not isinstance(spec, tf.TensorSpec):
-        raise SpecMismatchError(f"no known conversion to an array spec from {type(spec).__name__}: {spec!r}")
+        raise SpecMismatchError(f"cannot convert a {type(spec).__name__} to an array spec: {spec!r}")
     if spec.shape.rank is None:
-        raise SpecMismatchError(f"spec {spec.name!r} has no rank, which an array spec needs")
+        raise SpecMismatchError(f"spec {spec.name!r} has unknown rank, but an array spec needs one; give it a shape")
     shape = tuple(spec.shape.as_list())
     if isinstance(spec, BoundedTensorSpec):
         return BoundedArraySpec(shape, spec.dtype.as_numpy_dtype, spec.minimum, spec.maximum, spec.name)
@@ -84,32 +84,32 @@ def _array_spec(spec: Any) -> ArraySpec:
 
 
 def to_nest_array_spec(nest_array_spec: Any) -> Any:
-    """The same as :func:`to_array_spec`."""
+    """Does the same as :func:`to_array_spec`."""
     return to_array_spec(nest_array_spec)
 
 
 def is_bounded(spec: Any) -> bool:
-    """Whether the spec has bounds."""
+    """Returns True if the spec has bounds."""
     return isinstance(spec, BoundedTensorSpec | BoundedArraySpec)
 
 
 def is_discrete(spec: Any) -> bool:
-    """Whether the spec's dtype is an integer."""
+    """Returns True if the spec's dtype is an integer."""
     return tf.as_dtype(spec.dtype).is_integer
 
 
 def is_continuous(spec: Any) -> bool:
-    """Whether the spec's dtype is a float."""
+    """Returns True if the spec's dtype is a float."""
     return tf.as_dtype(spec.dtype).is_floating
 
 
 def with_dtype(specs: Any, dtype: Any) -> Any:
-    """The specs with another dtype; bounds are cast to it."""
+    """Returns the specs with another dtype. Bounds are cast to it."""
     return tf.nest.map_structure(lambda spec: _rebuilt(spec, spec.shape, dtype), from_spec(specs))
 
 
 def add_outer_dims_nest(specs: Any, outer_dims: list[int | None] | tuple[int | None, ...]) -> Any:
-    """The specs with ``outer_dims`` before each shape; bounds stay as they are, they broadcast.
+    """Returns the specs with ``outer_dims`` added before each shape. Bounds stay unchanged and broadcast.
 
     Raises:
         ValueError: If ``outer_dims`` is neither a list nor a tuple.
@@ -121,17 +121,17 @@ def add_outer_dims_nest(specs: Any, outer_dims: list[int | None] | tuple[int | N
 
 
 def add_outer_dim(specs: Any, dim: int | None = None) -> Any:
-    """The specs with one more dimension before each shape; an open one unless ``dim`` is given."""
+    """Returns the specs with one dimension added before each shape; an open dimension if ``dim`` is None."""
     return add_outer_dims_nest(specs, (dim,))
 
 
 def remove_outer_dims_nest(specs: Any, num_outer_dims: int) -> Any:
-    """The specs without the first ``num_outer_dims`` dimensions.
+    """Returns the specs without the first ``num_outer_dims`` dimensions.
 
-    Bounds that differ along those dimensions are those of their first entry.
+    If bounds vary along these dimensions, the bounds at their first index are kept.
 
     Raises:
-        ValueError: If a shape has fewer dimensions; it names the spec.
+        ValueError: If a shape has fewer dimensions. The message names the spec.
     """
 
     def remove(spec: Any) -> Any:
@@ -147,20 +147,20 @@ def _rebuilt(spec: Any, shape: tf.TensorShape, dtype: Any = None) -> Any:
     if not isinstance(spec, BoundedTensorSpec):
         return TensorSpec(shape, dtype, spec.name)
     bounds = [np.asarray(bound).astype(dtype.as_numpy_dtype) for bound in (spec.minimum, spec.maximum)]
-    # Bounds of more dimensions than the new shape's had entries for those that are gone.
+    # Bounds may still have the removed dimensions; the first entry is kept.
     bounds = [bound[(0,) * max(bound.ndim - shape.rank, 0)] for bound in bounds]
     return BoundedTensorSpec(shape, dtype, *bounds, spec.name)
 
 
 def zero_spec_nest(specs: Any, outer_dims: Any = None) -> Any:
-    """Zeros of each spec's shape and dtype.
+    """Returns zeros of each spec's shape and dtype.
 
     Args:
         specs: Nest of tensor specs.
-        outer_dims: A list or a 1-D tensor of dimensions to put before each shape, or None.
+        outer_dims: A list or a 1-D tensor of dimensions to add before each shape, or None.
 
     Raises:
-        NotImplementedError: If a leaf is no dense tensor spec.
+        NotImplementedError: If a leaf is not a dense tensor spec.
         ValueError: If a dimension of a spec is open.
     """
     outer = tf.cast(() if outer_dims is None else outer_dims, tf.int32)
@@ -175,13 +175,13 @@ def zero_spec_nest(specs: Any, outer_dims: Any = None) -> Any:
 
 
 def sample_bounded_spec(spec: BoundedTensorSpec, seed: Any = None, outer_dims: Any = None) -> tf.Tensor:
-    """A uniform draw from the bounds, both included.
+    """Draws uniformly between the bounds, both included.
 
     Args:
-        spec: Floats with bounds beyond an eighth of the dtype's range are drawn from that much of it.
-        seed: None, an int, a stateless seed int32 ``[2]``, or int32 ``[B, 2]``: one for each row, where B is the
-            first of ``outer_dims``. The same seed gives the same draw.
-        outer_dims: A list or a 1-D tensor of dimensions to put before the shape, or None.
+        spec: The spec to draw a value for. Bounds of floats are limited to an eighth of the dtype's largest number.
+        seed: None, an int, a stateless seed int32 ``[2]``, or one for each row, int32 ``[B, 2]``, where B is the first
+            of ``outer_dims``. The same seed leads to the same draw.
+        outer_dims: A list or a 1-D tensor of dimensions to add before the shape, or None.
 
     Returns:
         ``[*outer_dims, *shape]``.
@@ -196,18 +196,18 @@ def sample_bounded_spec(spec: BoundedTensorSpec, seed: Any = None, outer_dims: A
 def sample_spec_nest(
     structure: Any, seed: Any = None, outer_dims: Any = (), minimum: Any = None, maximum: Any = None
 ) -> Any:
-    """A uniform draw for each spec of a nest; each from a stream of its own.
+    """Draws uniformly for each spec of a nest, each from a random stream of its own.
 
     Args:
-        structure: Nest of tensor specs; one without bounds has its dtype's.
-        seed: As for :func:`sample_bounded_spec`.
-        outer_dims: A list or a 1-D tensor of dimensions to put before each shape.
-        minimum: A number that no draw is below, or None.
-        maximum: A number that no draw is above, or None.
+        structure: Nest of tensor specs. A spec without bounds has its dtype's.
+        seed: The same as in :func:`sample_bounded_spec`.
+        outer_dims: A list or a 1-D tensor of dimensions to add before each shape.
+        minimum: A further lower bound for all draws, or None.
+        maximum: A further upper bound for all draws, or None.
 
     Raises:
-        TypeError: If a leaf is no tensor spec, or its dtype cannot be drawn.
-        ValueError: If a dimension of a spec is open, or nothing is left between the bounds.
+        TypeError: If a leaf is not a tensor spec, or values of its dtype cannot be drawn.
+        ValueError: If a dimension of a spec is open, or its bounds exclude every value.
     """
     seeds = _leaf_seeds(seed, len(tf.nest.flatten(structure)))
 
@@ -218,14 +218,14 @@ def sample_spec_nest(
         if spec.dtype == tf.bool:
             return draw_uniform(_known_shape(spec), spec.dtype, 0, 1, leaf_seed, outer)
         if not spec.dtype.is_floating and not spec.dtype.is_integer:
-            raise TypeError(f"spec {spec.name!r}: dtype {spec.dtype.name} cannot be drawn")
+            raise TypeError(f"spec {spec.name!r}: dtype {spec.dtype.name} cannot be drawn; use a number or bool")
         low = spec.minimum if is_bounded(spec) else np.asarray(spec.dtype.min)
         high = spec.maximum if is_bounded(spec) else np.asarray(spec.dtype.max)
-        # In the spec's own dtype: a float would round a 64-bit integer.
+        # The bounds are compared in the spec's own dtype, since a float would round a 64-bit integer.
         low = low if minimum is None else np.maximum(low, np.asarray(minimum, low.dtype))
         high = high if maximum is None else np.minimum(high, np.asarray(maximum, high.dtype))
         if np.any(low > high):
-            raise ValueError(f"spec {spec.name!r}: nothing is left between the bounds {low} and {high}")
+            raise ValueError(f"spec {spec.name!r}: the minimum {low} exceeds the maximum {high}; widen the bounds")
         return draw_uniform(_known_shape(spec), spec.dtype, low, high, leaf_seed, outer)
 
     leaves = [draw(spec, leaf_seed) for spec, leaf_seed in zip(tf.nest.flatten(structure), seeds, strict=True)]
@@ -238,20 +238,20 @@ def _leaf_seeds(seed: Any, num: int) -> list[Any]:
     from distpolicy.utils.sampling.tensor_draws import stateless_seed
 
     first = tf.convert_to_tensor(stateless_seed(seed))
-    # The first leaf takes the seed as it is; the first word counts steps, so the second tells leaves apart.
+    # Leaf 0 takes the seed unchanged. Steps are counted in the first word, so leaves differ in the second.
     return [first if index == 0 else first + tf.constant([0, index], first.dtype) for index in range(num)]
 
 
 def _known_shape(spec: Any) -> list[int]:
     if not spec.shape.is_fully_defined():
-        raise ValueError(f"spec {spec.name!r} of shape {spec.shape} has an open dimension; give all of them")
+        raise ValueError(f"spec {spec.name!r} of shape {spec.shape} has an open dimension; give all its dimensions")
     return spec.shape.as_list()
 
 
 def to_proto(spec: Any) -> Any:
     """Returns a nest of specs as TensorFlow's StructuredValue proto.
 
-    Array specs are coded as tensor specs; bounds are kept.
+    Array specs are converted to tensor specs. Bounds are kept.
 
     Raises:
         SpecMismatchError: If a leaf is not a spec.
@@ -260,7 +260,7 @@ def to_proto(spec: Any) -> Any:
 
 
 def to_pbtxt_file(output_path: str | Path, spec: Any) -> None:
-    """Writes a nest of specs as text; see :func:`to_proto`.
+    """Writes a nest of specs to a text file; see :func:`to_proto`.
 
     Raises:
         SpecMismatchError: If a leaf is not a spec.

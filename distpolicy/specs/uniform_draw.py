@@ -1,4 +1,4 @@
-"""Uniform draws from bounds, in NumPy."""
+"""Uniform draws between bounds, in NumPy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ RandomSource = np.random.RandomState | np.random.Generator
 
 
 def sampling_bounds(minimum: np.ndarray, maximum: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds whose width is a finite number: those beyond ``largest`` are pulled in to there.
+    """Limits bounds to ``[-largest, largest]``, so that their difference does not overflow.
 
-    Bounds that lie beyond altogether stay.
+    If both bounds lie on the same side beyond the limit, they stay unchanged.
     """
     low, high = np.maximum(minimum, -largest), np.minimum(maximum, largest)
     beyond = low > high
@@ -20,12 +20,12 @@ def sampling_bounds(minimum: np.ndarray, maximum: np.ndarray, largest: float) ->
 
 
 class UniformDraw:
-    """Draws from ``[minimum, maximum]``, both included; what can be worked out beforehand is.
+    """Draws from ``[minimum, maximum]``, both included. The bounds are prepared once, not in every draw.
 
     Args:
-        minimum: Lower bounds of one value, of the dtype, broadcastable to its shape.
-        maximum: Upper bounds, likewise.
-        dtype: A float or an integer.
+        minimum: Lower bounds of one value, of this dtype and broadcastable to the value's shape.
+        maximum: Upper bounds, in the same form.
+        dtype: A float or integer dtype.
     """
 
     def __init__(self, minimum: np.ndarray, maximum: np.ndarray, dtype: np.dtype) -> None:
@@ -35,18 +35,18 @@ class UniformDraw:
         if self._is_float:
             half = float(np.finfo(np.float64).max) / 2
             low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), half)
-        # Scalars are drawn quicker than broadcast arrays.
+        # NumPy draws faster between scalars than between arrays.
         is_uniform = bool(np.all(low == low.flat[0]) and np.all(high == high.flat[0]))
         self._low: Any = low.flat[0].item() if is_uniform else low
         self._high: Any = high.flat[0].item() if is_uniform else high
-        # One past the upper end, in Python's integers: the dtype may not hold it.
+        # One past the upper bound, as a Python integer, since it may not fit the dtype.
         self._end: Any = None if self._is_float else (self._high if is_uniform else high.astype(object)) + 1
 
     def __call__(self, rng: RandomSource, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of this shape, from a RandomState or a Generator."""
+        """Draws an array of this shape."""
         if self._is_float:
             drawn = np.asarray(rng.uniform(self._low, self._high, shape)).astype(self._dtype)
-            # Rounding to the dtype can step over a bound.
+            # Rounding to the dtype may exceed a bound.
             return np.asarray(np.clip(drawn, self._minimum, self._maximum))
         if isinstance(rng, np.random.Generator):
             return np.asarray(rng.integers(self._low, self._high, shape, self._dtype, endpoint=True))

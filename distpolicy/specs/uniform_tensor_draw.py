@@ -1,4 +1,4 @@
-"""Uniform draws from the bounds of tensor specs."""
+"""Uniform draws between the bounds of tensor specs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from distpolicy.specs.uniform_draw import sampling_bounds
 def draw_uniform(
     shape: list[int], dtype: tf.DType, minimum: Any, maximum: Any, seed: Any, outer_dims: Any
 ) -> tf.Tensor:
-    """A uniform draw of ``[*outer_dims, *shape]`` from ``[minimum, maximum]``, both included.
+    """Draws ``[*outer_dims, *shape]`` uniformly from ``[minimum, maximum]``, both included.
 
     Args:
         shape: Shape of one value.
         dtype: A float, an integer or bool.
         minimum: Lower bounds, broadcastable to ``shape``.
-        maximum: Upper bounds, likewise.
-        seed: None, an int, a stateless seed int32 ``[2]``, or int32 ``[B, 2]`` with one for each row, where B is the
-            first of ``outer_dims``.
+        maximum: Upper bounds, broadcastable to ``shape``.
+        seed: None, an int, a stateless seed int32 ``[2]``, or one for each row, int32 ``[B, 2]``, where B is the first
+            of ``outer_dims``.
         outer_dims: A list of ints, or an integer tensor ``[num_outer_dims]``.
     """
     bits = _random_bits(shape, seed, outer_dims)
@@ -29,20 +29,20 @@ def draw_uniform(
         return tf.cast(tf.bitwise.bitwise_and(bits, tf.constant(1, tf.uint64)), tf.bool)
     if dtype.is_floating:
         bounds = np.asarray(minimum).astype(np.float64), np.asarray(maximum).astype(np.float64)
-        # As in TF-Agents: draws from a whole range would hardly ever be of a size that networks take.
+        # The same limit as in TF-Agents. Draws from a dtype's whole range would be too large for networks.
         low, high = sampling_bounds(*bounds, float(dtype.max) / 8)
-        # 53 bits are what a float64 holds.
+        # A float64 holds 53 bits.
         share = tf.cast(tf.bitwise.right_shift(bits, tf.constant(11, tf.uint64)), tf.float64) * 2.0**-53
         drawn = tf.cast(low + share * (high - low), dtype)
         return tf.clip_by_value(drawn, tf.cast(minimum, dtype), tf.cast(maximum, dtype))
     low, high = np.asarray(minimum).astype(object), np.asarray(maximum).astype(object)
-    # The whole of 64 bits counts one more than they can hold; the bits are the draw then.
+    # The full 64-bit range has 2**64 values, one more than uint64 can count. The bits themselves are the draw then.
     count = np.asarray(high - low + 1, object)
     whole = count == 2**64
     scaled = multiply_high(bits, tf.constant(np.where(whole, 0, count).astype(np.uint64)))
     offset = tf.where(np.asarray(whole, bool), bits, scaled)
     first = tf.constant((low % 2**64).astype(np.uint64) if low.ndim else np.uint64(int(low) % 2**64))
-    # Two's complement: the sum wraps around to the right number, also below zero.
+    # In two's complement the sum wraps around to the right number, also below zero.
     total = offset + first
     if dtype.is_unsigned:
         return tf.cast(total, dtype)
@@ -50,8 +50,8 @@ def draw_uniform(
 
 
 def _random_bits(shape: list[int], seed: Any, outer_dims: Any) -> tf.Tensor:
-    """uint64 ``[*outer_dims, *shape]``, all 64 bits random."""
-    # TensorFlow Probability comes with it, which specs alone do not need.
+    """Returns uint64 ``[*outer_dims, *shape]`` with all 64 bits random."""
+    # This module imports TensorFlow Probability, which specs alone do not need.
     from distpolicy.utils.sampling.tensor_draws import row_bits, stateless_seed
 
     dims = tf.concat([tf.cast(outer_dims, tf.int32), tf.constant(shape, tf.int32)], axis=0)
@@ -60,13 +60,13 @@ def _random_bits(shape: list[int], seed: Any, outer_dims: Any) -> tf.Tensor:
     seed = tf.convert_to_tensor(stateless_seed(seed))
     if seed.shape.rank != 2:
         return tf.random.stateless_uniform(dims, seed, minval=None, maxval=None, dtype=tf.uint64)
-    # Of a tensor the inner dimensions may be known though the batch size is not.
+    # In a graph the inner dimensions may be known even if the batch size is not.
     num = int(np.prod([*_inner(outer_dims), *shape]))
     return tf.reshape(row_bits(seed, num), dims)
 
 
 def _inner(outer_dims: Any) -> list[int]:
-    """The outer dimensions after the first, which rows are drawn along."""
+    """Returns the outer dimensions after the first; each row's draw includes them."""
     dims = tf.convert_to_tensor(outer_dims, tf.int32)
     if dims.shape.as_list() == [1]:
         return []
@@ -77,7 +77,7 @@ def _inner(outer_dims: Any) -> list[int]:
 
 
 def multiply_high(bits: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """The upper 64 bits of the product of two uint64: of uniform bits, uniform in ``[0, count)``."""
+    """Returns the upper 64 bits of ``bits * count``. For uniform bits these are uniform in ``[0, count)``."""
     half, low_half = tf.constant(32, tf.uint64), tf.constant(0xFFFFFFFF, tf.uint64)
 
     def split(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,4 +1,4 @@
-"""PolicyStep: what a policy answers, as in TF-Agents."""
+"""PolicyStep: what a policy returns, as in TF-Agents."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class PolicyInfo(NamedTuple):
     """The info of a policy that emits log-probabilities.
 
     Attributes:
-        log_probability: A nest like the action's, float32 ``[B]`` a leaf.
+        log_probability: Nest like the action, with float32 ``[B]`` for each leaf.
     """
 
     log_probability: Any = ()
 
 
 class PolicyStep(NamedTuple):
-    """A policy's answer to one time step.
+    """What a policy returns for one time step.
 
     Attributes:
-        action: A nest like ``action_spec``, ``[B, ...]``.
-        state: The state to give to the next call, a nest like ``policy_state_spec``.
-        info: A nest like ``info_spec``.
+        action: Nest of ``[B, ...]`` like ``action_spec``.
+        state: The state for the next call, a nest of ``[B, ...]`` like ``policy_state_spec``.
+        info: Nest of ``[B, ...]`` like ``info_spec``.
     """
 
     action: Any = ()
@@ -37,12 +37,12 @@ class PolicyStep(NamedTuple):
     info: Any = ()
 
     def replace(self, **changes: Any) -> PolicyStep:
-        """A copy with these fields changed."""
+        """Returns a copy with these fields changed."""
         return self._replace(**changes)
 
 
 def get_log_probability(info: Any, default_log_probability: Any = None) -> Any:
-    """The log-probability in a dict or namedtuple info, or the default if there is none."""
+    """Returns the log-probability in a dict or namedtuple info, or the default if there is none."""
     info = _unwrapped(info)
     if isinstance(info, Mapping):
         return info.get(CommonFields.LOG_PROBABILITY, default_log_probability)
@@ -50,17 +50,16 @@ def get_log_probability(info: Any, default_log_probability: Any = None) -> Any:
 
 
 def set_log_probability(info: Any, log_probability: Any) -> Any:
-    """The info with ``log_probability`` set; the given one is left as it was.
+    """Returns a copy of the info with ``log_probability`` set.
 
-    An empty info becomes a :class:`PolicyInfo`. A dict keeps its type; TensorFlow's wrapper around one counts as
-    the dict.
+    An empty info becomes a :class:`PolicyInfo`. A dict keeps its type; TensorFlow's wrapper around a dict is removed.
 
     Args:
-        info: ``()``, None, a dict, or a namedtuple with that field.
-        log_probability: A nest like the action's.
+        info: ``()``, None, a dict, or a namedtuple with the field ``log_probability``.
+        log_probability: Nest like the action, with float32 ``[B]`` for each leaf.
 
     Raises:
-        ValueError: If a namedtuple has no such field, or the info is of another kind.
+        ValueError: If a namedtuple does not have the field, or the info is anything else.
     """
     info = _unwrapped(info)
     if info is None or (isinstance(info, tuple) and not info):
@@ -78,5 +77,5 @@ def set_log_probability(info: Any, log_probability: Any) -> Any:
 
 
 def _unwrapped(info: Any) -> Any:
-    # A tf.Module wraps dicts and tuples that are set as attributes in proxies, which are no Mappings.
+    # A tf.Module wraps dicts and tuples that are set as attributes in proxies, and these are not Mappings.
     return getattr(info, "__wrapped__", info)

@@ -1,11 +1,11 @@
-"""TimeStep: what an environment tells, as in dm_env and TF-Agents.
+"""TimeStep: what an environment returns, as in dm_env and TF-Agents.
 
-The stream of one environment slot is FIRST, MID…, LAST, and then FIRST again: the action given after
-LAST is ignored, and the environment resets (Gymnasium's ``AutoresetMode.NEXT_STEP``). Termination is
-LAST with discount 0, truncation LAST with discount 1.
+The stream of one environment is FIRST, MID…, LAST, and then FIRST again. The action after LAST is ignored and the
+environment resets (Gymnasium's ``AutoresetMode.NEXT_STEP``). Termination is LAST with discount 0, truncation is LAST
+with discount 1.
 
-The functions here take NumPy arrays or tensors; TensorFlow is only imported where a tensor comes in, so
-that a process without TensorFlow can use them.
+The functions here take NumPy arrays or tensors. They import TensorFlow only for tensors, so a process without
+TensorFlow can use them.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ class StepType:
     LAST = np.asarray(2, np.int32)
 
     def __new__(cls, value: Any) -> Any:
-        """The step type of this number.
+        """Returns the step type with this number.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If ``value`` is not 0, 1 or 2.
         """
         for step_type in (cls.FIRST, cls.MID, cls.LAST):
             if np.ndim(value) == 0 and value == step_type:
                 return step_type
-        raise ValueError(f"{value!r} is no step type; use 0 (FIRST), 1 (MID) or 2 (LAST)")
+        raise ValueError(f"{value!r} is not a step type; use 0 (FIRST), 1 (MID) or 2 (LAST)")
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether the value is a tensor; imports no TensorFlow."""
+    """Returns True if the value is a tensor. Does not import TensorFlow."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and bool(tensorflow.is_tensor(value))
 
 
 def equal(left: Any, right: Any) -> Any:
-    """Where two arrays, or a tensor and another value, are equal."""
+    """Returns True where two arrays, or a tensor and another value, are equal: bool of their shape."""
     if is_tensor(left):
         import tensorflow as tf
 
@@ -56,13 +56,13 @@ def equal(left: Any, right: Any) -> Any:
 
 
 class TimeStep(NamedTuple):
-    """One step of an environment, or of a batch of them.
+    """One step of an environment or of a batch of environments.
 
     Attributes:
-        step_type: int32 ``[...]``, a :class:`StepType`.
-        reward: float32 ``[...]``, of the transition that led here; 0 at FIRST.
-        discount: float32 ``[...]`` in [0, 1]; 0 where the episode terminated here.
-        observation: A nest of ``[..., *shape]``.
+        step_type: A :class:`StepType`, int32 ``[...]``.
+        reward: Reward of the transition to this step, float32 ``[...]``; 0 at FIRST.
+        discount: Discount in [0, 1], float32 ``[...]``; 0 where the episode terminated with this step.
+        observation: Nest of ``[..., *shape]``.
     """
 
     step_type: Any
@@ -71,24 +71,24 @@ class TimeStep(NamedTuple):
     observation: Any
 
     def is_first(self) -> Any:
-        """Where an episode begins: bool ``[...]``."""
+        """Returns True where an episode begins: bool ``[...]``."""
         return equal(self.step_type, StepType.FIRST)
 
     def is_mid(self) -> Any:
-        """Where an episode goes on: bool ``[...]``."""
+        """Returns True where an episode goes on: bool ``[...]``."""
         return equal(self.step_type, StepType.MID)
 
     def is_last(self) -> Any:
-        """Where an episode ends: bool ``[...]``."""
+        """Returns True where an episode ends: bool ``[...]``."""
         return equal(self.step_type, StepType.LAST)
 
 
 def restart(observation: Any, batch_size: Any = None, reward_spec: Any = None) -> TimeStep:
-    """The FIRST step of an episode: reward 0, discount 1.
+    """Returns the FIRST step of an episode, with reward 0 and discount 1.
 
     Args:
-        observation: A nest of arrays or tensors, ``[batch_size, ...]`` if that is given.
-        batch_size: Number of environments: an int or a scalar tensor, or a list of several outer dimensions;
+        observation: Nest of arrays or tensors, ``[batch_size, ...]``, or ``[...]`` if ``batch_size`` is None.
+        batch_size: Number of environments, as an int or a scalar tensor, or a list of several outer dimensions.
             None for one environment without a batch dimension.
         reward_spec: Nest of specs of one reward; None for a float32 scalar.
     """
@@ -112,48 +112,48 @@ def restart(observation: Any, batch_size: Any = None, reward_spec: Any = None) -
 
 
 def transition(observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None) -> TimeStep:
-    """A MID step.
+    """Returns a MID step.
 
     Args:
-        observation: A nest of arrays or tensors.
-        reward: A number, a list of numbers, an array, a tensor, or a nest of those. Rewards become float32, unless
-            ``outer_dims`` are given: arrays and tensors keep their dtype then.
-        discount: Broadcast to the outer dimensions.
-        outer_dims: The batch dimensions: the first reward's shape unless given. A reward that is a vector of one
-            environment needs ``()``.
+        observation: Nest of arrays or tensors ``[*outer_dims, ...]``.
+        reward: A number, a list of numbers, an array, a tensor, or a nest of these. Rewards are cast to float32, but
+            with ``outer_dims`` arrays and tensors keep their dtype.
+        discount: Discount in [0, 1], broadcast to the outer dimensions.
+        outer_dims: The batch dimensions; None for the first reward's shape. Use ``()`` if one environment's reward is a
+            vector.
 
     Raises:
-        ValueError: If a reward or discount is NaN or None, which is seen in arrays and numbers only, or does not
-            fit the outer dimensions.
+        ValueError: If a reward or discount is NaN or None, or does not fit the outer dimensions. Tensors are not
+            checked for NaN.
     """
     return _make(StepType.MID, _rewards(reward, observation, outer_dims), discount, observation, outer_dims)
 
 
 def termination(observation: Any, reward: Any, outer_dims: Sequence[int] | None = None) -> TimeStep:
-    """The LAST step of an episode that ended by itself: discount 0.
+    """Returns the LAST step of an episode that terminated, with discount 0.
 
     Args:
-        observation: As for :func:`transition`.
-        reward: As for :func:`transition`.
-        outer_dims: As for :func:`transition`.
+        observation: See :func:`transition`.
+        reward: See :func:`transition`.
+        outer_dims: See :func:`transition`.
 
     Raises:
-        ValueError: As for :func:`transition`.
+        ValueError: See :func:`transition`.
     """
     return _make(StepType.LAST, _rewards(reward, observation, outer_dims), 0.0, observation, outer_dims)
 
 
 def truncation(observation: Any, reward: Any, discount: Any = 1.0, outer_dims: Sequence[int] | None = None) -> TimeStep:
-    """The LAST step of an episode that was cut, say by a time limit: the discount stays.
+    """Returns the LAST step of an episode that was truncated, for example by a time limit.
 
     Args:
-        observation: As for :func:`transition`.
-        reward: As for :func:`transition`.
-        discount: As for :func:`transition`.
-        outer_dims: As for :func:`transition`.
+        observation: See :func:`transition`.
+        reward: See :func:`transition`.
+        discount: See :func:`transition`.
+        outer_dims: See :func:`transition`.
 
     Raises:
-        ValueError: As for :func:`transition`.
+        ValueError: See :func:`transition`.
     """
     return _make(StepType.LAST, _rewards(reward, observation, outer_dims), discount, observation, outer_dims)
 
@@ -167,7 +167,7 @@ def _dims(spec: Any) -> list[int]:
 
 
 def _rewards(reward: Any, observation: Any, outer_dims: Any) -> Any:
-    """The rewards as arrays, or as tensors where the observation is of tensors."""
+    """Returns the rewards as arrays, or as tensors if the observation consists of tensors."""
     as_tensor = _is_tensor_nest(observation)
 
     def convert(value: Any) -> Any:
@@ -185,7 +185,7 @@ def _rewards(reward: Any, observation: Any, outer_dims: Any) -> Any:
         return np.broadcast_to(value, tuple(outer_dims)).copy() if outer_dims is not None and missing > 0 else value
 
     def walk(nest: Any) -> Any:
-        # A list of numbers is one array; of arrays, a nest of rewards.
+        # A list of numbers is one reward array; a list of arrays is a nest of rewards.
         if isinstance(nest, list) and all(isinstance(leaf, int | float | np.generic) for leaf in flatten(nest)):
             return convert(nest)
         if isinstance(nest, dict):
@@ -230,14 +230,14 @@ def _make(step_type: np.ndarray, reward: Any, discount: Any, observation: Any, o
 
 
 def time_step_spec(observation_spec: Any = None, reward_spec: Any = None) -> TimeStep:
-    """The spec of a time step: of array specs, or of tensor specs if those are given.
+    """Returns the spec of a time step, made of array specs or tensor specs like the arguments.
 
     Args:
         observation_spec: Nest of specs; None for a time step without specs.
         reward_spec: Nest of specs of one reward; None for a float32 scalar.
 
     Raises:
-        SpecMismatchError: If a leaf is no spec.
+        SpecMismatchError: If a leaf is not a spec.
         TypeError: If array and tensor specs are mixed.
     """
     if observation_spec is None:

@@ -1,6 +1,6 @@
-"""Trajectory: transitions as they are stored and learned from, as in TF-Agents.
+"""Trajectory: transitions for storage and for learning, as in TF-Agents.
 
-The functions take arrays or tensors; TensorFlow is only imported for tensors.
+The functions take arrays or tensors. They import TensorFlow only for tensors.
 """
 
 from __future__ import annotations
@@ -40,38 +40,38 @@ __all__ = [
 
 
 def first(observation: Any, action: Any, policy_info: Any, reward: Any, discount: Any) -> Trajectory:
-    """Transitions from FIRST to MID.
+    """Returns transitions from FIRST to MID.
 
     Args:
         observation: Nest of arrays or tensors ``[..., *shape]``.
-        action: The same.
-        policy_info: The same.
-        reward: The same.
-        discount: Floats ``[...]``; its shape is that of the step types.
+        action: Nest of arrays or tensors ``[..., *shape]``.
+        policy_info: Nest of arrays or tensors ``[..., *shape]``.
+        reward: Nest of arrays or tensors ``[..., *shape]``.
+        discount: Floats ``[...]``. The step types get the same shape.
 
     Returns:
-        A trajectory of tensors if there is a tensor among the arguments, and of arrays otherwise.
+        A trajectory of tensors if an argument holds a tensor, otherwise of arrays.
     """
     return _uniform(StepType.FIRST, StepType.MID, observation, action, policy_info, reward, discount)
 
 
 def mid(observation: Any, action: Any, policy_info: Any, reward: Any, discount: Any) -> Trajectory:
-    """Transitions from MID to MID; arguments and result are as for :func:`first`."""
+    """Returns transitions from MID to MID; see :func:`first`."""
     return _uniform(StepType.MID, StepType.MID, observation, action, policy_info, reward, discount)
 
 
 def last(observation: Any, action: Any, policy_info: Any, reward: Any, discount: Any) -> Trajectory:
-    """Transitions from MID to LAST; arguments and result are as for :func:`first`."""
+    """Returns transitions from MID to LAST; see :func:`first`."""
     return _uniform(StepType.MID, StepType.LAST, observation, action, policy_info, reward, discount)
 
 
 def single_step(observation: Any, action: Any, policy_info: Any, reward: Any, discount: Any) -> Trajectory:
-    """Transitions from FIRST to LAST; arguments and result are as for :func:`first`."""
+    """Returns transitions from FIRST to LAST; see :func:`first`."""
     return _uniform(StepType.FIRST, StepType.LAST, observation, action, policy_info, reward, discount)
 
 
 def boundary(observation: Any, action: Any, policy_info: Any, reward: Any, discount: Any) -> Trajectory:
-    """Transitions from LAST to FIRST; arguments and result are as for :func:`first`."""
+    """Returns transitions from LAST to FIRST; see :func:`first`."""
     return _uniform(StepType.LAST, StepType.FIRST, observation, action, policy_info, reward, discount)
 
 
@@ -98,20 +98,20 @@ def _uniform(
 
 
 def from_episode(observation: Any, action: Any, policy_info: Any, reward: Any, discount: Any = None) -> Trajectory:
-    """One whole episode: FIRST, MID, …, and LAST after its last step.
+    """Returns one whole episode. The step types are FIRST, MID, …; the last ``next_step_type`` is LAST.
 
     Args:
         observation: Nest of arrays or tensors ``[T, *shape]``.
-        action: The same.
-        policy_info: The same.
-        reward: The same.
+        action: Nest of arrays or tensors ``[T, *shape]``.
+        policy_info: Nest of arrays or tensors ``[T, *shape]``.
+        reward: Nest of arrays or tensors ``[T, *shape]``.
         discount: Floats ``[T]``; None for 1 everywhere.
 
     Returns:
-        A trajectory of tensors if there is a tensor among the arguments, and of arrays otherwise.
+        A trajectory of tensors if an argument holds a tensor, otherwise of arrays.
 
     Raises:
-        ValueError: If the discount has another number of dimensions, or a part another number of steps.
+        ValueError: If the discount is not ``[T]``, or another argument has a different number of steps.
     """
     parts = (observation, action, policy_info, reward)
     if has_tensors((*parts, discount)):
@@ -140,7 +140,7 @@ def _check_episode(parts: tuple[Any, ...], discount: Any) -> None:
         raise ValueError(f"from_episode: discount must have shape [T], but has {discount.shape}")
     named = dict(zip(("observation", "action", "policy_info", "reward"), parts, strict=True))
     for path, leaf in zip(paths(named), flatten(named), strict=True):
-        # Of tensors in a graph a length may be unknown.
+        # The length of a tensor in a graph may be unknown.
         lengths = {None if not len(leaf.shape) else leaf.shape[0], discount.shape[0]}
         if not len(leaf.shape) or (len(lengths) > 1 and None not in lengths):
             raise ValueError(
@@ -149,12 +149,12 @@ def _check_episode(parts: tuple[Any, ...], discount: Any) -> None:
 
 
 def from_transition(time_step: TimeStep, action_step: PolicyStep, next_time_step: TimeStep) -> Trajectory:
-    """The trajectory of a transition, of the same outer dimensions.
+    """Returns a transition as a trajectory with the same outer dimensions.
 
     Args:
-        time_step: What was acted on.
-        action_step: The policy's answer; its state is not part of a trajectory.
-        next_time_step: What followed; reward and discount are taken from it.
+        time_step: The step in which the policy acted.
+        action_step: The policy's step. Its state is not part of a trajectory.
+        next_time_step: The next step, with the reward and discount.
     """
     return Trajectory(
         time_step.step_type,

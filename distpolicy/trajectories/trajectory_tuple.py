@@ -1,4 +1,4 @@
-"""The tuple Trajectory, which :mod:`distpolicy.trajectories.trajectory` offers with its functions."""
+"""The tuple Trajectory. :mod:`distpolicy.trajectories.trajectory` exports it together with its functions."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from distpolicy.trajectories.time_step import StepType, equal
 
 
 class Trajectory(NamedTuple):
-    """Transitions, one or ``[B, T]`` of them.
+    """One transition, or ``[B, T]`` transitions.
 
     Attributes:
-        step_type: int32 ``[...]`` of the step that was acted on.
-        observation: Nest ``[..., *shape]`` of that step.
-        action: Nest of what the policy chose.
-        policy_info: Nest of the policy's info, such as the log-probability.
-        next_step_type: int32 ``[...]`` of the step that followed.
-        reward: float32 ``[...]`` of the transition.
-        discount: float32 ``[...]`` of the step that followed.
+        step_type: Type of the step in which the policy acted, int32 ``[...]``.
+        observation: Observation of this step, a nest of ``[..., *shape]``.
+        action: The policy's action, a nest of ``[..., *shape]``.
+        policy_info: The policy's info, such as the log-probability, a nest of ``[..., *shape]``.
+        next_step_type: Type of the next step, int32 ``[...]``.
+        reward: Reward of the transition, float32 ``[...]``.
+        discount: Discount of the next step, float32 ``[...]``.
     """
 
     step_type: Any
@@ -29,21 +29,24 @@ class Trajectory(NamedTuple):
     discount: Any
 
     def is_first(self) -> Any:
-        """Where the transition begins an episode: bool ``[...]``."""
+        """Returns True where the transition begins an episode: bool ``[...]``."""
         return equal(self.step_type, StepType.FIRST)
 
     def is_mid(self) -> Any:
-        """Where it neither begins nor ends an episode: bool ``[...]``."""
+        """Returns True where the transition neither begins nor ends an episode: bool ``[...]``."""
         return equal(self.step_type, StepType.MID) & equal(self.next_step_type, StepType.MID)
 
     def is_last(self) -> Any:
-        """Where the transition ends an episode: bool ``[...]``."""
+        """Returns True where the transition ends an episode: bool ``[...]``."""
         return equal(self.next_step_type, StepType.LAST)
 
     def is_boundary(self) -> Any:
-        """Where it leads from LAST to FIRST: no transition of the task, and masked out of every loss."""
+        """Returns True where the transition leads from LAST to FIRST: bool ``[...]``.
+
+        Such a transition is not part of the task. Every loss masks it out.
+        """
         return equal(self.step_type, StepType.LAST)
 
     def replace(self, **changes: Any) -> Trajectory:
-        """A copy with these fields changed."""
+        """Returns a copy with these fields changed."""
         return self._replace(**changes)

@@ -1,6 +1,6 @@
-"""Transition: a time step, what was done in it, and the time step that followed; from trajectories, also n steps long.
+"""Transition: a time step, the policy's step and the next time step. Functions make them from trajectories.
 
-What is given as arrays comes back as arrays, what as tensors as tensors. TensorFlow is only imported for tensors.
+Arrays lead to arrays, and tensors to tensors. TensorFlow is imported only for tensors.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure
 
 
 class Transition(NamedTuple):
-    """A step of an environment with what led to it.
+    """One step of an environment.
 
     Attributes:
-        time_step: What was seen before.
-        action_step: The policy's answer.
-        next_time_step: What was seen after, with the reward and discount of the transition.
+        time_step: The step in which the policy acted.
+        action_step: The policy's step.
+        next_time_step: The next step, with the reward and discount of the transition.
     """
 
     time_step: Any
@@ -29,24 +29,24 @@ class Transition(NamedTuple):
     next_time_step: Any
 
     def replace(self, **changes: Any) -> Transition:
-        """A copy with these fields changed."""
+        """Returns a copy with these fields changed."""
         return self._replace(**changes)
 
 
 def to_transition(trajectory: Trajectory, next_trajectory: Trajectory | None = None) -> Transition:
-    """The transitions between a trajectory's steps, or from one trajectory to the next.
+    """Returns the transitions between a trajectory's steps, or from one trajectory to the next.
 
     Args:
         trajectory: Arrays or tensors ``[B, T, ...]``; with ``next_trajectory`` also ``[B, ...]`` or ``[T, ...]``.
-        next_trajectory: The steps that followed, of the same shape; None to take them from the trajectory itself,
-            whose last step is dropped then.
+        next_trajectory: The next steps, of the same shape. None to take them from ``trajectory``, which then loses its
+            last step.
 
     Returns:
-        Transitions ``[B, T - 1, ...]``, or of the trajectory's shape with ``next_trajectory``. Rewards and
-        discounts of ``time_step`` are not known and 0.
+        Transitions ``[B, T - 1, ...]``, or with ``next_trajectory`` of the trajectory's shape. The rewards and
+        discounts in ``time_step`` are unknown and set to 0.
 
     Raises:
-        ValueError: If the discount has another number of dimensions.
+        ValueError: If the discount has the wrong number of dimensions.
     """
     rank = len(trajectory.discount.shape)
     if rank not in ((2,) if next_trajectory is None else (1, 2)):
@@ -70,7 +70,7 @@ def to_transition(trajectory: Trajectory, next_trajectory: Trajectory | None = N
 
 
 def to_transition_spec(trajectory_spec: Trajectory) -> Transition:
-    """The specs of the transitions that :func:`to_transition` makes; a trajectory holds no policy state."""
+    """Returns the specs of :func:`to_transition`'s result, without policy state, since trajectories hold none."""
     spec = trajectory_spec
     return Transition(
         TimeStep(spec.step_type, spec.reward, spec.discount, spec.observation),
@@ -80,14 +80,14 @@ def to_transition_spec(trajectory_spec: Trajectory) -> Transition:
 
 
 def experience_to_transitions(experience: Trajectory, squeeze_time_dim: bool) -> Transition:
-    """:func:`to_transition`, without the time dimension if asked.
+    """Calls :func:`to_transition`, and removes the time dimension if ``squeeze_time_dim``.
 
     Args:
         experience: Arrays or tensors ``[B, T, ...]``.
-        squeeze_time_dim: Whether the transitions are ``[B, ...]``; T has to be 2.
+        squeeze_time_dim: Whether to return transitions ``[B, ...]``. T must then be 2.
 
     Raises:
-        ValueError: If T is not 2 though the time dimension shall go.
+        ValueError: If ``squeeze_time_dim`` and T is not 2.
     """
     transitions = to_transition(experience)
     if not squeeze_time_dim:
@@ -100,19 +100,19 @@ def experience_to_transitions(experience: Trajectory, squeeze_time_dim: bool) ->
 
 
 def to_n_step_transition(trajectory: Trajectory, gamma: Any) -> Transition:
-    """One transition over N steps, from a trajectory of N + 1; it ends where the episode ends.
+    """Returns one transition over up to N steps from a trajectory of N + 1 steps.
 
-    The reward is ``r_0 + g d_0 r_1 + g² d_0 d_1 r_2 + …`` and the discount ``gⁿ⁻¹ d_0 … d_{n-1}``, n being N or the
-    number of steps up to the end of the episode, whichever is less: nothing is summed over the boundary of a
-    truncated episode, and its last observation is what the return is bootstrapped from.
+    It covers n steps: N, or fewer if the episode ends before. The reward is ``r_0 + g d_0 r_1 + g² d_0 d_1 r_2 + …``
+    with n terms, and the discount is ``gⁿ⁻¹ d_0 … d_{n-1}``. If the episode was truncated, rewards after its end are
+    left out, and the return is bootstrapped from its last observation.
 
     Args:
         trajectory: Arrays or tensors ``[B, T, ...]``, T = N + 1.
-        gamma: The discount factor g: a float, or a scalar tensor.
+        gamma: The discount factor g, a float or a scalar tensor.
 
     Returns:
-        A transition ``[B, ...]``, with the n-step reward and discount in ``next_time_step``. Those of
-        ``time_step`` are not known and NaN.
+        A transition ``[B, ...]``, with the n-step reward and discount in ``next_time_step``. The reward and discount in
+        ``time_step`` are unknown and set to NaN.
 
     Raises:
         ValueError: If the discount is not ``[B, T]``, or T is less than 2.
@@ -127,7 +127,7 @@ def to_n_step_transition(trajectory: Trajectory, gamma: Any) -> Transition:
     ends = (trajectory.step_type[:, :-1] == StepType.LAST) | (trajectory.next_step_type[:, :-1] == StepType.LAST)
     goes_on = _exclusive_cumprod(1 - _cast(ends, discount))
     num_steps = _sum(goes_on)
-    # Whatever stands beyond the end must not count, not even if it is NaN.
+    # Values after the end must not count, even if they are NaN.
     discount = _where(goes_on > 0, discount, 1.0)
     share = _exclusive_cumprod(gamma * discount)
 
@@ -181,7 +181,7 @@ def _where(condition: Any, value: Any, otherwise: float) -> Any:
 
 
 def _exclusive_cumprod(values: Any) -> Any:
-    """Of ``[B, N]``: the products of all before each."""
+    """Returns the product of all entries before each entry, ``[B, N]``; the first is 1."""
     if is_tensor(values):
         import tensorflow as tf
 
@@ -206,7 +206,7 @@ def _prod(values: Any) -> Any:
 
 
 def _at(values: Any, index: Any) -> Any:
-    """Of ``[B, T, ...]``, the entry of each row at its index."""
+    """Returns the entry of each row of ``[B, T, ...]`` at the row's index: ``[B, ...]``."""
     if is_tensor(values):
         import tensorflow as tf
 
@@ -215,5 +215,5 @@ def _at(values: Any, index: Any) -> Any:
 
 
 def has_tensors(nest: Any) -> bool:
-    """Whether any leaf is a tensor; imports no TensorFlow."""
+    """Returns True if any leaf is a tensor. Does not import TensorFlow."""
     return any(is_tensor(leaf) for leaf in flatten(nest))

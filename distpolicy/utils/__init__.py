@@ -1,1 +1,1 @@
-"""Helpers."""
+"""Helpers for nests, variables, sampling, compilation and files."""

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all, so that a crash at any moment or a full disk damages nothing."""
+"""Functions that write files and folders whole or not at all, so that a crash or a full disk never damages them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from distpolicy.errors import DistPolicyError
 
 
 def scratch_path(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
+    """Returns the path of the scratch file that is later renamed to ``path``."""
     return path.with_name(f".{path.name}.partial")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file beside its place, syncs it, and renames it.
+    """Writes a scratch file, syncs it, and renames it to ``path``.
 
     Raises:
-        OSError: If it cannot be written; what was there is as it was.
+        OSError: If the file cannot be written. An earlier file stays unchanged.
     """
     scratch = scratch_path(path)
     try:
@@ -36,7 +36,7 @@ def put_in_place(path: Path) -> None:
     """Syncs the scratch file of ``path`` and renames it to ``path``.
 
     Raises:
-        OSError: If it cannot be.
+        OSError: If this fails.
     """
     scratch = scratch_path(path)
     sync(scratch)
@@ -45,17 +45,17 @@ def put_in_place(path: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes.
+    """Returns the SHA-256 of a file's bytes, as hexadecimal digits.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file cannot be read.
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:
-    """Has what was written to a file, or the names in a folder, on the disk."""
+    """Flushes a file's content, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -64,27 +64,27 @@ def sync(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Writes a file beside its place, syncs it, and renames it.
+    """Writes a scratch file, syncs it, and renames it to ``path``.
 
     Raises:
-        DistPolicyError: If it cannot be written; what was there is as it was.
+        DistPolicyError: If the file cannot be written. An earlier file stays unchanged.
     """
     with writing(path):
         write_whole(path, data.encode() if isinstance(data, str) else data)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files beside its place, syncs it, and puts it in place of what was there.
+    """Writes a scratch folder, syncs it, and puts it in the place of an earlier folder.
 
-    A folder cannot be renamed over another: a crash between the two renames that replace one leaves what was there
-    under the name ``.NAME.old``, and it goes once another is whole.
+    A folder cannot be renamed over another, so replacing one takes two renames. A crash between them leaves the earlier
+    folder as ``.NAME.old``. The next successful write removes it.
 
     Args:
         path: The folder.
-        files: Contents by path within it.
+        files: Contents by path within the folder.
 
     Raises:
-        DistPolicyError: If it cannot be written; names the file.
+        DistPolicyError: If the folder cannot be written. The message names the file.
     """
     scratch, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
     try:
@@ -96,7 +96,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
                     (scratch / name).parent.mkdir(parents=True, exist_ok=True)
                     (scratch / name).write_bytes(data)
                     sync(scratch / name)
-            # The names in a folder are on the disk once the folder itself is synced.
+            # The names in a folder reach the disk only when the folder itself is synced.
             for folder in {scratch, *(parent for name in files for parent in (scratch / name).parents)}:
                 if folder.is_relative_to(scratch):
                     sync(folder)
@@ -106,20 +106,20 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             os.rename(scratch, path)
             sync(path.parent)
     finally:
-        # What could not be written takes no room.
+        # A failed write must not take up disk space.
         shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
 class GrowingFile:
-    """A file that grows by whole pieces; a crash may leave the last one cut off.
+    """A file that grows by whole pieces. A crash may leave the last piece incomplete.
 
     Args:
-        path: The file; what was there is replaced.
-        data: What it begins with.
+        path: The file. An earlier file is replaced.
+        data: The first bytes of the file.
 
     Raises:
-        DistPolicyError: If it cannot be written.
+        DistPolicyError: If the file cannot be written.
     """
 
     def __init__(self, path: Path, data: bytes = b"") -> None:
@@ -129,10 +129,10 @@ class GrowingFile:
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  # closed by close()
 
     def append(self, data: bytes) -> None:
-        """Writes a piece.
+        """Appends a piece.
 
         Raises:
-            DistPolicyError: If it cannot be written; the file ends as before.
+            DistPolicyError: If the piece cannot be written. The file then ends as before.
         """
         with writing(self._path):
             size = self._file.tell()
@@ -144,16 +144,16 @@ class GrowingFile:
                 raise
 
     def close(self) -> None:
-        """Closes the file; may be called twice."""
+        """Closes the file. Further calls do nothing."""
         self._file.close()
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tells of a file that cannot be written by its name.
+    """Turns errors of the block into errors that name the file.
 
     Raises:
-        DistPolicyError: For an ``OSError`` in the block.
+        DistPolicyError: If the block raises an ``OSError``.
     """
     try:
         yield

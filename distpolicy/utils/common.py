@@ -1,4 +1,4 @@
-"""Updating one set of variables from another, and the helpers that TF-Agents has under this name."""
+"""Updates of one set of variables from another, and the helpers that TF-Agents has in this module."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class SourceVariable(Protocol):
-    """What a variable is copied from: a tf.Variable by its path, or one entry of ``Weights``."""
+    """A source to copy a variable from: a tf.Variable with its path, or an entry of ``Weights``."""
 
     @property
     def path(self) -> str: ...
@@ -65,10 +65,10 @@ class SourceVariable(Protocol):
 
 
 def check_tau(name: str, tau: float) -> float:
-    """The tau as a float.
+    """Returns tau as a float.
 
     Raises:
-        ValueError: If it is NaN or not in [0, 1].
+        ValueError: If tau is NaN or not in [0, 1].
     """
     value = float(tau)
     if math.isnan(value) or not 0.0 <= value <= 1.0:
@@ -79,14 +79,14 @@ def check_tau(name: str, tau: float) -> float:
 def paired_variables(
     source: Sequence[SourceVariable], target: Sequence[NamedVariable], sort_variables_by_name: bool
 ) -> list[tuple[Any, tf.Variable]]:
-    """Source and target variables, paired by position, or by their paths' natural order.
+    """Pairs source and target variables by position, or by the natural order of their paths.
 
     Raises:
-        SpecMismatchError: If counts, shapes or dtypes differ; it names the first variable that does.
+        SpecMismatchError: If numbers, shapes or dtypes differ. The message names the first variable that differs.
     """
     if len(source) != len(target):
         raise SpecMismatchError(
-            f"source has {len(source)} variables and target {len(target)}: the two were not built alike "
+            f"source has {len(source)} variables, but target has {len(target)}; build both with the same arguments "
             f"(only in source: {_only(source, target)}; only in target: {_only(target, source)})"
         )
     if sort_variables_by_name:
@@ -97,7 +97,7 @@ def paired_variables(
         if tuple(left.variable.shape) != tuple(right.variable.shape) or left_dtype != right.variable.dtype:
             raise SpecMismatchError(
                 f"variable {right.path}: source {left.path} has shape {tuple(left.variable.shape)} and dtype "
-                f"{left_dtype.name}, target has {tuple(right.variable.shape)} and {right.variable.dtype.name}"
+                f"{left_dtype.name}, but target has {tuple(right.variable.shape)} and {right.variable.dtype.name}"
             )
     return [(left.variable, right.variable) for left, right in zip(source, target, strict=True)]
 
@@ -109,11 +109,11 @@ def _only(these: Sequence[SourceVariable], others: Sequence[SourceVariable]) -> 
 
 
 class SoftUpdate:
-    """``target = (1 - tau) * target + tau * source`` over many variables.
+    """Computes ``target = (1 - tau) * target + tau * source`` for many variables.
 
-    Kept with its target: copying is one operation a variable, past the checks that ``assign`` would make again, and a
-    single compiled call from arrays, as weights hold them; blending is one compiled call, where eager arithmetic on a
-    dozen variables costs milliseconds.
+    Keep one object for a target and call it again, since it stores compiled functions. A copy takes one operation for
+    each variable, without the checks of ``assign``. A copy from arrays, as in ``Weights``, and a blend take one
+    compiled call each; eager arithmetic on a dozen variables would take milliseconds.
     """
 
     def __init__(self, target: Sequence[NamedVariable]) -> None:
@@ -134,7 +134,7 @@ class SoftUpdate:
         if tau == other == 1.0 and not sort_variables_by_name and self._assign_arrays(source):
             return
         pairs = paired_variables(source, self._target, sort_variables_by_name)
-        # All pairs have been checked, and a value for each is in hand before the first is assigned.
+        # All pairs are checked and all values computed before the first is assigned, so that errors change nothing.
         values = [_tensor(value) for value, _ in pairs]
         order = [variable for _, variable in pairs]
         if sort_variables_by_name:
@@ -142,20 +142,20 @@ class SoftUpdate:
             values = [by_id[id(item.variable)] for item in self._target]
         if tau == 1.0 and other == 1.0:
             for item, value in zip(self._target, values, strict=True):
-                # Shapes and dtypes are checked; variable.assign would do it again, which takes longer than this.
+                # variable.assign would check shapes and dtypes again, which takes longer than the assignment.
                 tf.raw_ops.AssignVariableOp(resource=item.variable.handle, value=value)
         elif tau != 0.0 or other != 0.0:
             self._blend(values, tf.constant(tau, tf.float64), tf.constant(other, tf.float64))
         mark_updated(item.variable for item in self._target)
 
     def _assign_arrays(self, source: Sequence[SourceVariable]) -> bool:
-        """Assigns arrays of the targets' shapes and dtypes; does nothing if the sources are others."""
+        """Assigns arrays of the targets' shapes and dtypes. Returns False, and assigns nothing, for other sources."""
         if self._assign is None:
             self._kinds = [(tuple(item.variable.shape), item.variable.dtype.as_numpy_dtype) for item in self._target]
         arrays = [item.variable for item in source if isinstance(item.variable, np.ndarray)]
         if len(arrays) != len(source) or [(array.shape, array.dtype) for array in arrays] != self._kinds:
             return False
-        # Memory that nobody can write to is taken as it is; TensorFlow copies it before it changes a variable in place.
+        # Read-only memory is shared, not copied. TensorFlow copies it before it changes a variable in place.
         arrays = [array.copy() if array.flags.writeable else array for array in arrays]
         if self._assign is None:
             specs = [tf.TensorSpec(shape, dtype) for shape, dtype in self._kinds]
@@ -172,7 +172,7 @@ class SoftUpdate:
         return []
 
     def compiled_copy(self, source: Sequence[NamedVariable], sort_variables_by_name: bool) -> Callable[[], None]:
-        """A function that copies from these variables in one compiled call, for updates that are made again and again.
+        """Returns a function that copies from these variables in one compiled call. Use it for repeated updates.
 
         Raises:
             SpecMismatchError: If the variables do not match.
@@ -197,11 +197,11 @@ class SoftUpdate:
             weight = tau if item.variable.trainable else tau_non_trainable
             if item.variable.dtype.is_floating or item.variable.dtype.is_complex:
                 share = tf.cast(weight, item.variable.dtype)
-                # Both ends exactly: 1 copies, also over a NaN, and 0 keeps.
+                # A share of exactly 1 copies, even over a NaN, and a share of exactly 0 keeps the value.
                 blended = item.variable * (1 - share) + value * share
                 new = tf.where(weight >= 1.0, value, tf.where(weight <= 0.0, item.variable, blended))
             else:
-                # A counter or a seed cannot be averaged: it is copied unless its tau is 0.
+                # Counters and seeds cannot be averaged, so they are copied unless their tau is 0.
                 new = tf.where(weight > 0.0, value, item.variable)
             item.variable.assign(new)
 
@@ -209,7 +209,7 @@ class SoftUpdate:
 def _tensor(value: Any) -> tf.Tensor:
     if not isinstance(value, np.ndarray):
         return tf.convert_to_tensor(value)
-    # Memory that nobody can write to is taken as it is; TensorFlow copies it before it changes a variable in place.
+    # Read-only memory is shared, not copied. TensorFlow copies it before it changes a variable in place.
     return tf.constant(value) if value.flags.writeable else tf.raw_ops.Identity(input=value)
 
 
@@ -220,19 +220,18 @@ def soft_variables_update(
     tau_non_trainable: float | None = None,
     sort_variables_by_name: bool = False,
 ) -> None:
-    """Moves target variables a share ``tau`` of the way to their sources.
+    """Moves target variables towards their sources: ``target = (1 - tau) * target + tau * source``.
 
     Args:
-        source_variables: As many as the targets, of the same shapes and dtypes.
-        target_variables: Whose ``trainable`` decides which tau holds.
-        tau: In [0, 1]; 1 copies.
-        tau_non_trainable: The same for variables that are not trainable; None for ``tau``. It holds for
-            them also where ``tau`` is 0. Integers and booleans are copied unless it is 0.
-        sort_variables_by_name: Pairs by the natural order of names instead of by position.
+        source_variables: As many variables as the targets, with the same shapes and dtypes.
+        target_variables: The variables to change. Their ``trainable`` decides which tau applies.
+        tau: Share for trainable variables, in [0, 1]; 1 copies.
+        tau_non_trainable: Share for the other variables; None for ``tau``. It applies even if ``tau`` is 0. Integers
+            and bools are copied unless it is 0.
+        sort_variables_by_name: Pairs variables by the natural order of their names instead of by position.
 
     Raises:
-        ValueError: If a tau is NaN or outside [0, 1], or the variables do not match; nothing has been
-            assigned then.
+        ValueError: If a tau is NaN or outside [0, 1], or the variables do not match. Nothing has changed then.
     """
     update = SoftUpdate([NamedVariable(item.name, item) for item in target_variables])
     update(
@@ -241,21 +240,21 @@ def soft_variables_update(
 
 
 def function(*args: Any, **kwargs: Any) -> Any:
-    """``tf.function`` without autograph, and with as few traces as shapes allow, unless told otherwise.
+    """Calls ``tf.function``, by default without autograph and with as few traces as shapes allow.
 
-    As a decorator it may be used with or without parentheses.
+    It can be used as a decorator, with or without parentheses.
     """
     return tf.function(*args, **{"autograph": False, "reduce_retracing": True, **kwargs})
 
 
 def safe_has_state(state: Any) -> bool:
-    """Whether there is a state: it is neither None nor an empty tuple or list."""
+    """Returns True if there is a state, which is neither None nor an empty tuple or list."""
     return state is not None and not (isinstance(state, list | tuple) and not state)
 
 
 @contextlib.contextmanager
 def soft_device_placement() -> Iterator[None]:
-    """Within it, operations that a device does not have run on another."""
+    """Lets operations that a device does not support run on another device within the block."""
     before = tf.config.get_soft_device_placement()
     tf.config.set_soft_device_placement(True)
     try:

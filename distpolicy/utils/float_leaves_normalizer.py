@@ -1,4 +1,4 @@
-"""FloatLeavesNormalizer: statistics of the floats of an observation, whatever else it holds."""
+"""FloatLeavesNormalizer: normalises only the floats of an observation."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
 
 class FloatLeavesNormalizer(StreamingTensorNormalizer):
-    """Normalises the leaves of floats; images, other integers and bools stay as they are.
+    """Normalises leaves of floats. Images, other integers and bools stay unchanged.
 
-    :attr:`count`, :attr:`mean` and :attr:`sum_of_squares` are lists with an entry for each leaf of floats, or the entry
-    itself where there is one such leaf.
+    :attr:`count`, :attr:`mean` and :attr:`sum_of_squares` are lists with an entry for each leaf of floats, or just the
+    entry if there is only one such leaf.
 
     Args:
-        tensor_spec: As for :class:`TensorNormalizer`; leaves of any dtype.
-        scope: As for :class:`TensorNormalizer`.
-        clip_value: As for :class:`TensorNormalizer`.
-        variance_epsilon: As for :class:`TensorNormalizer`.
+        tensor_spec: See :class:`TensorNormalizer`; leaves may have any dtype.
+        scope: See :class:`TensorNormalizer`.
+        clip_value: See :class:`TensorNormalizer`.
+        variance_epsilon: See :class:`TensorNormalizer`.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class FloatLeavesNormalizer(StreamingTensorNormalizer):
         clip_value: float = 5.0,
         variance_epsilon: float = 1e-3,
     ) -> None:
-        # Past tf.Module's tracking, which would wrap dicts and lists.
+        # Avoids tf.Module's tracking, which would wrap dicts and lists.
         object.__setattr__(self, "_nest_spec", from_spec(tensor_spec))
         specs = tf.nest.flatten(self._nest_spec)
         object.__setattr__(self, "_places", [place for place, spec in enumerate(specs) if spec.dtype.is_floating])
@@ -43,7 +43,7 @@ class FloatLeavesNormalizer(StreamingTensorNormalizer):
         return self._nest_spec
 
     def update(self, tensor: Any, outer_dims: Any = (0,), weights: Any = None) -> None:
-        """Takes a batch into the statistics: see :meth:`TensorNormalizer.update`."""
+        """Adds a batch to the statistics; see :meth:`TensorNormalizer.update`."""
         super().update(self._floats(tensor), outer_dims, weights)
 
     def normalize(
@@ -53,7 +53,7 @@ class FloatLeavesNormalizer(StreamingTensorNormalizer):
         center_mean: bool = True,
         variance_epsilon: float | None = None,
     ) -> Any:
-        """The nest with its floats normalised: see :meth:`TensorNormalizer.normalize`."""
+        """Returns the nest with its floats normalised; see :meth:`TensorNormalizer.normalize`."""
         normalized = super().normalize(self._floats(tensor), clip_value, center_mean, variance_epsilon)
         leaves = tf.nest.flatten(tensor)
         for place, leaf in zip(self._places, tf.nest.flatten(normalized), strict=True):

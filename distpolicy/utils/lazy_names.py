@@ -1,4 +1,4 @@
-"""A package's public names, imported when they are first used."""
+"""lazy_names: imports a package's public names on first use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's ``__getattr__``, so that a process which needs no TensorFlow does not import it.
+    """Returns a package's ``__getattr__``. With it, a process that does not need TensorFlow does not import it.
 
     Args:
         package: Name of the package.
-        modules: For each public name the module that defines it.
+        modules: Name of the defining module for each public name.
     """
 
     def get(name: str) -> Any:

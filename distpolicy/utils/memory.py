@@ -1,4 +1,4 @@
-"""How much memory a process has had."""
+"""Memory use of this process."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import resource
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has had resident."""
+    """Returns the peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,6 +1,6 @@
-"""Nests: everything that TF-Agents has under this name.
+"""Functions on nests: everything that TF-Agents has in this module.
 
-What is not written here comes from ``nest_checks``, ``nest_pruning``, ``nest_batching`` and ``array_batching``.
+Most of them are defined in ``utils/nests``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Public in TF-Agents' module of this name.
+# TF-Agents' module of this name exports these, too.
 from tensorflow.python.util.nest import (
     flatten_up_to,
     flatten_with_tuple_paths,
@@ -91,42 +91,43 @@ __all__ = [
 
 
 def has_tensors(*nests: Any) -> bool:
-    """Whether any leaf of the nests is a tensor."""
+    """Returns True if any leaf of the nests is a tensor."""
     return any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(nests))
 
 
 def flatten_with_joined_paths(structure: Any, expand_composites: bool = False) -> list[tuple[str, Any]]:
-    """Pairs of a leaf's path, such as ``observation/camera``, and the leaf."""
+    """Returns pairs of a leaf's path, such as ``observation/camera``, and the leaf."""
     pairs = flatten_with_tuple_paths(structure, expand_composites=expand_composites)
     return [("/".join(str(part) for part in path), leaf) for path, leaf in pairs]
 
 
 def fast_map_structure(func: Callable[..., Any], *structure: Any, **kwargs: Any) -> Any:
-    """``func`` of the leaves of nests that are known to be alike, in a nest like the first; nothing is checked."""
+    """Applies ``func`` to the leaves of nests with the same structure, which is not checked."""
     columns = zip(*(tf.nest.flatten(nest, **kwargs) for nest in structure), strict=False)
     return tf.nest.pack_sequence_as(structure[0], [func(*column) for column in columns], **kwargs)
 
 
 def fast_map_structure_flatten(func: Callable[..., Any], structure: Any, *flat_structure: Any, **kwargs: Any) -> Any:
-    """:func:`fast_map_structure` of nests that are flat lists already."""
+    """Does the same as :func:`fast_map_structure` for nests that are already flat lists."""
     leaves = [func(*column) for column in zip(*flat_structure, strict=False)]
     return tf.nest.pack_sequence_as(structure, leaves, **kwargs)
 
 
 def where(condition: Any, true_outputs: Any, false_outputs: Any) -> Any:
-    """Row by row one nest or the other.
+    """Selects rows from one nest where a condition holds and from another elsewhere.
 
     Args:
-        condition: bool, of a shape that all leaves' shapes begin with, such as ``[B]``.
+        condition: bool ``[B]``, or of another shape that all leaves' shapes begin with.
         true_outputs: Nest of tensors ``[B, ...]``.
-        false_outputs: A nest like it.
+        false_outputs: Nest like ``true_outputs``.
 
     Returns:
         A nest like ``true_outputs``.
 
     Raises:
-        ValueError: If the nests differ, or a leaf's shape does not begin with the condition's; it names the leaf.
-        TypeError: If the nests differ in a container's type.
+        ValueError: If the nests differ, or a leaf's shape does not begin with the condition's. The message names the
+            leaf.
+        TypeError: If the type of a container differs.
     """
     assert_same_structure(true_outputs, false_outputs, message="true_outputs and false_outputs differ")
     condition = tf.convert_to_tensor(condition)
@@ -149,18 +150,18 @@ def where(condition: Any, true_outputs: Any, false_outputs: Any) -> Any:
 
 
 def get_outer_shape(nested_tensor: Any, spec: Any) -> tf.Tensor:
-    """The dimensions before the specs' shapes: int32 ``[num_outer_dims]``; all leaves have to agree on their number.
+    """Returns the dimensions before the specs' shapes. All leaves must have the same number of them.
 
     Args:
         nested_tensor: Nest of tensors or arrays ``[..., *shape]``.
         spec: Nest of tensor specs.
 
     Returns:
-        The outer shape of the first leaf; empty for an empty nest.
+        The outer shape of the first leaf, int32 ``[num_outer_dims]``; empty for an empty nest.
 
     Raises:
-        ValueError: If structures, ranks or inner shapes differ; it names the leaf.
-        TypeError: If the structures differ in a container's type.
+        ValueError: If structures, ranks or inner shapes differ. The message names the leaf.
+        TypeError: If the type of a container differs.
     """
     num_outer_dims = get_outer_rank(nested_tensor, spec)
     leaves = tf.nest.flatten(nested_tensor)

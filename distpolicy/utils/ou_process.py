@@ -8,13 +8,13 @@ import tensorflow as tf
 
 
 class OUProcess(tf.Module):
-    """An Ornstein-Uhlenbeck process: ``x' = (1 - damping) * x + N(0, stddev)``, for each element by itself.
+    """An Ornstein-Uhlenbeck process: ``x' = (1 - damping) * x + N(0, stddev)``, independent for each element.
 
     Args:
-        initial_value: Where it begins: a float tensor or array of any shape.
-        damping: Share of x that is lost in a step.
-        stddev: Standard deviation of what is added in a step.
-        seed: An int; the same seed gives the same path. None for TensorFlow's global stream.
+        initial_value: The initial x, a float tensor or array of any shape.
+        damping: Share of x that each step removes.
+        stddev: Standard deviation of the normal number that each step adds.
+        seed: An int. The same seed leads to the same values. None for TensorFlow's global stream.
         scope: Name of the module.
     """
 
@@ -32,7 +32,7 @@ class OUProcess(tf.Module):
         self._step = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="step")
 
     def __call__(self) -> tf.Tensor:
-        """The next value, of the initial value's shape and dtype."""
+        """Returns the next value, with the initial value's shape and dtype."""
         shape, dtype = self._x.shape, self._x.dtype
         if self._seed is None:
             noise = tf.random.normal(shape, stddev=self._stddev, dtype=dtype)
@@ -49,5 +49,5 @@ def ornstein_uhlenbeck_process(
     seed: int | None = None,
     scope: str = "ornstein_uhlenbeck_noise",
 ) -> OUProcess:
-    """An :class:`OUProcess` with these arguments."""
+    """Returns an :class:`OUProcess` with these arguments."""
     return OUProcess(initial_value, damping, stddev, seed, scope)

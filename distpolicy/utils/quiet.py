@@ -1,4 +1,4 @@
-"""Keeping native libraries from writing to the terminal."""
+"""without_stderr: keeps native libraries from writing to the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_stderr() -> Iterator[None]:
-    """Within it nothing that this process writes to stderr is seen, whoever writes it; exceptions pass as ever."""
+    """Hides everything that this process writes to stderr within the block, native code included."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -1,4 +1,4 @@
-"""Fitting tensors into the bounds of a spec."""
+"""Functions that clip or scale tensors to the bounds of a spec."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from distpolicy.errors import ConfigError
 
 
 def clip_to_spec(value: Any, spec: Any) -> tf.Tensor:
-    """The value clipped to the bounds of a bounded spec.
+    """Clips a value to the bounds of a bounded spec.
 
     Args:
-        value: ``[..., *shape]``.
+        value: Tensor or array ``[..., *shape]``.
         spec: Bounded tensor or array spec.
     """
     value = tf.convert_to_tensor(value)
@@ -22,10 +22,10 @@ def clip_to_spec(value: Any, spec: Any) -> tf.Tensor:
 
 
 def spec_means_and_magnitudes(action_spec: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and half width of the bounds of a bounded spec.
+    """Returns the centre and half the width of the bounds of a bounded spec.
 
     Returns:
-        Two arrays of the bounds' shape, of the spec's dtype if that is a float and float32 otherwise.
+        Two arrays of the bounds' shape, with the spec's dtype if it is a float, otherwise float32.
 
     Raises:
         ConfigError: If a bound is not finite.
@@ -33,21 +33,21 @@ def spec_means_and_magnitudes(action_spec: Any) -> tuple[np.ndarray, np.ndarray]
     minimum = np.asarray(action_spec.minimum).astype(np.float64)
     maximum = np.asarray(action_spec.maximum).astype(np.float64)
     if not np.all(np.isfinite(minimum) & np.isfinite(maximum)):
-        raise ConfigError(f"spec {action_spec.name!r} has bounds that are not finite: {minimum} to {maximum}")
+        raise ConfigError(f"spec {action_spec.name!r} needs finite bounds, but has {minimum} to {maximum}")
     dtype = tf.as_dtype(action_spec.dtype)
     kind = dtype.as_numpy_dtype if dtype.is_floating else np.float32
     return np.asarray(minimum / 2 + maximum / 2, kind), np.asarray(maximum / 2 - minimum / 2, kind)
 
 
 def scale_to_spec(tensor: Any, spec: Any) -> tf.Tensor:
-    """Numbers in [-1, 1] as numbers between the bounds of a spec.
+    """Scales numbers in [-1, 1] to the bounds of a spec.
 
     Args:
-        tensor: Floats ``[B, num]``, num being the number of elements of the spec's shape.
+        tensor: Floats ``[B, num]``, where num is the number of elements of the spec's shape.
         spec: Bounded tensor or array spec of any shape.
 
     Returns:
-        ``[B, *shape]`` of the spec's dtype.
+        ``[B, *shape]`` with the spec's dtype.
 
     Raises:
         ConfigError: If a bound is not finite.

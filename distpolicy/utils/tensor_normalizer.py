@@ -1,4 +1,4 @@
-"""Running statistics of tensors, and normalisation by them."""
+"""Normalisers that keep running statistics of tensors."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from distpolicy.utils.nests.checks import assert_same_structure
 
 
 class TensorNormalizer(tf.Module, abc.ABC):
-    """Mean and variance of every leaf of a nest, and normalisation by them.
+    """Keeps the mean and variance of every leaf of a nest, and normalises by them.
 
-    Each leaf has statistics of its own, one for each element of its spec's shape. They are variables, which are not
-    trainable, and part of whatever module holds the normaliser.
+    Every element of every leaf has its own statistics. They are non-trainable variables and belong to the module that
+    holds the normaliser.
 
     Args:
         tensor_spec: Nest of specs of one value, without batch dimensions.
         scope: Name of the module.
-        clip_value: Bound of a result's magnitude, where :meth:`normalize` is given none.
-        variance_epsilon: What is added to the variance, where :meth:`normalize` is given none.
+        clip_value: Default bound of the results' magnitude in :meth:`normalize`.
+        variance_epsilon: Default number that :meth:`normalize` adds to the variance.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
         variance_epsilon: float = 1e-3,
     ) -> None:
         super().__init__(name=re.sub(r"\W", "_", scope))
-        # Past tf.Module's tracking, which would wrap dicts and lists.
+        # Avoids tf.Module's tracking, which would wrap dicts and lists.
         object.__setattr__(self, "_tensor_spec", from_spec(tensor_spec))
         self._clip_value, self._variance_epsilon = clip_value, variance_epsilon
 
@@ -46,16 +46,16 @@ class TensorNormalizer(tf.Module, abc.ABC):
         return self._tensor_spec
 
     def update(self, tensor: Any, outer_dims: Any = (0,), weights: Any = None) -> None:
-        """Takes a batch into the statistics.
+        """Adds a batch to the statistics.
 
         Args:
-            tensor: Nest of ``[..., *shape]``; all dimensions before the spec's shape are batch dimensions.
-            outer_dims: The batch dimensions, which follow from the specs: another list than theirs is an error, but
-                for the default.
-            weights: ``[...]``, 1 where a value counts and 0 where it does not; None if all count.
+            tensor: Nest of ``[..., *shape]``. All dimensions before the spec's shape are batch dimensions.
+            outer_dims: The batch dimensions, for compatibility with TF-Agents. They follow from the specs; any value
+                but the default must equal them.
+            weights: ``[...]``, 1 where a value counts and 0 where it does not; None if all values count.
 
         Raises:
-            ValueError: If the nest differs from the specs', or ``outer_dims`` are not the tensors'.
+            ValueError: If the nest does not match the specs, or ``outer_dims`` are not the batch dimensions.
         """
         assert_same_structure(tensor, self._tensor_spec, message=f"{self.name}: tensor differs from its spec")
         leaves = zip(*(tf.nest.flatten(nest) for nest in (tensor, self._tensor_spec)), strict=True)
@@ -65,7 +65,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
             if _as_list(outer_dims) not in ([0], list(range(outer))):
                 raise ValueError(
                     f"{self.name}: outer_dims {outer_dims} do not fit a tensor of shape {values.shape} for spec "
-                    f"shape {spec.shape}; leave them out, and give weights by name"
+                    f"shape {spec.shape}; leave them out, and pass weights by name"
                 )
             weight = tf.ones(tf.shape(values)[:outer], tf.float64) if weights is None else tf.cast(weights, tf.float64)
             self._update_leaf(index, values, weight)
@@ -77,19 +77,19 @@ class TensorNormalizer(tf.Module, abc.ABC):
         center_mean: bool = True,
         variance_epsilon: float | None = None,
     ) -> Any:
-        """The tensors with mean 0 and variance 1, clipped.
+        """Normalises tensors to mean 0 and variance 1, and clips them.
 
         Args:
             tensor: Nest of ``[..., *shape]``.
-            clip_value: Bound of the results' magnitude; 0 or less for none; None for the constructor's.
+            clip_value: Bound of the results' magnitude; 0 or less for no clipping; None for the constructor's value.
             center_mean: Whether the mean is subtracted.
-            variance_epsilon: Added to the variance; None for the constructor's.
+            variance_epsilon: Number that is added to the variance; None for the constructor's value.
 
         Returns:
-            A nest of the same shapes, of the specs' dtypes where those are floats and float32 otherwise.
+            A nest of the same shapes, with the specs' dtypes if these are floats, otherwise float32.
 
         Raises:
-            ValueError: If the nest differs from the specs'.
+            ValueError: If the nest does not match the specs.
         """
         assert_same_structure(tensor, self._tensor_spec, message=f"{self.name}: tensor differs from its spec")
         clip = self._clip_value if clip_value is None else clip_value
@@ -97,7 +97,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
         normalized = []
         leaves = zip(*(tf.nest.flatten(nest) for nest in (tensor, self._tensor_spec)), strict=True)
         for index, (leaf, spec) in enumerate(leaves):
-            # Statistics are rounded once, and the values are only multiplied and added.
+            # The statistics are rounded once, and each value takes just a multiplication and an addition.
             dtype = tf.float64 if spec.dtype == tf.float64 else tf.float32
             mean, inverse_deviation = self._leaf_statistics(index, epsilon)
             values = tf.cast(leaf, dtype)
@@ -109,7 +109,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
         return tf.nest.pack_sequence_as(tensor, normalized)
 
     def copy(self) -> TensorNormalizer:
-        """A normaliser with the same settings and statistics, in variables of its own."""
+        """Returns a normaliser with the same settings and statistics, but with variables of its own."""
         made = type(self)(self.tensor_spec, **self._settings())
         for mine, its in zip(self.variables, made.variables, strict=True):
             its.assign(mine)
@@ -117,13 +117,13 @@ class TensorNormalizer(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def reset(self) -> None:
-        """Sets the statistics back to those of a new normaliser."""
+        """Resets the statistics to their initial values."""
 
     def _settings(self) -> dict[str, Any]:
         return {"scope": self.name, "clip_value": self._clip_value, "variance_epsilon": self._variance_epsilon}
 
     def _make_variables(self, name: str, value: float, shape_of: Callable[[Any], Any]) -> Any:
-        """A nest like the specs of float64 variables that hold one value."""
+        """Returns a nest like the specs of float64 variables, all filled with one value."""
         return tf.nest.map_structure(
             lambda spec: tf.Variable(tf.fill(shape_of(spec), tf.constant(value, tf.float64)), False, name=name),
             self._tensor_spec,
@@ -134,11 +134,11 @@ class TensorNormalizer(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
-        """Takes float64 values ``[..., *shape]`` with weights ``[...]`` into the index-th leaf's statistics."""
+        """Adds float64 values ``[..., *shape]`` with weights ``[...]`` to the statistics of the leaf at ``index``."""
 
     @abc.abstractmethod
     def _leaf_statistics(self, index: int, variance_epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
-        """The index-th leaf's mean, and one over the root of its variance with the epsilon; float64 ``[*shape]``."""
+        """Returns a leaf's mean and ``1 / sqrt(variance + variance_epsilon)``, float64 ``[*shape]``."""
 
 
 def _as_list(dims: Any) -> list[Any]:
@@ -146,23 +146,23 @@ def _as_list(dims: Any) -> list[Any]:
 
 
 def _weighted(values: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[int]]:
-    """The weights' sum, the weights in a shape that multiplies the values, and the batch dimensions' axes."""
+    """Returns the weights' sum, the weights in a shape that broadcasts with the values, and the batch axes."""
     rank = values.shape.rank - weight.shape.rank
     expanded = tf.reshape(weight, tf.concat([tf.shape(weight), tf.ones([rank], tf.int32)], axis=0))
     return tf.reduce_sum(weight), expanded, list(range(weight.shape.rank))
 
 
 class EMATensorNormalizer(TensorNormalizer):
-    """Exponential moving averages of the mean, and of the variance about the mean before.
+    """Keeps exponential moving averages of the mean and of the variance about the previous mean.
 
-    They begin at 0 and 1. A batch without any weight changes nothing.
+    The mean starts at 0, the variance at 1. A batch in which all weights are 0 changes nothing.
 
     Args:
-        tensor_spec: As for :class:`TensorNormalizer`.
-        scope: As for :class:`TensorNormalizer`.
-        norm_update_rate: Share of the way that a batch moves the statistics, in [0, 1].
-        clip_value: As for :class:`TensorNormalizer`.
-        variance_epsilon: As for :class:`TensorNormalizer`.
+        tensor_spec: See :class:`TensorNormalizer`.
+        scope: See :class:`TensorNormalizer`.
+        norm_update_rate: Weight of a new batch in the averages, in [0, 1].
+        clip_value: See :class:`TensorNormalizer`.
+        variance_epsilon: See :class:`TensorNormalizer`.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class EMATensorNormalizer(TensorNormalizer):
         self.moving_variance = self._make_variables("variance", 1.0, lambda spec: spec.shape)
 
     def variance(self) -> Any:
-        """The variances: nest of float64 ``[*shape]``."""
+        """Returns the variances, a nest of float64 ``[*shape]``."""
         return self._like_spec([tf.identity(variance) for variance in tf.nest.flatten(self.moving_variance)])
 
     def reset(self) -> None:
@@ -207,18 +207,17 @@ class EMATensorNormalizer(TensorNormalizer):
 
 
 class StreamingTensorNormalizer(TensorNormalizer):
-    """Mean and variance over all values seen, merged exactly.
+    """Keeps the exact mean and variance of all values so far.
 
-    Batches are merged by the parallel formula of Chan, Golub and LeVeque ("Algorithms for computing the
-    sample variance", 1983) in float64, so that the result is that of one pass over all data. Before the
-    first update it leaves values as they are, but for the clipping. :attr:`count`, :attr:`mean` and
-    :attr:`sum_of_squares` are nests of float64 variables like the specs.
+    Batches are merged in float64 by the parallel formula of Chan, Golub and LeVeque ("Algorithms for computing the
+    sample variance", 1983), so the result equals one pass over all data. Before the first update values are only
+    clipped. :attr:`count`, :attr:`mean` and :attr:`sum_of_squares` are nests of float64 variables like the specs.
 
     Args:
-        tensor_spec: As for :class:`TensorNormalizer`.
-        scope: As for :class:`TensorNormalizer`.
-        clip_value: As for :class:`TensorNormalizer`.
-        variance_epsilon: As for :class:`TensorNormalizer`.
+        tensor_spec: See :class:`TensorNormalizer`.
+        scope: See :class:`TensorNormalizer`.
+        clip_value: See :class:`TensorNormalizer`.
+        variance_epsilon: See :class:`TensorNormalizer`.
     """
 
     def __init__(
@@ -234,7 +233,7 @@ class StreamingTensorNormalizer(TensorNormalizer):
         self.sum_of_squares = self._make_variables("sum_of_squares", 0.0, lambda spec: spec.shape)
 
     def variance(self) -> Any:
-        """The variances (population): nest of float64 ``[*shape]``; 1 before two values have been seen."""
+        """Returns the population variances, a nest of float64 ``[*shape]``; 1 for fewer than two values."""
         parts = zip(*(tf.nest.flatten(nest) for nest in (self.count, self.sum_of_squares)), strict=True)
         return self._like_spec([_variance(count, sum_of_squares) for count, sum_of_squares in parts])
 
@@ -243,23 +242,25 @@ class StreamingTensorNormalizer(TensorNormalizer):
             variable.assign(tf.zeros_like(variable))
 
     def merge(self, other: StreamingTensorNormalizer) -> None:
-        """Takes in the statistics of another, as if its values had come here.
+        """Merges another normaliser's statistics, as if this one had seen the same values.
 
-        The other must have seen other values: a copy that went on counting would bring the common ones twice.
+        The two must not have values in common. If the other began as a copy of this one, those values count twice.
 
         Args:
-            other: A normaliser of the same specs.
+            other: A normaliser with the same specs.
 
         Raises:
-            SpecMismatchError: If its specs have another structure or other shapes; nothing has been changed then.
+            SpecMismatchError: If the specs have another structure or other shapes. Nothing has changed then.
         """
         try:
             assert_same_structure(other.count, self.count)
         except (TypeError, ValueError) as error:
-            raise SpecMismatchError(f"{self.name}: statistics of another nest cannot be merged: {error}") from None
+            raise SpecMismatchError(f"{self.name}: cannot merge statistics of another structure: {error}") from None
         for mine, its in zip(tf.nest.flatten(self.mean), tf.nest.flatten(other.mean), strict=True):
             if mine.shape != its.shape:
-                raise SpecMismatchError(f"{self.name}: statistics of shape {its.shape} do not fit shape {mine.shape}")
+                raise SpecMismatchError(
+                    f"{self.name}: cannot merge statistics of shape {its.shape} into those of shape {mine.shape}"
+                )
         nests = (other.count, other.mean, other.sum_of_squares)
         for index, part in enumerate(zip(*(tf.nest.flatten(nest) for nest in nests), strict=True)):
             self._merge_leaf(index, *(tf.identity(variable) for variable in part))

@@ -1,4 +1,4 @@
-"""Small operations on batches of tensors, which ``utils.common`` offers as TF-Agents does."""
+"""Small operations on batches of tensors. As in TF-Agents, ``utils.common`` exports them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distpolicy.trajectories.time_step import StepType, TimeStep
 
 
 def replicate(tensor: Any, outer_shape: Any) -> tf.Tensor:
-    """The tensor repeated along new first dimensions.
+    """Repeats a tensor along new outer dimensions.
 
     Args:
         tensor: ``[*shape]``, a tensor or an array.
@@ -33,7 +33,7 @@ def replicate(tensor: Any, outer_shape: Any) -> tf.Tensor:
 
 
 def index_with_actions(q_values: Any, actions: Any, multi_dim_actions: bool = False) -> tf.Tensor:
-    """The values of the actions taken.
+    """Returns the Q-values of the given actions.
 
     Args:
         q_values: ``[..., num_actions]``; with ``multi_dim_actions`` ``[..., num_1, ..., num_J]``.
@@ -41,26 +41,26 @@ def index_with_actions(q_values: Any, actions: Any, multi_dim_actions: bool = Fa
         multi_dim_actions: Whether an action has several elements.
 
     Returns:
-        ``[...]``.
+        The values, ``[...]``.
 
     Raises:
         ValueError: If the actions' rank is unknown.
     """
     q_values, actions = tf.convert_to_tensor(q_values), tf.convert_to_tensor(actions)
     if actions.shape.rank is None:
-        raise ValueError("index_with_actions: the rank of the actions must be known")
+        raise ValueError("index_with_actions: the rank of the actions must be known; call tf.ensure_shape on them")
     if not multi_dim_actions:
         actions = actions[..., tf.newaxis]
     return tf.gather_nd(q_values, actions, batch_dims=actions.shape.rank - 1)
 
 
 def get_episode_mask(time_steps: TimeStep) -> tf.Tensor:
-    """float32 ``[...]``: 0 where a time step is LAST, 1 elsewhere."""
+    """Returns float32 ``[...]``: 0 where a time step is LAST, 1 elsewhere."""
     return tf.cast(tf.not_equal(time_steps.step_type, StepType.LAST), tf.float32)
 
 
 def transpose_batch_time(x: Any) -> tf.Tensor:
-    """``[B, T, ...]`` as ``[T, B, ...]``; tensors of less than two dimensions stay as they are."""
+    """Transposes ``[B, T, ...]`` to ``[T, B, ...]``. Tensors with fewer than two dimensions stay unchanged."""
     x = tf.convert_to_tensor(x)
     if x.shape.rank is not None and x.shape.rank < 2:
         return x
@@ -68,12 +68,12 @@ def transpose_batch_time(x: Any) -> tf.Tensor:
 
 
 def element_wise_squared_loss(x: Any, y: Any) -> tf.Tensor:
-    """``(x - y) ** 2``, element by element."""
+    """Returns ``(x - y) ** 2``, element by element."""
     return tf.math.squared_difference(x, y)
 
 
 def element_wise_huber_loss(x: Any, y: Any) -> tf.Tensor:
-    """Huber's loss with delta 1, element by element: half the square up to a difference of 1, linear beyond."""
+    """Returns Huber's loss with delta 1, element by element: half the square up to a difference of 1, then linear."""
     difference = tf.abs(tf.subtract(x, y))
     inner = tf.minimum(difference, 1.0)
     return 0.5 * tf.square(inner) + (difference - inner)

@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all."""
+"""whole_folder: writes a folder whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from distpolicy.errors import ConfigError
 
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], replaceable: Collection[str] = ()) -> Iterator[str]:
-    """A scratch folder beside ``path`` that takes its place once the block has ended without an error.
+    """Yields a scratch folder beside ``path``, and moves it to ``path`` when the block ends without an error.
 
-    A reader finds the old folder, none for the moment between two renames, or the new one; never half of it. After an
-    error the scratch folder is gone and ``path`` is as it was.
+    A reader finds the old folder or the new one, never an incomplete one. Between two renames there is briefly none.
+    After an error the scratch folder is removed and ``path`` is unchanged.
 
     Args:
-        path: Folder to write; a local path, or another file system that TensorFlow knows.
-        replaceable: Names of what the folder may hold already; it is replaced.
+        path: Folder to write, in any file system that TensorFlow supports.
+        replaceable: Names of entries that the folder may already hold. They are replaced.
 
     Raises:
-        ConfigError: If ``path`` is a file, or holds something else.
+        ConfigError: If ``path`` is a file, or holds other entries.
     """
     target = os.fspath(path).rstrip("/")
     if tf.io.gfile.exists(target):
@@ -55,4 +55,4 @@ def _check_replaceable(target: str, replaceable: Collection[str]) -> None:
         raise ConfigError(f"{target} is a file; give a folder")
     others = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(target) if name.rstrip("/") not in replaceable)
     if others:
-        raise ConfigError(f"{target} holds {others[0]}, which was not written by this; give an empty or a new folder")
+        raise ConfigError(f"{target} holds {others[0]}, which would be lost; give an empty or a new folder")

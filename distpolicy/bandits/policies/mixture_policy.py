@@ -1,4 +1,4 @@
-"""MixturePolicy: at every step, and in every row, one of several policies."""
+"""MixturePolicy: acts by one of several policies, drawn for every step and row."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SUBPOLICY_INFO = "subpolicy_info"
 class MixturePolicy(TFPolicy):
     """Draws, for each row of each call, which of its policies acts.
 
-    All policies are called, so that each keeps its state up to date: the state is the tuple of theirs, or ``()`` if
-    none has one. The info is a dict of ``mixture_agent_id``, int32 ``[...]``: the policy that acted, and
-    ``subpolicy_info``: its info.
+    All policies are called, so that their states stay up to date. The state is the tuple of all states, or ``()`` if no
+    policy has one. The info is a dict with ``mixture_agent_id``, the policy that acted, int32 ``[...]``, and
+    ``subpolicy_info``, the info of that policy.
 
     Args:
         mixture_distribution: A ``tfp.distributions.Categorical`` over the policies, without batch dimensions.
@@ -35,8 +35,8 @@ class MixturePolicy(TFPolicy):
 
     Raises:
         TypeError: If ``mixture_distribution`` is not categorical.
-        ValueError: If its categories are not as many as the policies, it has a batch, or specs differ; it names the
-            leaf.
+        ValueError: If the number of categories is not the number of policies, the distribution has a batch shape, or
+            specs differ. The message names the leaf.
         NotImplementedError: From ``distribution``.
     """
 
@@ -54,7 +54,7 @@ class MixturePolicy(TFPolicy):
         shape = mixture_distribution.logits_parameter().shape
         if not policies or shape.as_list() != [len(policies)]:
             raise ConfigError(
-                f"mixture_distribution must have one category for each of the {len(policies)} policies, and has "
+                f"mixture_distribution must have one category for each of the {len(policies)} policies, but has "
                 f"logits of shape {shape}"
             )
         first = policies[0]
@@ -68,19 +68,19 @@ class MixturePolicy(TFPolicy):
             first.action_spec,
             policy_state_spec=states if flatten(states) else (),
             info_spec={MIXTURE_AGENT_ID: agent_spec, SUBPOLICY_INFO: first.info_spec},
-            # Each policy resets its state, and clips what it clips.
+            # Each policy resets its own state and clips its own actions.
             automatic_state_reset=False,
             clip=False,
             name=name,
         )
         self._mixture_distribution = mixture_distribution
         self._policies = list(policies)
-        # Draws of mixtures and wrappers inside are from streams of their own.
+        # Each of several nested mixtures and wrappers draws from a stream of its own.
         self._stream = 1 + sum(isinstance(module, TFPolicy) for module in self.submodules)
 
     @property
     def policies(self) -> list[TFPolicy]:
-        """The policies that it chooses from."""
+        """The policies to choose from."""
         return list(self._policies)
 
     def _get_initial_state(self, batch_size: Any) -> Any:
@@ -99,7 +99,7 @@ class MixturePolicy(TFPolicy):
         return PolicyStep(action, state, {MIXTURE_AGENT_ID: chosen, SUBPOLICY_INFO: info})
 
     def _choose(self, seed: tf.Tensor | None, outer_shape: tf.Tensor) -> tf.Tensor:
-        """The policy of each row: int32 ``[*outer_shape]``."""
+        """Draws the policy of each row: int32 ``[*outer_shape]``."""
         rows = seeds_of_rows(seed, outer_shape)
         logits = self._mixture_distribution.logits_parameter()
         shape = tf.stack([tf.shape(rows)[0], len(self._policies)])
@@ -108,13 +108,13 @@ class MixturePolicy(TFPolicy):
         return tf.reshape(drawn, outer_shape)
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        raise NotImplementedError("MixturePolicy has no distribution; call action")
+        raise NotImplementedError("MixturePolicy does not have a distribution; call action()")
 
 
 def _assert_same_specs(specs: Any, expected: Any, what: str) -> None:
     if paths(specs) != paths(expected):
-        raise SpecMismatchError(f"{what} has the leaves {paths(specs)}, and the first policy's has {paths(expected)}")
+        raise SpecMismatchError(f"{what} has the leaves {paths(specs)}, but the first policy's has {paths(expected)}")
     for path, spec, other in zip(paths(expected), flatten(specs), flatten(expected), strict=True):
         # Names do not matter.
         if tensor_spec.to_array_spec(spec) != tensor_spec.to_array_spec(other):
-            raise SpecMismatchError(f"{what}{path} is {spec}, and the first policy's is {other}")
+            raise SpecMismatchError(f"{what}{path} is {spec}, but the first policy's is {other}")

@@ -1,7 +1,7 @@
-"""XLA's compiled programs, kept from one run to the next.
+"""A cache of XLA's compiled programs that is kept from one run to the next.
 
-Compiling an update takes seconds; reading it back takes tenths. The cache is below the user's cache folder, readable
-by the user alone, since it holds machine code.
+Compiling an update takes seconds; loading it from the cache takes tenths of a second. The cache lies in the user's
+cache folder. Only the user has access, since it holds machine code.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MAX_ENTRIES = 50
 
 
 def use_compile_cache() -> None:
-    """Has XLA keep what it compiles in this process, and use what is there. To be called before the first compilation.
+    """Lets XLA read compiled programs from the cache and add new ones. Call it before the first compilation.
 
-    Programs for other CPUs or of other TensorFlow versions are kept apart; of an entry of the same key TensorFlow
-    checks that it is of the same program. Entries that were never sealed, or are not as they were then, are removed,
-    and so are the oldest above ``MAX_ENTRIES``. A cache that the user has set by ``TF_XLA_FLAGS`` stays; one that
-    cannot be written is done without.
+    Each CPU type and TensorFlow version has a cache of its own. TensorFlow checks that an entry belongs to the same
+    program. Entries that were not sealed, or have changed since then, are removed, and so are the oldest ones above
+    ``MAX_ENTRIES``. A cache that the user has set by ``TF_XLA_FLAGS`` takes precedence. If the folder cannot be
+    written, no cache is used.
     """
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if "tf_xla_persistent_cache_directory" in flags:
@@ -43,13 +43,14 @@ def use_compile_cache() -> None:
 
 
 def seal_compile_cache() -> None:
-    """Notes the digest of each new entry, once what it holds has run.
+    """Stores the digest of each new entry. Call it after the compiled programs have run.
 
-    TensorFlow refuses a truncated entry with an error, each time anew, and runs one with a flipped bit.
+    The digests reveal damaged entries. TensorFlow itself fails on a truncated entry in every run, and executes an entry
+    with a flipped bit.
     """
     for entry in cache_folder().glob("*.pb"):
         if not _seal(entry).exists():
-            # Without a seal the entry is compiled again, which is all that a full disk costs.
+            # On a full disk the entry stays without a seal and is just compiled again.
             with contextlib.suppress(OSError):
                 _seal(entry).write_text(_digest(entry))
 
@@ -63,13 +64,13 @@ def _digest(entry: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """The cache's folder for this CPU and this TensorFlow."""
+    """Returns the cache folder for this CPU and TensorFlow version."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "distpolicy" / f"xla-{version('tensorflow')}-{_cpu()}"
 
 
 def _cpu() -> str:
-    """A name for the kind of CPU: machine code for one may not run on another."""
+    """Returns a name for this CPU type, since machine code for one type may not run on another."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

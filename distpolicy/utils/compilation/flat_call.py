@@ -1,8 +1,8 @@
-"""Calling a traced function with as little Python as can be.
+"""flat_call: calls a traced function with as little Python as possible.
 
-TensorFlow's own call of a concrete function costs several times what a small network does: for a 64×64 actor and a
-batch of 64, 170 µs against 50 µs by the two entry points used here, both of TensorFlow's C interface. They are not
-public; a TensorFlow without them is called in the ordinary way, which is slower and just as right.
+TensorFlow's own call of a concrete function takes several times as long as a small network. For a 64×64 actor and a
+batch of 64 it takes 170 µs, but 50 µs by the two entry points of TensorFlow's C interface that are used here. They are
+not public. A TensorFlow version without them is called in the ordinary way, which is slower but equally correct.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ FlatCall = Callable[[Sequence[Any]], Sequence[tf.Tensor]]
 
 
 def flat_call(concrete: Any, example: Sequence[Any]) -> FlatCall:
-    """A function of a concrete function's flat inputs, arrays or tensors, that returns its flat outputs.
+    """Returns a fast function that takes a concrete function's flat inputs and returns its flat outputs.
 
     Args:
         concrete: A concrete function of flat tensors that returns a flat list of tensors.
-        example: Inputs to try it with, once.
+        example: Arrays or tensors for one test call.
     """
 
     def ordinary(inputs: Sequence[Any]) -> Sequence[tf.Tensor]:
         return concrete(*[tf.convert_to_tensor(item) for item in inputs])
 
-    # The first call: what XLA cannot compile is found here, and is the caller's to handle.
+    # In this first call XLA raises an error for what it cannot compile. The caller handles it.
     expected = ordinary(example)
     try:
         direct = _direct_call(concrete, len(expected))
         found = direct(example)
         if [(item.dtype, item.shape) for item in found] != [(item.dtype, item.shape) for item in expected]:
             raise TypeError("outputs differ from those of an ordinary call")
-    except Exception as error:  # Whatever another TensorFlow does with entry points that it does not promise.
+    except Exception as error:  # Other TensorFlow versions may fail in any way, since the entry points are private.
         _logger.info("functions are called in the ordinary way: %s", error)
         return ordinary
     return direct
@@ -57,10 +57,10 @@ def _direct_call(concrete: Any, num_outputs: int) -> FlatCall:
     captured = list(concrete.captured_inputs)
 
     def direct(inputs: Sequence[Any]) -> Sequence[tf.Tensor]:
-        # No device: where it runs follows from the inputs, and naming it costs a second look at every tensor.
+        # The device follows from the inputs. Naming it would make TensorFlow check every tensor again.
         tensors = [EagerTensor(item, None, None) if isinstance(item, np.ndarray) else item for item in inputs]
         return execute(handle, None, name, tensors + captured, attributes, num_outputs)
 
-    # The function must outlive this: the runtime knows it by its name only.
+    # The runtime knows the function only by its name, so this reference must keep it alive.
     direct.function = concrete  # type: ignore[attr-defined]
     return direct

@@ -1,8 +1,8 @@
-"""A TensorFlow function as a LiteRT program.
+"""LiteRTFunction: a TensorFlow function as a LiteRT program.
 
-For small networks most of a TensorFlow call is overhead; LiteRT's interpreter has next to none. Variables are no part
-of the program: what follows from variables alone (a weight as it is, a normaliser's scale) is computed by TensorFlow
-when they change, and handed to the program as inputs that stay where they are from call to call.
+For small networks most of a TensorFlow call is overhead; LiteRT's interpreter has almost none. Variables are not part
+of the program. Values that depend only on variables (a weight, a normaliser's scale) are the program's parameters.
+TensorFlow computes them when the variables change, and the program takes them as inputs that persist between calls.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from distpolicy.utils.quiet import without_stderr
 
 
 class LiteRTError(Exception):
-    """A function cannot be made a LiteRT program; the message says why."""
+    """Raised if a function cannot be converted to a LiteRT program. The message says why."""
 
 
 class LiteRTFunction:
-    """Compiles once for the given shapes; then calls take and return NumPy arrays.
+    """Converts a function once for the given shapes. Calls take and return NumPy arrays.
 
     Args:
-        function: Takes flat tensors, returns a list of tensors. It may read variables, and not change them.
-        input_specs: Specs of the inputs, with closed shapes.
+        function: Takes flat tensors and returns a list of tensors. It may read variables but not change them.
+        input_specs: Specs of the inputs, without open dimensions.
 
     Raises:
-        LiteRTError: If LiteRT is not installed, or the function holds what it cannot do.
+        LiteRTError: If LiteRT is not installed, or does not support the function.
     """
 
     def __init__(self, function: Callable[..., Sequence[tf.Tensor]], input_specs: Sequence[tf.TensorSpec]) -> None:
@@ -40,7 +40,7 @@ class LiteRTFunction:
             concrete = _inlined(concrete, input_specs)
         graph = _Graph(concrete, len(input_specs))
         self._used = graph.used
-        # The graph knows the variables by their handles: the concrete function keeps them alive.
+        # The graph holds only the variables' handles, so this reference keeps the variables alive.
         self._concrete, self._parameters = concrete, graph.parameter_function()
         self._plan = graph.plan
         self._invoked = bool(graph.computed)
@@ -51,7 +51,7 @@ class LiteRTFunction:
             self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
             details = self._interpreter.get_input_details()
             places = {item["name"].split(":")[0].removeprefix("serving_default_"): item["index"] for item in details}
-            # A parameter or an input that the converter found to be unneeded has no place.
+            # The converter removes parameters and inputs that are not needed.
             self._input_places = [(i, places[f"x{i}"]) for i in self._used if f"x{i}" in places]
             self._parameter_places = {i: places[f"p{i}"] for i in range(len(graph.frontier)) if f"p{i}" in places}
             outputs = self._interpreter.get_signature_runner("serving_default").get_output_details()
@@ -60,21 +60,21 @@ class LiteRTFunction:
 
     @property
     def needed_inputs(self) -> list[int]:
-        """The places of the inputs that the outputs depend on; others may be None."""
+        """Places of the inputs that the outputs depend on. Other inputs may be None."""
         return sorted({*self._used, *(place for kind, place in self._plan if kind == "input")})
 
     def refresh(self) -> None:
-        """Takes over the variables as they are now."""
+        """Copies the present values of the variables."""
         self._parameter_values = [value.numpy() for value in self._parameters([])]
         if self._invoked:
             for index, place in self._parameter_places.items():
                 self._set(place, self._parameter_values[index])
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs, each in memory of its own unless it is an input or follows from variables alone.
+        """Returns the outputs, in new memory unless an output is an input or depends only on variables.
 
         Raises:
-            ValueError: If an input that is used has another shape or dtype.
+            ValueError: If a needed input has another shape or dtype.
         """
         computed: list[np.ndarray] = []
         if self._invoked:
@@ -89,20 +89,20 @@ class LiteRTFunction:
         return [sources[kind][index] for kind, index in self._plan]
 
 
-# A function that was saved is called as a whole, and its variables are handed to it.
+# The operations that call another function, such as one from a SavedModel, and pass variables to it.
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
 def _inlined(concrete: Any, input_specs: Sequence[tf.TensorSpec]) -> Any:
-    """The same function with the functions that it calls in their places.
+    """Returns the function with the functions that it calls inlined.
 
-    By an entry point of TensorFlow that is not public; without it the function is as it was.
+    This takes a private entry point of TensorFlow. Without it the function is returned unchanged.
     """
     try:
         from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization as inline
 
         graph_def = inline(concrete, lower_control_flow=False, aggressive_inlining=True)
-    except Exception:  # Whatever another TensorFlow does with what it does not promise.
+    except Exception:  # Other TensorFlow versions may fail in any way, since the entry point is private.
         return concrete
     captures = [(outer, inner.name) for outer, inner in concrete.graph.captures]
     inputs = [tensor.name for tensor in concrete.inputs[: len(input_specs)]]
@@ -120,7 +120,7 @@ def _inlined(concrete: Any, input_specs: Sequence[tf.TensorSpec]) -> Any:
 
 
 class _Graph:
-    """What depends on what in a concrete function's graph."""
+    """The dependencies in a concrete function's graph."""
 
     def __init__(self, concrete: Any, num_inputs: int) -> None:
         self._concrete = concrete
@@ -128,11 +128,11 @@ class _Graph:
         self.inputs = concrete.inputs[:num_inputs]
         input_ops = {tensor.op.name for tensor in self.inputs}
         self._input_ops = input_ops
-        # Operations that an input leads to; the others follow from variables and constants alone.
+        # Operations that depend on an input; the others depend only on variables and constants.
         self._dependent: set[str] = set()
         for op in graph.get_operations():
             if op.op_def.is_stateful and op.type not in _HARMLESS:
-                raise LiteRTError(f"it holds the operation {op.type}, which draws or changes something by itself")
+                raise LiteRTError(f"its operation {op.type} draws random numbers or changes a state")
             if op.name in input_ops or any(tensor.op.name in self._dependent for tensor in op.inputs):
                 self._dependent.add(op.name)
         self.frontier: list[tf.Tensor] = []
@@ -147,7 +147,7 @@ class _Graph:
         self.used = [place for place, tensor in enumerate(self.inputs) if tensor.op.name in self._nodes]
 
     def _source(self, output: tf.Tensor) -> tuple[str, int]:
-        """Where an output comes from."""
+        """Returns the operation and index that an output comes from."""
         while output.op.type == "Identity":  # which tf.function puts after each output
             output = output.op.inputs[0]
         if output.op.name in self._input_ops:
@@ -165,7 +165,7 @@ class _Graph:
             if known is tensor:
                 return place
         if tensor.dtype in (tf.resource, tf.variant):
-            raise LiteRTError(f"a variable is handed to {tensor.op.type}, such as a loop or a branch")
+            raise LiteRTError(f"a variable is passed to {tensor.op.type}, such as a loop or a branch")
         self.frontier.append(tensor)
         return len(self.frontier) - 1
 
@@ -188,7 +188,7 @@ class _Graph:
                     self.fed.add(self._parameter(tensor))
 
     def parameter_function(self) -> FlatCall:
-        """A function of no inputs that returns the parameters' values."""
+        """Returns a function without inputs that computes the parameters' values."""
         graph_def = self._concrete.graph.as_graph_def()
         names = [tensor.name for tensor in self.frontier]
         captures = {inner.op.name: outer for outer, inner in self._concrete.graph.captures}
@@ -209,7 +209,7 @@ class _Graph:
         return flat_call(tf.function(parameters, autograph=False).get_concrete_function(), [])
 
     def program(self) -> Any:
-        """A concrete function of the used inputs ``x<i>`` and the parameters ``p<i>``; outputs ``y<i>``."""
+        """Returns a concrete function from the used inputs ``x<i>`` and the parameters ``p<i>`` to outputs ``y<i>``."""
         graph_def = self._concrete.graph.as_graph_def()
         kept = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
         for node in graph_def.node:
@@ -233,7 +233,7 @@ _HARMLESS = frozenset({"Assert", "Placeholder", "ReadVariableOp"})
 
 
 def _cut(graph_def: Any, targets: set[str], stops: set[str]) -> Any:
-    """The part of a graph that the named nodes need, without control inputs."""
+    """Returns the part of a graph that the named nodes need, without control inputs."""
     nodes = {node.name: node for node in graph_def.node}
     kept: set[str] = set()
     stack = list(targets)
@@ -273,19 +273,19 @@ def _interpreter_class() -> Any:
 def _interpreter(interpreter_class: Any, graph: _Graph) -> Any:
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program()], tf.Module())
-        # The converter's C++ prints a line for each operation and call site; what matters is in its error.
+        # The converter's C++ code prints a line for each operation and call site; its error has all that matters.
         with without_stderr():
             interpreter = interpreter_class(model_content=converter.convert(), num_threads=1)
             interpreter.allocate_tensors()
-    except Exception as error:  # The converter raises what it likes, its own class among them.
+    except Exception as error:  # The converter raises many classes, among them one of its own.
         raise LiteRTError(_reason(error)) from error
     return interpreter
 
 
 def _reason(error: Exception) -> str:
-    """The one line of the converter's error that says what is wrong."""
+    """Returns the line of the converter's error that says what is wrong."""
     missing = re.search(r"^TF Select ops: (.+)$", str(error), re.MULTILINE)
     if missing:
-        return f"LiteRT has not these operations for these dtypes: {missing.group(1)}"
+        return f"LiteRT does not have these operations for these dtypes: {missing.group(1)}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the converter refuses it: {lines[0][:300] if lines else type(error).__name__}"
+    return f"LiteRT's converter failed: {lines[0][:300] if lines else type(error).__name__}"

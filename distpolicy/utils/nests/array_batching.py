@@ -1,4 +1,4 @@
-"""Adding, removing and telling batch dimensions of nests of NumPy arrays; imports no TensorFlow."""
+"""Functions on the batch dimensions of nests of NumPy arrays. They do not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 
 
 def batch_nested_array(nested_array: Any) -> Any:
-    """The nest with a batch dimension of 1 before each array's shape."""
+    """Adds a batch dimension of 1 before each array's shape."""
     return map_structure(lambda array: np.expand_dims(array, 0), nested_array)
 
 
 def unbatch_nested_array(nested_array: Any) -> Any:
-    """The nest without each array's first dimension.
+    """Removes each array's first dimension, which must be 1.
 
     Raises:
-        ValueError: If that dimension is not 1; it names the array.
+        ValueError: If a first dimension is not 1. The message names the array.
     """
     for path, array in zip(paths(nested_array), flatten(nested_array), strict=True):
         if np.ndim(array) == 0 or np.shape(array)[0] != 1:
@@ -28,7 +28,7 @@ def unbatch_nested_array(nested_array: Any) -> Any:
 
 
 def stack_nested_arrays(nested_arrays: Sequence[Any]) -> Any:
-    """One nest of arrays ``[num_nests, ...]`` of a list of nests that are alike.
+    """Stacks a list of nests with the same structure into one nest of arrays ``[num_nests, ...]``.
 
     Raises:
         ValueError: If the list is empty.
@@ -39,20 +39,20 @@ def stack_nested_arrays(nested_arrays: Sequence[Any]) -> Any:
 
 
 def unstack_nested_arrays(nested_array: Any) -> list[Any]:
-    """A nest for each entry of the arrays' first dimension; an empty list for a nest without arrays."""
+    """Returns a nest for each entry of the arrays' first dimension; an empty list for a nest without arrays."""
     return [
         map_structure(lambda array, at=index: array[at], nested_array) for index in range(_batch_size(nested_array))
     ]
 
 
 def unstack_nested_arrays_into_flat_items(nested_array: Any) -> list[tuple[Any, ...]]:
-    """The leaves of each nest that :func:`unstack_nested_arrays` would give, without building the nests."""
+    """Returns the leaves of each nest that :func:`unstack_nested_arrays` returns, without building the nests."""
     leaves = flatten(nested_array)
     return [tuple(leaf[index] for leaf in leaves) for index in range(_batch_size(nested_array))]
 
 
 def get_outer_array_shape(nested_array: Any, spec: Any) -> tuple[int, ...]:
-    """The dimensions before the spec's shape, told from the first leaf; ``()`` for an empty nest.
+    """Returns the dimensions before the spec's shape, as found in the first leaf; ``()`` for an empty nest.
 
     Args:
         nested_array: Nest of arrays ``[..., *shape]``.

@@ -1,4 +1,4 @@
-"""Nests of dicts, tuples, namedtuples and lists, without TensorFlow, in ``tf.nest``'s order."""
+"""Functions on nests of dicts, tuples, namedtuples and lists, in ``tf.nest``'s order but without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def flatten(nest: Any) -> list[Any]:
-    """The leaves; those of a dict in order of its keys."""
+    """Returns the leaves. Leaves of a dict come in the order of its sorted keys."""
     if isinstance(nest, dict):
         return [leaf for key in sorted(nest) for leaf in flatten(nest[key])]
     if isinstance(nest, tuple | list):
@@ -18,7 +18,7 @@ def flatten(nest: Any) -> list[Any]:
 
 
 def map_structure(function: Callable[..., Any], *nests: Any) -> Any:
-    """``function`` of the leaves of nests that are alike, in a nest like the first."""
+    """Applies ``function`` to the leaves of nests with the same structure, and returns a nest like the first."""
     first = nests[0]
     if isinstance(first, dict):
         return type(first)({key: map_structure(function, *(nest[key] for nest in nests)) for key in first})
@@ -29,12 +29,12 @@ def map_structure(function: Callable[..., Any], *nests: Any) -> Any:
 
 
 def packer(structure: Any) -> Callable[[Sequence[Any]], Any]:
-    """A function that packs flat values into a nest.
+    """Returns a function that packs flat values into a nest.
 
-    It is many times as quick as :func:`map_structure`, for calls that are made at every step.
+    It is many times as fast as :func:`map_structure`, for calls at every step.
 
     Args:
-        structure: A nest whose leaves are places in the flat values.
+        structure: A nest of places in the flat values.
     """
     if isinstance(structure, dict):
         kind, keys = type(structure), list(structure)
@@ -50,9 +50,9 @@ def packer(structure: Any) -> Callable[[Sequence[Any]], Any]:
 
 
 def getters(nest: Any) -> list[Callable[[Any], Any]]:
-    """For each leaf, in the order of :func:`flatten`, a function that takes it out of a nest like this one.
+    """Returns for each leaf, in the order of :func:`flatten`, a function that takes it out of a nest like this one.
 
-    Quicker than :func:`flatten` where few leaves are wanted.
+    This is faster than :func:`flatten` if only few leaves are needed.
     """
     return [_getter(keys) for keys in _keys(nest)]
 
@@ -77,7 +77,7 @@ def _getter(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def paths(nest: Any, prefix: str = "") -> list[str]:
-    """The path of each leaf, such as ``/observation/camera``, in the order of :func:`flatten`."""
+    """Returns the path of each leaf, such as ``/observation/camera``, in the order of :func:`flatten`."""
     if isinstance(nest, dict):
         return [path for key in sorted(nest) for path in paths(nest[key], f"{prefix}/{key}")]
     if isinstance(nest, tuple | list):

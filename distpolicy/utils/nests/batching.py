@@ -1,4 +1,4 @@
-"""Adding, removing, splitting and stacking batch dimensions of nests of tensors."""
+"""Functions that add, remove, split and stack batch dimensions of nests of tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distpolicy.utils.nests.checks import get_outer_rank, is_batched_nested_tens
 
 
 def batch_nested_tensors(tensors: Any, specs: Any = None) -> Any:
-    """The nest with a batch dimension of 1 where there is none.
+    """Adds a batch dimension of 1 if there is none.
 
     Args:
         tensors: Nest of tensors or arrays.
@@ -29,11 +29,11 @@ def batch_nested_tensors(tensors: Any, specs: Any = None) -> Any:
 
 
 def unbatch_nested_tensors(tensors: Any, specs: Any = None) -> Any:
-    """The nest without the first dimension, which has to be 1, where there is one.
+    """Removes the batch dimension, which must be 1, if there is one.
 
     Args:
         tensors: Nest of tensors or arrays.
-        specs: Nest of specs without the batch dimension, or None to remove the first of every tensor.
+        specs: Nest of specs without the batch dimension, or None to remove the first dimension of every tensor.
 
     Raises:
         ValueError: If a batch dimension is known not to be 1, or shapes do not fit the specs.
@@ -49,12 +49,12 @@ def unbatch_nested_tensors(tensors: Any, specs: Any = None) -> Any:
 
 
 def unbatch_nested_tensors_to_arrays(nested_tensors: Any) -> Any:
-    """:func:`unbatch_nested_tensors` as arrays; of eager tensors only."""
+    """Does the same as :func:`unbatch_nested_tensors` for eager tensors, and returns arrays."""
     return tf.nest.map_structure(lambda tensor: tensor.numpy(), unbatch_nested_tensors(nested_tensors))
 
 
 def stack_nested_tensors(tensors: Sequence[Any], axis: int = 0) -> Any:
-    """One nest of a list of nests that are alike, stacked along a new dimension.
+    """Stacks a list of nests with the same structure along a new dimension.
 
     Raises:
         ValueError: If the list is empty.
@@ -65,7 +65,7 @@ def stack_nested_tensors(tensors: Sequence[Any], axis: int = 0) -> Any:
 
 
 def unstack_nested_tensors(tensors: Any, specs: Any) -> list[Any]:
-    """A nest for each entry of the batch dimension.
+    """Returns a nest for each entry of the batch dimension.
 
     Args:
         tensors: Nest of tensors ``[B, *shape]``, B known.
@@ -76,13 +76,13 @@ def unstack_nested_tensors(tensors: Any, specs: Any) -> list[Any]:
         TypeError: If dtypes do not fit the specs.
     """
     if not is_batched_nested_tensors(tensors, specs):
-        raise ValueError("tensors without a batch dimension cannot be unstacked")
+        raise ValueError("cannot unstack tensors without a batch dimension; add one")
     columns = zip(*(tf.unstack(leaf) for leaf in tf.nest.flatten(tensors)), strict=True)
     return [tf.nest.pack_sequence_as(tensors, column) for column in columns]
 
 
 def split_nested_tensors(tensors: Any, specs: Any, num_or_size_splits: Any) -> list[Any]:
-    """Nests of parts of the batch.
+    """Splits the batch into parts, one nest each.
 
     Args:
         tensors: Nest of tensors ``[B, *shape]``.
@@ -94,13 +94,13 @@ def split_nested_tensors(tensors: Any, specs: Any, num_or_size_splits: Any) -> l
         TypeError: If dtypes do not fit the specs.
     """
     if not is_batched_nested_tensors(tensors, specs):
-        raise ValueError("tensors without a batch dimension cannot be split")
+        raise ValueError("cannot split tensors without a batch dimension; add one")
     columns = zip(*(tf.split(leaf, num_or_size_splits) for leaf in tf.nest.flatten(tensors)), strict=True)
     return [tf.nest.pack_sequence_as(tensors, column) for column in columns]
 
 
 def tile_batch(tensors: Any, multiplier: Any) -> Any:
-    """The nest with each row repeated ``multiplier`` times: rows a, b become a, a, b, b.
+    """Repeats each row ``multiplier`` times: rows a, b become a, a, b, b.
 
     Args:
         tensors: Nest of tensors ``[B, ...]``.
@@ -111,23 +111,23 @@ def tile_batch(tensors: Any, multiplier: Any) -> Any:
     """
     for path, tensor in zip(paths(tensors), tf.nest.flatten(tensors), strict=True):
         if not tf.convert_to_tensor(tensor).shape.rank:
-            raise ValueError(f"{path or 'the tensor'}: expected at least one dimension")
+            raise ValueError(f"{path or 'the tensor'}: expected a batch dimension, got a scalar")
     return tf.nest.map_structure(lambda tensor: tf.repeat(tensor, multiplier, axis=0), tensors)
 
 
 def flatten_multi_batched_nested_tensors(tensors: Any, specs: Any) -> tuple[Any, tf.Tensor]:
-    """The nest with all outer dimensions made into one.
+    """Flattens all outer dimensions into one.
 
     Args:
-        tensors: Nest of tensors ``[..., *shape]``; the outer dimensions have to be the same.
+        tensors: Nest of tensors ``[..., *shape]``, all with the same outer dimensions.
         specs: Nest of specs without outer dimensions.
 
     Returns:
-        The nest of ``[num, *shape]``, and the outer dimensions, int64 ``[num_outer_dims]``.
+        A nest of ``[num, *shape]``, and the outer dimensions, int64 ``[num_outer_dims]``.
 
     Raises:
         ValueError: If structures, ranks or inner shapes differ, or known outer dimensions are not the same.
-        TypeError: If the structures differ in a container's type.
+        TypeError: If the type of a container differs.
     """
     outer = get_outer_rank(tensors, specs)
     leaves = tf.nest.flatten(tensors)
@@ -149,12 +149,12 @@ def flatten_multi_batched_nested_tensors(tensors: Any, specs: Any) -> tuple[Any,
 
 
 def remove_singleton_batch_spec_dim(spec: tf.TypeSpec, outer_ndim: int) -> tf.TypeSpec:
-    """The spec without up to ``outer_ndim`` first dimensions of 1; it stops at the first that is not 1.
+    """Removes up to ``outer_ndim`` leading dimensions of 1, and stops at the first other one.
 
     Raises:
         ValueError: If the spec's rank is unknown, or less than ``outer_ndim``.
     """
     if getattr(spec, "shape", None) is None or spec.shape.rank is None or spec.shape.rank < outer_ndim:
-        raise ValueError(f"a spec of at least {outer_ndim} dimensions is needed, but it is {spec}")
+        raise ValueError(f"expected a spec with at least {outer_ndim} dimensions, got {spec}")
     ones = int(np.argmin([*(size == 1 for size in spec.shape[:outer_ndim]), False]))
     return tf.TensorSpec(spec.shape[ones:], spec.dtype)

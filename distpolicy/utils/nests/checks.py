@@ -1,4 +1,4 @@
-"""Checks of nests: against each other and against specs."""
+"""Checks of nests against each other and against specs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def assert_same_structure(
     allow_shallow_nest1: bool = False,
     message: str | None = None,
 ) -> None:
-    """Checks that two nests are alike; the error shows where they differ.
+    """Checks that two nests have the same structure. The error message says where they differ.
 
     Args:
         nest1: A nest.
-        nest2: Another.
-        check_types: Whether containers have to be of one type, too.
-        expand_composites: Whether composite tensors are nests of their parts.
-        allow_shallow_nest1: Whether a leaf of the first may stand for a whole nest in the second.
-        message: What the error begins with.
+        nest2: Another nest.
+        check_types: Whether containers must also have the same type.
+        expand_composites: Whether composite tensors count as nests of their parts.
+        allow_shallow_nest1: Whether a leaf of ``nest1`` may stand for a whole nest in ``nest2``.
+        message: Beginning of the error message.
 
     Raises:
-        ValueError: If the nests have other lengths, keys or depths.
-        TypeError: If a container's type differs and ``check_types``.
+        ValueError: If lengths, keys or depths differ.
+        TypeError: If ``check_types`` and the type of a container differs.
     """
     try:
         if allow_shallow_nest1:
@@ -39,7 +39,7 @@ def assert_same_structure(
         else:
             tf.nest.assert_same_structure(nest1, nest2, check_types, expand_composites)
     except (TypeError, ValueError) as error:
-        # Classes of errors that are derived from these take other arguments.
+        # A subclass of these errors might not take a message as its only argument.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{message or 'the structures do not match'}: {describe_difference(nest1, nest2)}") from None
 
@@ -50,7 +50,7 @@ def _assert_shallow(nest1: Any, nest2: Any, check_types: bool, expand_composites
     if not tf.nest.is_nested(nest2):
         raise TypeError
     children1, children2 = _children(nest1), _children(nest2)
-    # One level at a time, with leaves in place of what is below.
+    # Only one level is compared at a time, with leaves in place of the levels below.
     tf.nest.assert_same_structure(_level(nest1, children1), _level(nest2, children2), check_types, expand_composites)
     for child1, child2 in zip(children1.values(), children2.values(), strict=True):
         _assert_shallow(child1, child2, check_types, expand_composites)
@@ -69,7 +69,7 @@ def _level(nest: Any, children: dict[Any, Any]) -> Any:
 
 
 def describe_difference(nest: Any, expected: Any, path: str = "") -> str:
-    """Where two nests first differ in structure, and what stands there in each."""
+    """Returns a text that says where two nests first differ, and what each has there."""
     at = f"at {path}" if path else "at the top"
     if tf.nest.is_nested(nest) and tf.nest.is_nested(expected):
         children, wanted = _children(nest), _children(expected)
@@ -104,20 +104,20 @@ def _describe(nest: Any) -> str:
 
 
 def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | None = None) -> int:
-    """Checks structure, dtype and shape of a nest.
+    """Checks the structure, dtypes and shapes of a nest.
 
     Args:
         value: Nest of tensors or arrays.
         spec: Nest of tensor specs.
-        what: What the value is, for messages.
-        num_outer_dims: Dimensions before each spec's shape, or None if the first leaf shall tell.
+        what: Name of the value in messages.
+        num_outer_dims: Number of dimensions before each spec's shape; None to take it from the first leaf.
 
     Returns:
         The number of outer dimensions.
 
     Raises:
-        ValueError: If the nest's structure or a leaf's shape differs; it names the leaf.
-        TypeError: If a container's type or a leaf's dtype differs; it names the leaf.
+        ValueError: If the structure or a leaf's shape differs. The message names the leaf.
+        TypeError: If a container's type or a leaf's dtype differs. The message names the leaf.
     """
     assert_same_structure(value, spec, message=f"{what}: its structure differs from the spec's")
     leaves = tf.nest.flatten(value)
@@ -135,7 +135,7 @@ def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | 
         if num_outer_dims is None:
             num_outer_dims = outer
         if outer != num_outer_dims or outer < 0 or not shape[outer:].is_compatible_with(leaf_spec.shape):
-            # The first leaf may have told a number below zero.
+            # The number is negative if the first leaf has too few dimensions.
             raise ValueError(
                 f"{where}: expected {max(num_outer_dims, 0)} outer dimensions and then {leaf_spec.shape}, got {shape}"
             )
@@ -143,32 +143,33 @@ def assert_matches_spec(value: Any, spec: Any, what: str, num_outer_dims: int | 
 
 
 def spec_shape(t: Any) -> tf.TensorShape:
-    """The shape of a tensor spec, or of a tensor."""
+    """Returns the shape of a tensor spec or tensor."""
     return tf.TensorShape(t.shape)
 
 
 def get_outer_rank(tensors: Any, specs: Any) -> int:
-    """The number of dimensions before the specs' shapes; 0 for an empty nest.
+    """Returns the number of dimensions before the specs' shapes; 0 for an empty nest.
 
     Args:
         tensors: Nest of tensors, arrays or specs ``[..., *shape]``.
         specs: Nest of tensor specs.
 
     Raises:
-        ValueError: If structures or inner shapes differ, or the leaves do not agree; it names the leaf.
-        TypeError: If the structures differ in a container's type.
+        ValueError: If structures, inner shapes or the leaves' numbers of outer dimensions differ. The message names the
+            leaf.
+        TypeError: If the type of a container differs.
     """
     assert_same_structure(tensors, specs, message="tensors and specs differ in structure")
     num_outer_dims: int | None = None
     for where, tensor, spec in _leaf_pairs(tensors, specs):
         shape, inner = tf.TensorShape(tensor.shape), spec_shape(spec)
         if shape.rank is None or inner.rank is None:
-            raise ValueError(f"{where}: the rank must be known, but its shape is {shape} and its spec's {inner}")
+            raise ValueError(f"{where}: the rank must be known, but its shape is {shape} and its spec's is {inner}")
         outer = shape.rank - inner.rank
         if num_outer_dims is None:
             num_outer_dims = outer
         if outer < 0 or outer != num_outer_dims or not shape[outer:].is_compatible_with(inner):
-            # The first leaf may have told a number below zero.
+            # The number is negative if the first leaf has too few dimensions.
             expected = max(num_outer_dims, 0)
             raise ValueError(f"{where}: expected {expected} outer dimensions and then {inner}, got {shape}")
     return num_outer_dims or 0
@@ -177,20 +178,21 @@ def get_outer_rank(tensors: Any, specs: Any) -> int:
 def is_batched_nested_tensors(
     tensors: Any, specs: Any, num_outer_dims: int = 1, allow_extra_fields: bool = False, check_dtypes: bool = True
 ) -> bool:
-    """Whether the leaves have ``num_outer_dims`` dimensions before their specs' shapes; False if they have fewer.
+    """Returns True if the leaves have ``num_outer_dims`` dimensions before their specs' shapes, False if fewer.
 
     Args:
         tensors: Nest of tensors or arrays.
         specs: Nest of tensor specs.
-        num_outer_dims: How many dimensions a batch has.
+        num_outer_dims: Number of batch dimensions.
         allow_extra_fields: Whether dicts may have keys that the specs lack.
         check_dtypes: Whether dtypes are compared, too.
 
     Returns:
-        False for an empty nest.
+        Whether the nest is batched; False for an empty nest.
 
     Raises:
-        ValueError: If structures or shapes do not fit, there are more outer dimensions, or the leaves do not agree.
+        ValueError: If structures or shapes do not match, there are more outer dimensions, or the leaves' numbers of
+            outer dimensions differ.
         TypeError: If dtypes differ.
     """
     if allow_extra_fields:
@@ -219,14 +221,14 @@ def assert_matching_dtypes_and_inner_shapes(
     Args:
         tensors_or_specs: Nest of tensors, arrays or specs.
         specs: Nest of tensor specs.
-        caller: Who checks, for messages.
-        tensors_name: What the first are called in messages.
-        specs_name: What the second are called in messages.
+        caller: Name of the caller in messages.
+        tensors_name: Name of ``tensors_or_specs`` in messages.
+        specs_name: Name of ``specs`` in messages.
         allow_extra_fields: Whether dicts may have keys that the specs lack.
 
     Raises:
-        ValueError: If structures, dtypes or shapes differ; it names the leaf.
-        TypeError: If the structures differ in a container's type.
+        ValueError: If structures, dtypes or shapes differ. The message names the leaf.
+        TypeError: If the type of a container differs.
     """
     if allow_extra_fields:
         tensors_or_specs = prune_extra_keys(specs, tensors_or_specs)
@@ -251,8 +253,8 @@ def assert_tensors_matching_dtypes_and_shapes(
     """Checks that two nests of tensors have the same dtypes and compatible shapes.
 
     Raises:
-        ValueError: If structures, dtypes or shapes differ; it names the leaf.
-        TypeError: If the structures differ in a container's type.
+        ValueError: If structures, dtypes or shapes differ. The message names the leaf.
+        TypeError: If the type of a container differs.
     """
     assert_same_structure(
         tensors_1, tensors_2, message=f"{caller}: {tensors_1_name} and {tensors_2_name} differ in structure"
@@ -268,11 +270,11 @@ def assert_tensors_matching_dtypes_and_shapes(
 def flatten_and_check_shape_nested_specs(
     specs: Any, reference_specs: Any
 ) -> tuple[list[tf.TypeSpec], list[tf.TensorShape]]:
-    """The flat specs, and the flat shapes of the reference specs.
+    """Returns the flat specs and the flat shapes of the reference specs, after checking that the shapes are equal.
 
     Raises:
-        ValueError: If structures or shapes differ; it names the leaf.
-        TypeError: If the structures differ in a container's type.
+        ValueError: If structures or shapes differ. The message names the leaf.
+        TypeError: If the type of a container differs.
     """
     assert_same_structure(specs, reference_specs, message="specs and reference_specs differ in structure")
     for where, spec, reference in _leaf_pairs(specs, reference_specs):
@@ -282,10 +284,10 @@ def flatten_and_check_shape_nested_specs(
 
 
 def assert_value_spec(output_spec: Any, network_name: str) -> None:
-    """Checks that a network's outputs are values: floats of shape ``()`` or ``(1,)``.
+    """Checks that a network's outputs are values, which are floats of shape ``()`` or ``(1,)``.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If an output is anything else.
     """
     for where, spec, _ in _leaf_pairs(output_spec, output_spec, network_name):
         if not spec.dtype.is_floating:
@@ -295,7 +297,7 @@ def assert_value_spec(output_spec: Any, network_name: str) -> None:
 
 
 def _leaf_pairs(nest: Any, other: Any, what: str = "tensors") -> list[tuple[str, Any, Any]]:
-    """The path, the leaf and the other's leaf, of two nests that are alike."""
+    """Returns each leaf's path, the leaf and the other nest's leaf, for two nests with the same structure."""
     pairs = zip(paths(other), tf.nest.flatten(nest), tf.nest.flatten(other), strict=True)
     return [(f"{what}{path}", one, two) for path, one, two in pairs]
 

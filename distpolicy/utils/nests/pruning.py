@@ -1,4 +1,4 @@
-"""Leaving out what a nest has beyond another."""
+"""prune_extra_keys: removes the dict entries of a nest that another nest does not have."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import tensorflow as tf
 
 
 def prune_extra_keys(narrow: Any, wide: Any) -> Any:
-    """``wide`` without the dict entries that ``narrow`` does not have, at any depth.
+    """Returns ``wide`` without the dict entries that ``narrow`` does not have, at any depth.
 
-    Parts that are not alike are returned as they are in ``wide``: a check of the structure has to follow. Where
-    ``narrow`` is ``()``, so is the result. Containers keep the types that they have in ``wide``, and neither nest
-    is changed; TensorFlow's wrappers around lists and dicts count as what they wrap.
+    Where the structures differ in another way, the part of ``wide`` is returned unchanged, so the caller still has to
+    check the structure. Where ``narrow`` is ``()``, the result is ``()``. Containers have the same types as in
+    ``wide``. Neither nest is changed. TensorFlow's wrappers count as the lists and dicts that they wrap.
 
     Args:
         narrow: A nest.
-        wide: A nest whose dicts may have more keys.
+        wide: A nest like ``narrow``, whose dicts may have more keys.
     """
     narrow, wide = _unwrapped(narrow), _unwrapped(wide)
     if isinstance(narrow, tuple) and not narrow:
@@ -34,7 +34,7 @@ def prune_extra_keys(narrow: Any, wide: Any) -> Any:
 
 
 def _unwrapped(nest: Any) -> Any:
-    # The wrappers around dicts and tuples are wrapt proxies; the one around lists is a list.
+    # TensorFlow's wrappers around dicts and tuples are wrapt proxies; its wrapper around lists is a list.
     return getattr(nest, "__wrapped__", nest) if tf.nest.is_nested(nest) else nest
 
 
@@ -49,7 +49,7 @@ def _same_sequence(left: Any, right: Any) -> bool:
 def _like(wide: Mapping[Any, Any], entries: dict[Any, Any]) -> Any:
     if not isinstance(wide, dict):
         return type(wide)(entries)  # type: ignore[call-arg]
-    # A copy keeps what a subclass holds beside its entries, such as a defaultdict's factory.
+    # A copy keeps a subclass's other attributes, such as a defaultdict's factory.
     pruned = copy.copy(wide)
     pruned.clear()
     pruned.update(entries)

@@ -1,4 +1,4 @@
-"""Log-probability and entropy of an action that is a nest, its parts being independent."""
+"""Log-probability and entropy of actions that are nests of independent parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def log_probability(distributions: Any, actions: Any, action_spec: Any) -> tf.Tensor:
-    """The log-probability of whole actions: summed over the parts and over each part's elements.
+    """Returns the log-probability of whole actions, summed over the parts and over each part's elements.
 
     Args:
         distributions: Nest of TFP distributions.
@@ -16,7 +16,7 @@ def log_probability(distributions: Any, actions: Any, action_spec: Any) -> tf.Te
         action_spec: Nest of specs.
 
     Returns:
-        ``[...]``: the outer dimensions.
+        ``[...]``, with the outer dimensions only.
     """
     parts = zip(*(tf.nest.flatten(nest) for nest in (distributions, actions, action_spec)), strict=True)
     terms = []
@@ -27,15 +27,15 @@ def log_probability(distributions: Any, actions: Any, action_spec: Any) -> tf.Te
 
 
 def entropy(distributions: Any, action_spec: Any, outer_rank: int | None = None) -> tf.Tensor:
-    """The entropy of whole actions: summed over the parts and over each part's elements.
+    """Returns the entropy of whole actions, summed over the parts and over each part's elements.
 
     Args:
         distributions: Nest of TFP distributions.
         action_spec: Nest of specs.
-        outer_rank: Number of outer dimensions; None to tell it from the distributions' shapes.
+        outer_rank: Number of outer dimensions; None to take it from the distributions' shapes.
 
     Returns:
-        ``[...]``: the outer dimensions.
+        ``[...]``, with the outer dimensions only.
     """
     terms = []
     for distribution, spec in zip(tf.nest.flatten(distributions), tf.nest.flatten(action_spec), strict=True):

@@ -1,4 +1,4 @@
-"""The random numbers of :mod:`distpolicy.utils.sampling.tensor_draws` in NumPy, bit for bit, without TensorFlow."""
+"""The same random numbers as in :mod:`distpolicy.utils.sampling.tensor_draws`, bit for bit, but from NumPy alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEP, _HALF_STEP = np.float32(2.0**-23), np.float32(2.0**-24)
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser, in place in one array and a scratch one: most of the cost is the number of calls."""
+    """Applies SplitMix64's finaliser in place, with one scratch array; most of the cost is the number of calls."""
     scratch = np.right_shift(z, _SHIFTS[0])
     z = np.bitwise_xor(z, scratch)
     np.multiply(z, _MIX_1, out=z)
@@ -30,29 +30,29 @@ def _mix(z: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def counters(num: int) -> np.ndarray:
-    """What is added to a row's key for each of its numbers: uint64 ``[num]``."""
+    """Returns what is added to a row's key for each of its numbers, uint64 ``[num]``."""
     found = np.arange(1, num + 1, dtype=np.uint64) * _GAMMA
     found.setflags(write=False)
     return found
 
 
 def row_bits(seed: np.ndarray, num: int) -> np.ndarray:
-    """Numbers uint64 ``[B, num]``, all bits random, from a seed for each row.
+    """Draws uint64 ``[B, num]`` with all bits random, with a seed for each row.
 
     Args:
         seed: int32 ``[B, 2]``.
-        num: Numbers for each row.
+        num: Number of draws for each row.
     """
     key = _mix(np.ascontiguousarray(seed).view(np.uint64))
     return _mix(key + counters(num))
 
 
 def row_uniform(seed: np.ndarray, num: int) -> np.ndarray:
-    """Uniform numbers in (0, 1), float32 ``[B, num]``, from a seed for each row.
+    """Draws uniform numbers in (0, 1), float32 ``[B, num]``, with a seed for each row.
 
     Args:
         seed: int32 ``[B, 2]``.
-        num: Numbers for each row.
+        num: Number of draws for each row.
     """
     bits = row_bits(seed, num)
     np.right_shift(bits, _SHIFTS[3], out=bits)
@@ -63,12 +63,12 @@ def row_uniform(seed: np.ndarray, num: int) -> np.ndarray:
 
 
 def array_seed(seed: Any) -> np.ndarray:
-    """A stateless seed, int32 ``[2]`` of an int, and int32 ``[2]`` or ``[B, 2]`` of an array."""
+    """Returns a stateless seed: int32 ``[2]`` for an int, and int32 ``[2]`` or ``[B, 2]`` for an array."""
     if isinstance(seed, int | np.integer):
         return np.array([int(seed) & 0xFFFFFFFFFFFFFFFF], np.uint64).view(np.int32)
     return np.asarray(seed, np.int32)
 
 
 def row_seeds(seed: np.ndarray, num_rows: int) -> np.ndarray:
-    """A seed for each row, int32 ``[num_rows, 2]``, from one int32 ``[2]``."""
+    """Returns a seed for each row, int32 ``[num_rows, 2]``, derived from one seed int32 ``[2]``."""
     return (np.asarray(seed, np.int32).view(np.uint64) + counters(num_rows)).view(np.int32).reshape(num_rows, 2)

@@ -1,10 +1,10 @@
-"""Drawing from distributions with one stateless seed for each row.
+"""Random numbers with one stateless seed for each row.
 
-A seed of shape ``[B, 2]`` gives every row of the batch its own stream: what row b draws depends on
-``seed[b]`` alone, whichever rows stand beside it. That is what makes data independent of how env slots
-are spread over collectors. The uniform numbers come from SplitMix64 (Steele, Lea and Flood, "Fast
-splittable pseudorandom number generators", OOPSLA 2014) used as a counter-based generator: a few integer
-operations, the same on every device.
+A seed of shape ``[B, 2]`` gives every row of the batch its own stream. What row b draws depends on ``seed[b]`` alone,
+not on the other rows. Collected data is therefore independent of how env slots are spread over collectors.
+
+The uniform numbers come from SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014), used as a counter-based generator. It takes a few integer operations, which are the same on every device.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _noise_source: contextvars.ContextVar[NoiseSource | None] = contextvars.ContextV
 
 @contextlib.contextmanager
 def noise_from(source: NoiseSource) -> Iterator[None]:
-    """Within it, :func:`row_uniform` asks ``source(seed, num)`` for its numbers.
+    """Lets :func:`row_uniform` take its numbers from ``source(seed, num)`` within the block.
 
-    For engines that draw outside and hand the numbers in.
+    Engines that draw the numbers elsewhere pass them in this way.
     """
     token = _noise_source.set(source)
     try:
@@ -47,43 +47,44 @@ def _mix(z: tf.Tensor) -> tf.Tensor:
 
 
 def row_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
-    """Uniform numbers in (0, 1), float32 ``[B, num]``, from a seed for each row.
+    """Draws uniform numbers in (0, 1), float32 ``[B, num]``, with a seed for each row.
 
     Args:
         seed: int32 ``[B, 2]``.
-        num: Numbers for each row.
+        num: Number of draws for each row.
     """
     source = _noise_source.get()
     return generate_uniform(seed, num) if source is None else source(seed, num)
 
 
 def generate_uniform(seed: tf.Tensor, num: int) -> tf.Tensor:
-    """:func:`row_uniform` from the generator itself, whatever the source of noise."""
-    # The middles of 2**23 intervals: float32 holds each exactly, and neither end is among them: logarithms stay finite.
+    """Does the same as :func:`row_uniform`, but always by the generator; ignores :func:`noise_from`."""
+    # The numbers are the middles of 2**23 intervals. float32 holds them exactly. Since 0 and 1 are not among them,
+    # logarithms stay finite.
     high = tf.cast(tf.bitwise.right_shift(row_bits(seed, num), tf.constant(41, tf.uint64)), tf.float32)
     return high * 2.0**-23 + 2.0**-24
 
 
 def row_bits(seed: tf.Tensor, num: int) -> tf.Tensor:
-    """Numbers uint64 ``[B, num]``, all bits random, from a seed for each row.
+    """Draws uint64 ``[B, num]`` with all bits random, with a seed for each row.
 
     Args:
         seed: int32 ``[B, 2]``.
-        num: Numbers for each row.
+        num: Number of draws for each row.
     """
     key = _mix(tf.bitcast(seed, tf.uint64))[:, tf.newaxis]
     return _mix(key + tf.constant(array_draws.counters(num))[tf.newaxis])
 
 
 def row_normal(seed: tf.Tensor, num: int) -> tf.Tensor:
-    """Standard normal numbers, float32 ``[B, num]``, from a seed for each row (Box and Muller, 1958)."""
+    """Draws standard normal numbers, float32 ``[B, num]``, with a seed for each row (Box and Muller, 1958)."""
     uniform = row_uniform(seed, 2 * num)
     radius = tf.sqrt(-2.0 * tf.math.log(uniform[:, :num]))
     return radius * tf.cos(2.0 * np.pi * uniform[:, num:])
 
 
 def row_seeds(seed: tf.Tensor, num_rows: Any) -> tf.Tensor:
-    """A seed for each row, int32 ``[num_rows, 2]``, from one int32 ``[2]``.
+    """Returns a seed for each row, int32 ``[num_rows, 2]``, derived from one seed.
 
     Args:
         seed: int32 ``[2]``.
@@ -95,14 +96,14 @@ def row_seeds(seed: tf.Tensor, num_rows: Any) -> tf.Tensor:
 
 
 def stateless_seed(seed: Any) -> Any:
-    """A stateless seed for an int: an int32 array ``[2]``, so that another seed is no other trace.
+    """Converts an int to a stateless seed, an int32 array ``[2]``, so that a new seed does not retrace a function.
 
-    Other arrays become int32; tensors stay as they are.
+    Arrays are converted to int32. Tensors stay unchanged.
     """
     return seed if tf.is_tensor(seed) else array_draws.array_seed(seed)
 
 
 def fold_rows(seed: tf.Tensor) -> tf.Tensor:
-    """One stateless seed int32 ``[2]`` made of a seed for each row."""
+    """Combines the seeds of all rows into one stateless seed, int32 ``[2]``."""
     mixed = tf.bitcast(_mix(tf.bitcast(seed, tf.uint64)), tf.int32)
     return tf.reduce_sum(mixed, axis=0)

@@ -1,1 +1,1 @@
-"""Variables: making them, finding them in modules and SavedModels, watching updates."""
+"""Helpers to create variables, to find them in modules and SavedModels, and to watch their updates."""

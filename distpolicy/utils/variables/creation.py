@@ -1,4 +1,4 @@
-"""Making variables, and telling which are shared."""
+"""Functions that create variables and find shared ones."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def create_variable(
     initializer: Any = None,
     unique_name: bool = True,
 ) -> tf.Variable:
-    """A variable filled with one value, or by an initializer.
+    """Creates a variable from an initial value or by an initializer.
 
     Args:
-        name: Its name.
-        initial_value: A number that fills the shape, or an array, whose shape is the variable's.
-        shape: Its shape; None for the initial value's.
-        dtype: Its dtype.
-        use_local_variable: Without effect in TensorFlow 2.
-        trainable: Whether it is trained.
-        initializer: Called with the shape and the dtype in place of the initial value; or None.
-        unique_name: Without effect in TensorFlow 2, where names need not be unique.
+        name: The variable's name.
+        initial_value: A number that fills the shape, or an array with the variable's shape.
+        shape: The variable's shape; None for the initial value's.
+        dtype: The variable's dtype.
+        use_local_variable: Ignored; it has no meaning in TensorFlow 2.
+        trainable: Whether the variable is trained.
+        initializer: Function of the shape and the dtype that replaces the initial value, or None.
+        unique_name: Ignored; names need not be unique in TensorFlow 2.
     """
     if initializer is not None:
         value = initializer(() if shape is None else shape, dtype=dtype)
@@ -42,7 +42,7 @@ def create_variable(
 def extract_shared_variables(
     variables_1: Iterable[tf.Variable], variables_2: Iterable[tf.Variable]
 ) -> tuple[list[tf.Variable], list[tf.Variable], list[tf.Variable]]:
-    """The variables that only the first have, those that only the second have, and those of both, each once."""
+    """Returns the variables only in ``variables_1``, those only in ``variables_2``, and those in both, each once."""
     first = {id(variable): variable for variable in variables_1}
     second = {id(variable): variable for variable in variables_2}
     return (

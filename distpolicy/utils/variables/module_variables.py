@@ -1,8 +1,8 @@
-"""Every tf.Variable of a module, with its path.
+"""named_variables: finds every tf.Variable of a module and its path.
 
-A Keras 3 layer is invisible to ``tf.Module.variables``, its variables' names are not unique, and its
-``variables`` include the seed state of Dropout, which is no weight. So modules here are walked by us:
-attributes in natural order of their names, nests, tf.Modules and Keras layers.
+``tf.Module.variables`` does not see Keras 3 layers. The names of a layer's variables are not unique, and its
+``variables`` include Dropout's seed state, which is not a weight. Therefore this module searches for variables itself:
+in attributes (in the natural order of their names), nests, tf.Modules and Keras layers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 
 class NamedVariable(NamedTuple):
-    """A variable and where it is.
+    """A variable and its path.
 
     Attributes:
         path: Attribute names, indices and layer paths joined by ``/``; unique in its module.
@@ -28,13 +28,13 @@ class NamedVariable(NamedTuple):
 
 
 def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that puts ``dense_9`` before ``dense_10``."""
+    """Returns a sort key that puts ``dense_9`` before ``dense_10``."""
     parts = re.split(r"(\d+)", path)
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
 
 
 def named_variables(root: tf.Module) -> list[NamedVariable]:
-    """The variables of a module and of all below it, trainable and not, each once, in a stable order."""
+    """Returns the variables of a module and its submodules, trainable or not, each once, in a stable order."""
     found: list[NamedVariable] = []
     seen: set[int] = set()
     for path, variable in _walk(root, "", set()):
@@ -53,8 +53,8 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
         weights = node.weights
         nested = len({weight.name for weight in weights}) < len(weights)
         for index, weight in enumerate(weights):
-            # A weight's own path holds automatic layer names, which differ between two instances of one
-            # network; the attribute's name and the place in the layer take their place.
+            # A weight's own path contains automatic layer names, which differ between two instances of a network.
+            # The attribute's name and the place in the layer replace them.
             yield _join(path, f"{index}/{weight.name}" if nested else weight.name), weight.value
     elif isinstance(node, dict):
         for key in sorted(node, key=lambda item: natural_key(str(item))):
@@ -66,12 +66,12 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
         visited.add(id(node))
         attributes = vars(node)
         if "_variables_by_path" in attributes:
-            # A policy of a SavedModel has no layers to walk; it knows the paths that its variables had.
+            # A policy from a SavedModel has no layers to walk, but it knows the original paths of its variables.
             for item in attributes["_variables_by_path"]:
                 yield _join(path, item.path), item.variable
             return
         for name in sorted(attributes, key=natural_key):
-            # tf.Module's own bookkeeping.
+            # These attributes are tf.Module's own bookkeeping, or marked as not to be searched.
             if name not in _BOOKKEEPING and not name.startswith("_self_"):
                 yield from _walk(attributes[name], _join(path, name.lstrip("_")), visited)
 

@@ -1,4 +1,4 @@
-"""Telling those who hold copies of variables that these were updated."""
+"""Notification of objects that hold copies of variables when the variables are updated."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _ATTRIBUTE = "_distpolicy_watchers"
 
 
 class Watcher(Protocol):
-    """Whoever holds copies."""
+    """An object that holds copies of variables. ``stale`` becomes True when one is updated."""
 
     stale: bool
 
 
 def watch(variables: Iterable[tf.Variable], watcher: Watcher) -> None:
-    """Has ``watcher.stale`` set once any of the variables is updated by :func:`mark_updated`; held weakly."""
+    """Sets ``watcher.stale`` whenever :func:`mark_updated` reports one of the variables. Keeps a weak reference."""
     for variable in variables:
         watchers = getattr(variable, _ATTRIBUTE, None)
         if watchers is None:
             watchers = []
             setattr(variable, _ATTRIBUTE, watchers)
-        # Gone through in a tenth of the time of a WeakSet.
+        # Iterating over a list of references takes a tenth of the time of a WeakSet.
         watchers.append(weakref.ref(watcher, watchers.remove))
 
 
 def mark_updated(variables: Iterable[tf.Variable]) -> None:
-    """Tells all that watch one of the variables."""
+    """Marks everything that watches one of the variables as stale."""
     for variable in variables:
-        # A copy: watchers that end meanwhile take themselves out.
+        # This iterates over a copy, since a watcher that is garbage-collected meanwhile removes itself.
         for reference in (*getattr(variable, _ATTRIBUTE, ()),):
             if (watcher := reference()) is not None:
                 watcher.stale = True

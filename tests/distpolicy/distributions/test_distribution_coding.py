@@ -75,7 +75,7 @@ class OwnNormal(tfd.Normal):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OwnNormal(0.0, 1.0), "OwnNormal; only TFP's"),
+        (lambda: OwnNormal(0.0, 1.0), "OwnNormal; only classes of TFP"),
         (lambda: tfd.Independent(OwnNormal([0.0], 1.0), 1), r"Independent\.distribution is a .*OwnNormal"),
         (
             lambda: tfd.TransformedDistribution(

@@ -242,7 +242,7 @@ def test_misuse_of_the_vectorised_pendulum_is_told() -> None:
     with pytest.raises(gym.error.ResetNeeded, match="call reset before step"):
         env.step(np.zeros((3, 1), np.float32))
     env.reset()
-    with pytest.raises(SpecMismatchError, match=r"shape \(3,\), not \(3, 1\)"):
+    with pytest.raises(SpecMismatchError, match=r"must have shape \(3, 1\), but have \(3,\)"):
         env.step(np.zeros(3, np.float32))
 
 

@@ -60,5 +60,5 @@ def test_layers_of_a_perceptron_come_in_order() -> None:
 def test_outputs_that_are_not_one_float_tensor_are_refused() -> None:
     check_single_floating_network_output(tf.TensorSpec((), tf.float32), (), "critic")
     for spec in (tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.float32), [tf.TensorSpec((), tf.float32)]):
-        with pytest.raises(ValueError, match="critic must give one float tensor"):
+        with pytest.raises(ValueError, match="critic must return one float tensor"):
             check_single_floating_network_output(spec, (), "critic")

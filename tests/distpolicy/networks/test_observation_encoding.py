@@ -156,7 +156,7 @@ def test_the_callers_convolutions_are_those_of_every_image() -> None:
 
 def test_convolutions_that_leave_nothing_are_an_error_that_names_the_leaf() -> None:
     space = Dict({"eye": Box(0, 255, (9, 20, 3), np.uint8), "x": Discrete(2)})
-    with pytest.raises(ConfigError, match=r"\[1\] \(8, 4, 1\) is larger than the 3x9 that are left of observation/eye"):
+    with pytest.raises(ConfigError, match=r"\[1\] \(8, 4, 1\) is larger than its 3x9 input from observation/eye"):
         preprocessing_for(spec_from_space(space), conv_layer_params=((4, 4, 2), (8, 4, 1)))
     with pytest.raises(ConfigError, match=r"conv_layer_params\[0\]"):
         preprocessing_for(spec_from_space(space), conv_layer_params=((4, 3, 1, 8),))

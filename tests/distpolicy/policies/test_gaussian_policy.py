@@ -71,7 +71,7 @@ def test_state_info_and_variables_are_the_wrapped_policy_s() -> None:
 
 
 def test_integer_actions_are_refused() -> None:
-    with pytest.raises(ValueError, match="continuous actions, and action_spec has dtype int64"):
+    with pytest.raises(ValueError, match="continuous actions, but action_spec has dtype int64"):
         GaussianPolicy(q_policy())
 
 

@@ -211,7 +211,7 @@ def test_policy_that_cannot_be_converted_says_why_and_runs_by_tensorflow(caplog:
     assert len(np.unique(action)) == 4
     assert eager.inference == "tf"
     assert "RandomUniform" in eager.inference_note
-    assert "stateful_draws runs by TensorFlow" in caplog.text
+    assert "stateful_draws runs in TensorFlow" in caplog.text
     assert "RandomUniform" in caplog.text
 
 

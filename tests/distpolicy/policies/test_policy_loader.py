@@ -420,7 +420,7 @@ def test_checkpoint_of_another_policy_changes_nothing(
     before = [variable.numpy() for variable in loaded.variables()]
     other = make_policy(BoundedArraySpec((), np.int64, 0, 6))
     PolicySaver(other).save_checkpoint(tmp_path / "other")
-    with pytest.raises(CheckpointError, match="of another policy"):
+    with pytest.raises(CheckpointError, match="belongs to another policy"):
         loaded.update_from_checkpoint(tmp_path / "other")
     for variable, value in zip(loaded.variables(), before, strict=True):
         np.testing.assert_array_equal(variable, value)

@@ -282,7 +282,7 @@ def test_state_may_be_left_out_at_first_steps_only(nested: tuple[NestedPolicy, P
     np.testing.assert_array_equal(loaded.action(nested_step(3, StepType.FIRST)).state, np.ones((3, 1)))
     mixed = nested_step(3)._replace(step_type=tf.constant([0, 1, 0]))
     for step in (nested_step(3), mixed):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="give the state of the last call"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="pass the state that the last call returned"):
             loaded.action(step)
 
 
@@ -375,7 +375,7 @@ def test_signatures_can_be_named_by_specs(make_policy: Callable[..., ActorPolicy
     assert set(action(**step, observation=tf.ones([2, 3]))) == {"action"}
 
 
-@pytest.mark.parametrize(("name", "message"), [(None, "is no name"), ("reward", "name of several")])
+@pytest.mark.parametrize(("name", "message"), [(None, "has no name"), ("reward", "another spec is named")])
 def test_names_of_specs_must_be_there_and_differ(
     make_policy: Callable[..., ActorPolicy], name: str | None, message: str
 ) -> None:

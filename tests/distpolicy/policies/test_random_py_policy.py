@@ -241,5 +241,5 @@ def test_it_needs_no_tensorflow() -> None:
 
 
 def test_spec_with_an_open_dimension_is_refused() -> None:
-    with pytest.raises(ValueError, match="give all dimensions"):
+    with pytest.raises(ValueError, match="give all its dimensions"):
         RandomPyPolicy(STEP_SPEC, ArraySpec((None, 2), np.float32))

@@ -58,13 +58,13 @@ def test_action_that_was_returned_can_be_written_to() -> None:
 @pytest.mark.parametrize("script", [SCRIPT, [], [(0, None)]])
 def test_end_of_the_script_is_an_error(script: Any) -> None:
     policy = ScriptedPyPolicy(STEP_SPEC, SPEC, script)
-    with pytest.raises(ValueError, match="script has ended"):
+    with pytest.raises(ValueError, match="script ended"):
         _play(policy, 4)
 
 
 def test_end_of_the_script_in_one_row_is_an_error() -> None:
     policy = ScriptedPyPolicy(STEP_SPEC, SPEC, SCRIPT)
-    with pytest.raises(ValueError, match="script has ended after 3 steps"):
+    with pytest.raises(ValueError, match="script ended after 3 steps"):
         policy.action(ts.restart(np.zeros(2, np.float32), 2), [np.array([0, 3]), np.array([0, 2])])
 
 

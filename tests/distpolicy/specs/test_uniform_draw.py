@@ -84,7 +84,7 @@ def test_scalars_are_arrays_too() -> None:
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     generator = np.random.default_rng(0)
-    with pytest.raises(SpecMismatchError, match=r"'camera'.*\(None,\).*give all dimensions"):
+    with pytest.raises(SpecMismatchError, match=r"'camera'.*\(None,\).*give all its dimensions"):
         array_spec.sample_spec_nest(ArraySpec((None,), np.float32, "camera"), generator)
     with pytest.raises(TypeError, match="takes array specs, not int"):
         array_spec.sample_spec_nest({"a": 3}, generator)

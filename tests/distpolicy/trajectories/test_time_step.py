@@ -109,7 +109,7 @@ def test_step_types_are_made_of_numbers() -> None:
     assert StepType(np.int64(1)) is StepType.MID
     assert StepType(StepType.LAST) is StepType.LAST
     for wrong in (3, -1, 0.5, "first", None, [0]):
-        with pytest.raises(ValueError, match="no step type"):
+        with pytest.raises(ValueError, match="not a step type"):
             StepType(wrong)
 
 

@@ -109,10 +109,10 @@ def test_pair_that_differs_is_named_and_nothing_is_assigned(wrong: tf.Variable, 
 
 def test_counts_that_differ_are_an_error_and_nothing_is_assigned() -> None:
     target = [tf.Variable(0.0, name="shared")]
-    with pytest.raises(SpecMismatchError, match=r"2 variables and target 1.*extra"):
+    with pytest.raises(SpecMismatchError, match=r"2 variables, but target has 1.*extra"):
         soft_variables_update([tf.Variable(1.0, name="shared"), tf.Variable(1.0, name="extra")], target)
     assert values(target) == [0.0]
-    with pytest.raises(SpecMismatchError, match="target 0"):
+    with pytest.raises(SpecMismatchError, match="target has 0"):
         soft_variables_update([tf.Variable(1.0)], [])
     with pytest.raises(SpecMismatchError, match="source has 0"):
         soft_variables_update([], target)

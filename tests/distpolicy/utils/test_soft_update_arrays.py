@@ -83,9 +83,9 @@ def test_arrays_that_do_not_fit_are_refused_by_name_and_nothing_is_assigned(wron
         before = [item.variable.numpy() for item in target]
     with pytest.raises(SpecMismatchError, match="variable part/0"):
         update(views([wrong, *arrays(2)[1:]]), 1.0, None, False)
-    with pytest.raises(SpecMismatchError, match="source has 3 variables and target 4"):
+    with pytest.raises(SpecMismatchError, match="source has 3 variables, but target has 4"):
         update(views(arrays(2)[:3]), 1.0, None, False)
-    with pytest.raises(SpecMismatchError, match="source has 5 variables and target 4"):
+    with pytest.raises(SpecMismatchError, match="source has 5 variables, but target has 4"):
         update([*views(arrays(2)), NamedVariable("more", tf.Variable(1.0))], 1.0, None, False)
     assert_equal(target, before)
 

@@ -46,5 +46,5 @@ def test_units_are_scaled_and_shaped_to_the_bounds() -> None:
 def test_bounds_that_are_not_finite_are_refused() -> None:
     spec = BoundedTensorSpec((), tf.float32, -np.inf, np.inf, "gas")
     for call in (common.spec_means_and_magnitudes, lambda item: common.scale_to_spec(tf.zeros([1, 1]), item)):
-        with pytest.raises(ConfigError, match="'gas' has bounds that are not finite"):
+        with pytest.raises(ConfigError, match="'gas' needs finite bounds"):
             call(spec)

@@ -69,7 +69,7 @@ def test_rows_are_repeated_one_after_the_other() -> None:
     np.testing.assert_array_equal(tiled["a"], [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(tiled["b"][0][:, 0], [0, 0, 0, 2, 2, 2])
     check(nest_utils.tile_batch(nest(2), tf.constant(3)), tiled)
-    with pytest.raises(ValueError, match="/a: expected at least one dimension"):
+    with pytest.raises(ValueError, match="/a: expected a batch dimension"):
         nest_utils.tile_batch(nest(), 2)
 
 
