@@ -47,11 +47,10 @@ class PyTFEagerPolicyBase(PyPolicy):
         jit_compile: Whether XLA compiles the call; None tries it and falls back to a plain tf.function where the
             policy holds something that XLA cannot compile.
         seed: Seed of the draws of calls that are given none; None for one from the system.
-        inference: ``tf``, ``litert``, or ``auto``: LiteRT where it is installed, the policy can be converted, and
-            TensorFlow has no GPU. LiteRT runs a converted copy of the policy, many times as fast for small networks;
-            its copy of the variables is renewed after ``update`` of any policy that holds them. Whoever changes them
-            otherwise calls :meth:`refresh`. A policy that cannot be converted runs by TensorFlow; see
-            :attr:`inference_note`.
+        inference: ``tf``, ``litert``, or ``auto``: LiteRT where the policy can be converted and TensorFlow has no GPU.
+            LiteRT runs a converted copy of the policy, many times as fast for small networks; its copy of the variables
+            is renewed after ``update`` of any policy that holds them. Whoever changes them otherwise calls
+            :meth:`refresh`. A policy that cannot be converted runs by TensorFlow; see :attr:`inference_note`.
 
     Raises:
         ConfigError: If ``inference`` is none of these.
