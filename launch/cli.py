@@ -83,7 +83,7 @@ def run(arguments: list[str], start: float) -> int:
 
 
 def _console() -> Console:
-    # Plain text: paths and extras such as distpolicy[litert] are no markup, and a log's lines are not broken.
+    # Plain text: paths and extras such as distpolicy[gpu] are no markup, and a log's lines are not broken.
     return Console(markup=False, highlight=False, soft_wrap=True)
 
 

@@ -25,6 +25,7 @@ PACKAGES = (
     "tensorflow-probability",
     "tf-keras",
     "keras",
+    "ai-edge-litert",
     "numpy",
     "gymnasium",
 )
@@ -38,6 +39,7 @@ MODULES = (
     "keras",
     "tf_keras",
     "tensorflow_probability.python.distributions",
+    "ai_edge_litert.interpreter",
     "ray",
     "distpolicy",
     "workers.collection.collector",

@@ -50,8 +50,8 @@ class PyTFEagerPolicyBase(PyPolicy):
         inference: ``tf``, ``litert`` or ``auto``. ``litert`` runs a converted copy of the policy, which is many times
             as fast for small networks. An ``update`` of any policy with these variables renews the copy; after other
             changes to them call :meth:`refresh`. A policy that cannot be converted runs in TensorFlow;
-            :attr:`inference_note` says why. ``auto`` takes LiteRT if it is installed, the policy can be converted and
-            TensorFlow has no GPU.
+            :attr:`inference_note` says why. ``auto`` takes LiteRT if the policy can be converted and TensorFlow
+            has no GPU.
 
     Raises:
         ConfigError: If ``inference`` is another value.

@@ -129,8 +129,6 @@ class TFPolicyConformance:
 
     @pytest.mark.parametrize("inference", ["tf", "litert"])
     def test_compiled_step_is_the_eager_one(self, policy: TFPolicy, inference: Any) -> None:
-        if inference == "litert":
-            pytest.importorskip("ai_edge_litert")
         eager = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference=inference)
         state = other_state = policy.get_initial_state(self.batch_size)
         for seed in range(3):

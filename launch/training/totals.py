@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -83,8 +83,7 @@ class TotalsTracker:
             reports: One of each rollout that it has learned from.
             learner_metrics: The learner's.
         """
-        ended_returns = [value for report in reports for value in report.episode_returns]
-        ended_lengths = [value for report in reports for value in report.episode_lengths]
+        ended_returns, ended_lengths = _ended_episodes(reports)
         self._returns.extend(ended_returns)
         steps = sum(report.num_env_steps for report in reports)
         self._session_steps += steps
@@ -121,3 +120,21 @@ class TotalsTracker:
             metrics["episode_return"] = float(np.mean(ended_returns))
             metrics["episode_length"] = float(np.mean(ended_lengths))
         return UpdateResult(self._totals, metrics, self._first_step_time, reports)
+
+
+def _ended_episodes(reports: Sequence[RolloutReport]) -> tuple[list[float], list[int]]:
+    """Returns and lengths of the episodes of one update, in the order in which they ended.
+
+    The order is by step and then by env slot, so that it does not depend on how slots are spread over collectors.
+    Where a collector has delivered several rollouts, the steps of the second follow those of the first.
+    """
+    num_before: Counter[int] = Counter()
+    ended = []
+    for report in sorted(reports, key=lambda report: (report.collector, report.generation, report.number)):
+        turn = num_before[report.collector]
+        num_before[report.collector] += 1
+        episodes = zip(report.episode_ends, report.episode_returns, report.episode_lengths, strict=True)
+        ended += [((turn, step, report.collector, row), value, length) for (row, step), value, length in episodes]
+    # All collectors have as many environments: a collector's index and the row are in the order of env slots.
+    ended.sort(key=lambda episode: episode[0])
+    return [value for _, value, _ in ended], [length for _, _, length in ended]

@@ -99,10 +99,13 @@ def test_a_slow_link_delays_and_loses_and_what_arrives_is_whole(pair: tuple[Host
         assert send(left, right, kilobytes=100).stdout == expected
     with right.slow_link(delay_s=0.0, loss=1.0):
         assert "TimeoutError" in send(left, right).stdout
-    start = time.monotonic()
-    assert send(left, right, kilobytes=100).stdout == expected
+    durations_s = []
+    for _ in range(3):  # one of which nothing else holds up
+        start = time.monotonic()
+        assert send(left, right, kilobytes=100).stdout == expected
+        durations_s.append(time.monotonic() - start)
     # Twice there and back at least: one to connect, and one to send.
-    assert delayed_s - (time.monotonic() - start) > 0.19
+    assert delayed_s - min(durations_s) > 0.19
 
 
 def test_power_off_takes_all_processes_and_power_on_brings_an_empty_host(pair: tuple[Host, Host]) -> None:

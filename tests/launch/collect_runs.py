@@ -25,10 +25,16 @@ from workers.datasets.reader import read_episodes, read_steps
 from workers.environments.factory import EnvironmentFactory
 from workers.inference.policy_source import PolicySource
 
-TOYS = str(Path(__file__).resolve().parents[1] / "workers")
+HERE = Path(__file__).resolve().parent
+TOYS = str(HERE.parent / "workers")
 ROLLOUT_STEPS = 16
 QUICK = ("--num-envs", "4", "--rollout-steps", str(ROLLOUT_STEPS), "--vectorization", "sync")
 ONE = ("--collectors", "1", *QUICK)
+
+
+def paced(let_go: Path) -> tuple[str, ...]:
+    """Options of a job that has far to go when something is done to it, until a file lets it go."""
+    return ("--env", "paced_env:PacedCartPole", "--env-kwargs", "let_go", str(let_go))
 
 
 def collect(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -44,7 +50,7 @@ def collected(*arguments: str, cwd: Path) -> str:
 
 
 def with_toys() -> str:
-    return os.pathsep.join([TOYS, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.pathsep.join([TOYS, str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @contextlib.contextmanager

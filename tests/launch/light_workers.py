@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,8 @@ from workers.restart_budget import RestartBudgetConfig
 
 SLOTS, STEPS = 1, 10
 STORE_BYTES = 80_000_000
-# Ray frees objects once a second, and its figures are as old.
-_FREED_WITHIN_S = 3.0
+# Ray frees objects once a second, and its figures are as old; a busy machine takes longer.
+_FREED_WITHIN_S, _FREED_AT_LAST_S = 3.0, 60.0
 
 
 class LightCollector:
@@ -184,12 +184,14 @@ class Watcher(TrainingObserver):
 
     Attributes:
         looks: Updates after which it holds the run up, until Ray has freed what is no longer needed.
+        expected: What the object store comes to then; for what it never comes to, the run is held up for a minute.
         stores: The object store after each update; after those of ``looks`` alone if there are any.
         losses: What was lost.
         state: The learner's last state.
     """
 
     looks: tuple[int, ...] = ()
+    expected: Callable[[Store], bool] = lambda now: True
     stores: list[Store] = dataclasses.field(default_factory=list)
     losses: list[str] = dataclasses.field(default_factory=list)
     state: dict[str, np.ndarray] | None = None
@@ -199,6 +201,9 @@ class Watcher(TrainingObserver):
             if result.totals.updates not in self.looks:
                 return
             time.sleep(_FREED_WITHIN_S)
+            deadline = time.monotonic() + _FREED_AT_LAST_S
+            while not self.expected(store()) and time.monotonic() < deadline:
+                time.sleep(0.5)
         self.stores.append(store())
 
     def on_fault(self, fault: Any) -> None:

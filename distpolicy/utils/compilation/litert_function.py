@@ -30,7 +30,7 @@ class LiteRTFunction:
         input_specs: Specs of the inputs, without open dimensions.
 
     Raises:
-        LiteRTError: If LiteRT is not installed, or does not support the function.
+        LiteRTError: If LiteRT cannot be imported, or does not support the function.
     """
 
     def __init__(self, function: Callable[..., Sequence[tf.Tensor]], input_specs: Sequence[tf.TensorSpec]) -> None:
@@ -265,8 +265,8 @@ def _node_name(name: str) -> str:
 def _interpreter_class() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise LiteRTError("LiteRT is not installed; pip install 'distpolicy[litert]'") from None
+    except ImportError as error:
+        raise LiteRTError(f"LiteRT cannot be imported ({error}); pip install ai-edge-litert") from error
     return Interpreter
 
 

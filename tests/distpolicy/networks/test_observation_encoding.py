@@ -346,7 +346,6 @@ def test_a_saved_policy_acts_alike(tmp_path: Path, to_tensors: Callable[[Any], A
 
 
 def test_litert_acts_as_tensorflow(row_seeds: Callable[..., np.ndarray]) -> None:
-    pytest.importorskip("ai_edge_litert")
     policy = mixed_policy()
     step = steps(MIXED, 5)
     found = []

@@ -26,8 +26,6 @@ from distpolicy.trajectories.time_step import TimeStep, restart, time_step_spec
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 from distpolicy.weights import WeightsPacker
 
-pytest.importorskip("ai_edge_litert")
-
 BOX = BoundedArraySpec((2,), np.float32, -1.0, 1.0)
 
 
@@ -234,7 +232,7 @@ def test_auto_takes_litert_where_it_works(
     assert eager.tracing_count == 1
 
 
-def test_auto_does_without_litert_where_it_is_not_installed(
+def test_auto_does_without_litert_where_it_cannot_be_imported(
     make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)

@@ -138,8 +138,6 @@ def eager_policy(kind: str, inference: Any) -> PyTFEagerPolicy:
 @settings(max_examples=12)
 @given(batch_size=st.sampled_from([1, 2, 5]), seed=st.integers(0, 10_000))
 def test_eager_policy_of_any_batch_size_plays_like_the_unroll(inference: str, batch_size: int, seed: int) -> None:
-    if inference == "litert":
-        pytest.importorskip("ai_edge_litert")
     eager = eager_policy("actor lstm", inference)
     observation, step_type, state = random_pieces(seed, eager.policy_state_spec, batch_size, NUM_STEPS)
     assert_plays_like_the_unroll("actor lstm", eager.action, time_steps(observation, step_type), state, seed)
@@ -149,8 +147,6 @@ def test_eager_policy_of_any_batch_size_plays_like_the_unroll(inference: str, ba
 @pytest.mark.parametrize("kind", ["everything", "custom cell"])
 @pytest.mark.parametrize("inference", ["tf", "litert"])
 def test_eager_policy_of_any_kind_plays_like_the_unroll(kind: str, inference: str) -> None:
-    if inference == "litert":
-        pytest.importorskip("ai_edge_litert")
     eager = eager_policy(kind, inference)
     for seed in range(3):
         observation, step_type, state = random_pieces(seed, eager.policy_state_spec, 4, NUM_STEPS)
@@ -208,7 +204,6 @@ def test_saved_and_loaded_policy_plays_like_the_unroll(saved: Path) -> None:
 
 
 def test_saved_greedy_policy_takes_the_modes_of_the_unroll_by_litert(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
     PolicySaver(GreedyPolicy(make_policy("actor lstm"))).save(tmp_path / "policy")
     loaded = policy_loader.load(tmp_path / "policy")
     eager = PyTFEagerPolicy(loaded, use_tf_function=True, batch_time_steps=False, inference="litert")
@@ -238,8 +233,6 @@ def test_saved_model_without_distpolicy_s_classes_plays_like_the_unroll(saved: P
 
 @pytest.mark.parametrize("inference", ["tf", "litert"])
 def test_state_is_reset_at_first_and_neither_before_nor_after(inference: str) -> None:
-    if inference == "litert":
-        pytest.importorskip("ai_edge_litert")
     eager = eager_policy("everything", inference)
     observation = np.tile(random_observations(np.random.default_rng(0), 1, NUM_STEPS), (4, 1, 1))
     step_type = np.full((4, NUM_STEPS), MID, np.int32)

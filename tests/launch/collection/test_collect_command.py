@@ -22,6 +22,7 @@ from collect_runs import (
     collected,
     end_when_some_is_whole,
     num_shards,
+    paced,
     rows_in_bytes,
     sorted_steps,
     toys_importable,
@@ -77,12 +78,15 @@ def killed_agents() -> Iterator[None]:
 @pytest.mark.usefixtures("killed_agents")
 def test_after_kill_9_of_the_driver_resume_reaches_the_target_without_gap_or_repetition(tmp_path: Path) -> None:
     folder = tmp_path / "data"
+    let_go = tmp_path / "let_go"
     job = ("--out", "data", "--steps", "12000", "--rows-per-shard", "100", "--collectors", "2", *QUICK)
+    job += paced(let_go)
     code, _, _ = end_when_some_is_whole(folder, signal.SIGKILL, *job)
     assert code == -signal.SIGKILL
     named = verify(folder).shards
     assert len(named) >= 4
     assert 0 < sum(shard.num_rows for shard in named) < 12000
+    let_go.touch()
     output = collected("--resume", "data", cwd=tmp_path)
     assert "generation 1" in output
     manifest = check_whole(folder, 12000)

@@ -24,6 +24,7 @@ from collect_runs import (
     collected_here,
     collector_processes,
     disturbed,
+    paced,
     rows_in_bytes,
     toys_importable,
 )
@@ -42,12 +43,14 @@ from workers.restart_budget import RestartBudgetConfig
 
 @pytest.mark.usefixtures("no_process_left")
 def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp_path: Path) -> None:
-    folder, num_steps = tmp_path / "data", 60_000
+    folder, num_steps, let_go = tmp_path / "data", 60_000, tmp_path / "let_go"
 
     def kill_one(process: subprocess.Popen[str]) -> None:
         os.kill(collector_processes()[0], signal.SIGKILL)
+        let_go.touch()
 
     job = ("--out", "data", "--steps", str(num_steps), "--rows-per-shard", "500", "--collectors", "2", *QUICK)
+    job += paced(let_go)
     code, output, errors = disturbed(folder, kill_one, *job)
     assert code == 0, output + errors
     assert not errors

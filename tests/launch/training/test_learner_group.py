@@ -165,8 +165,8 @@ def test_a_group_that_hangs_can_be_killed_and_a_new_one_comes_to_the_same(
     assert not done
     group.kill()
     with pytest.raises(DistPolicyError):
-        calls.get(metrics, 60.0)
-    deadline = time.monotonic() + 20.0
+        get(metrics)
+    deadline = time.monotonic() + TIMEOUT_S
     while any(os.path.exists(f"/proc/{process}") for process in processes):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -184,7 +184,7 @@ def test_a_learner_that_fails_alone_does_not_leave_the_other_waiting(
     shorter = rollouts[1]._replace(reward=rollouts[1].reward[:, :-1])
     _, metrics = group.update(0.0, [ray.put(rollouts[0]), ray.put(shorter)])
     with pytest.raises(DistPolicyError, match="Unavailable"):
-        calls.get(metrics, 60.0)
+        get(metrics)
     group.kill()
 
 

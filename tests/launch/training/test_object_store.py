@@ -24,16 +24,21 @@ def check_learned_from_all_once(watcher: Watcher, num_collectors: int, num_updat
     assert not watcher.losses
 
 
+# Of the iterations in flight and the one that has just ended: two rollouts each, and the weights.
+MAX_OBJECTS, MAX_MIB = 3 * 3, 3 * (2 * 1_000_000 + 500_000) / MIB
+
+
 def test_what_a_run_keeps_in_the_object_store_does_not_grow_with_its_updates() -> None:
-    watcher = Watcher(looks=(5, 50, 95))
+    watcher = Watcher(
+        looks=(5, 50, 95), expected=lambda now: now.num_objects <= MAX_OBJECTS and now.memory_mib <= MAX_MIB
+    )
     driver = light_driver(2, rollout_bytes=1_000_000, num_updates=100, watcher=watcher, weights_bytes=500_000)
     list(driver.updates())
     driver.close()
     check_learned_from_all_once(watcher, 2, 100)
     early, *later = watcher.stores
-    # Of the iterations in flight and the one that has just ended: two rollouts each, and the weights.
-    assert 0 < early.num_objects <= 3 * 3
-    assert early.memory_mib <= 3 * (2 * 1_000_000 + 500_000) / MIB
+    assert 0 < early.num_objects <= MAX_OBJECTS
+    assert early.memory_mib <= MAX_MIB
     for late in later:
         assert late.num_objects <= early.num_objects + 3
         assert late.memory_mib <= early.memory_mib + 2_500_000 / MIB

@@ -164,8 +164,6 @@ def test_unroll_from_the_stored_state_gives_the_probabilities_that_were_drawn_fr
 def test_state_before_a_rollout_is_the_one_after_the_rollout_before(
     inference: str, learner: Learner, collectors: list[Collector]
 ) -> None:
-    if inference == "litert":
-        pytest.importorskip("ai_edge_litert")
 
     def factory(*specs: Any) -> PolicyPair:
         from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
