@@ -65,7 +65,7 @@ class CollectionWorkers:
             self._slots,
             dataset.next_generation,
             config.timeout_s,
-            restart_budget=self._factory.rebuilds,
+            restart_budget=self._factory.restarts,
             explain=self.explain,
         )
 

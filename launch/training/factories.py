@@ -5,16 +5,19 @@ TensorFlow is imported inside, since the driver, which imports this module, does
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distpolicy.agents.agent_config import LearnerOptions
+from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
+from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import DistPolicyError
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import TimeStep
 from launch.config.train import TrainConfig
 from workers.collection.collector import PolicyPair
+from workers.pickled_callable import PickledCallable
 
 
 def _require_eager() -> None:
@@ -32,15 +35,24 @@ def _require_eager() -> None:
         )
 
 
+def _agent_config(config: TrainConfig, agent: PickledCallable | None) -> AgentConfig:
+    if agent is None:
+        return config.agent
+    assert isinstance(config.agent, CustomAgentConfig)
+    return dataclasses.replace(config.agent, factory=agent.load())
+
+
 @dataclass(frozen=True)
 class PolicyFactory:
     """Builds a collector's policies; the weights come later.
 
     Attributes:
         config: The run's config.
+        agent: What makes the agent, instead of the function that the config names.
     """
 
     config: TrainConfig
+    agent: PickledCallable | None = None
 
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
         """Returns the policies, compiled."""
@@ -50,7 +62,7 @@ class PolicyFactory:
 
         config = self.config
         specs = EnvironmentSpecs(time_step_spec, action_spec)
-        policy = config.agent.make_collect_policy(specs, config.network, config.seed)
+        policy = _agent_config(config, self.agent).make_collect_policy(specs, config.network, config.seed)
         collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
         greedy = PyTFEagerPolicy(GreedyPolicy(policy), use_tf_function=True, batch_time_steps=False, inference="auto")
         return PolicyPair(collect, greedy)
@@ -63,10 +75,12 @@ class AgentFactory:
     Attributes:
         config: The run's config.
         specs: Of the environment.
+        agent: What makes the agent, instead of the function that the config names.
     """
 
     config: TrainConfig
     specs: EnvironmentSpecs
+    agent: PickledCallable | None = None
 
     def __call__(self, addresses: Sequence[str] = (), rank: int = 0) -> Any:
         """Returns the agent, initialised.
@@ -90,6 +104,6 @@ class AgentFactory:
         # Before the first operation, which TensorFlow asks for.
         replicas = Replicas(addresses, rank) if addresses else None
         options = LearnerOptions(config.seed, config.jit_compile, config.mixed_precision, replicas)
-        agent = config.agent.make_agent(self.specs, config.network, options)
+        agent = _agent_config(config, self.agent).make_agent(self.specs, config.network, options)
         agent.initialize()
         return agent

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import gymnasium as gym
 
+from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_folder
 from distpolicy.utils.memory import peak_memory_bytes
@@ -30,8 +31,10 @@ from launch.training.workers import TrainingWorkers
 from workers.collection.evaluator import EvaluationResult
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
+from workers.pickled_callable import PickledCallable
 
 if TYPE_CHECKING:
+    from distpolicy.agents.tf_agent import TFAgent
     from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
 
@@ -60,6 +63,9 @@ class TrainingRun:
         resume: The run directory to go on with, instead of a new one.
         env: A class or function that returns a Gymnasium environment, instead of the one that ``config.env`` names. It
             may be defined anywhere, in a script or a notebook as well, and is called with ``config.env_kwargs``.
+        agent: A function that makes a TFAgent, instead of ``config.agent``; see
+            :class:`distpolicy.agents.custom.config.CustomAgentConfig` for its arguments. It may be defined anywhere as
+            well.
         debug: Whether workers' output is shown.
 
     Raises:
@@ -75,6 +81,7 @@ class TrainingRun:
         run_dir: str | Path | None = None,
         resume: str | Path | None = None,
         env: Callable[..., gym.Env] | None = None,
+        agent: Callable[..., TFAgent] | None = None,
         debug: bool = False,
     ) -> None:
         if resume is not None and run_dir is not None:
@@ -82,6 +89,10 @@ class TrainingRun:
         before = None if resume is None else RunDirectory.open(Path(resume))
         new = None if run_dir is None else Path(run_dir)
         self._config, self._factory = _settings(config, before, env)
+        code = None if agent is None else PickledCallable.of(agent, "agent", "a TFAgent")
+        if code is not None:
+            kwargs = self._config.agent.kwargs if isinstance(self._config.agent, CustomAgentConfig) else {}
+            self._config = dataclasses.replace(self._config, agent=CustomAgentConfig(code.name, kwargs))
         specs = probe(self._factory)
         self._observers = Observers([*run_files(Observers(observers).metrics), *observers])
         # What the first learner is given; None for a new run.
@@ -95,7 +106,7 @@ class TrainingRun:
         with contextlib.ExitStack() as resources:
             actors = functools.partial(training_actors, self._config)
             resources.enter_context(session.connected(self._config.address, actors, debug))
-            self._workers = TrainingWorkers(self._config, self._factory, *specs, self._generation)
+            self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
             self._directory = before or RunDirectory.create(new, self._config.env)
             self._trainer = self._make_trainer()
             resources.callback(self._trainer.close)

@@ -7,12 +7,10 @@ import tempfile
 import uuid
 import weakref
 from pathlib import Path
-from typing import Any
 
 import ray
 
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
-from distpolicy.trajectories.time_step import TimeStep
 from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
 from launch.config.train import TrainConfig
 from launch.supervision.actor_errors import describe_hang
@@ -25,6 +23,7 @@ from workers.actors import start_collector, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import read_hang
 from workers.environments.factory import EnvironmentFactory
+from workers.pickled_callable import PickledCallable
 
 
 class TrainingWorkers:
@@ -33,9 +32,9 @@ class TrainingWorkers:
     Args:
         config: The run's config.
         environment_factory: Makes the envs.
-        time_step_spec: Array specs of one time step.
-        action_spec: Array specs of one action.
+        specs: Specs of the environment.
         generation: How often the run was started before.
+        agent: What makes the agent, instead of the function that the config names.
 
     Attributes:
         pool: The collectors.
@@ -47,16 +46,16 @@ class TrainingWorkers:
         self,
         config: TrainConfig,
         environment_factory: EnvironmentFactory,
-        time_step_spec: TimeStep,
-        action_spec: Any,
+        specs: EnvironmentSpecs,
         generation: int = 0,
+        agent: PickledCallable | None = None,
     ) -> None:
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
         self._name = f"distpolicy-{uuid.uuid4().hex}"
         # Collectors are killed, and leave their files; by then, at the end of this process at the latest, all are.
         weakref.finalize(self, _remove_files, self._name)
-        agent_factory = AgentFactory(config, EnvironmentSpecs(time_step_spec, action_spec))
+        agent_factory = AgentFactory(config, specs, agent)
         self.learner_has_gpu = "GPU" in groups[LEARNER]
         self.learners = LearnerGroup(
             lambda generation: start_learners(
@@ -67,7 +66,7 @@ class TrainingWorkers:
             lambda index, generation: start_collector(
                 _collector_config(config, index, generation),
                 environment_factory,
-                PolicyFactory(config),
+                PolicyFactory(config, agent),
                 groups[COLLECTOR],
                 Path(self._stacks_file(index, generation)),
             ),

@@ -89,7 +89,7 @@ def make_driver(
 ) -> Trainer:
     """A driver that has started."""
     factory, recorder = config.environment_factory, recorder or Recorder()
-    workers = TrainingWorkers(config, factory, *probe(factory), generation)
+    workers = TrainingWorkers(config, factory, probe(factory), generation)
     driver = Trainer(config, workers.pool, workers.learners, workers.next_generation, recorder, recorder, totals)
     try:
         driver.start(state)

@@ -70,7 +70,7 @@ class Evaluator:
 
     def _run_together(self, num_slots: int, first_episode: int, seed: int) -> EvaluationResult:
         """Runs one episode in each env slot."""
-        environment = self._environment_factory.without_rebuilds()(num_slots)
+        environment = self._environment_factory.without_restarts()(num_slots)
         seeds = slot_seeds(seed, first_episode, num_slots, generation=0, stream=EVALUATION_STREAM)
         try:
             time_step = environment.reset(seeds.environment)

@@ -16,10 +16,10 @@ from workers.environments.atari import AtariConfig, envpool_arguments, is_atari,
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
 from workers.environments.envpool import EnvPoolEnvironment
-from workers.environments.pickled import PickledEnvironment
 from workers.environments.processes.environment import ProcessEnvironment
 from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
 from workers.environments.sync import SyncEnvironment
+from workers.pickled_callable import PickledCallable
 from workers.restart_budget import RestartBudgetConfig
 
 Vectorization = Literal["auto", "sync", "async", "vector_entry_point", "envpool"]
@@ -40,7 +40,7 @@ class EnvironmentFactory:
         wrappers: Around it, the first innermost; vector wrappers around a vectorised form. A string is read by
             :meth:`workers.environments.single.WrapperConfig.parse`, a mapping has ``name`` and ``kwargs``.
         atari: How the frames of Atari games (ids ``ALE/…``) are prepared; None for the game's own frames.
-        rebuilds: How many failures of a slot are borne (``sync``, ``async``).
+        restarts: How many failures of a slot are borne (``sync``, ``async``).
         step_timeout_s: Seconds after which a step or reset counts as hanging: of a slot (``async``), or of all slots
             of a collector that looks for hangs (the other forms).
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
@@ -52,10 +52,10 @@ class EnvironmentFactory:
     kwargs: dict[str, Any] = field(default_factory=dict)
     wrappers: tuple[WrapperConfig | str | Mapping[str, Any], ...] = ()
     atari: AtariConfig | None = field(default_factory=AtariConfig)
-    rebuilds: RestartBudgetConfig = field(default_factory=RestartBudgetConfig)
+    restarts: RestartBudgetConfig = field(default_factory=RestartBudgetConfig)
     step_timeout_s: float = 60.0
     num_threads: int = 1
-    pickled: PickledEnvironment | None = None
+    pickled: PickledCallable | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
@@ -126,12 +126,12 @@ class EnvironmentFactory:
         Raises:
             ConfigError: If it cannot be called or sent to workers.
         """
-        pickled = PickledEnvironment.of(make)
+        pickled = PickledCallable.of(make, "env", "a gymnasium.Env")
         return dataclasses.replace(self, env_id=pickled.name, pickled=pickled)
 
-    def without_rebuilds(self) -> EnvironmentFactory:
+    def without_restarts(self) -> EnvironmentFactory:
         """The same, but the first failure of a slot is an error: where a cut episode would count for a whole one."""
-        return dataclasses.replace(self, rebuilds=dataclasses.replace(self.rebuilds, max_restarts=0))
+        return dataclasses.replace(self, restarts=dataclasses.replace(self.restarts, max_restarts=0))
 
     @property
     def _wrapper_configs(self) -> tuple[WrapperConfig, ...]:
@@ -184,8 +184,8 @@ class EnvironmentFactory:
             return self._make_vector(num_slots)
         maker = self._single_maker()
         if mode == "async":
-            return ProcessEnvironment(maker, self.env_id, num_slots, self.rebuilds, self.step_timeout_s)
-        return SyncEnvironment(maker, self.env_id, num_slots, self.rebuilds)
+            return ProcessEnvironment(maker, self.env_id, num_slots, self.restarts, self.step_timeout_s)
+        return SyncEnvironment(maker, self.env_id, num_slots, self.restarts)
 
     def _make_vector(self, num_slots: int) -> VectorEnvironment:
         target = self._target()

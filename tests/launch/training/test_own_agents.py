@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from commands import distpolicy, read_metrics
+from commands import distpolicy, environment, read_metrics
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "agents.md"
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--vectorization", "sync")
@@ -55,6 +57,23 @@ def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert result.returncode in (1, 2)
     assert "cannot import agent no_such_module:make: No module named 'no_such_module'" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_script_trains_an_agent_that_it_defines_itself(tmp_path: Path) -> None:
+    main = """
+from launch import TrainConfig, TrainingRun
+
+config = TrainConfig(collectors=1, envs_per_collector=4, rollout_steps=16, total_steps=128, eval_episodes=2)
+with TrainingRun(config, agent=make_agent, run_dir="run") as run:
+    print("updates", run.run().updates, run.config.agent.name)
+"""
+    (tmp_path / "script.py").write_text(page_blocks()[0] + main)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "__main__:make_agent" in done.stdout
+    assert (tmp_path / "run" / "policy" / "saved_model.pb").exists()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import ray
 from driver_runs import CONFIG, Recorder, make_driver
 
+from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.errors import ConfigError, SpecMismatchError, StaleWeightsError, WorkerLostError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.weights import Weights, checksum
@@ -112,6 +113,14 @@ def test_two_runs_of_one_seed_end_with_the_same_bytes(baseline: Trained) -> None
 def test_one_collector_and_two_over_the_same_slots_learn_the_same_bytes(baseline: Trained) -> None:
     one, _ = trained(dataclasses.replace(CONFIG, total_steps=256, collectors=1, envs_per_collector=8))
     assert_same_state(one, baseline[0])
+
+
+def test_reinforce_learns_the_same_bytes_from_one_collector_and_two() -> None:
+    config = dataclasses.replace(CONFIG, total_steps=256, agent=ReinforceConfig())
+    two, outcomes = trained(config)
+    one, _ = trained(dataclasses.replace(config, collectors=1, envs_per_collector=8))
+    assert_same_state(one, two)
+    assert {"loss", "entropy", "whole_steps"} <= set(outcomes[-1].metrics)
 
 
 @pytest.mark.slow

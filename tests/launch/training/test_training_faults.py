@@ -317,7 +317,7 @@ class OneReplacement(TrainConfig):
 
     @property
     def environment_factory(self) -> EnvironmentFactory:
-        return dataclasses.replace(super().environment_factory, rebuilds=RestartBudgetConfig(max_restarts=1))
+        return dataclasses.replace(super().environment_factory, restarts=RestartBudgetConfig(max_restarts=1))
 
 
 @pytest.fixture

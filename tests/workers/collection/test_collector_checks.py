@@ -76,7 +76,7 @@ def test_the_first_step_that_is_not_finite_is_told(calls: dict[str, int], what: 
 def test_nan_is_told_rather_than_the_crash_that_follows_it() -> None:
     calls = {"nan_observation_at": 1, "crash_at": 2}
     rebuilds = RestartBudgetConfig(max_restarts=0)
-    error = error_of(EnvironmentFactory("test_collector_checks:BadStepsEnv", "sync", calls, rebuilds=rebuilds))
+    error = error_of(EnvironmentFactory("test_collector_checks:BadStepsEnv", "sync", calls, restarts=rebuilds))
     assert "NaN or infinity as observation" in error.message
     assert error.step == 0
 

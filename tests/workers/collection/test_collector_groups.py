@@ -109,7 +109,7 @@ def test_two_groups_collect_the_same_as_one_by_tensorflow() -> None:
 def test_faults_and_cuts_are_those_of_the_whole_collector(row: int) -> None:
     seed = slot_seeds(SEED, FIRST_SLOT, NUM_SLOTS, generation=0).environment[row]
     kwargs = {"fault": "step", "after": 3, "seed": seed}
-    factory = EnvironmentFactory("toy_envs:FaultyEnv", "sync", kwargs, rebuilds=RestartBudgetConfig(backoff_s=0.0))
+    factory = EnvironmentFactory("toy_envs:FaultyEnv", "sync", kwargs, restarts=RestartBudgetConfig(backoff_s=0.0))
     (one, one_cuts, one_reports), (two, two_cuts, two_reports) = (
         collect(groups, factory, PolicySource("random")) for groups in (1, 2)
     )
@@ -124,7 +124,7 @@ def test_faults_and_cuts_are_those_of_the_whole_collector(row: int) -> None:
 
 def test_faults_of_both_groups_are_told_in_order_of_their_steps() -> None:
     kwargs = {"fault": "step", "after": 3, "length": 4}
-    factory = EnvironmentFactory("toy_envs:FaultyEnv", "sync", kwargs, rebuilds=RestartBudgetConfig(backoff_s=0.0))
+    factory = EnvironmentFactory("toy_envs:FaultyEnv", "sync", kwargs, restarts=RestartBudgetConfig(backoff_s=0.0))
     _, _, (report,) = collect(2, factory, PolicySource("random"), num_rollouts=1)
     assert len({fault.slot for fault in report.faults}) == NUM_SLOTS
     assert [fault.step for fault in report.faults] == sorted(fault.step for fault in report.faults)
@@ -136,7 +136,7 @@ def test_faults_of_both_groups_are_told_in_order_of_their_steps() -> None:
 def test_an_error_tells_slot_step_and_seed_of_the_whole_collector(row: int, fault: str, text: str) -> None:
     seed = slot_seeds(SEED, FIRST_SLOT, NUM_SLOTS, generation=0).environment[row]
     kwargs = {"seed": seed, "fault": fault, "call": 2}
-    factory = EnvironmentFactory(CRASHING, "sync", kwargs, rebuilds=RestartBudgetConfig(max_restarts=0))
+    factory = EnvironmentFactory(CRASHING, "sync", kwargs, restarts=RestartBudgetConfig(max_restarts=0))
     with pytest.raises(EnvironmentCrashedError, match=text) as caught:
         collect(2, factory, scripted_pair)
     error = caught.value
@@ -212,7 +212,7 @@ class MeetingEnv(StreamEnv):
 def test_the_policy_acts_for_one_group_while_the_other_is_stepped() -> None:
     MeetingEnv.met = threading.Event()
     rebuilds = RestartBudgetConfig(max_restarts=0)
-    factory = EnvironmentFactory("test_collector_groups:MeetingEnv", "sync", rebuilds=rebuilds)
+    factory = EnvironmentFactory("test_collector_groups:MeetingEnv", "sync", restarts=rebuilds)
     collector = make(2, factory, watched(lambda num_rows: MeetingEnv.met.set() if num_rows == 2 else None))
     # The first group's envs wait for the second group's first action; without overlap it never comes, and they fail.
     collector.rollout()
@@ -295,7 +295,7 @@ def test_steps_begun_counts_the_steps_of_each_group(num_groups: int) -> None:
 def test_steps_begun_counts_the_step_that_fails() -> None:
     seed = slot_seeds(SEED, FIRST_SLOT, 1, generation=0).environment[0]
     kwargs = {"seed": seed, "fault": "step", "call": 3}
-    factory = EnvironmentFactory(CRASHING, "sync", kwargs, rebuilds=RestartBudgetConfig(max_restarts=0))
+    factory = EnvironmentFactory(CRASHING, "sync", kwargs, restarts=RestartBudgetConfig(max_restarts=0))
     collector = make(1, factory, scripted_pair)
     with pytest.raises(EnvironmentCrashedError):
         collector.rollout(empty_weights())

@@ -53,7 +53,7 @@ class FailingCartPoleEnv(StatelessCartPoleEnv):
 
 
 FAILING = EnvironmentFactory(
-    "test_recurrent_rollouts:FailingCartPoleEnv", "sync", rebuilds=RestartBudgetConfig(max_restarts=1000, backoff_s=0.0)
+    "test_recurrent_rollouts:FailingCartPoleEnv", "sync", restarts=RestartBudgetConfig(max_restarts=1000, backoff_s=0.0)
 )
 
 

@@ -23,7 +23,7 @@ def crash(
 ) -> EnvironmentCrashedError:
     """The error of a collector with three slots, the second of which fails."""
     kwargs = {"seed": SLOT_SEEDS[FAULTY_ROW], "fault": fault, "call": call}
-    factory = EnvironmentFactory(CRASHING, vectorization, kwargs, rebuilds=RestartBudgetConfig(max_restarts=0))
+    factory = EnvironmentFactory(CRASHING, vectorization, kwargs, restarts=RestartBudgetConfig(max_restarts=0))
     collector = scripted_collector(factory, num_slots=3, num_steps=5, index=6, first_slot=FIRST_SLOT, seed=SEED)
 
     def collect() -> None:

@@ -33,7 +33,7 @@ def faulty(mode: str, rebuilds: RestartBudgetConfig = QUICK, timeout_s: float = 
         "toy_envs:FaultyEnv",
         mode,
         kwargs,
-        rebuilds=rebuilds,
+        restarts=rebuilds,
         step_timeout_s=timeout_s,  # type: ignore[arg-type]
     )(3)
 
@@ -177,14 +177,14 @@ def test_an_env_that_ends_its_process_is_replaced() -> None:
 
 
 def test_an_observation_that_was_half_written_when_its_process_ended_is_not_seen() -> None:
-    slots = EnvironmentFactory("toy_envs:HalfWrittenEnv", "async", {"hang_at": 3}, rebuilds=QUICK, step_timeout_s=1.0)
+    slots = EnvironmentFactory("toy_envs:HalfWrittenEnv", "async", {"hang_at": 3}, restarts=QUICK, step_timeout_s=1.0)
     found = stream(slots(1), 5, [0], np.zeros(1, np.int64))
     assert found.observation["a"][:, 0].tolist() == [0, 1, 2, 2, 0]
     assert found.cuts[:, 0].tolist() == [False, False, False, True, False]
 
 
 def process_reports() -> ProcessEnvironment:
-    environment = EnvironmentFactory("toy_envs:ProcessReportEnv", "async", rebuilds=QUICK)(2)
+    environment = EnvironmentFactory("toy_envs:ProcessReportEnv", "async", restarts=QUICK)(2)
     assert isinstance(environment, ProcessEnvironment)
     return environment
 

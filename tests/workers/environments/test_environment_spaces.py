@@ -24,7 +24,7 @@ STRICT = RestartBudgetConfig(max_restarts=0)
 
 
 def environment(kind: str, mode: Any) -> Any:
-    return EnvironmentFactory("toy_envs:EverySpaceEnv", mode, {"kind": kind}, rebuilds=STRICT)(2)
+    return EnvironmentFactory("toy_envs:EverySpaceEnv", mode, {"kind": kind}, restarts=STRICT)(2)
 
 
 @pytest.mark.parametrize("kind", list(EVERY_SPACE))

@@ -1,4 +1,4 @@
-"""PickledEnvironment: an environment class or function that travels to workers as bytes."""
+"""PickledCallable: a class or function of the caller's that travels to workers as bytes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from types import ModuleType
 from typing import Any
 
 import cloudpickle
-import gymnasium as gym
 
 from distpolicy.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class PickledEnvironment:
-    """A class or function that returns a Gymnasium environment, pickled.
+class PickledCallable:
+    """A class or function that makes an environment or an agent, pickled.
 
     The code of a module that is not installed, such as a script or a notebook, travels too, since workers cannot import
     it. An installed module is imported by its name.
@@ -33,29 +32,34 @@ class PickledEnvironment:
     data: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, make: Callable[..., gym.Env]) -> PickledEnvironment:
+    def of(cls, make: Callable[..., Any], kind: str, result: str) -> PickledCallable:
         """Pickles a class or function.
+
+        Args:
+            make: The class or function.
+            kind: What it is for, in messages: ``env`` or ``agent``.
+            result: What it returns, in messages.
 
         Raises:
             ConfigError: If it cannot be called or pickled.
         """
         if not callable(make):
-            raise ConfigError(f"env must be a class or function that returns a gymnasium.Env, but is {make!r}")
+            raise ConfigError(f"{kind} must be a class or function that returns {result}, but is {make!r}")
         # Instances that are called, such as a functools.partial, have no name of their own.
         qualname = getattr(make, "__qualname__", type(make).__qualname__)
         name = f"{make.__module__}:{qualname}"
         try:
             return cls(name, _dumps(make))
-        except Exception as error:  # What an environment refers to may raise anything.
+        except Exception as error:  # What it refers to may raise anything.
             reason = " ".join(str(error).split())
-            raise ConfigError(f"env {name} cannot be sent to workers: {type(error).__name__}: {reason}") from error
+            raise ConfigError(f"{kind} {name} cannot be sent to workers: {type(error).__name__}: {reason}") from error
 
-    def load(self) -> Callable[..., gym.Env]:
+    def load(self) -> Callable[..., Any]:
         """Returns the class or function."""
         return cloudpickle.loads(self.data)
 
 
-def _dumps(make: Callable[..., gym.Env]) -> bytes:
+def _dumps(make: Callable[..., Any]) -> bytes:
     module = sys.modules.get(make.__module__)
     if module is None or module.__name__ == "__main__" or _is_installed(module):
         return cloudpickle.dumps(make)

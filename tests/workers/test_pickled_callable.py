@@ -16,7 +16,7 @@ import pytest
 
 from distpolicy.errors import ConfigError
 from workers.environments.factory import EnvironmentFactory
-from workers.environments.pickled import PickledEnvironment
+from workers.pickled_callable import PickledCallable
 
 LENGTH = 3
 
@@ -69,7 +69,7 @@ def test_a_process_that_cannot_import_the_module_makes_the_env(make: Any, tmp_pa
 def test_a_class_of_an_installed_package_travels_by_its_name() -> None:
     from gymnasium.envs.classic_control import CartPoleEnv
 
-    pickled = PickledEnvironment.of(CartPoleEnv)
+    pickled = PickledCallable.of(CartPoleEnv, "env", "a gymnasium.Env")
     assert pickled.load() is CartPoleEnv
     assert len(pickled.data) < 200
 
