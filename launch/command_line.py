@@ -19,8 +19,7 @@ from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError
 from launch.config.cluster import DoctorConfig, SubmitConfig
-from launch.config.codec import load_as
-from launch.config.collect import CollectConfig
+from launch.config.collect import CollectConfig, load_collect_config
 from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
@@ -171,7 +170,7 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
     known = _known(arguments, "--resume")
     base = CollectConfig()
     if known.resume is not None:
-        base = load_as(CollectConfig, Path(known.resume) / "config.yaml")
+        base = load_collect_config(Path(known.resume) / "config.yaml")
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
     if (parsed.out is None) == (parsed.resume is None):
         raise ConfigError("give either --out for a new dataset or --resume for one to go on with")

@@ -95,15 +95,6 @@ def dump(config: Any) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
-def load_as(kind: Any, path: Path) -> Any:
-    """Returns a config dataclass from a YAML file.
-
-    Raises:
-        ConfigError: If the file cannot be read, or does not hold such a config.
-    """
-    return from_dict(kind, load_yaml(path), str(path))
-
-
 def load_yaml(path: Path) -> Any:
     """Returns what a YAML file holds.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from distpolicy.errors import ConfigError
+from launch.config.codec import from_dict, load_yaml
 from launch.config.common import EnvValue, split_evenly
 from workers.environments.factory import EnvironmentFactory, Vectorization
 
@@ -104,3 +106,18 @@ class CollectConfig:
     def quotas(self, total: int) -> dict[int, int]:
         """Returns each env slot's share of a total. If it does not divide evenly, the first env slots get one more."""
         return dict(enumerate(split_evenly(total, self.num_envs)))
+
+
+def load_collect_config(path: Path) -> CollectConfig:
+    """Returns a collect job's config from a YAML file.
+
+    Raises:
+        ConfigError: If the file cannot be read, or does not hold such a config.
+    """
+    values = load_yaml(path)
+    if isinstance(values, dict) and {"slots", "slot_groups"} & set(values):
+        raise ConfigError(
+            f"{path} has settings under the names of an earlier version: rename slots to num_envs and slot_groups to "
+            "env_groups there to go on with it"
+        )
+    return from_dict(CollectConfig, values, str(path))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distpolicy.errors import ConfigError
-from launch.config.codec import dump, load_as
-from launch.config.collect import CollectConfig
+from launch.config.codec import dump
+from launch.config.collect import CollectConfig, load_collect_config
 
 CUSTOM = CollectConfig(
     env="Pendulum-v1",
@@ -46,7 +46,7 @@ def test_no_slots_share_shrinks_when_the_total_grows(fewer: int, more: int, slot
 def test_a_collect_config_survives_being_written_and_read(config: CollectConfig, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(dump(config))
-    assert load_as(CollectConfig, path) == config
+    assert load_collect_config(path) == config
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,10 @@ def test_settings_of_envs_reach_the_environment_factory() -> None:
     assert factory.step_timeout_s == 2.5
     [wrapper] = factory.wrappers
     assert dataclasses.asdict(wrapper)["kwargs"] == {"max_episode_steps": 9}  # type: ignore[arg-type]
+
+
+def test_a_job_of_an_earlier_version_is_told_what_to_rename(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("slots: 4\nsteps: 10\n")
+    with pytest.raises(ConfigError, match="rename slots to num_envs and slot_groups to env_groups there"):
+        load_collect_config(path)
