@@ -233,7 +233,9 @@ def test_an_interrupt_leaves_a_checkpoint(place: str, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train()
-    assert recorder.events[-2:] == ["interrupt", "end"]
+    # What was under way may still be learned in between.
+    assert recorder.events.count("interrupt") == 1
+    assert recorder.events[-1] == "end"
     found = CheckpointStore(run.directory.checkpoints, keep=3).load_latest()
     assert found is not None
     assert recorder.end is not None
@@ -327,14 +329,16 @@ def test_a_thread_may_train_and_a_script_need_not_close(tmp_path: Path) -> None:
         "from launch import TrainConfig, TrainingRun\n"
         "config = TrainConfig(env='CartPole-v1', collectors=1, envs_per_collector=4, jit_compile=False)\n"
         "def train():\n"
-        "    global run\n"
-        "    run = TrainingRun(config, run_dir='run')\n"
-        "    print(next(run).totals.updates)\n"
+        "    with TrainingRun(config, run_dir='first') as run:\n"
+        "        print(next(run).totals.updates)\n"
         "thread = threading.Thread(target=train)\n"
         "thread.start()\n"
         "thread.join()\n"
+        "run = TrainingRun(config, run_dir='second')\n"
+        "print(next(run).totals.updates)\n"
     )
     done = python("script.py", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-    assert (tmp_path / "run" / "policy" / "saved_model.pb").is_file()
-    assert (tmp_path / "run" / "report.html").is_file()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n1\n", "")
+    for name in ("first", "second"):
+        assert (tmp_path / name / "policy" / "saved_model.pb").is_file()
+        assert (tmp_path / name / "report.html").is_file()
