@@ -198,10 +198,12 @@ class Trainer:
     def _submit(self, kept: Sequence[PendingRollout] = ()) -> None:
         """Submits an iteration, which learns from rollouts that there are and as many more as it needs."""
         parts = [*kept, *self.collect(self._weights, self._pool.size - len(kept), [part.handle for part in kept])]
-        ahead = len(self._pending) + 1
-        progress = (self.totals.env_steps + ahead * self._config.batch_size) / self._config.total_steps
+        # The share of the run before this update, which the first update of a schedule begins with in full. What is
+        # in flight counts as whole batches.
+        env_steps = self.totals.env_steps + len(self._pending) * self._config.batch_size
+        progress = env_steps / self._config.total_steps
         self._weights, metrics = self._learners.update(progress, [part.rollout for part in parts])
-        update = self.totals.updates + ahead
+        update = self.totals.updates + len(self._pending) + 1
         # Its place in the learner's queue makes it the state after this very update.
         state = self._learners.state() if update % self._config.checkpoint_every == 0 else None
         self._pending.append(PendingUpdate(update, parts, metrics, state))

@@ -78,9 +78,9 @@ def test_the_last_100_episodes_are_those_that_ended_last_whoever_ran_them(num_co
         result = added(reports)
         assert result.totals.recent_returns == tuple(expected[-100:])
         assert result.totals.episodes == NUM_EPISODES
-        assert result.row["return_mean_100"] == np.mean(expected[-100:])
-        assert result.row["episode_return"] == np.mean(expected)
-        assert result.row["episode_length"] == np.mean([round(100 + value) for value in expected])
+        assert result.metrics["return_mean_100"] == np.mean(expected[-100:])
+        assert result.metrics["episode_return"] == np.mean(expected)
+        assert result.metrics["episode_length"] == np.mean([round(100 + value) for value in expected])
 
 
 @pytest.mark.parametrize("second", [{"generation": 0, "number": 5}, {"generation": 3, "number": 0}])
