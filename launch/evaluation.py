@@ -78,7 +78,7 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
             raise ConfigError(f"{source} has no policy yet: it is written when the run ends; go on with it by --resume")
     else:
         if config.env is None:
-            raise ConfigError(f"{source} is no run directory: give --env, if it is the folder of a SavedModel")
+            raise ConfigError(f"{source} is not a run directory: give --env, if it is the folder of a SavedModel")
         env, folder, kwargs, wrappers = config.env, source, config.env_kwargs, config.wrappers
         vectorization = config.vectorization or "auto"
     return EnvironmentFactory(env, vectorization, kwargs, wrappers=wrappers), folder

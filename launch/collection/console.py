@@ -1,4 +1,4 @@
-"""ConsoleObserver: what a collect job shows on the terminal."""
+"""ConsoleObserver: shows a collect job on the terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from launch.supervision.faults import RunFault, fault_file
 
 
 class ConsoleObserver(CollectionObserver):
-    """Prints a progress line and what happens.
+    """Prints a progress line and the job's events.
 
     Args:
         console: Where to print.
         command_start: Clock time at which the command began.
-        while_saving: Gives what is entered while an interrupted run makes whole what it has collected.
+        while_saving: Returns a context manager that is entered while an interrupted run writes its last steps.
     """
 
     def __init__(

@@ -22,12 +22,12 @@ CONFIG_FILE = "config.yaml"
 
 
 class GrowingDataset:
-    """Keeps the manifest: which shards are whole, which generation collects what, and where each slot goes on.
+    """Keeps the manifest: finished shards, the generation of each slot, and the step at which each slot goes on.
 
     Args:
         folder: The dataset's folder.
         config: The job's config.
-        before: What earlier jobs have left.
+        before: The starting point that earlier jobs have left.
 
     Attributes:
         folder: As given.
@@ -39,12 +39,12 @@ class GrowingDataset:
         self._config = config
         self._manifest: DatasetManifest | None = None
         self._generations = itertools.count(before.generation)
-        # Of collectors that were replaced before there was a manifest.
+        # Generations of collectors that were replaced before there was a manifest.
         self._early_generations: list[tuple[int, range]] = []
 
     @property
     def manifest(self) -> DatasetManifest:
-        """What the dataset holds, once it is begun."""
+        """The dataset's manifest, once the dataset is begun."""
         if self._manifest is None:
             raise ConfigError(f"{self.folder} is not begun: run the job first")
         return self._manifest
@@ -54,10 +54,10 @@ class GrowingDataset:
         return next(self._generations)
 
     def begin(self, schema: DatasetSchema) -> None:
-        """Writes the folder's first files: from then on it can be resumed.
+        """Writes the folder's first files; from then on the dataset can be resumed.
 
         Args:
-            schema: What the collectors' rows hold.
+            schema: Schema of the collectors' rows.
 
         Raises:
             ConfigError: If the folder holds rows of another kind.
@@ -82,17 +82,17 @@ class GrowingDataset:
         self._save(manifest)
 
     def begin_generation(self, generation: int, slots: range) -> None:
-        """Notes that slots are begun anew, by another collector."""
+        """Notes that another collector starts slots again."""
         if self._manifest is not None:
             self._save(self._manifest.with_generation(time.time(), generation, slots))
         elif generation != self.before.generation:
             self._early_generations.append((generation, slots))
 
     def writer_config(self, name: str, slots: range) -> DatasetWriterConfig:
-        """Returns how a collector that begins now writes: its slots go on where the whole shards end.
+        """Returns the writer's settings for a collector that begins now: its slots go on where finished shards end.
 
         Args:
-            name: What the names of its files begin with.
+            name: The beginning of its files' names.
             slots: Its slots.
         """
         next_steps, limits = self.before.next_steps, self.before.limits
@@ -108,16 +108,16 @@ class GrowingDataset:
         )
 
     def is_complete(self, slots: range) -> bool:
-        """Returns True if all of some slots are at their limits, in whole shards."""
+        """Returns True if the finished shards hold all steps of these slots, up to their limits."""
         return not is_anything_left(limits_left(self.folder, self._config), self.manifest.next_steps(), slots)
 
     def add(self, records: Sequence[ShardRecord]) -> list[ShardRecord]:
-        """Adds shards that are whole.
+        """Adds finished shards.
 
         Returns:
             Those that were not there yet.
         """
-        # Those that a collector names at its end were in its reports too, unless nobody has read these.
+        # The shards that a collector returns at its end were in its reports, too, unless these were not read.
         named = {shard.file for shard in self.manifest.shards}
         new = [record for record in records if record.file not in named]
         if new:
@@ -125,19 +125,19 @@ class GrowingDataset:
         return new
 
     def finish(self) -> None:
-        """Notes that all that was asked for has been collected."""
+        """Notes that everything has been collected."""
         self._save(dataclasses.replace(self.manifest, finished=True))
 
     def remove_unnamed(self, name: str) -> None:
-        """Removes what a collector has left that is not part of the dataset.
+        """Removes a collector's files that are not part of the dataset.
 
         Args:
-            name: What the names of its files begin with.
+            name: The beginning of its files' names.
         """
         remove_unnamed(self.folder, self.manifest, name)
 
     def remove_stacks(self) -> None:
-        """Removes the files in which collectors would have left their stacks."""
+        """Removes the files that collectors keep for their stacks."""
         for path in self.folder.glob(stacks_file(self.folder, "*").name):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -20,10 +20,10 @@ from workers.datasets.manifest import ShardRecord
 
 
 class CollectionLoop:
-    """Collects with a pool whose collectors are up. Iterating over it gives the progress after every answer.
+    """Collects with a pool whose collectors are up. Iterating over it yields the progress after every answer.
 
     Args:
-        dataset: What is added to.
+        dataset: The dataset to add to.
         workers: The workers.
         timeout_s: Seconds after which a collector that has not answered counts as lost.
         observer: Is told of faults.
@@ -38,15 +38,15 @@ class CollectionLoop:
         self._dataset, self._workers, self._pool = dataset, workers, workers.pool
         self._timeout_s, self._observer = timeout_s, observer
         self.totals = [CollectionTotals() for _ in range(self._pool.size)]
-        # Collectors whose slots are at their limits: what they have collected has yet to be made whole.
+        # Collectors whose slots are at their limits, but whose last shards are not finished yet.
         self._drained: set[CollectorHandle] = set()
         self._is_stopped = False
 
     def __iter__(self) -> Iterator[CollectionProgress]:
-        """Collects all that was asked for, or until :meth:`stop` is called.
+        """Collects until everything is collected or :meth:`stop` is called.
 
         Raises:
-            DistPolicyError: What a collector raised.
+            DistPolicyError: If a collector raised an error.
             EnvironmentCrashedError: If a collector hung and has been replaced too often.
             WorkerLostError: If a collector has been replaced too often for other reasons, or none comes up.
         """
@@ -65,18 +65,18 @@ class CollectionLoop:
 
     @property
     def is_finished(self) -> bool:
-        """Returns True if all that was asked for is collected and whole."""
+        """True if everything is collected and in finished shards."""
         return self._pool.is_retired
 
     def stop(self) -> None:
-        """Ends it after the answers that are there."""
+        """Ends the iteration after the answers that have come."""
         self._is_stopped = True
 
     def flush(self) -> None:
-        """Makes what has been collected whole, where the collectors still live.
+        """Has all collectors that are alive finish their shards.
 
         Raises:
-            DistPolicyError: What a collector raised.
+            DistPolicyError: If a collector raised an error.
         """
         asked = [(handle, handle.actor.flush.remote()) for handle in self._pool.handles]
         for handle, answer in asked:
@@ -91,7 +91,7 @@ class CollectionLoop:
                 self._tell_fault(fault, str(error.__cause__))
 
     def _ask(self, handle: CollectorHandle) -> None:
-        """Makes the calls that a collector may have pending."""
+        """Makes calls until a collector has as many pending as it may."""
         if handle not in self._drained:
             while handle.num_pending < MAX_PENDING_CALLS:
                 handle.call("collect")
@@ -124,15 +124,16 @@ class CollectionLoop:
         totals, num_slots = self.totals[handle.index], len(handle.slots)
         num_before = totals.num_whole_rows // num_slots
         totals.settle(self._dataset.add(records))
-        # Only rows that cannot be lost: replacements that come to nothing all count.
+        # Only rows in finished shards count as progress: otherwise a collector that always fails would be replaced for
+        # ever.
         self._pool.delivered(handle, totals.num_whole_rows // num_slots - num_before)
 
     def _lose(self, handle: CollectorHandle, reason: str, ray_text: str = "") -> None:
-        """Has a collector replaced, and takes back what went with it.
+        """Replaces a collector, and subtracts the rows that were lost with it.
 
         Raises:
             EnvironmentCrashedError: If it hung, and its restart budget is used up.
-            WorkerLostError: If it died otherwise, and likewise.
+            WorkerLostError: If it died for another reason, and its restart budget is used up.
         """
         num_lost = self.totals[handle.index].take_back()
         try:

@@ -1,4 +1,4 @@
-"""CollectionObserver: whoever follows a collect job."""
+"""CollectionObserver: the interface of objects that follow a collect job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.inference.server import ServerStatistics
 
 
 class ObservedRun(Protocol):
-    """What an observer may ask of the run that it follows: a :class:`launch.collection.run.CollectionRun`."""
+    """The run as its observers see it; a :class:`launch.collection.run.CollectionRun`."""
 
     @property
     def config(self) -> CollectConfig:
@@ -29,29 +29,29 @@ class ObservedRun(Protocol):
 
     @property
     def manifest(self) -> DatasetManifest:
-        """What the dataset holds."""
+        """The dataset's manifest."""
 
     @property
     def generation(self) -> int:
-        """Above the generations of all collectors of earlier jobs; 0 for a new dataset."""
+        """Higher than the generations of all collectors of earlier jobs; 0 for a new dataset."""
 
     @property
     def description(self) -> CollectorDescription:
-        """How the collectors step their env slots and compute actions."""
+        """The collectors' way to step environments and to compute actions."""
 
     def stop(self) -> None:
-        """Ends it, after what has been collected is made whole."""
+        """Ends the run after the collected steps are written."""
 
 
 @dataclass(frozen=True)
 class CollectionEnd:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-        manifest: What the dataset holds; it is ``finished`` if that is all that was asked for.
+        manifest: The dataset's manifest; it is ``finished`` if everything was collected.
         totals: The totals of each collector.
-        server: What the inference server did; None if there was none, or the run is not finished.
-        error: What ended it; None if it came to its end or was stopped.
+        server: Statistics of the inference server; None if there was none, or the run is not finished.
+        error: The error that ended the run; None if it was finished or stopped.
     """
 
     manifest: DatasetManifest
@@ -63,9 +63,9 @@ class CollectionEnd:
 class CollectionObserver:
     """Follows a collect job. The methods do nothing; a subclass overrides those that it needs.
 
-    A run has any number of observers, and tells them everything in the order in which they were given. An observer ends
-    the run by ``stop()`` of the run that :meth:`on_start` gives. If a method raises, the run ends with that error, and
-    every observer that was told of the start is told of the end.
+    A run has any number of observers. It calls them in the order in which they were given. An observer can end the run:
+    it calls ``stop()`` of the run that :meth:`on_start` received. If a method raises, the run ends with that error, and
+    :meth:`on_end` of every observer that was told of the start is called.
     """
 
     def on_start(self, run: ObservedRun) -> None:
@@ -75,13 +75,13 @@ class CollectionObserver:
         """A collector has answered."""
 
     def on_fault(self, fault: RunFault) -> None:
-        """A collector or an environment has failed; an environment that has a ``recovery_s`` is replaced already."""
+        """A collector or an environment has failed; an environment with a ``recovery_s`` has been replaced already."""
 
     def on_recovery(self, fault: RunFault) -> None:
         """A collector that was lost has been replaced."""
 
     def on_interrupt(self) -> None:
-        """The run was interrupted, as by Ctrl-C, and is about to make whole what has been collected."""
+        """The run was interrupted, for example by Ctrl-C, and will now write the collected steps."""
 
     def on_end(self, end: CollectionEnd) -> None:
         """The run is over, whatever ended it; the last event."""
@@ -120,7 +120,7 @@ class Observers(CollectionObserver):
             observer.on_interrupt()
 
     def on_end(self, end: CollectionEnd) -> None:
-        """Tells all that were told of the start; then raises the first error of those that raised."""
+        """Tells all observers that were told of the start; then raises the first error that one of them raised."""
         errors = []
         started, self._started = self._started, []
         for observer in started:

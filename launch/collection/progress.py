@@ -1,4 +1,4 @@
-"""CollectionProgress: how far a collect job is."""
+"""CollectionProgress: the progress of a collect job."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from launch.collection.totals import CollectionTotals
 
 @dataclass(frozen=True)
 class CollectionProgress:
-    """How far a job is; what earlier jobs have collected does not count.
+    """The progress of a job, without the steps of earlier jobs.
 
     Attributes:
-        unit: What is counted towards the target: ``steps`` or ``episodes``.
-        num_done: How many there are.
-        num_asked: How many there are to be.
-        num_steps: Steps that were collected.
-        num_episodes: Episodes that ended.
+        unit: The unit of the target: ``steps`` or ``episodes``.
+        num_done: Number of these collected so far.
+        num_asked: Number of these to collect.
+        num_steps: Number of steps collected.
+        num_episodes: Number of episodes that ended.
         num_bytes: Size of the dataset's shards, earlier ones included.
         elapsed_s: Seconds since the first rollout was asked for.
     """
@@ -34,23 +34,23 @@ class CollectionProgress:
 
     @property
     def steps_per_s(self) -> float:
-        """Steps in a second."""
+        """Steps per second."""
         return self.num_steps / max(self.elapsed_s, 1e-9)
 
     @property
     def eta_s(self) -> float:
-        """Seconds that are left at this speed; infinite if nothing has been collected yet."""
+        """Remaining seconds at this speed; infinite if nothing has been collected yet."""
         return (self.num_asked - self.num_done) * self.elapsed_s / self.num_done if self.num_done else math.inf
 
 
 def progress_of(
     totals: Sequence[CollectionTotals], before: StartingPoint, num_bytes: int, elapsed_s: float
 ) -> CollectionProgress:
-    """Returns how far a job is.
+    """Returns the progress of a job.
 
     Args:
         totals: The totals of each collector.
-        before: Where the job began.
+        before: The starting point of the job.
         num_bytes: Size of the dataset's shards.
         elapsed_s: Seconds since the first rollout was asked for.
     """

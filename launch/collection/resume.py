@@ -1,4 +1,4 @@
-"""StartingPoint: where a collect job begins, and what its folder has to be like."""
+"""StartingPoint: the steps at which a collect job begins, and the checks of its folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from workers.datasets.reader import count_episodes
 
 @dataclasses.dataclass(frozen=True)
 class StartingPoint:
-    """What earlier jobs have left.
+    """The point at which a job begins.
 
     Attributes:
-        manifest: Theirs; None if there were none.
-        generation: Number of this start.
-        next_steps: The step that each slot goes on with.
-        limits: Where each slot stops.
+        manifest: The manifest of earlier jobs; None for a new dataset.
+        generation: The generation of this job's first collectors.
+        next_steps: The step at which each slot begins.
+        limits: The limits at which slots stop.
     """
 
     manifest: DatasetManifest | None
@@ -32,12 +32,12 @@ class StartingPoint:
 
     @classmethod
     def new(cls, out: Path, config: CollectConfig) -> StartingPoint:
-        """Of a new dataset.
+        """Returns the starting point of a new dataset.
 
         Raises:
-            ConfigError: If the folder has something in it or cannot be written.
+            ConfigError: If the folder is not empty or cannot be written.
         """
-        # Below a file there is nothing: the folder's own check says so.
+        # If a parent of the folder is a file, check_writable says so.
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(f"{out} exists: choose another --out, or go on with it by --resume {out}")
         check_writable(out)
@@ -45,14 +45,15 @@ class StartingPoint:
 
     @classmethod
     def after(cls, out: Path, config: CollectConfig) -> StartingPoint:
-        """Of a dataset that is to be added to.
+        """Returns the starting point in an existing dataset.
 
         Raises:
-            ConfigError: If it is none, was collected otherwise, is complete, or its folder cannot be written.
+            ConfigError: If the folder is not a dataset, was collected with other settings, is complete, or cannot be
+                written.
             CheckpointError: If it is damaged.
         """
         if not (out / "manifest.json").is_file():
-            raise ConfigError(f"{out} is no dataset: it has no manifest.json")
+            raise ConfigError(f"{out} is not a dataset: it has no manifest.json")
         check_writable(out)
         manifest = prepare_resume(out)
         if (manifest.env_id, manifest.policy, manifest.seed) != (config.env, config.policy, config.seed):
@@ -74,11 +75,11 @@ class StartingPoint:
 
 
 def slot_limits(config: CollectConfig, num_ended: Sequence[int]) -> SlotLimits:
-    """Where slots stop.
+    """Returns the limits at which slots stop.
 
     Args:
         config: The job's config.
-        num_ended: Whole episodes of each slot that are in the dataset.
+        num_ended: Number of whole episodes of each slot that are in the dataset already.
 
     Raises:
         ConfigError: If the config does not say how much to collect.
@@ -92,14 +93,14 @@ def slot_limits(config: CollectConfig, num_ended: Sequence[int]) -> SlotLimits:
 
 
 def limits_left(out: Path, config: CollectConfig) -> SlotLimits:
-    """Where slots that go on with what is in a folder stop."""
+    """Returns the limits at which slots stop when they continue the dataset in a folder."""
     return slot_limits(
         config, [0] * config.num_envs if config.episodes is None else count_episodes(out, config.num_envs)
     )
 
 
 def is_anything_left(limits: SlotLimits, next_steps: Sequence[int], slots: Iterable[int]) -> bool:
-    """Whether one of the slots is not yet at its limit."""
+    """Returns True if one of the slots is not at its limit yet."""
     if limits.next_steps is not None:
         return any(limits.next_steps[slot] > next_steps[slot] for slot in slots)
     assert limits.num_episodes is not None
@@ -107,10 +108,10 @@ def is_anything_left(limits: SlotLimits, next_steps: Sequence[int], slots: Itera
 
 
 def check_writable(folder: Path) -> None:
-    """Refuses a folder that cannot be written into or made; leaves no trace.
+    """Checks that a folder can be made and written into; leaves nothing behind.
 
     Raises:
-        ConfigError: If it cannot be; tells why.
+        ConfigError: If it cannot; says why.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:

@@ -31,7 +31,7 @@ from workers.inference.server import ServerStatistics
 
 
 class CollectionRun:
-    """Collects a dataset on Ray, once. Prints nothing and handles no signals.
+    """A collect job on Ray, which runs once. It prints nothing and does not handle signals.
 
     ::
 
@@ -39,24 +39,24 @@ class CollectionRun:
             for progress in run:  # or run.run()
                 print(progress.num_done, progress.num_asked)
 
-    The constructor checks its arguments, starts Ray or joins one, and returns; the collectors start with the first
-    step of the iteration. They stay until :meth:`close`.
+    The constructor checks its arguments, starts Ray or joins a cluster, and returns. The collectors start with the
+    first step of the iteration. They stay until :meth:`close`.
 
-    An interrupt (``KeyboardInterrupt``) and closing a run before its end make whole what has been collected;
-    ``resume=True`` goes on with it. After another error what was whole by then is in the dataset.
+    After an interrupt (``KeyboardInterrupt``), or if the run is closed before its end, all collected steps are written;
+    ``resume=True`` continues the dataset. After another error, the dataset holds the files that were finished by then.
 
     Args:
         config: The job's config.
         out: The dataset's folder.
-        observers: Are told what happens.
-        resume: Whether the run goes on with what is in the folder; otherwise the folder has to be new or empty.
+        observers: Observers of the run.
+        resume: Whether the run continues the dataset in the folder; otherwise the folder has to be new or empty.
         env: A class or function that returns a Gymnasium environment, instead of the one that ``config.env`` names. It
             may be defined anywhere, in a script or a notebook as well, and is called with ``config.env_kwargs``.
-        debug: Whether workers' output is shown.
+        debug: Whether to show the workers' output.
 
     Raises:
-        ConfigError: For input that cannot work; nothing has been written then.
-        CheckpointError: If the dataset to go on with is damaged.
+        ConfigError: If the input is invalid; nothing was written then.
+        CheckpointError: If the dataset to continue is damaged.
         DistPolicyError: If Ray does not start.
     """
 
@@ -105,7 +105,7 @@ class CollectionRun:
 
     @property
     def manifest(self) -> DatasetManifest:
-        """What the dataset holds.
+        """The dataset's manifest.
 
         Raises:
             ConfigError: If the run has not begun.
@@ -114,12 +114,12 @@ class CollectionRun:
 
     @property
     def generation(self) -> int:
-        """Above the generations of all collectors of earlier jobs; 0 for a new dataset."""
+        """Higher than the generations of all collectors of earlier jobs; 0 for a new dataset."""
         return self._dataset.before.generation
 
     @property
     def description(self) -> CollectorDescription:
-        """How the collectors step their env slots and compute actions.
+        """The collectors' way to step environments and to compute actions.
 
         Raises:
             ConfigError: If the run has not begun.
@@ -129,23 +129,23 @@ class CollectionRun:
         return self._description
 
     def __iter__(self) -> Iterator[CollectionProgress]:
-        """Collects; gives the progress after every answer of a collector.
+        """Collects; yields the progress after every answer of a collector.
 
         Raises:
             DistPolicyError: If the run fails.
-            KeyboardInterrupt: After what has been collected is made whole.
+            KeyboardInterrupt: If the run is interrupted; the collected steps are written before.
         """
         return self._progress
 
     def run(self) -> DatasetManifest:
-        """Collects all that was asked for, and closes the run.
+        """Collects everything, and closes the run.
 
         Returns:
-            What the dataset holds.
+            The dataset's manifest.
 
         Raises:
             DistPolicyError: If the run fails.
-            KeyboardInterrupt: After what has been collected is made whole.
+            KeyboardInterrupt: If the run is interrupted; the collected steps are written before.
         """
         with self:
             for _ in self:
@@ -153,11 +153,11 @@ class CollectionRun:
         return self.manifest
 
     def stop(self) -> None:
-        """Ends the run early, after what has been collected is made whole."""
+        """Ends the run early, after the collected steps are written."""
         self._loop.stop()
 
     def close(self) -> None:
-        """Ends the run and its workers, and the Ray that it has started; may be called twice."""
+        """Ends the run, its workers and Ray, if the run has started it; may be called twice."""
         atexit.unregister(self.close)
         try:
             self._progress.close()
@@ -172,7 +172,7 @@ class CollectionRun:
     ) -> None:
         try:
             if isinstance(error, KeyboardInterrupt):
-                # It may come between two steps of the iteration, too.
+                # An interrupt may come between two steps of the iteration, too.
                 with contextlib.suppress(KeyboardInterrupt):
                     self._progress.throw(error)
         finally:
@@ -207,7 +207,7 @@ class CollectionRun:
             self._observers.on_end(CollectionEnd(self.manifest, self._loop.totals, server, failure))
 
     def _start(self) -> list[RunFault]:
-        """Starts the workers and begins the dataset; returns the faults that are over by then."""
+        """Starts the workers and begins the dataset; returns the faults of collectors that were replaced meanwhile."""
         self._workers.start()
         recovered = self._workers.pool.begin()
         self._description = self._workers.describe()
@@ -216,5 +216,5 @@ class CollectionRun:
 
 
 def _absolute(policy: str) -> str:
-    """Returns a folder by its full path: workers have another working directory."""
+    """Returns the absolute path if the policy is a folder: workers have another working directory."""
     return str(Path(policy).absolute()) if Path(policy).is_dir() else policy

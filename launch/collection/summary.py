@@ -1,4 +1,4 @@
-"""A collect job's progress and its end as text."""
+"""The progress and the summary of a collect job as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.inference.server import ServerStatistics
 
 
 def describe_progress(progress: CollectionProgress) -> str:
-    """Returns how far a job is, in one line."""
+    """Returns the progress of a job in one line."""
     return (
         f"{progress.unit} {progress.num_done:,}/{progress.num_asked:,} · {progress.steps_per_s:,.0f} steps/s · "
         f"{progress.num_episodes:,} episodes ended · {progress.num_bytes / 2**20:,.1f} MiB written · "
@@ -28,13 +28,13 @@ def describe_progress(progress: CollectionProgress) -> str:
 def summary(
     totals: Sequence[CollectionTotals], server: ServerStatistics | None, manifest: DatasetManifest, out: Path
 ) -> list[str]:
-    """Returns what a job came to, in some lines.
+    """Returns the summary of a finished job, in a few lines.
 
     Args:
         totals: The totals of each collector.
-        server: What the inference server did; None if there was none.
-        manifest: What the dataset holds.
-        out: Its folder.
+        server: Statistics of the inference server; None if there was none.
+        manifest: The dataset's manifest.
+        out: The dataset's folder.
     """
     lines = []
     returns = np.array([value for item in totals for value in item.returns])

@@ -11,24 +11,24 @@ from workers.datasets.manifest import ShardRecord
 
 
 class _Open(NamedTuple):
-    """A report on rows that are not all in whole shards."""
+    """A report whose rows are not all in finished shards."""
 
     num_rows: int
     num_episodes: int
 
 
 class CollectionTotals:
-    """Adds reports up, and takes back those on rows that were lost with their collector.
+    """Adds up reports, and subtracts those whose rows were lost with their collector.
 
     Attributes:
-        num_rows: Steps that are or will be in the dataset.
-        num_whole_rows: Steps that are in whole shards.
-        returns: Of the episodes that ended in these.
-        lengths: Likewise.
-        num_env_steps: Steps of environments.
+        num_rows: Number of steps that are or will be in the dataset.
+        num_whole_rows: Number of steps in finished shards.
+        returns: Returns of the episodes that ended in ``num_rows``.
+        lengths: Lengths of these episodes.
+        num_env_steps: Number of environment steps.
         env_s: Seconds in the environments.
         policy_s: Seconds in the policy.
-        total_s: Seconds in all.
+        total_s: Seconds in total.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class CollectionTotals:
         self.returns: list[float] = []
         self.lengths: list[int] = []
         self._open: deque[_Open] = deque()
-        # Rows in whole shards that no report has been closed for.
+        # Rows in finished shards that belong to a report that is still open.
         self._num_unclosed = 0
 
     def add(self, report: DatasetReport) -> None:
@@ -53,16 +53,19 @@ class CollectionTotals:
         self._close_reports()
 
     def settle(self, shards: Iterable[ShardRecord]) -> None:
-        """Takes shards as whole: the rows in them cannot be lost any more."""
+        """Notes that shards are finished: their rows can no longer be lost."""
         num_rows = sum(shard.num_rows for shard in shards)
         self.num_whole_rows += num_rows
         self._num_unclosed += num_rows
         self._close_reports()
 
     def take_back(self) -> int:
-        """Takes back the rows, and the episodes that end in them, that are in no whole shard: how many rows.
+        """Subtracts the rows that are not in a finished shard, and the episodes that end in them.
 
-        What they cost stays.
+        Environment steps and seconds stay, since they were spent.
+
+        Returns:
+            The number of rows.
         """
         num_rows = sum(report.num_rows for report in self._open)
         num_episodes = sum(report.num_episodes for report in self._open)

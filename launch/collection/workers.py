@@ -28,12 +28,12 @@ from workers.inference.server import ServerStatistics
 
 
 class CollectionWorkers:
-    """What a job runs on; nothing has started yet.
+    """The workers of a job; :meth:`start` starts them.
 
     Args:
         config: The job's config.
-        environment_factory: Makes the envs.
-        dataset: What the collectors add to.
+        environment_factory: Makes the environments.
+        dataset: The dataset that the collectors add to.
         policy: The policy that acts.
         time_step_spec: Array specs of one time step.
         action_spec: Array specs of one action.
@@ -70,28 +70,28 @@ class CollectionWorkers:
         )
 
     def start(self) -> None:
-        """Starts all actors; nothing is waited for."""
+        """Starts all actors, without waiting."""
         config = self._config
         if config.inference == "server":
             window_s = config.server_window_ms / 1000.0
-            # A batch is one group of every collector: to wait for more would be to wait the window out.
+            # A full batch is one group of every collector. With a larger limit, each batch would wait the whole window.
             rows = sum(-(-len(slots) // config.env_groups) for slots in self._slots)
             self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._resources[SERVER])
             self._policy = RemotePolicySource(self._server, config.timeout_s)
         self.pool.start(self._dataset.next_generation())
 
     def describe(self) -> CollectorDescription:
-        """Returns what the collectors that are up say of themselves: they are all alike."""
+        """Returns the description of a collector that is up; all are alike."""
         return calls.get(self.pool.handles[0].actor.describe.remote(), self._config.timeout_s)
 
     def server_statistics(self) -> ServerStatistics | None:
-        """Returns what the inference server did; None if there is none."""
+        """Returns the statistics of the inference server; None if there is none."""
         if self._server is None:
             return None
         return calls.get(self._server.statistics.remote(), self._config.timeout_s)
 
     def explain(self, handle: CollectorHandle, reason: str) -> WorkerLoss:
-        """Returns why a collector was lost: that it hung if it has left its stacks, else Ray's reason."""
+        """Returns the reason why a collector was lost: a hang if it has written its stacks, else Ray's reason."""
         hang = read_hang(stacks_file(self._dataset.folder, handle.name))
         if hang is not None:
             env, groups = self._factory.env_id, self._config.env_groups

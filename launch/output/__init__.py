@@ -1,1 +1,1 @@
-"""What a run shows and leaves: run directory, metrics, report and terminal."""
+"""The output of a run: run directory, metrics, report and terminal."""

@@ -10,18 +10,18 @@ from workers.collection.evaluator import EvaluationResult
 
 
 def show_return(value: float, scale: float | None = None) -> str:
-    """A return with one decimal, or three where returns are small.
+    """Returns a return as text, with one decimal, or with three where returns are small.
 
     Args:
         value: The return.
-        scale: The size of returns it stands beside; its own if None.
+        scale: The size of the returns that it is shown with; None for its own.
     """
     size = abs(value if scale is None else scale)
     return f"{value:.1f}" if not size < 10.0 else f"{value:.3f}"
 
 
 def describe_returns(returns: np.ndarray) -> str:
-    """Mean with its 95 % interval, least and most, of returns ``[N]`` of one or more episodes."""
+    """Returns mean with 95 % interval, minimum and maximum as text, of returns ``[N]`` of one or more episodes."""
     half = 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else math.nan
     scale = float(np.abs(returns).max())
     mean, half_text, low, high = (
@@ -31,6 +31,6 @@ def describe_returns(returns: np.ndarray) -> str:
 
 
 def describe_evaluation(result: EvaluationResult) -> str:
-    """The mean of an evaluation's returns with its 95 % interval, in a line."""
+    """Describes an evaluation in one line: the mean of its returns with the 95 % interval."""
     returns = np.asarray(result.returns)
     return f"evaluation: {returns.size} episodes on fresh seeds: {describe_returns(returns)}"

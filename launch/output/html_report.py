@@ -1,4 +1,4 @@
-"""report.html: a run on one page, without any other file."""
+"""report.html: a run on one page, in a single file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(directory: RunDirectory, config: TrainConfig) -> None:
 
 
 def _charts(config: TrainConfig, rows: list[dict[str, str]]) -> dict[str, str]:
-    """Returns the columns that are drawn, with their titles: those of every run, then the algorithm's."""
+    """Returns the columns to draw, with their titles: first the columns of every run, then the algorithm's."""
     metrics = config.agent.metrics
     if not metrics and rows:
         metrics = {name: name for name in rows[0] if name not in RUN_COLUMNS}

@@ -1,4 +1,4 @@
-"""MetricsFile: metrics.csv, a row an update."""
+"""MetricsFile: metrics.csv, one row for each update."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from distpolicy.utils.atomic_files import GrowingFile
 
-# What every run has; then come the columns of its algorithm.
+# The columns of every run; the columns of its algorithm follow.
 RUN_COLUMNS = (
     "update",
     "env_steps",
@@ -32,18 +32,18 @@ RUN_COLUMNS = (
 
 
 class MetricsFile:
-    """Appends rows to ``metrics.csv``.
+    """The file ``metrics.csv``, to which rows are appended.
 
-    The first row that is written decides the columns: those that the file has already, those of every run, what the
-    agent returned beside them, and what observers measure.
+    The first row that is written decides the columns: the columns that the file has already, those of every run, the
+    agent's other metrics, and the metrics that observers measure.
 
     Args:
         path: The file.
-        more_columns: Names of metrics that observers measure, whether the first row has them or not.
-        first_update: The first update that will be written; rows from there on are dropped.
+        more_columns: Names of metrics that observers measure; they become columns even if the first row lacks them.
+        first_update: The first update that will be written; existing rows from this update on are dropped.
 
     Raises:
-        DistPolicyError: If it cannot be written. So does :meth:`write`.
+        DistPolicyError: If the file cannot be written; :meth:`write` raises it, too.
     """
 
     def __init__(self, path: Path, more_columns: Sequence[str] = (), first_update: int = 1) -> None:
@@ -71,7 +71,7 @@ class MetricsFile:
         self._file.append(text.getvalue().encode())
 
     def _text(self, columns: Sequence[str]) -> bytes:
-        """Returns the rows that are kept, under a header."""
+        """Returns the header and the rows that are kept."""
         text = io.StringIO()
         if columns:
             rows = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
@@ -89,7 +89,7 @@ def _short(value: Any) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a ``metrics.csv``; a last line that was cut off by a crash is left out."""
+    """Returns the rows of a ``metrics.csv``, without a last line that a crash has cut off."""
     if not path.exists():
         return []
     text = path.read_text()

@@ -11,15 +11,15 @@ from rich.text import Text
 
 from launch.output.formatting import show_return
 
-# A log file gets a line as often; a terminal shows the newest four times a second.
+# Seconds between two lines in a log file; a terminal is updated four times a second.
 _LOG_INTERVAL_S = 2.0
 
 
 class ProgressLine:
-    """Shows how a run goes: on a terminal one line that changes, in a log a line every few seconds.
+    """The progress of a run: on a terminal one line that changes, in a log a new line every few seconds.
 
     Args:
-        console: Where to.
+        console: Where to print.
     """
 
     def __init__(self, console: Console) -> None:
@@ -51,7 +51,7 @@ class ProgressLine:
         policy_lag: int,
         eta_s: float,
     ) -> None:
-        """Shows the newest figures."""
+        """Shows the newest numbers."""
         goal = "" if target is None else f"/{target:g}"
         shown = "-" if mean_return is None else show_return(mean_return)
         text = (
@@ -61,7 +61,7 @@ class ProgressLine:
         self.show_text(text)
 
     def show_text(self, text: str) -> None:
-        """Shows a line in place of the last one."""
+        """Shows a line instead of the last one."""
         if self._live is not None:
             self._live.update(Text(text))
             return
@@ -73,7 +73,7 @@ class ProgressLine:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
+    """Returns seconds as text, in hours, minutes and seconds."""
     if seconds != seconds or seconds == float("inf"):
         return "-"
     minutes, rest = divmod(round(seconds), 60)

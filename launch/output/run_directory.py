@@ -1,4 +1,4 @@
-"""The run directory: everything that a run leaves."""
+"""RunDirectory: the folder of all files that a run writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from launch.config.train import TrainConfig
 
 
 class RunDirectory:
-    """``config.yaml``, ``checkpoints/``, ``policy/``, ``metrics.csv``, ``faults.csv``, TensorBoard events and
-    ``report.html``.
+    """A run's folder: ``config.yaml``, ``checkpoints/``, ``policy/``, ``metrics.csv``, ``faults.csv``, ``report.html``
+    and TensorBoard events.
 
     Args:
         path: The folder.
@@ -34,11 +34,11 @@ class RunDirectory:
         """Makes an empty folder for a new run.
 
         Args:
-            path: The folder, or None for one under ``runs/`` named by env and time.
+            path: The folder, or None for one under ``runs/`` that is named by environment and time.
             env: The run's environment.
 
         Raises:
-            ConfigError: If it exists and holds something, or cannot be made.
+            ConfigError: If it exists and is not empty, or cannot be made.
         """
         try:
             if path is None:
@@ -64,19 +64,19 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing run directory.
+        """Returns an existing run directory.
 
         Raises:
-            ConfigError: If it is none.
+            ConfigError: If the folder is not a run directory.
         """
         run = cls(path)
         if not run.config_file.is_file():
-            raise ConfigError(f"{path} is no run directory: it has no config.yaml")
+            raise ConfigError(f"{path} is not a run directory: it has no config.yaml")
         return run
 
 
 def check_free(path: Path) -> None:
-    """Refuses a run directory that is taken.
+    """Checks that a path is free for a new run directory.
 
     Raises:
         ConfigError: If the path exists and is not an empty folder.
@@ -86,7 +86,7 @@ def check_free(path: Path) -> None:
 
 
 def _make_fresh(parent: Path, env: str) -> Path:
-    # Of module:id the id.
+    # The id without its module.
     stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env.rpartition(":")[2])
     name = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     path, count = parent / name, 1

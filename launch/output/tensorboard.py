@@ -1,6 +1,6 @@
-"""TensorBoard events, written as they come.
+"""TensorBoardWriter: writes TensorBoard events at once, in the calling thread.
 
-tensorboardX's own writer has a thread for it, which dies of a full disk; adding events then waits for ever.
+tensorboardX's own writer uses a thread. The thread dies if the disk is full, and adding events then waits for ever.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from distpolicy.utils.atomic_files import GrowingFile
 
 
 class TensorBoardWriter:
-    """A file of events, in the format that TensorBoard reads.
+    """A file of events in TensorBoard's format.
 
     Args:
-        folder: Where it is made.
-        purge_step: The step from which on TensorBoard shall forget the events of earlier files; None for none.
+        folder: Folder of the file.
+        purge_step: TensorBoard drops the events of earlier files from this step on; None to keep all.
 
     Raises:
-        DistPolicyError: If it cannot be written.
+        DistPolicyError: If the file cannot be written.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
@@ -33,13 +33,13 @@ class TensorBoardWriter:
         if purge_step is not None:
             log = SessionLog(status=SessionLog.START)
             events.append(Event(wall_time=time.time(), step=purge_step, session_log=log))
-        # TensorBoard reads files in the order of their names; a run may begin several within a second.
+        # TensorBoard reads files in the order of their names, and a run may begin several files within a second.
         now_s, rest_ns = divmod(time.time_ns(), 10**9)
         name = f"events.out.tfevents.{now_s}.{socket.gethostname()}.{rest_ns:09d}"
         self._file = GrowingFile(folder / name, b"".join(_record(event.SerializeToString()) for event in events))
 
     def add(self, figures: Mapping[str, Any], step: int) -> None:
-        """Adds figures of one step.
+        """Adds the scalars of one step.
 
         Args:
             figures: Scalars by tag.

@@ -1,1 +1,1 @@
-"""Workers that fail: calls with deadlines, Ray's errors told apart, and the pool that replaces collectors."""
+"""Handling of workers that fail: calls with timeouts, Ray's errors, and the pool that replaces collectors."""

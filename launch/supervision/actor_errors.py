@@ -1,4 +1,4 @@
-"""Ray's failures told apart, and what became of a worker in one line."""
+"""Classifies Ray's errors, and describes in one line why a worker failed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MAX_LENGTH = 300
 
 _KILLED = "its process was killed or has crashed"
 
-# What Ray 2.60 tells in the text of an ActorDiedError and in no attribute: that the node was given up and its address,
+# Ray 2.60 tells these only in the text of an ActorDiedError, not in attributes: that the node has died and its address,
 # and how the process ended.
 _NODE_DIED = re.compile(r"\bip: (\S+) The actor died because its node has died")
 _EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| The actor never ran|$)")
-# This detail means that the process ended without a word.
+# This detail means that the process ended without telling Ray.
 _CONNECTION_ENDED = "Worker unexpectedly exits with a connection error"
 
 
 def is_death(error: DistPolicyError) -> bool:
-    """Returns True if an error of :func:`launch.supervision.calls.get` tells that an actor or what it made is gone.
+    """Returns True if an error of :func:`launch.supervision.calls.get` says that an actor or an object of it is lost.
 
-    Returns False if the actor has raised the error, or has not answered in time.
+    Returns False if the actor raised the error, or did not answer in time.
     """
     cause = error.__cause__
     answered = ray_errors.RayTaskError | ray_errors.GetTimeoutError
@@ -34,7 +34,7 @@ def is_death(error: DistPolicyError) -> bool:
 
 
 def is_late(error: DistPolicyError) -> bool:
-    """Returns True if an error of :func:`launch.supervision.calls.get` tells that an actor has not answered in time."""
+    """Returns True if an error of :func:`launch.supervision.calls.get` says that an actor did not answer in time."""
     return isinstance(error.__cause__, ray_errors.GetTimeoutError)
 
 
@@ -45,7 +45,7 @@ def lacks_argument(error: DistPolicyError) -> bool:
 
 
 def failed_in_constructor(error: DistPolicyError) -> bool:
-    """Returns True if an actor failed since its constructor raised."""
+    """Returns True if an actor failed because its constructor raised."""
     cause = error.__cause__
     if isinstance(cause, ray_errors.RayTaskError):
         return isinstance(cause.cause, ConstructorError)
@@ -54,7 +54,7 @@ def failed_in_constructor(error: DistPolicyError) -> bool:
 
 
 def reason_of_death(error: DistPolicyError) -> str:
-    """Returns why an actor is gone, in one line, from an error of :func:`launch.supervision.calls.get`."""
+    """Returns the reason why an actor is lost, in one line, from an error of :func:`launch.supervision.calls.get`."""
     cause = error.__cause__
     if isinstance(cause, ray_errors.RayError) and not isinstance(cause, ray_errors.RayTaskError):
         return describe_ray_error(cause)
@@ -62,7 +62,7 @@ def reason_of_death(error: DistPolicyError) -> str:
 
 
 def describe_ray_error(error: ray_errors.RayError) -> str:
-    """Returns what an error of Ray's means, in one line and without Ray's advice."""
+    """Describes an error of Ray's in one line, without Ray's advice."""
     match error:
         case ray_errors.RayActorError(preempted=True):
             return "its node was taken away (preempted)"
@@ -107,13 +107,13 @@ def _shortened(text: str) -> str:
 
 
 def describe_hang(hang: Hang, env: str, step_timeout_s: float, num_groups: int = 1) -> str:
-    """Returns where a collector hung and the limit that it overran, such as ``hung in step 41: …``.
+    """Describes where a collector hung and the limit that it exceeded, such as ``hung in step 41: …``.
 
     Args:
-        hang: What the collector's watchdog has left.
+        hang: The hang as the collector's watchdog reported it.
         env: The environment's id.
         step_timeout_s: The limit in seconds.
-        num_groups: Groups that the collector's slots are stepped in, each of which counts its steps.
+        num_groups: Number of groups that the collector splits its slots into; each group counts its steps.
     """
     step = math.ceil(hang.step / num_groups)
     where = f"step {step:,}" if step else "its first reset"

@@ -1,4 +1,4 @@
-"""Waiting for workers: with a deadline, and with errors in our terms."""
+"""Waiting for workers, with a timeout and this package's errors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _STORE_FULL = (
 
 
 def get(references: Any, timeout_s: float) -> Any:
-    """Returns the values of references, as ``ray.get`` does, but within a deadline.
+    """Returns the values of references, as ``ray.get`` does, but with a timeout.
 
     Args:
         references: One reference, or a list of them.
-        timeout_s: Seconds to wait at most.
+        timeout_s: Maximum number of seconds to wait.
 
     Raises:
-        WorkerLostError: If a worker does not answer, died, or what it made is lost.
-        DistPolicyError: What a worker raised, in a call or in its constructor.
+        WorkerLostError: If a worker does not answer or has died, or an object that it made is lost.
+        DistPolicyError: If a worker raised an error, in a call or in its constructor.
     """
     try:
         return ray.get(references, timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""CollectorHandle: one collector that is up, and the calls that it has not answered yet."""
+"""CollectorHandle: a collector that is up, and its pending calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from launch.supervision import calls
 from launch.supervision.faults import collector_name
 
-# A collector works on one call while the answer to the one before is looked at, and what is in flight stays bounded.
+# With two calls, a collector works on one while the answer to the other is read; more would not help.
 MAX_PENDING_CALLS = 2
 
 
@@ -18,7 +18,7 @@ class CollectorHandle:
 
     Args:
         index: Its place in the pool.
-        generation: The generation of its seeds; no two handles of an index share one.
+        generation: The generation of its seeds; differs between the handles of an index.
         slots: The env slots that it steps.
         actor: The collector as an actor.
 
@@ -26,7 +26,7 @@ class CollectorHandle:
         index: As given.
         generation: As given.
         slots: As given.
-        actor: As given. Who calls it directly bounds the calls in flight.
+        actor: As given. Code that calls it directly must limit the calls in flight itself.
     """
 
     def __init__(self, index: int, generation: int, slots: range, actor: Any) -> None:
@@ -39,17 +39,17 @@ class CollectorHandle:
 
     @property
     def name(self) -> str:
-        """What the names of its files begin with."""
+        """The beginning of its files' names."""
         return collector_name(self.index, self.generation)
 
     @property
     def num_pending(self) -> int:
-        """Calls that were made and whose answers have not been taken."""
+        """Number of calls whose answers have not been taken."""
         return len(self._pending)
 
     @property
     def next_answer(self) -> Any:
-        """Reference of the oldest of these answers."""
+        """Reference of the answer to the oldest pending call."""
         return self._pending[0]
 
     @property
@@ -58,7 +58,7 @@ class CollectorHandle:
         return time.monotonic() - self._waiting_since if self._pending else 0.0
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Calls a method of the actor; :meth:`take_answer` gives what it returns.
+        """Calls a method of the actor; :meth:`take_answer` returns its result.
 
         Args:
             method: The name of the method.
@@ -77,10 +77,10 @@ class CollectorHandle:
         """Returns the answer to the oldest call.
 
         Args:
-            timeout_s: Seconds to wait for it at most.
+            timeout_s: Maximum number of seconds to wait for it.
 
         Raises:
-            DistPolicyError: As :func:`launch.supervision.calls.get`.
+            DistPolicyError: As in :func:`launch.supervision.calls.get`.
         """
         reference = self._pending.popleft()
         self._waiting_since = time.monotonic()

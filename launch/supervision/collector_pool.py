@@ -1,4 +1,4 @@
-"""CollectorPool: the collectors of a run or a job, which come and go."""
+"""CollectorPool: the collectors of a run or a job, replaced when they fail."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from launch.supervision.collector_handle import CollectorHandle, describe_collec
 from launch.supervision.faults import RunFault
 from workers.restart_budget import RestartBudget, RestartBudgetConfig
 
-# In training, for one collector as long as it has not delivered anything in between: a rollout is its step.
+# Used in training, where one rollout counts as a step: the window covers failures without a rollout in between.
 ROLLOUT_RESTART_BUDGET = RestartBudgetConfig(max_restarts=10, window_steps=1, backoff_s=0.5, max_backoff_s=30.0)
 
 _LOOK_S = 0.5
 
 
 class WorkerLoss(NamedTuple):
-    """Why a collector was lost.
+    """The reason why a collector was lost.
 
     Attributes:
-        reason: In one line.
-        stacks: The stacks of its threads, if it hung; else empty.
+        reason: The reason in one line.
+        stacks: The stacks of its threads if it hung, else empty.
     """
 
     reason: str
@@ -35,15 +35,15 @@ class WorkerLoss(NamedTuple):
 
 
 class _Entry:
-    """One index of the pool, and the collectors that it has."""
+    """One index of the pool and its collector."""
 
     def __init__(self, index: int, slots: range, restart_budget: RestartBudgetConfig) -> None:
         self.index, self.slots = index, slots
         self.budget = RestartBudget(restart_budget)
         self.progress = 0  # in the unit of the budget's window
-        self.due = 0.0  # when an actor may be started; never for one that is retired
+        self.due = 0.0  # when an actor may be started; infinite if the collector is retired
         self.starting: CollectorHandle | None = None
-        self.answer: Any = None  # of the actor that is starting, once it is up
+        self.answer: Any = None  # of the actor that is starting: comes once it is up
         self.handle: CollectorHandle | None = None
         self.fault: RunFault | None = None
 
@@ -51,7 +51,7 @@ class _Entry:
         return describe_collector(self.index, self.slots)
 
     def end(self) -> None:
-        """Kills the actors; no other is started."""
+        """Kills the actors for good."""
         for held in (self.handle, self.starting):
             if held is not None:
                 ray.kill(held.actor)
@@ -60,20 +60,20 @@ class _Entry:
 
 
 class CollectorPool:
-    """Keeps as many collectors up as there are indices, and replaces those that are lost.
+    """Keeps one collector up for each index, and replaces collectors that are lost.
 
-    A collector that is lost is replaced by one with seeds of its own, which comes up while the others go on. So do
-    those that found no place at first: Ray starts them when nodes have joined. The caller makes the calls, takes the
-    answers and keeps the totals; it tells the pool what a collector has delivered and which one is lost.
+    The replacement of a lost collector has new seeds, and comes up while the others go on. If the cluster has no place
+    for a collector at first, Ray starts it when nodes have joined. The caller makes the calls, takes the answers and
+    keeps the totals. It tells the pool what a collector has delivered, and which collector is lost.
 
     Args:
         start: Starts the actor of an index for a generation; the actor's ``ping`` answers once it is up.
         slots: The env slots of each index.
-        next_generation: Gives a generation that no collector has had.
-        timeout_s: Seconds within which collectors have to come up where nothing can go on without.
-        minimum: How many collectors there have to be to begin; None for all of them.
-        restart_budget: How often the collector of one index is replaced, and the waits before that.
-        explain: Tells of a handle that is lost and Ray's reason what really became of it.
+        next_generation: Returns a generation that no collector has had.
+        timeout_s: Seconds within which the collectors that are waited for have to come up.
+        minimum: Number of collectors that are needed to begin; None for all.
+        restart_budget: How often the collector of an index is replaced, and the waits before that.
+        explain: Returns why a collector was lost, from its handle and Ray's reason.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class CollectorPool:
 
     @property
     def size(self) -> int:
-        """How many indices there are."""
+        """Number of indices."""
         return len(self._entries)
 
     @property
@@ -103,35 +103,35 @@ class CollectorPool:
 
     @property
     def is_retired(self) -> bool:
-        """Returns True if all collectors are retired."""
+        """True if all collectors are retired."""
         return all(entry.due == math.inf for entry in self._entries)
 
     @property
     def open_faults(self) -> list[RunFault]:
-        """The faults of those whose collector is not back."""
+        """The faults of lost collectors that are not replaced yet."""
         return [entry.fault for entry in self._entries if entry.fault is not None]
 
     def start(self, generation: int) -> None:
-        """Starts an actor for every index; nothing is waited for."""
+        """Starts an actor for every index, without waiting."""
         for entry in self._entries:
             self._start_actor(entry, generation)
 
     def begin(self) -> list[RunFault]:
-        """Waits until there are as many as have to be there to begin.
+        """Waits until there are enough collectors to begin.
 
         Returns:
-            The faults of those that were lost meanwhile and are back.
+            The faults of collectors that were lost meanwhile and have been replaced.
 
         Raises:
-            DistPolicyError: If they do not come up in time, or cannot: what a constructor raised.
+            DistPolicyError: If they do not come up in time, or a constructor raised an error.
         """
         return self._wait(self._minimum)
 
     def admit(self) -> list[RunFault]:
-        """Takes in those that have come up, and starts those that are due; nothing is waited for.
+        """Admits collectors that have come up, and starts those that are due, without waiting.
 
         Returns:
-            The faults of those that were lost before and are back.
+            The faults of lost collectors that have now been replaced.
 
         Raises:
             WorkerLostError: If one has been replaced too often.
@@ -142,7 +142,7 @@ class CollectorPool:
         """Waits until there is a collector.
 
         Returns:
-            The faults of those that were lost before and are back.
+            The faults of lost collectors that have now been replaced.
 
         Raises:
             WorkerLostError: If none comes up in time.
@@ -153,10 +153,10 @@ class CollectorPool:
         """Waits for the next answer of any collector to a :meth:`CollectorHandle.call`.
 
         Args:
-            timeout_s: Seconds to wait at most.
+            timeout_s: Maximum number of seconds to wait.
 
         Returns:
-            All whose oldest call is answered. None if the time is over, or if a collector is there to be admitted.
+            The collectors whose oldest call is answered. Empty if the time is over, or a collector can be admitted.
         """
         asked = {handle.next_answer: handle for handle in self.handles if handle.num_pending}
         starting = [entry.answer for entry in self._entries if entry.starting is not None]
@@ -168,24 +168,24 @@ class CollectorPool:
         return [asked[reference] for reference in answered]
 
     def delivered(self, handle: CollectorHandle, num_steps: int = 1) -> None:
-        """Notes that a collector has delivered something: it counts as sound from then on.
+        """Notes that a collector has delivered something, which shows that it works.
 
         Args:
             handle: The collector.
-            num_steps: How much, in the unit of the restart budget's window.
+            num_steps: The amount, in the unit of the restart budget's window.
         """
         self._entries[handle.index].progress += num_steps
 
     def lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> RunFault | None:
-        """Ends a collector, and has it replaced.
+        """Ends a collector, and schedules its replacement.
 
         Args:
             handle: The collector.
-            reason: Why, in one line, as far as Ray knows.
+            reason: Ray's reason, in one line.
             env_steps: Env steps that are lost with it.
 
         Returns:
-            The fault; None if the handle was given up before.
+            The fault; None if the collector was already lost.
 
         Raises:
             EnvironmentCrashedError: If it hung and has been replaced too often.
@@ -199,7 +199,7 @@ class CollectorPool:
         return entry.fault
 
     def retire(self, handle: CollectorHandle) -> None:
-        """Ends a collector that has nothing left to do; it is not replaced."""
+        """Ends a collector that has finished its work; it is not replaced."""
         entry = self._entries[handle.index]
         if entry.handle is handle:
             entry.end()
@@ -236,7 +236,7 @@ class CollectorPool:
             if left <= 0.0:
                 raise WorkerLostError(
                     f"{len(self.handles)} of {number} collectors came up in {self._timeout_s:g} s: the cluster has no "
-                    "place for more (distpolicy doctor shows its nodes), or raise timeout_s"
+                    "place for more (distpolicy doctor shows its nodes), or they need longer: raise timeout_s"
                 )
             back += self._admit(min(left, _LOOK_S))
         return back
@@ -254,15 +254,14 @@ class CollectorPool:
         return [fault for fault in faults if fault is not None]
 
     def _take_in(self, entry: _Entry) -> RunFault | None:
-        """Takes in the actor that has answered, or gives it up; returns the fault that is over by that."""
+        """Admits the actor that has answered, or gives it up if it failed; returns the fault that this ends, if any."""
         handle = entry.starting
         assert handle is not None
         try:
             calls.get(entry.answer, self._timeout_s)
         except DistPolicyError as error:
             by_constructor = failed_in_constructor(error)
-            # What the constructor of its first actor raises is wrong with the run; a later one may have come to a bad
-            # node.
+            # If the constructor of the first actor raises, the run is at fault. A later actor may be on a bad node.
             if not (entry.progress if by_constructor else is_death(error)):
                 raise
             entry.starting = None

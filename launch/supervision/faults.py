@@ -1,4 +1,4 @@
-"""Faults of a run or a collect job: what failed, what it cost, and the files that keep it."""
+"""Faults of a run or a collect job, and the files that they are written to."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
 
 @dataclass(frozen=True)
 class RunFault:
-    """Something that failed.
+    """A failure of a worker or an environment.
 
     Attributes:
-        what: What it was.
-        reason: Why, in one line.
-        env_steps_lost: Env steps that went with it, at most.
+        what: The worker or environment that failed.
+        reason: The reason, in one line.
+        env_steps_lost: Maximum number of env steps that were lost with it.
         noticed: Clock time at which it was noticed.
-        recovery_s: Seconds from then until it was replaced; None as long as it is not.
-        name: Of a worker, what the names of its files begin with.
+        recovery_s: Seconds from then until it was replaced; None if it is not replaced yet.
+        name: The beginning of the names of the worker's files.
         stacks: The stacks of its threads if it hung, or a traceback; else empty.
-        happened: What it did.
+        happened: The verb of the message: what happened to it.
     """
 
     what: str
@@ -41,20 +41,20 @@ class RunFault:
 
     @property
     def line(self) -> str:
-        """What failed and why."""
+        """What failed and why, in one line."""
         return f"{self.what} {self.happened}: {self.reason}"
 
     def recovered(self) -> RunFault:
-        """The same, replaced now."""
+        """Returns this fault with the time until now as ``recovery_s``."""
         return dataclasses.replace(self, recovery_s=time.time() - self.noticed)
 
 
 def environment_fault(name: str, fault: Fault) -> RunFault:
-    """Returns the failure of an environment, which has been replaced already.
+    """Returns the fault of an environment that has been replaced already.
 
     Args:
-        name: What the names of its collector's files begin with.
-        fault: What failed.
+        name: The beginning of the names of its collector's files.
+        fault: The fault as the collector reported it.
     """
     return RunFault(
         f"env slot {fault.slot}",
@@ -67,10 +67,10 @@ def environment_fault(name: str, fault: Fault) -> RunFault:
 
 
 class FaultTable:
-    """The faults of a run in ``faults.csv``: a row each, in the order in which they were over.
+    """The file ``faults.csv``: one row for each fault of a run, in the order in which they ended.
 
     Args:
-        path: The file; made with the first fault.
+        path: The file; the first fault creates it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,12 +97,12 @@ FAULTS = "faults"
 
 
 def collector_name(index: int, generation: int) -> str:
-    """What the names of a collector's files begin with."""
+    """Returns the beginning of the names of a collector's files."""
     return f"generation{generation}-collector{index}"
 
 
 def fault_file(out: Path, name: str) -> Path:
-    """Where the failures of a collector are kept.
+    """Returns the path of the file for a collector's failures.
 
     Args:
         out: The folder of the dataset or of the run.
@@ -121,7 +121,7 @@ def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
         trace: Traceback or stacks.
 
     Returns:
-        The file; None if it cannot be written, which shall not end what goes on.
+        The file; None if it cannot be written: this must not end the run.
     """
     path = fault_file(out, name)
     try:

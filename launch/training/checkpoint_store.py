@@ -1,9 +1,9 @@
-"""CheckpointStore: a run's checkpoints. Each is named parts and a manifest, whole or not there.
+"""CheckpointStore: a run's checkpoints. A checkpoint is either complete or not there.
 
-A checkpoint is a folder ``checkpoints/00000123`` (the number of updates) with one ``.npz`` a part and
-``manifest.json``, which holds each part's SHA-256 and the run's counters. It is written beside its place and
-renamed; older ones go only after that. Where there is one of that number, the new one is ``00000123-1``, since a
-folder cannot take another's place in one step. Nothing in it is a pickle.
+A checkpoint is a folder ``checkpoints/00000123``, named for the number of updates. It holds one ``.npz`` file for each
+part of the state, and ``manifest.json`` with each part's SHA-256 and the run's counters. It is written under another
+name and then renamed; older checkpoints are removed only after that. If there is a checkpoint with that number already,
+the new one is ``00000123-1``, since a folder cannot replace another one in one step. Nothing in it is a pickle.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _LEFTOVER = re.compile(rf"\.{_NAME.pattern}\.(partial|old)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as it was read.
+    """A checkpoint that was read.
 
     Attributes:
         path: Its folder.
-        generation: The highest generation that a worker of the run had had.
-        totals: How far the run had come.
+        generation: The highest generation of the run's workers by then.
+        totals: The run's totals by then.
         state: The learner's state by path.
-        refused: Of the newer ones that were found damaged, what is wrong with each.
+        refused: The errors of newer checkpoints that are damaged.
     """
 
     path: Path
@@ -55,27 +55,27 @@ class CheckpointStore:
     Args:
         folder: The run's ``checkpoints``.
         keep: How many to keep.
-        newest_generation: Gives the highest generation that a worker of the run has had.
+        newest_generation: Returns the highest generation of the run's workers so far.
     """
 
     def __init__(self, folder: Path, keep: int, newest_generation: Callable[[], int] = lambda: 0) -> None:
         self._folder, self._keep, self._newest_generation = folder, keep, newest_generation
 
     def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
-        """Writes a checkpoint, and once it is whole removes the oldest above the number to keep.
+        """Writes a checkpoint, then removes the oldest ones above the number to keep.
 
-        What a killed write has left goes before, and others of this number of updates or more after: the run had gone
-        back behind them.
+        Also removes the remains of writes that were killed, and other checkpoints with this number of updates or more:
+        the run has gone back to an earlier state, and they are no longer part of it.
 
         Args:
             state: The learner's state by path; the first component of a path names its part.
-            totals: How far the run has come.
+            totals: The run's totals.
 
         Returns:
             The checkpoint's folder.
 
         Raises:
-            DistPolicyError: If it cannot be written; names the file. Those that were there still are.
+            DistPolicyError: If it cannot be written; names the file. Earlier checkpoints are kept.
         """
         parts: dict[str, dict[str, np.ndarray]] = {}
         for name, value in state.items():
@@ -101,7 +101,7 @@ class CheckpointStore:
         return path
 
     def load_latest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; None if none was written yet.
+        """Returns the newest checkpoint that is not damaged; None if none was written yet.
 
         Raises:
             CheckpointError: If all are damaged; names the files.
@@ -119,7 +119,7 @@ class CheckpointStore:
         return None
 
     def latest_to_resume(self) -> Checkpoint:
-        """The newest checkpoint that is whole.
+        """Returns the newest checkpoint that is not damaged.
 
         Raises:
             CheckpointError: If there is none, or all are damaged.
@@ -166,7 +166,7 @@ def _text(manifest: dict[str, Any]) -> str:
 
 
 def _digest(manifest: dict[str, Any]) -> str:
-    """SHA-256 of a manifest without its own."""
+    """Returns the SHA-256 of a manifest, without the entry that holds it."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
@@ -181,7 +181,7 @@ def _read_part(path: Path, sha256: str) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # zipfile and NumPy raise many kinds for what is no archive of arrays
+    except Exception as error:  # zipfile and NumPy raise many kinds of errors for a damaged file
         raise CheckpointError(damaged) from error
 
 
@@ -192,7 +192,7 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def _prepare(folder: Path) -> None:
-    """Makes the folder, or removes from it what a killed write has left."""
+    """Makes the folder, or removes the remains of killed writes from it."""
     with writing(folder):
         if not folder.is_dir():
             folder.mkdir(parents=True)
@@ -203,14 +203,14 @@ def _prepare(folder: Path) -> None:
 
 
 def _number(path: Path) -> tuple[int, int]:
-    """A checkpoint's number of updates, and how often one of that number was there before."""
+    """Returns a checkpoint's number of updates, and its number among the checkpoints with that many updates."""
     match = _NAME.fullmatch(path.name)
     assert match is not None
     return int(match[1]), int(match[2] or 0)
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The checkpoints in the order in which they were written."""
+    """Returns the checkpoints in the order in which they were written."""
     if not folder.is_dir():
         return []
     return sorted((item for item in folder.iterdir() if item.is_dir() and _NAME.fullmatch(item.name)), key=_number)

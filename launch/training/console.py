@@ -1,4 +1,4 @@
-"""ConsoleObserver: what a training run shows on the terminal."""
+"""ConsoleObserver: shows a training run on the terminal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from workers.collection.evaluator import EvaluationResult
 
 
 class ConsoleObserver(TrainingObserver):
-    """Prints a progress line and what happens.
+    """Prints a progress line and the run's events.
 
     Args:
         console: Where to print.
         command_start: Clock time at which the command began.
-        while_saving: Gives what is entered while an interrupted run writes its checkpoint.
+        while_saving: Returns a context manager that is entered while an interrupted run writes its checkpoint.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ConsoleObserver(TrainingObserver):
 
     def _tell_what_is_left(self, end: RunEnd, path: Path) -> None:
         if end.newest_checkpoint is None:
-            self._say("nothing was learned yet, so there is none")
+            self._say("no checkpoint was written: nothing was learned yet")
             return
         if end.newest_checkpoint.updates < end.totals.updates:
             self._say(f"the learner is busy: the newest checkpoint is of {end.newest_checkpoint.env_steps:,} env steps")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_policy(folder: Path) -> PyTFEagerPolicy:
-    """The policy in a run directory, on NumPy arrays of one environment; imports TensorFlow.
+    """Returns the policy in a run directory. It acts on NumPy arrays of one environment. Imports TensorFlow.
 
     Args:
         folder: The run directory's ``policy``.
@@ -26,14 +26,14 @@ def load_policy(folder: Path) -> PyTFEagerPolicy:
         CheckpointError: If there is none, or it is damaged.
     """
     if not folder.is_dir():
-        raise CheckpointError(f"{folder.parent} has no policy: it is written when a run comes to its end or is stopped")
+        raise CheckpointError(f"{folder.parent} has no policy: a run writes it at its end, or when it is stopped")
     # TensorFlow's messages are for its developers.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     from distpolicy.policies.py_tf_eager_policy import SavedModelPyTFEagerPolicy
 
-    # TensorFlow takes a GPU's whole memory otherwise, which the learner needs, too.
+    # Otherwise TensorFlow takes the whole memory of a GPU, and the learner needs some, too.
     with contextlib.suppress(RuntimeError):  # It is in use already.
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -41,7 +41,7 @@ def load_policy(folder: Path) -> PyTFEagerPolicy:
 
 
 def policy_from_files(files: Mapping[str, bytes]) -> PyTFEagerPolicy:
-    """The policy of files that the learner exports.
+    """Returns the policy from the files that the learner exports.
 
     Args:
         files: Contents by path.

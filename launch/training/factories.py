@@ -1,6 +1,6 @@
-"""What travels to workers to build policies and agents there.
+"""PolicyFactory and AgentFactory: are sent to workers, and build policies and agents there.
 
-TensorFlow is imported inside, since the driver, which imports this module, does without it.
+TensorFlow is imported inside the functions: the driver imports this module and does not need TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from workers.pickled_callable import PickledCallable
 
 
 def _require_eager() -> None:
-    """Refuses a process in which TensorFlow runs as version 1, where nothing here works.
+    """Checks that TensorFlow executes eagerly in this process; nothing here works in graph mode.
 
     Raises:
-        DistPolicyError: If it does; says why that happens.
+        DistPolicyError: If it does not; says why that happens.
     """
     import tensorflow as tf
 
@@ -48,7 +48,7 @@ class PolicyFactory:
 
     Attributes:
         config: The run's config.
-        agent: What makes the agent, instead of the function that the config names.
+        agent: The function that makes the agent, instead of the one that the config names.
     """
 
     config: TrainConfig
@@ -74,8 +74,8 @@ class AgentFactory:
 
     Attributes:
         config: The run's config.
-        specs: Of the environment.
-        agent: What makes the agent, instead of the function that the config names.
+        specs: Specs of the environment.
+        agent: The function that makes the agent, instead of the one that the config names.
     """
 
     config: TrainConfig
@@ -86,8 +86,8 @@ class AgentFactory:
         """Returns the agent, initialised.
 
         Args:
-            addresses: Addresses of all replicas, which learn together; none if it is alone.
-            rank: The place of this one among them.
+            addresses: Addresses of all replicas that learn together; empty if there is one learner.
+            rank: Rank of this replica.
         """
         import tensorflow as tf
 
@@ -99,9 +99,9 @@ class AgentFactory:
         if config.jit_compile and config.compile_cache:
             use_compile_cache()
         for gpu in tf.config.list_physical_devices("GPU"):
-            # Before anything runs on it: TensorFlow takes the whole memory otherwise.
+            # Before anything runs on the GPU: otherwise TensorFlow takes its whole memory.
             tf.config.experimental.set_memory_growth(gpu, True)
-        # Before the first operation, which TensorFlow asks for.
+        # TensorFlow requires that this comes before the first operation.
         replicas = Replicas(addresses, rank) if addresses else None
         options = LearnerOptions(config.seed, config.jit_compile, config.mixed_precision, replicas)
         agent = _agent_config(config, self.agent).make_agent(self.specs, config.network, options)

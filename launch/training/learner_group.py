@@ -1,4 +1,4 @@
-"""LearnerGroup: the learner of a run, whichever actors it is made of."""
+"""LearnerGroup: the learner of a run, whether it is one actor or several."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class LearnerGroup:
     """The learner's actors behind one interface; all calls return references at once.
 
     One actor is a :class:`workers.learning.learner.Learner`. Several are
-    :class:`workers.learning.replica.LearnerReplica`, which take the same steps; the first answers for all. Rollouts are
-    shared out over them in the order in which they are given.
+    :class:`workers.learning.replica.LearnerReplica`, which take the same steps; the first one answers for all. Rollouts
+    are distributed over them in the given order.
 
     Args:
         start: Starts the actors for a generation.
@@ -26,51 +26,51 @@ class LearnerGroup:
 
     @property
     def actors(self) -> tuple[Any, ...]:
-        """The actors, the one that answers first."""
+        """The actors; the first one answers for all."""
         return self._actors
 
     def start(self, generation: int) -> None:
-        """Starts the actors, which come up by and by.
+        """Starts the actors and does not wait until they are up.
 
         Args:
-            generation: Higher than that of any learner of the run before.
+            generation: Generation of the learner, higher than the generations of the run's earlier learners.
         """
         self._actors = tuple(self._start(generation))
         if len(self._actors) > 1:
             addresses = [actor.address.remote() for actor in self._actors]
             for actor in self._actors:
                 actor.join.remote(*addresses)
-            # Other CPUs may draw other initial weights of the same seeds.
+            # Different CPUs may draw different initial weights from the same seeds.
             first_state = self.state()
             for actor in self._actors[1:]:
                 actor.restore.remote(first_state)
 
     def restore(self, state: dict[str, np.ndarray]) -> Any:
-        """References of what tells that all have taken a state."""
+        """Gives all actors a state. Returns references whose values are there once they have taken it."""
         shared = ray.put(state)
         return [actor.restore.remote(shared) for actor in self._actors]
 
     def weights(self) -> Any:
-        """Reference of the weights as they are now."""
+        """Returns a reference of the current weights."""
         return self._actors[0].weights.remote()
 
     def warm_up(self, num_slots: int, num_steps: int) -> Any:
-        """Reference of the seconds that compiling the update takes.
+        """Compiles the update. Returns a reference of the seconds that it takes.
 
         Args:
-            num_slots: Rows of the rollouts that updates will get, over all collectors.
-            num_steps: Their length.
+            num_slots: Number of rows of an update's rollouts, over all collectors.
+            num_steps: Number of steps of a rollout.
         """
         own_slots = num_slots // len(self._actors)
         first, *_ = [actor.warm_up.remote(own_slots, num_steps) for actor in self._actors]
         return first
 
     def update(self, progress: float, rollouts: Sequence[Any]) -> tuple[Any, Any]:
-        """References of the weights and of the metrics that learning from rollouts comes to.
+        """Learns from rollouts. Returns references of the new weights and of the metrics.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
-            rollouts: References; as many for each actor.
+            rollouts: References of the rollouts; the number of actors divides their number.
         """
         if len(self._actors) == 1:
             weights, metrics = self._actors[0].update.options(num_returns=2).remote(progress, *rollouts)
@@ -79,21 +79,21 @@ class LearnerGroup:
         taken = [
             actor.take.remote(*rollouts[rank * size : (rank + 1) * size]) for rank, actor in enumerate(self._actors)
         ]
-        # None begins before all have theirs: a rollout that is lost fails every replica's call, and none hangs.
+        # No replica begins before all have their rollouts: a lost rollout fails every replica's call, and none hangs.
         answers = [actor.learn.options(num_returns=2).remote(progress, *taken) for actor in self._actors]
         weights, metrics = answers[0]
         return weights, metrics
 
     def state(self) -> Any:
-        """Reference of the state after all that was asked for before."""
+        """Returns a reference of the state after all earlier calls."""
         return self._actors[0].state.remote()
 
     def export_policy(self) -> Any:
-        """Reference of the deployment policy's files."""
+        """Returns a reference of the deployment policy's files."""
         return self._actors[0].export_policy.remote()
 
     def kill(self) -> None:
-        """Ends the actors, whatever they wait for; may be called twice."""
+        """Kills the actors, even if they are waiting; may be called twice."""
         for actor in self._actors:
             ray.kill(actor)
         self._actors = ()

@@ -1,4 +1,4 @@
-"""TrainingObserver: whoever follows a training run."""
+"""TrainingObserver: the interface of objects that follow a training run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.collection.evaluator import EvaluationResult
 
 
 class ObservedRun(Protocol):
-    """What an observer may ask of the run that it follows: a :class:`launch.training.run.TrainingRun`."""
+    """The run as its observers see it; a :class:`launch.training.run.TrainingRun`."""
 
     @property
     def config(self) -> TrainConfig:
@@ -24,34 +24,34 @@ class ObservedRun(Protocol):
 
     @property
     def directory(self) -> RunDirectory:
-        """The folder that it leaves."""
+        """The run directory."""
 
     @property
     def totals(self) -> TrainingTotals:
-        """How far it has come."""
+        """The totals so far."""
 
     @property
     def generation(self) -> int:
-        """How often it was started before."""
+        """Higher than the generations of all workers of earlier starts; 0 for a new run."""
 
     @property
     def warm_up_s(self) -> float:
         """Seconds that compiling the update took."""
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends the run after the updates that are under way."""
 
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-        totals: How far it came.
-        error: What ended it; None if it came to its end or was stopped.
-        newest_checkpoint: How far it had come at its newest checkpoint; None if there is none, and after an error.
+        totals: The totals at the end.
+        error: The error that ended the run; None if it was finished or stopped.
+        newest_checkpoint: The totals of its newest checkpoint; None if there is none, and after an error.
         evaluation: The final evaluation; None if there was none.
-        peak_memory_bytes: The most memory that each process has had resident, by name; empty after an error.
+        peak_memory_bytes: Peak resident memory of each process, by name; empty after an error.
         open_faults: Workers that were lost and not replaced.
     """
 
@@ -66,9 +66,9 @@ class RunEnd:
 class TrainingObserver:
     """Follows a training run. The methods do nothing; a subclass overrides those that it needs.
 
-    A run has any number of observers, and tells them everything in the order in which they were given, in the thread
-    that trains. An observer ends the run by ``stop()`` of the run that :meth:`on_start` gives. If a method raises, the
-    run ends with that error, and every observer that was told of the start is told of the end.
+    A run has any number of observers. It calls them in the order in which they were given, in the thread that trains.
+    An observer can end the run: it calls ``stop()`` of the run that :meth:`on_start` received. If a method raises, the
+    run ends with that error, and :meth:`on_end` of every observer that was told of the start is called.
 
     Attributes:
         metrics: Names of the metrics that :meth:`measure` adds; each is a column of ``metrics.csv``.
@@ -77,14 +77,14 @@ class TrainingObserver:
     metrics: tuple[str, ...] = ()
 
     def on_start(self, run: ObservedRun) -> None:
-        """The workers are up, and the run directory is there. Comes before all other events."""
+        """The workers are up, and the run directory exists. Comes before all other events."""
 
     def measure(self, result: UpdateResult) -> Mapping[str, float]:
         """Returns metrics of an update, by those names of :attr:`metrics` that have a value."""
         return {}
 
     def on_update(self, result: UpdateResult) -> None:
-        """The learner has made an update; its metrics hold what all observers have measured."""
+        """The learner has made an update; its metrics include those that observers measure."""
 
     def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
         """A checkpoint was written."""
@@ -93,22 +93,22 @@ class TrainingObserver:
         """A damaged checkpoint was found, and an older one is used. The only event that may come before the start."""
 
     def on_fault(self, fault: RunFault) -> None:
-        """A worker or an environment has failed; an environment that has a ``recovery_s`` is replaced already."""
+        """A worker or an environment has failed; an environment with a ``recovery_s`` has been replaced already."""
 
     def on_recovery(self, fault: RunFault) -> None:
         """A worker that was lost has been replaced."""
 
     def on_rollback(self, totals: TrainingTotals) -> None:
-        """The learner was lost and goes on from a checkpoint: all updates after these totals are void."""
+        """The learner was lost and continues from a checkpoint: all updates after these totals are void."""
 
     def on_trained(self, totals: TrainingTotals) -> None:
         """Training is over, and the policy is in the run directory; an evaluation may follow."""
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        """The policy was evaluated after so much training."""
+        """The policy was evaluated; ``totals`` says after how much training."""
 
     def on_interrupt(self) -> None:
-        """The run was interrupted, as by Ctrl-C, and is about to write a checkpoint."""
+        """The run was interrupted, for example by Ctrl-C, and will now write a checkpoint."""
 
     def on_end(self, end: RunEnd) -> None:
         """The run is over, whatever ended it; the last event."""
@@ -171,7 +171,7 @@ class Observers(TrainingObserver):
             observer.on_interrupt()
 
     def on_end(self, end: RunEnd) -> None:
-        """Tells all that were told of the start; then raises the first error of those that raised."""
+        """Tells all observers that were told of the start; then raises the first error that one of them raised."""
         errors = []
         started, self._started = self._started, []
         for observer in started:

@@ -1,4 +1,4 @@
-"""PendingUpdate: rollouts and the update that learns from them, as references; and what became of them."""
+"""PendingUpdate: references of rollouts and of the update that learns from them, and the failures among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, lacks_argument
 from launch.supervision.collector_handle import CollectorHandle
 
-# Smaller values travel with messages, and the one who asked keeps them.
+# Ray sends smaller values with the answer, and the caller keeps them.
 _INLINED_BYTES = 100 * 1024
 
 
@@ -20,7 +20,7 @@ class PendingRollout(NamedTuple):
     """A rollout that was asked for.
 
     Attributes:
-        handle: Who collects it.
+        handle: The collector.
         rollout: Reference of the rollout.
         report: Reference of its report.
     """
@@ -47,13 +47,13 @@ class PendingUpdate(NamedTuple):
 
     @property
     def references(self) -> list[Any]:
-        """All answers that are awaited."""
+        """References of all answers."""
         found = [part.report for part in self.parts] + [self.metrics]
         return found if self.state is None else [*found, self.state]
 
 
 def error_of(reference: Any) -> DistPolicyError | None:
-    """What an answer that has come tells of a failure; None if it is good."""
+    """Returns the error that an answer holds; None if the call succeeded. The answer must have come."""
     try:
         calls.get(reference, 0.0)
     except DistPolicyError as error:
@@ -62,11 +62,11 @@ def error_of(reference: Any) -> DistPolicyError | None:
 
 
 class ActorFailures(NamedTuple):
-    """What is left of iterations that have come to their end, the first of them by a failure.
+    """Dead collectors and good rollouts of iterations, the first of which has failed.
 
     Attributes:
-        handles: Collectors that are dead, and what their answers were.
-        kept: Rollouts of the first iteration that are whole.
+        handles: The dead collectors, and the error of each.
+        kept: Rollouts of the first iteration that are still available.
     """
 
     handles: dict[CollectorHandle, DistPolicyError]
@@ -74,13 +74,13 @@ class ActorFailures(NamedTuple):
 
 
 def failures_of(iterations: Sequence[PendingUpdate]) -> ActorFailures:
-    """Finds the dead, and what is left.
+    """Returns the dead collectors, and the rollouts that can be kept.
 
     Args:
-        iterations: In the order in which they were submitted; all their answers have come.
+        iterations: The iterations in the order in which they were submitted; all their answers have come.
 
     Raises:
-        DistPolicyError: What a collector or the learner has raised.
+        DistPolicyError: If a collector or the learner raised an error.
     """
     handles: dict[CollectorHandle, DistPolicyError] = {}
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
@@ -102,6 +102,6 @@ def failures_of(iterations: Sequence[PendingUpdate]) -> ActorFailures:
 
 
 def _is_there(reference: Any, alive: set[str]) -> bool:
-    """Whether a value that was made still is: that of a node that is gone is not."""
+    """Returns True if a value is still available; it is lost if its only node is."""
     where = ray.experimental.get_object_locations([reference])[reference]
     return where["object_size"] < _INLINED_BYTES or where["did_spill"] or bool(alive & set(where["node_ids"]))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class TrainingRun:
-    """Trains a policy on Ray and leaves a run directory. Prints nothing and handles no signals.
+    """A training run on Ray, which writes a run directory. It prints nothing and does not handle signals.
 
     ::
 
@@ -48,29 +48,29 @@ class TrainingRun:
                 print(result.totals.env_steps, result.metrics.get("return_mean_100"))
             step = run.policy.action(time_step)
 
-    The constructor checks its arguments, starts Ray or joins one, and returns; workers start with the first update, or
-    whatever else needs them first. They stay until :meth:`close`.
+    The constructor checks its arguments, starts Ray or joins a cluster, and returns. The workers start when something
+    needs them first, usually the first update. They stay until :meth:`close`.
 
-    Whatever ends the run, its directory holds the newest checkpoint that could be had, metrics and the report. An error
-    or an interrupt (``KeyboardInterrupt``) ends it at once, the latter after a checkpoint. A run that is left by a
-    ``break`` goes on with the next ``for``; if it is closed instead, it ends as by :meth:`stop`, without the final
+    However the run ends, its directory holds checkpoints, metrics and the report. An error ends the run at once. An
+    interrupt (``KeyboardInterrupt``) ends it, too, after a last checkpoint if possible. After a ``break``, the next
+    ``for`` continues the run. If the run is closed instead, it ends as after :meth:`stop`, without the final
     evaluation.
 
     Args:
-        config: The settings; None for those of the run that is resumed, or else the defaults.
-        observers: Are told what happens, after those that write the run directory.
+        config: The settings; None for the resumed run's settings, or the defaults.
+        observers: Observers to call after those that write the run directory.
         run_dir: The run directory to make; None for one under ``runs/``.
-        resume: The run directory to go on with, instead of a new one.
+        resume: The run directory of a run to continue, instead of a new one.
         env: A class or function that returns a Gymnasium environment, instead of the one that ``config.env`` names. It
             may be defined anywhere, in a script or a notebook as well, and is called with ``config.env_kwargs``.
         agent: A function that makes a TFAgent, instead of ``config.agent``; see
             :class:`distpolicy.agents.custom.config.CustomAgentConfig` for its arguments. It may be defined anywhere as
             well.
-        debug: Whether workers' output is shown.
+        debug: Whether to show the workers' output.
 
     Raises:
-        ConfigError: For input that cannot work; nothing has been written then.
-        CheckpointError: If there is nothing to resume, or all of it is damaged.
+        ConfigError: If the input is invalid; nothing was written then.
+        CheckpointError: If there is no checkpoint to resume from, or all of them are damaged.
         DistPolicyError: If Ray does not start.
     """
 
@@ -95,7 +95,7 @@ class TrainingRun:
             self._config = dataclasses.replace(self._config, agent=CustomAgentConfig(code.name, kwargs))
         specs = probe(self._factory)
         self._observers = Observers([*run_files(Observers(observers).metrics), *observers])
-        # What the first learner is given; None for a new run.
+        # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
         self._generation = 0 if self._start_from is None else self._start_from.generation + 1
         if new is not None:
@@ -153,22 +153,22 @@ class TrainingRun:
 
     @property
     def totals(self) -> TrainingTotals:
-        """How far the run has come."""
+        """The run's totals so far."""
         return self._trainer.totals
 
     @property
     def generation(self) -> int:
-        """Above the generations of all workers of earlier starts; 0 for a run that is not resumed."""
+        """Higher than the generations of all workers of earlier starts; 0 for a new run."""
         return self._generation
 
     @property
     def warm_up_s(self) -> float:
-        """Seconds that compiling the update took; starts the workers."""
+        """Seconds that compiling the update took. Reading it starts the workers."""
         self._start()
         return self._trainer.warm_up_s()
 
     def describe(self) -> str:
-        """The environment and the workers in one line."""
+        """Returns the environment and the workers in one line."""
         config = self._config
         return (
             f"{config.env}: {config.describe_collectors()} x {config.envs_per_collector} envs, "
@@ -200,7 +200,7 @@ class TrainingRun:
         """Trains to the end.
 
         Returns:
-            How far the run came.
+            The run's totals.
 
         Raises:
             DistPolicyError: If the run fails.
@@ -215,15 +215,15 @@ class TrainingRun:
         return self.totals
 
     def stop(self) -> None:
-        """Ends the run after the updates that are under way, as if it had come to its end there."""
+        """Ends the run after the updates that are under way, as if it were finished then."""
         self._trainer.stop()
 
     @property
     def policy(self) -> PyTFEagerPolicy:
-        """The policy of the newest weights, greedy, on NumPy arrays; imports TensorFlow.
+        """The greedy policy with the newest weights, on NumPy arrays. Imports TensorFlow.
 
         ``run.policy.action(time_step)`` takes a time step of one environment, without a batch dimension. After the end
-        of the run it is read from the run directory, and may be after :meth:`close`.
+        of the run, the policy is read from the run directory; this also works after :meth:`close`.
 
         Raises:
             CheckpointError: If the run is over and has left no policy.
@@ -236,10 +236,10 @@ class TrainingRun:
         return self._final_policy
 
     def evaluate(self, num_episodes: int) -> EvaluationResult:
-        """Plays whole episodes by the greedy policy of the newest weights, on seeds of their own.
+        """Plays whole episodes with the greedy policy and the newest weights, on seeds that training does not use.
 
         Args:
-            num_episodes: How many.
+            num_episodes: Number of episodes.
 
         Raises:
             DistPolicyError: If the run is closed, or its workers fail.
@@ -253,7 +253,7 @@ class TrainingRun:
         return result
 
     def close(self) -> None:
-        """Ends the run and its workers, and the Ray that it has started; may be called twice."""
+        """Ends the run, its workers and Ray, if the run has started it; may be called twice."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -279,7 +279,7 @@ class TrainingRun:
             self.close()
 
     def _start(self) -> None:
-        """Starts the workers, if they have not been."""
+        """Starts the workers, unless they run already."""
         if self._failure is not None:
             raise DistPolicyError(f"the run was ended by {type(self._failure).__name__}: {self._failure}")
         if self._is_closed:
@@ -295,7 +295,7 @@ class TrainingRun:
         self._observers.on_start(self)
 
     def _finish(self, eval_episodes: int) -> None:
-        """Does what is to be done once training is over."""
+        """Exports the policy, evaluates it, and tells the observers that the run is over."""
         write_folder(self._directory.policy, self._trainer.export_policy())
         self._observers.on_trained(self.totals)
         evaluation = self.evaluate(eval_episodes) if eval_episodes else None
@@ -315,11 +315,11 @@ class TrainingRun:
             raise
 
     def _end(self, error: BaseException, save: bool) -> None:
-        """Ends a run that an error has come into, if it has not ended yet.
+        """Ends the run because of an error, unless it has ended already.
 
         Args:
             error: The error.
-            save: Whether the trainer is sound, so that what has been learned can be saved.
+            save: Whether to save a checkpoint; the trainer must be intact.
         """
         if self._has_ended:
             return
@@ -334,7 +334,7 @@ class TrainingRun:
                 newest = self._trainer.interrupt()
             except DistPolicyError as problem:
                 failure = problem
-        # What ended the run is what is told.
+        # The error that ended the run is raised, not one of an observer.
         with contextlib.suppress(Exception):
             self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))
         if failure is not None:
@@ -344,7 +344,7 @@ class TrainingRun:
 def _settings(
     config: TrainConfig | None, resumed: RunDirectory | None, env: Callable[..., gym.Env] | None
 ) -> tuple[TrainConfig, EnvironmentFactory]:
-    """The config of a run with what is left out filled in, and what makes its environments."""
+    """Returns the config of a run, completed where it is None, and the factory of its environments."""
     if config is None:
         config = TrainConfig() if resumed is None else load_train_config(resumed.config_file)
     if env is None:

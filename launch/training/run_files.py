@@ -14,7 +14,7 @@ from workers.collection.evaluator import EvaluationResult
 
 
 class MetricsTable(TrainingObserver):
-    """Writes ``metrics.csv``: a row an update.
+    """Writes ``metrics.csv``: one row for each update.
 
     Args:
         more_columns: Names of metrics that other observers measure.
@@ -77,7 +77,7 @@ class TensorBoardEvents(TrainingObserver):
             self._events.close()
 
     def _open(self, purge_step: int | None) -> None:
-        """Begins another file; TensorBoard forgets the events of earlier ones from a step on."""
+        """Begins a new file; TensorBoard then drops the events of earlier files from ``purge_step`` on."""
         if self._events is not None:
             self._events.close()
         assert self._run is not None
@@ -85,7 +85,7 @@ class TensorBoardEvents(TrainingObserver):
 
 
 class FaultFiles(TrainingObserver):
-    """Writes ``faults.csv``, and the stacks and tracebacks of what failed under ``faults/``."""
+    """Writes ``faults.csv``, and stacks and tracebacks of failures under ``faults/``."""
 
     def __init__(self) -> None:
         self._run: ObservedRun | None = None
@@ -113,7 +113,7 @@ class FaultFiles(TrainingObserver):
 
 
 class HtmlReport(TrainingObserver):
-    """Writes ``report.html`` at the end; it has to come after :class:`MetricsTable`."""
+    """Writes ``report.html`` at the end. Must come after :class:`MetricsTable`."""
 
     def __init__(self) -> None:
         self._run: ObservedRun | None = None
@@ -127,7 +127,7 @@ class HtmlReport(TrainingObserver):
 
 
 def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:
-    """The observers of every run.
+    """Returns the observers that every run has.
 
     Args:
         more_columns: Names of metrics that other observers measure.

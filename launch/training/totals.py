@@ -1,4 +1,4 @@
-"""TotalsTracker: what updates and their rollouts come to."""
+"""TotalsTracker: a run's totals, from its updates and rollouts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from workers.collection.rollout_report import RolloutReport
 
 @dataclass(frozen=True)
 class TrainingTotals:
-    """How far a run has come.
+    """The totals of a run.
 
     Attributes:
-        updates: Updates of the learner.
-        env_steps: Steps of environments.
-        episodes: Episodes that ended.
+        updates: Number of updates of the learner.
+        env_steps: Number of environment steps.
+        episodes: Number of episodes that ended.
         train_s: Seconds of training, over all starts of the run.
         recent_returns: Returns of the last 100 episodes.
         solved: Whether the target return was reached.
@@ -36,13 +36,13 @@ class TrainingTotals:
 
 
 class UpdateResult(NamedTuple):
-    """What an update came to.
+    """The result of an update.
 
     Attributes:
-        totals: How far the run has come.
-        metrics: Its metrics by name, those of ``metrics.csv``.
+        totals: The run's totals after it.
+        metrics: Its metrics by name, as in ``metrics.csv``.
         first_step_time: Clock time of the earliest first env step.
-        reports: One of each rollout that was learned from.
+        reports: One report for each rollout that was learned from.
     """
 
     totals: TrainingTotals
@@ -52,11 +52,11 @@ class UpdateResult(NamedTuple):
 
 
 class TotalsTracker:
-    """Adds up a run.
+    """Keeps the totals of a run.
 
     Args:
         config: The run's config.
-        totals: How far the run has come.
+        totals: The totals to begin with.
     """
 
     def __init__(self, config: TrainConfig, totals: TrainingTotals) -> None:
@@ -68,11 +68,11 @@ class TotalsTracker:
 
     @property
     def totals(self) -> TrainingTotals:
-        """How far the run has come."""
+        """The run's totals so far."""
         return self._totals
 
     def go_back(self, totals: TrainingTotals) -> None:
-        """Forgets what came after an earlier state of the run; the time that it took has passed all the same."""
+        """Returns to earlier totals. ``train_s`` stays, since the time was spent."""
         self._totals = totals
         self._returns: deque[float] = deque(totals.recent_returns, maxlen=100)
 
@@ -80,8 +80,8 @@ class TotalsTracker:
         """Adds an update.
 
         Args:
-            reports: One of each rollout that it has learned from.
-            learner_metrics: The learner's.
+            reports: One report for each rollout that it learned from.
+            learner_metrics: The learner's metrics.
         """
         ended_returns, ended_lengths = _ended_episodes(reports)
         self._returns.extend(ended_returns)
@@ -123,10 +123,10 @@ class TotalsTracker:
 
 
 def _ended_episodes(reports: Sequence[RolloutReport]) -> tuple[list[float], list[int]]:
-    """Returns and lengths of the episodes of one update, in the order in which they ended.
+    """Returns the returns and lengths of one update's episodes, in the order in which they ended.
 
-    The order is by step and then by env slot, so that it does not depend on how slots are spread over collectors.
-    Where a collector has delivered several rollouts, the steps of the second follow those of the first.
+    The order is by step and then by env slot, so it does not depend on how slots are spread over collectors. If a
+    collector has delivered several rollouts, the steps of the second follow the steps of the first.
     """
     num_before: Counter[int] = Counter()
     ended = []
@@ -135,6 +135,6 @@ def _ended_episodes(reports: Sequence[RolloutReport]) -> tuple[list[float], list
         num_before[report.collector] += 1
         episodes = zip(report.episode_ends, report.episode_returns, report.episode_lengths, strict=True)
         ended += [((turn, step, report.collector, row), value, length) for (row, step), value, length in episodes]
-    # All collectors have as many environments: a collector's index and the row are in the order of env slots.
+    # All collectors have the same number of environments, so collector index and row give the order of env slots.
     ended.sort(key=lambda episode: episode[0])
     return [value for _, value, _ in ended], [length for _, _, length in ended]

@@ -28,47 +28,48 @@ from launch.training.pending_update import PendingRollout, PendingUpdate, error_
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 
-# Iterations that are submitted but not yet accounted for. Two let the workers go on while the driver reads
-# reports and writes metrics; what is in flight stays bounded.
+# Iterations that are submitted but not yet completed. With two, the workers go on while the driver reads reports and
+# writes metrics, and the number of calls in flight stays bounded.
 PIPELINE_DEPTH = 2
 
-# Seconds that an interrupted run waits for what is under way, and then for the learner's state.
+# Seconds that an interrupted run waits for the updates under way, and then for the learner's state.
 GRACE_S = 3.0
 
-# Learners that are lost, or updates that fail though nobody is, in a row, without an update in between.
+# Tolerated number of failures in a row, without an update in between: lost learners, and updates that fail although no
+# worker was lost.
 MAX_FAILURES = 5
 
 
 class Checkpoints(Protocol):
-    """Where a trainer's checkpoints go: a :class:`launch.training.checkpoint_store.CheckpointStore`."""
+    """The checkpoints of a trainer; a :class:`launch.training.checkpoint_store.CheckpointStore`."""
 
     def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
-        """Keeps a state of the learner; returns its place."""
+        """Saves a state of the learner; returns the checkpoint's folder."""
 
     def load_latest(self) -> Checkpoint | None:
-        """The newest checkpoint, or None if there is none."""
+        """Returns the newest checkpoint, or None if there is none."""
 
 
 class Trainer:
-    """Runs a training loop on Ray.
+    """A training loop on Ray.
 
     With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
     submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
 
-    An update learns from as many rollouts as the pool is to have collectors. Where some are missing, the others collect
-    several each, so that the batch has one shape. If a collector dies, the rollouts of its iteration that are whole
-    are kept, what is missing is collected with the same weights, and the update is submitted again: no rollout is
-    counted twice, and none of the others is lost. If the learner dies, the next one, of a higher generation, goes
-    on from the newest checkpoint, and rollouts under way are dropped.
+    An update learns from one rollout for each index of the pool. If collectors are missing, the others collect several
+    rollouts each, so that the shape of the batch stays the same. If a collector dies, the complete rollouts of its
+    iteration are kept, the missing ones are collected with the same weights, and the update is submitted again: no
+    rollout is counted twice, and no other rollout is lost. If the learner dies, a new one with a higher generation
+    continues from the newest checkpoint, and rollouts under way are dropped.
 
     Args:
         config: The run's config.
-        pool: Its collectors.
-        learners: Its learner.
-        generations: Gives a generation that no worker of the run has had.
-        checkpoints: Where states of the learner go, and where they come from if the learner is lost.
-        observer: Is told what happens.
-        totals: How far the run has come.
+        pool: The collectors.
+        learners: The learner.
+        generations: Returns a generation that no worker of the run has had.
+        checkpoints: Saves states of the learner, and gives the newest one back if the learner is lost.
+        observer: Is told of all events.
+        totals: The totals to begin with.
     """
 
     def __init__(
@@ -89,21 +90,21 @@ class Trainer:
         self._pending: deque[PendingUpdate] = deque()
         self._num_failures = 0
         self._is_stopped = False
-        # Lost and replaced while the workers started; the observer is told when training begins.
+        # Collectors that were lost and replaced while the workers started; the observer is told when training begins.
         self._recovered_at_start: list[RunFault] = []
-        # What the learner goes back to if there is no checkpoint yet.
+        # The state and totals that the learner goes back to if there is no checkpoint yet.
         self._first: tuple[dict[str, np.ndarray] | None, TrainingTotals] = None, self.totals
         # Updates that the newest checkpoint of this start holds; none yet.
         self._num_saved = -1
 
     @property
     def totals(self) -> TrainingTotals:
-        """How far the run has come."""
+        """The run's totals so far."""
         return self._totals.totals
 
     @property
     def newest_weights(self) -> Any:
-        """Reference of the newest weights, or of those that the updates submitted so far will make."""
+        """Reference of the weights that the last submitted update makes."""
         return self._weights
 
     @property
@@ -117,12 +118,12 @@ class Trainer:
         return self._learners
 
     def start(self, state: dict[str, np.ndarray] | None = None) -> None:
-        """Starts the workers, restores the learner, if there is a state, and has the update compiled.
+        """Starts the workers, restores the learner if there is a state, and compiles the update.
 
-        Returns when as many collectors are up as there have to be to begin.
+        Returns when enough collectors are up to begin.
 
         Raises:
-            ConfigError: If the state is of another architecture.
+            ConfigError: If the state belongs to another architecture.
             WorkerLostError: If the learner or collectors do not come up.
         """
         # All start at once: each spends seconds importing TensorFlow.
@@ -142,7 +143,7 @@ class Trainer:
         )
 
     def get(self, references: Any) -> Any:
-        """``ray.get`` with the run's deadline, and errors in our terms."""
+        """Calls ``ray.get`` with the run's timeout, and raises this package's errors."""
         return calls.get(references, self._config.timeout_s)
 
     def broadcast(
@@ -152,7 +153,7 @@ class Trainer:
         tau_non_trainable: float | None = None,
         sort_variables_by_name: bool = False,
     ) -> list[Acknowledgement]:
-        """Has every collector that is up apply weights, and waits until all have.
+        """Makes every collector that is up apply weights, and waits until all have done so.
 
         Args:
             weights: Reference of the weights, put once.
@@ -161,7 +162,7 @@ class Trainer:
             sort_variables_by_name: As in ``policy.update``.
 
         Returns:
-            One acknowledgement of each collector, in their order.
+            One acknowledgement for each collector, in their order.
         """
         return self.get(
             [
@@ -173,13 +174,13 @@ class Trainer:
     def collect(
         self, weights: Any, count: int | None = None, last: Sequence[CollectorHandle] = ()
     ) -> list[PendingRollout]:
-        """Has collectors apply weights and collect rollouts; nothing is waited for, if there is a collector.
+        """Makes collectors apply weights and collect rollouts. Waits only if no collector is up.
 
         Args:
             weights: Reference of the weights.
-            count: How many rollouts; None for as many as the pool is to have collectors. If there are more than
+            count: Number of rollouts; None for one for each index of the pool. If there are more rollouts than
                 collectors, the collectors take turns.
-            last: Collectors whose turn comes after the others'.
+            last: Collectors whose turn comes after the others.
         """
         self._wait_for_handles()
         turns = sorted(self.handles, key=lambda handle: handle in last)
@@ -190,13 +191,13 @@ class Trainer:
         return parts
 
     def _wait_for_handles(self) -> None:
-        """Takes in collectors that have come up, and waits for one if there is none."""
+        """Admits collectors that have come up, and waits for one if there is none."""
         self._tell_recovered(self._pool.admit())
         if not self.handles:
             self._tell_recovered(self._pool.wait_for_one())
 
     def _submit(self, kept: Sequence[PendingRollout] = ()) -> None:
-        """Submits an iteration, which learns from rollouts that there are and as many more as it needs."""
+        """Submits an iteration. It learns from the rollouts that were kept, and collects the others."""
         parts = [*kept, *self.collect(self._weights, self._pool.size - len(kept), [part.handle for part in kept])]
         # The share of the run before this update, which the first update of a schedule begins with in full. What is
         # in flight counts as whole batches.
@@ -204,7 +205,7 @@ class Trainer:
         progress = env_steps / self._config.total_steps
         self._weights, metrics = self._learners.update(progress, [part.rollout for part in parts])
         update = self.totals.updates + len(self._pending) + 1
-        # Its place in the learner's queue makes it the state after this very update.
+        # The learner works in order, so this is the state right after this update.
         state = self._learners.state() if update % self._config.checkpoint_every == 0 else None
         self._pending.append(PendingUpdate(update, parts, metrics, state))
 
@@ -212,10 +213,10 @@ class Trainer:
         """Trains until the target or the step budget is reached, or :meth:`stop` was called.
 
         Yields:
-            What each update came to. When they end there is a checkpoint of the last one.
+            The result of each update. There is a checkpoint of the last update when the iteration ends.
 
         Raises:
-            DistPolicyError: What a worker has raised.
+            DistPolicyError: If a worker raised an error.
             WorkerLostError: If workers die faster than they can be replaced.
         """
         self._tell_recovered(self._recovered_at_start)
@@ -247,7 +248,7 @@ class Trainer:
         return result
 
     def _tell_update(self, result: UpdateResult) -> UpdateResult:
-        """Tells the observer of an update; returns the result with what it has measured."""
+        """Tells the observer of an update; returns the result with the metrics that it measures."""
         for report in result.reports:
             name = collector_name(report.collector, report.generation)
             for fault in report.faults:
@@ -262,7 +263,7 @@ class Trainer:
         self._observer.on_checkpoint(path, self.totals)
 
     def newest_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; the observer is told of damaged ones."""
+        """Returns the newest checkpoint that is not damaged; tells the observer of damaged ones."""
         found = self._checkpoints.load_latest()
         if found is not None:
             for error in found.refused:
@@ -282,10 +283,10 @@ class Trainer:
         return self._totals.add(reports, metrics)
 
     def _recover(self, error: DistPolicyError) -> None:
-        """Replaces whoever has died or hangs, and submits what went with them again.
+        """Replaces workers that have died or hang, and submits the lost work again.
 
         Raises:
-            DistPolicyError: If the error is none that replacing a worker mends.
+            DistPolicyError: If replacing a worker does not help against the error.
         """
         if error.__cause__ is None or not isinstance(error.__cause__, ray.exceptions.RayError):
             raise error
@@ -303,7 +304,7 @@ class Trainer:
         if not iterations:
             raise error
         dead, kept = failures_of(iterations)
-        if not dead:  # How many of them may be lost is the pool's to say.
+        if not dead:  # The pool limits the number of lost collectors.
             self._num_failures += 1
             if self._num_failures > MAX_FAILURES:
                 raise error
@@ -311,7 +312,7 @@ class Trainer:
             missing = [part for part in iterations[0].parts if part.handle is handle and part not in kept]
             self._lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
         self._pending.clear()
-        # As they are after the last update that counts; the reference may have gone with its node.
+        # The weights after the last completed update; the old reference may be lost with its node.
         self._weights = self._learners.weights()
         self._submit(kept if dead else ())
 
@@ -325,7 +326,7 @@ class Trainer:
         return self._config.envs_per_collector * self._config.rollout_steps
 
     def _kill_late(self, iterations: Sequence[PendingUpdate]) -> None:
-        """Ends those that have not answered in time, so that what waits for them fails."""
+        """Kills the workers that have not answered in time, so that calls that wait for them fail."""
         late = [part for part in iterations[0].parts if not _has_come(part.report)] if iterations else []
         reason = f"no answer in {self._config.timeout_s:g} s (timeout_s)"
         for part in late:
@@ -335,13 +336,13 @@ class Trainer:
                 ray.kill(actor)
 
     def _learner_death(self, iterations: Sequence[PendingUpdate]) -> DistPolicyError | None:
-        """What tells that the learner is dead; None if it lives."""
+        """Returns the error that shows that the learner is dead; None if it is alive."""
         asked = [actor.ping.remote() for actor in self._learners.actors]
         ray.wait(asked, num_returns=len(asked), timeout=self._config.timeout_s)
         return next((error for error in map(error_of, asked) if error is not None), None)
 
     def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
-        """Starts another learner from the newest checkpoint."""
+        """Starts a new learner from the newest checkpoint."""
         found = self.newest_checkpoint()
         state, totals = self._first if found is None else (found.state, found.totals)
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
@@ -377,11 +378,11 @@ class Trainer:
             self._observer.on_recovery(fault)
 
     def interrupt(self) -> TrainingTotals | None:
-        """Ends collecting at once, and saves a checkpoint of what has been learned by then.
+        """Ends the collectors at once, and saves a checkpoint of what has been learned.
 
         Returns:
-            How far the run had come at the newest checkpoint, which is an older one if the learner's state cannot be
-            had within seconds; None if there is none.
+            The totals of the newest checkpoint; None if there is none. It is an older checkpoint if the learner does
+            not give its state within seconds.
         """
         self._settle_what_is_done()
         state = self._state_of_totals()
@@ -395,16 +396,16 @@ class Trainer:
         metrics = [update.metrics for update in self._pending]
         if metrics:
             ray.wait(metrics, num_returns=len(metrics), timeout=GRACE_S)
-        # Updates that still wait for a rollout fail with it and leave the learner as it is.
+        # Updates that still wait for a rollout fail, and do not change the learner.
         self._pool.close()
         with contextlib.suppress(DistPolicyError):
             for update in self._pending:
-                # Not if the interruption came between settling it and forgetting it.
+                # The interrupt may have come after this update was counted, and before it was removed from the list.
                 if update.update > self.totals.updates:
                     self._tell_update(self._settle(update))
 
     def _state_of_totals(self) -> dict[str, np.ndarray] | None:
-        """The learner's state, if it comes within seconds and is the one that the totals tell of."""
+        """Returns the learner's state; None if it does not come within seconds, or does not match the totals."""
         try:
             state = calls.get(self._learners.state(), GRACE_S)
         except (DistPolicyError, IndexError):
@@ -412,15 +413,15 @@ class Trainer:
         return state if int(state["learner/version"]) == self.totals.updates else None
 
     def warm_up_s(self) -> float:
-        """Seconds that compiling the update took."""
+        """Returns the seconds that compiling the update took."""
         return self.get(self._warm_up)
 
     def learner_state(self) -> dict[str, np.ndarray]:
-        """The learner's state after all that was submitted."""
+        """Returns the learner's state after all submitted updates."""
         return self.get(self._learners.state())
 
     def export_policy(self) -> dict[str, bytes]:
-        """The deployment policy's files."""
+        """Returns the deployment policy's files."""
         while True:
             try:
                 return self.get(self._learners.export_policy())
@@ -428,10 +429,10 @@ class Trainer:
                 self._recover(error)
 
     def evaluate(self, num_episodes: int) -> EvaluationResult:
-        """Runs the greedy policy on seeds of its own, shared out over the collectors.
+        """Plays episodes with the greedy policy on seeds that training does not use, on all collectors.
 
         Args:
-            num_episodes: How many episodes, at most.
+            num_episodes: Number of episodes, at most.
         """
         counts = split_evenly(num_episodes, self._pool.size)
         open_parts = [(sum(counts[:index]), count) for index, count in enumerate(counts) if count]
@@ -457,7 +458,7 @@ class Trainer:
         )
 
     def peak_memory_bytes(self) -> dict[str, int]:
-        """The most memory that each worker has had resident."""
+        """Returns the peak resident memory of each worker, by name."""
         workers = [("learner", self._learners.actors[0])]
         workers += [(f"collector {handle.index}", handle.actor) for handle in self.handles]
         sizes = self.get([actor.peak_memory_bytes.remote() for _, actor in workers])

@@ -27,14 +27,14 @@ from workers.pickled_callable import PickledCallable
 
 
 class TrainingWorkers:
-    """What a :class:`launch.training.trainer.Trainer` runs on; nothing has started yet.
+    """The workers of a :class:`launch.training.trainer.Trainer`. The constructor does not start them.
 
     Args:
         config: The run's config.
-        environment_factory: Makes the envs.
+        environment_factory: Makes the environments.
         specs: Specs of the environment.
-        generation: How often the run was started before.
-        agent: What makes the agent, instead of the function that the config names.
+        generation: The first generation that a worker of this start may have.
+        agent: The function that makes the agent, instead of the one that the config names.
 
     Attributes:
         pool: The collectors.
@@ -53,7 +53,8 @@ class TrainingWorkers:
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
         self._name = f"distpolicy-{uuid.uuid4().hex}"
-        # Collectors are killed, and leave their files; by then, at the end of this process at the latest, all are.
+        # Killed collectors leave their files. All collectors are gone when this runs, at the latest when the process
+        # ends.
         weakref.finalize(self, _remove_files, self._name)
         agent_factory = AgentFactory(config, specs, agent)
         self.learner_has_gpu = "GPU" in groups[LEARNER]
@@ -79,20 +80,20 @@ class TrainingWorkers:
 
     @property
     def newest_generation(self) -> int:
-        """The highest generation that a worker has had."""
+        """The highest generation of the workers so far."""
         return self._newest_generation
 
     def next_generation(self) -> int:
-        """A generation that no worker of the run has had."""
+        """Returns a generation that no worker of the run has had."""
         self._newest_generation += 1
         return self._newest_generation
 
     def _stacks_file(self, index: int, generation: int) -> str:
-        """Where a collector leaves the stacks of its threads if it hangs, in its machine's folder of such files."""
+        """Returns the name of the file that a collector writes its threads' stacks to if it hangs."""
         return f"{self._name}-{collector_name(index, generation)}.stacks"
 
     def _explain(self, handle: CollectorHandle, reason: str) -> WorkerLoss:
-        # Of one on another machine Ray's reason is all there is.
+        # The stacks of a collector on another machine cannot be read here.
         hang = read_hang(Path(tempfile.gettempdir()) / self._stacks_file(handle.index, handle.generation))
         if hang is None:
             return WorkerLoss(reason)
@@ -100,13 +101,13 @@ class TrainingWorkers:
 
 
 def _slots(config: TrainConfig, index: int) -> range:
-    """The env slots of a collector."""
+    """Returns the env slots of a collector."""
     first = index * config.envs_per_collector
     return range(first, first + config.envs_per_collector)
 
 
 def _remove_files(name: str) -> None:
-    """Removes what a run's collectors have left on this machine."""
+    """Removes the files that a run's collectors have left on this machine."""
     for path in Path(tempfile.gettempdir()).glob(f"{name}-*"):
         with contextlib.suppress(OSError):
             path.unlink()

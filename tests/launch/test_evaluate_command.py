@@ -87,7 +87,7 @@ def test_a_policy_without_a_folder_is_evaluated_too(tmp_path: Path, name: str) -
     ("arguments", "told"),
     [
         ((), "Missing from distpolicy evaluate: PATH"),
-        (("nowhere",), "nowhere is no run directory: give --env"),
+        (("nowhere",), "nowhere is not a run directory: give --env"),
         (("young",), "young has no policy yet"),
         (("empty", "--env", "CartPole-v1"), "give random, fixed:VALUE, or the folder of a SavedModel"),
         (("run", "--env", "Nope-v0"), "unknown env 'Nope-v0'"),

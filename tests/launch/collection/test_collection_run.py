@@ -170,7 +170,7 @@ def test_what_an_observer_raises_ends_the_run_and_all_are_told(tmp_path: Path) -
 
 
 def test_bad_input_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no dataset"):
+    with pytest.raises(ConfigError, match="is not a dataset"):
         CollectionRun(CONFIG, tmp_path, resume=True)
     with pytest.raises(ConfigError, match="has room for 2"):
         CollectionRun(dataclasses.replace(CONFIG, collectors=4), tmp_path / "data")

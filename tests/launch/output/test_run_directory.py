@@ -68,7 +68,7 @@ def test_a_directory_without_config_is_no_run_directory(made: bool, tmp_path: Pa
     path = tmp_path / "run"
     if made:
         path.mkdir()
-    with pytest.raises(ConfigError, match=r"run is no run directory: it has no config\.yaml"):
+    with pytest.raises(ConfigError, match=r"run is not a run directory: it has no config\.yaml"):
         RunDirectory.open(path)
 
 

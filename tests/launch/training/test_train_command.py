@@ -158,7 +158,7 @@ def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goe
         (("--ppo.num-minibatches", "7"), "does not divide"),
         (("--env-kwargs", "nonsense", "1"), "does not take the arguments"),
         (("--run-dir", "taken"), "run directory taken exists"),
-        (("--resume", "nowhere"), "nowhere is no run directory"),
+        (("--resume", "nowhere"), "nowhere is not a run directory"),
         (("--address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
     ],
 )
