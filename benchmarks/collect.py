@@ -70,7 +70,7 @@ CASES = {
 }
 
 
-class StepCounts:
+class Tally:
     """How many goals there were, and how many were met."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class StepCounts:
         return met(reached)
 
 
-def print_limits(names: list[str], turns: int, tally: StepCounts) -> None:
+def print_limits(names: list[str], turns: int, tally: Tally) -> None:
     """The table of collectors beside their limits."""
     rows, notes = [], []
     for name in names:
@@ -158,7 +158,7 @@ def print_groups(turns: int) -> None:
     print_table([f"groups of slots, {cpus} CPUs", "one/s", "two/s", "two / one", "time of one"], rows)
 
 
-def print_dataset(turns: int, tally: StepCounts) -> None:
+def print_dataset(turns: int, tally: Tally) -> None:
     """The table of the dataset's cost."""
     rows = []
     for case in collect_dataset.CASES:
@@ -180,7 +180,7 @@ def print_dataset(turns: int, tally: StepCounts) -> None:
     print_table(["writing the dataset", "collector/s", "writing/s", "cost", "goal", ""], rows)
 
 
-def print_peers(pythons: dict[str, str | None], turns: int, tally: StepCounts) -> None:
+def print_peers(pythons: dict[str, str | None], turns: int, tally: Tally) -> None:
     """The table of peers, of which some may not be there.
 
     Args:
@@ -232,7 +232,7 @@ def main() -> None:
     chosen = arguments.only or [*CASES, *groups]
     few_turns = max(1, arguments.turns // 5)
     print_header("collecting", ["tensorflow", "gymnasium", "numpy", "ray"])
-    tally = StepCounts()
+    tally = Tally()
     steps: list[Callable[[], None]] = [
         partial(print_limits, [name for name in CASES if name in chosen], arguments.turns, tally)
     ]
