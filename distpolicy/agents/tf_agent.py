@@ -13,6 +13,7 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
+from distpolicy.utils.variables.variable_watch import mark_updated
 
 
 class LossInfo(NamedTuple):
@@ -152,7 +153,10 @@ class TFAgent(tf.Module):
         if weights is None:
             weights = step_weights(experience)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
-        return self._train_function(inputs[0], inputs[1], **inputs[2])
+        info = self._train_function(inputs[0], inputs[1], **inputs[2])
+        # Policies in this process that act by a copy of the weights take the new ones.
+        mark_updated(self._collect_policy.variables())
+        return info
 
     def named_variables(self) -> list[NamedVariable]:
         """Returns everything that a checkpoint has to hold, each variable once and by its path."""

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
+from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.specs.tensor_spec import to_nest_array_spec
-from distpolicy.testing.data import random_time_step, row_seeds
+from distpolicy.testing.data import assert_nests_close, random_time_step, row_seeds
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import map_structure
@@ -102,6 +103,20 @@ class TFAgentConformance:
         after = [item.variable.numpy() for item in named_variables(agent.collect_policy)]
         assert any(not np.array_equal(left, right) for left, right in zip(before, after, strict=True))
         assert int(agent.train_step_counter.numpy()) == 1
+
+    def test_a_policy_beside_it_acts_by_the_newest_weights(self, agent: TFAgent) -> None:
+        policies = [
+            PyTFEagerPolicy(agent.collect_policy, use_tf_function=True, batch_time_steps=False, inference=engine)
+            for engine in ("auto", "tf")
+        ]
+        for seed in range(3):
+            self.train(agent, self.make_rollout(agent, seed))
+            step = random_time_step(agent.collect_policy.time_step_spec, self.num_slots, seed, StepType.FIRST)
+            seeds = row_seeds(self.num_slots, seed)
+            found, expected = (
+                policy.action(step, policy.get_initial_state(self.num_slots), seed=seeds) for policy in policies
+            )
+            assert_nests_close(found.action, expected.action)
 
     def test_training_makes_no_variable(self, agent: TFAgent) -> None:
         before = set(self.state(agent))
