@@ -142,6 +142,28 @@ def test_content_of_a_boundary_step_cannot_change_the_update(
     assert_same_bits(snapshot(agent), expected)
 
 
+def test_content_of_a_step_that_a_fault_cut_cannot_change_the_update(
+    many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot, assert_same_bits: SameBits
+) -> None:
+    agent, start = many_steps
+    rollout = make_rollout(agent)
+    # The truncation of slot 2, as a fault makes one: the step before its LAST is not a transition of the task.
+    rollout.cuts[2, 4] = True
+    states = []
+    for reward, discount, log_probability in ((0.0, 1.0, -1.0), (1e6, 0.25, -3.0)):
+        changed = {name: getattr(rollout, name).copy() for name in ("reward", "discount")}
+        log_probabilities = rollout.policy_info.log_probability.copy()
+        changed["reward"][2, 4], changed["discount"][2, 4], log_probabilities[2, 4] = reward, discount, log_probability
+        info = rollout.policy_info._replace(log_probability=log_probabilities)
+        restore(agent, start)
+        train(agent, rollout._replace(policy_info=info, **changed), 0.0)
+        states.append(snapshot(agent))
+    assert_same_bits(*states)
+    restore(agent, start)
+    train(agent, rollout._replace(cuts=np.zeros_like(rollout.cuts)), 0.0)
+    assert any(not np.array_equal(states[0][path], value) for path, value in snapshot(agent).items())
+
+
 def test_content_of_any_other_step_does_change_the_update(
     many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot
 ) -> None:
