@@ -117,7 +117,7 @@ def start_learners(
     resources: Mapping[str, float],
     max_policy_lag: int = 0,
 ) -> list[Any]:
-    """Starts the actors of a run's learner: a :class:`Learner`, or several :class:`LearnerReplica` that have yet to join.
+    """Starts the actors of a run's learner: one :class:`Learner`, or several :class:`LearnerReplica`, which must join.
 
     They do not reserve CPUs: they work while the collectors wait, on the collectors' CPUs.
 
