@@ -36,14 +36,14 @@ def main() -> None:
     start = time.time()
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
-        # Gymnasium's environments complain in __del__ when their constructor has failed.
+        # Gymnasium's environments print errors in __del__ if their constructor has failed.
         sys.unraisablehook = lambda _: None
     try:
         code = run(arguments, start)
     except KeyboardInterrupt as interruption:
         code = getattr(interruption, "exit_code", 130)
     except BrokenPipeError:
-        # Who read the output has gone, as `| head` does: Python would complain once more when it flushes at the end.
+        # The reader of the output has ended, as with `| head`. Python would print an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_FAILURE
     except DistPolicyError as error:
@@ -83,7 +83,7 @@ def run(arguments: list[str], start: float) -> int:
 
 
 def _console() -> Console:
-    # Plain text: paths and extras such as distpolicy[gpu] are no markup, and a log's lines are not broken.
+    # Plain text: extras such as distpolicy[gpu] must not be read as markup, and lines of a log must not be wrapped.
     return Console(markup=False, highlight=False, soft_wrap=True)
 
 
@@ -94,13 +94,13 @@ def _train(arguments: list[str], start: float) -> int:
         from launch.cluster.dry_run import dry_run_training
 
         return 0 if dry_run_training(parsed.config, _console()) else EXIT_FAILURE
-    # Ray takes a second to import; help and bad input do not wait for it.
+    # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
     from launch.training.run import TrainingRun
 
     console = _console()
-    # A second Ctrl-C does not break the checkpoint that the first one asked for.
+    # A second Ctrl-C must not interrupt the checkpoint that the first one has caused.
     observer = ConsoleObserver(console, start, while_saving=lambda: handled(None))
     with (
         handled(interrupt),
@@ -125,7 +125,7 @@ def _collect(arguments: list[str], start: float) -> int:
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    # A second Ctrl-C does not break what the first one asked for.
+    # A second Ctrl-C must not interrupt the writing of the collected steps.
     observer = ConsoleObserver(_console(), start, while_saving=lambda: handled(None))
     with (
         handled(interrupt),

@@ -1,4 +1,4 @@
-"""The command lines of the commands, parsed."""
+"""The arguments of the commands, and their parsers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Trains a policy and leaves a run directory: config, checkpoints, policy, metrics and report."""
+    """Trains a policy and writes a run directory: config, checkpoints, policy, metrics and report."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     agent: str = DEFAULT_AGENT
-    """The algorithm: ppo, reinforce, or module:function, which makes a TFAgent of your own. The options that begin with
-    its name are its settings (--ppo.learning-rate); one of your own has --custom.kwargs."""
+    """The algorithm: ppo, reinforce, or module:function for a function of yours that makes a TFAgent. The options that
+    begin with its name are its settings (--ppo.learning-rate); for your own function, use --custom.kwargs."""
     preset: str | None = None
     """Settings to begin from: cartpole-ppo (the default for CartPole-v1), ppo (the default for other envs), or, for
     recurrent policies, stateless-cartpole-lstm, stateless-cartpole-gru, stateless-pendulum-lstm, repeat-previous-lstm,
@@ -44,7 +44,7 @@ class TrainArguments:
     run_dir: Path | None = None
     """Run directory to make; runs/ENV-TIME by default."""
     resume: Path | None = None
-    """Run directory to go on with, with its own settings where none are given."""
+    """Run directory of a run to continue, with its own settings unless others are given."""
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
     debug: bool = False
@@ -59,7 +59,7 @@ class CollectArguments:
     out: Path | None = None
     """Folder of a new dataset."""
     resume: Path | None = None
-    """Dataset to go on with, after an end, Ctrl-C or a crash, or to add to by a larger --steps or --episodes."""
+    """Dataset to continue, after Ctrl-C or a crash, or to add to by a larger --steps or --episodes."""
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
     debug: bool = False
@@ -68,7 +68,7 @@ class CollectArguments:
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Plays whole episodes on fresh seeds: mean return with its interval, lengths, and videos."""
+    """Plays whole episodes on fresh seeds. Shows mean return with its interval and lengths, and makes videos."""
 
     source: tyro.conf.Positional[Path]
     """Run directory, or the folder of a SavedModel with --env."""
@@ -79,7 +79,7 @@ class EvaluateArguments:
 
 @dataclass(frozen=True)
 class DoctorArguments:
-    """Checks every node of a cluster, a line each; the exit code is 0 if nothing has failed, else 1."""
+    """Checks every node of a cluster and prints a line for each. The exit code is 0 if all checks passed, else 1."""
 
     config: Annotated[DoctorConfig, tyro.conf.arg(name="")] = field(default_factory=DoctorConfig)
     debug: bool = False
@@ -88,10 +88,10 @@ class DoctorArguments:
 
 @dataclass(frozen=True)
 class SubmitArguments:
-    """Runs a command on a cluster as a Ray job; its output is shown here, and Ctrl-C stops it.
+    """Runs a command on a cluster as a Ray job. Its output is shown here, and Ctrl-C stops it.
 
-    After the cluster comes the command, train, collect, evaluate or doctor, with its own options. Its paths are those
-    of the head, where relative ones begin at the home directory.
+    The command (train, collect, evaluate or doctor) and its options follow after the cluster. Its paths are paths on
+    the head node; relative ones begin at the home directory.
     """
 
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CLUSTER")]
@@ -102,10 +102,10 @@ class SubmitArguments:
 
 
 def parse_train(arguments: list[str]) -> TrainArguments:
-    """The arguments of ``distpolicy train``: a preset or a resumed run's config, and what the command line changes.
+    """Parses ``distpolicy train``: the settings of a preset or a resumed run, changed by the command line.
 
     Raises:
-        ConfigError: For a value that cannot work.
+        ConfigError: If a value is invalid.
         SystemExit: After help.
     """
     arguments = _with_range(arguments)
@@ -129,12 +129,12 @@ def parse_train(arguments: list[str]) -> TrainArguments:
 
 
 def agent_name(agent: AgentConfig) -> str:
-    """Returns what ``--agent`` takes for an algorithm: its kind, or ``module:function``."""
+    """Returns the value of ``--agent`` for an algorithm: its kind, or ``module:function``."""
     return agent.name if isinstance(agent, CustomAgentConfig) else agent.kind
 
 
 def _beginning(preset: str | None, env: str | None, agent: str | None) -> TrainConfig:
-    """Returns the settings that a new run begins from, before the command line changes them."""
+    """Returns a new run's settings before the command line changes them."""
     chosen = None if agent is None else _agent_settings(agent)
     name = preset or preset_for(env, DEFAULT_AGENT if chosen is None else chosen.kind)
     base = TrainConfig() if name is None else load_preset(name)
@@ -148,7 +148,7 @@ def _agent_settings(name: str) -> AgentConfig:
 
 
 def _with_named_agent(config: TrainConfig) -> TrainConfig:
-    """Returns the config as a subclass whose agent's options begin with the algorithm's name: ``--ppo.…``."""
+    """Returns the config as a subclass in which the agent's options begin with the algorithm's name: ``--ppo.…``."""
     named: Any = Annotated[type(config.agent), tyro.conf.arg(name=config.agent.kind)]
     kind = dataclasses.make_dataclass(
         "TrainConfig", [("agent", named, field(default=config.agent))], bases=(TrainConfig,), frozen=True
@@ -161,10 +161,10 @@ def _fields(config: TrainConfig) -> dict[str, Any]:
 
 
 def parse_collect(arguments: list[str]) -> CollectArguments:
-    """The arguments of ``distpolicy collect``: the defaults or a dataset's config, and what the command line changes.
+    """Parses ``distpolicy collect``: the defaults or a dataset's settings, changed by the command line.
 
     Raises:
-        ConfigError: For a value that cannot work.
+        ConfigError: If a value is invalid.
         SystemExit: After help.
     """
     known = _known(arguments, "--resume")
@@ -178,26 +178,26 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
 
 
 def parse_evaluate(arguments: list[str]) -> EvaluateArguments:
-    """The arguments of ``distpolicy evaluate``.
+    """Parses ``distpolicy evaluate``.
 
     Raises:
-        ConfigError: For a value that cannot work.
+        ConfigError: If a value is invalid.
         SystemExit: After help.
     """
     return _parse(EvaluateArguments, arguments, None, "evaluate")
 
 
 def parse_doctor(arguments: list[str]) -> DoctorArguments:
-    """The arguments of ``distpolicy doctor``.
+    """Parses ``distpolicy doctor``.
 
     Raises:
-        ConfigError: For a value that cannot work.
+        ConfigError: If a value is invalid.
         SystemExit: After help.
     """
     return _parse(DoctorArguments, arguments, None, "doctor")
 
 
-# The commands that may be submitted, and what their command lines have to pass.
+# The commands that can be submitted, with the parsers that check their arguments.
 _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "train": parse_train,
     "collect": parse_collect,
@@ -207,13 +207,13 @@ _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
 
 
 def parse_submit(arguments: list[str]) -> tuple[SubmitArguments, list[str]]:
-    """The arguments of ``distpolicy submit``.
+    """Parses ``distpolicy submit``.
 
     Returns:
-        Its own, and the command line of the job without the program.
+        Its arguments, and the job's command line without the program.
 
     Raises:
-        ConfigError: For a value that cannot work, the job's own among them.
+        ConfigError: If a value is invalid, also in the job's command line.
         SystemExit: After help.
     """
     split = next((index for index, text in enumerate(arguments) if text in _JOB_COMMANDS), len(arguments))
@@ -222,12 +222,12 @@ def parse_submit(arguments: list[str]) -> tuple[SubmitArguments, list[str]]:
     if not command:
         raise ConfigError(f"submit needs a command after {parsed.target}: {', '.join(_JOB_COMMANDS)}")
     if _known(command[1:], "--resume").resume is None:
-        _JOB_COMMANDS[command[0]](command[1:])  # What is resumed is on the head, and its settings with it.
+        _JOB_COMMANDS[command[0]](command[1:])  # A run to resume is on the head node, and so are its settings.
     return parsed, command
 
 
 def _with_range(arguments: list[str]) -> list[str]:
-    """``--collectors MIN:MAX`` as the two options that it stands for."""
+    """Replaces ``--collectors MIN:MAX`` by the two options that it stands for."""
     found: list[str] = []
     for text in itertools.chain.from_iterable(
         text.split("=", 1) if text.startswith("--collectors=") else [text] for text in arguments
@@ -241,7 +241,7 @@ def _with_range(arguments: list[str]) -> list[str]:
 
 
 def _known(arguments: list[str], *options: str) -> argparse.Namespace:
-    """The values of some options, before all are parsed."""
+    """Returns the values of some options before all are parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in options:
         parser.add_argument(option)
@@ -251,7 +251,7 @@ def _known(arguments: list[str], *options: str) -> argparse.Namespace:
         raise ConfigError(str(error)) from error
 
 
-# The options that people use, by their place in the command's arguments, under the titles that the help has.
+# The options of the short help by their titles. An option is named by its place in the command's arguments.
 _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "what is learned": ("config.env", "config.env_kwargs", "config.wrappers", "preset", "agent"),
@@ -302,7 +302,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def _short_help(kind: type, defaults: Any, command: str) -> str:
-    """Returns the help on the options that people use."""
+    """Returns the help on the most used options."""
     groups = {}
     for title, places in _COMMON[command].items():
         if title.startswith("the algorithm"):
@@ -327,7 +327,7 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
 
 
 def _parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: str) -> _T:
-    """Returns what tyro makes of the arguments; its boxes of several lines become one line."""
+    """Parses the arguments with tyro; turns its boxes of several lines into one-line errors."""
     if {"-h", "--help"} & set(arguments):
         print(_short_help(kind, defaults, command), end="")
         raise SystemExit(0)

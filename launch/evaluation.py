@@ -1,4 +1,4 @@
-"""The evaluate command: whole episodes of a policy, and videos of the best and the worst."""
+"""The evaluate command: plays whole episodes of a policy, and makes videos of the best and the worst."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# Before TensorFlow is imported: episodes are played on the CPU, and its messages are for its developers.
+# Set before TensorFlow is imported: episodes are played on the CPU, and its messages are for its developers.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -37,7 +37,7 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
         Returns and lengths of the episodes.
 
     Raises:
-        ConfigError: For input that cannot work.
+        ConfigError: If the input is invalid.
         CheckpointError: If the policy is damaged.
         EnvironmentCrashedError: If an environment fails.
     """
@@ -46,7 +46,7 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     policy_source = PolicySource(str(folder), config.inference, config.seed)
     policy_source.check(action_spec)
     factory = factory.with_seed_for_each_slot()
-    # TensorFlow greets on stderr when it is imported, whatever it is told.
+    # TensorFlow prints to stderr when it is imported, whatever its settings.
     with without_stderr():
         policy = policy_source(time_step_spec, action_spec).greedy
     result = Evaluator(factory, policy).evaluate(config.episodes, seed=config.seed)
@@ -65,17 +65,19 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
 
 
 def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFactory, Path]:
-    """The env, and the SavedModel's folder."""
+    """Returns the factory of the environment, and the SavedModel's folder."""
     run_config = source / "config.yaml"
     if run_config.is_file():
         run: Any = load_train_config(run_config)
         env, folder = config.env or run.env, source / "policy"
-        # Of another env the run's arguments say nothing.
+        # The run's arguments do not apply to another environment.
         kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
         wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
         if not folder.is_dir():
-            raise ConfigError(f"{source} has no policy yet: it is written when the run ends; go on with it by --resume")
+            raise ConfigError(
+                f"{source} has no policy yet: a run writes it when it ends; continue it with distpolicy train --resume"
+            )
     else:
         if config.env is None:
             raise ConfigError(f"{source} is not a run directory: give --env, if it is the folder of a SavedModel")

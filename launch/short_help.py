@@ -1,4 +1,4 @@
-"""Help on the options that people use: a line or two each, in groups, with defaults."""
+"""The short help of a command: its most used options in groups, a line or two each, with defaults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Choice(typing.NamedTuple):
     """One option.
 
     Attributes:
-        option: As it is typed: ``--env``, or a positional's name.
+        option: The option as it is typed, such as ``--env``, or a positional's name.
         owner: The dataclass that has the field.
         field: The field's name.
-        default: What it is if it is not given; None shows nothing.
+        default: The default; None shows nothing.
     """
 
     option: str
@@ -35,9 +35,9 @@ def short_help(command: str, about: str, groups: Mapping[str, Sequence[Choice]])
     """Returns the help of a command.
 
     Args:
-        command: Its name.
-        about: What it does.
-        groups: The options by the title that they stand under.
+        command: The command's name.
+        about: A description of the command.
+        groups: The options by the title of their group.
     """
     positional = "".join(f"{item.option} " for item in groups.get("", ()))
     lines = [f"usage: distpolicy {command} {positional}[OPTIONS]", "", *textwrap.wrap(about, _WIDTH), ""]
@@ -88,14 +88,14 @@ def _shown(value: Any) -> str:
 
 
 def field_documents(kind: type) -> dict[str, str]:
-    """Returns the docstring under each field of a dataclass and of those that it inherits from, in one line."""
+    """Returns the docstring under each field of a dataclass and of its base classes, in one line."""
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__):
         if not dataclasses.is_dataclass(owner) or owner.__module__ == "types":
             continue
         try:
             body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        except (OSError, TypeError):  # Made while the program runs.
+        except (OSError, TypeError):  # The class was made at run time and has no source.
             continue
         assert isinstance(body, ast.ClassDef)
         for before, after in zip(body.body, body.body[1:], strict=False):

@@ -12,7 +12,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the run.
 
     Args:
-        signal_number: Which.
+        signal_number: The signal's number.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -21,13 +21,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler that raises :class:`Interrupted`."""
+    """Handles a signal: raises :class:`Interrupted`."""
     raise Interrupted(number)
 
 
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], None] | None) -> Iterator[None]:
-    """SIGINT and SIGTERM go to a handler for a while; None ignores them."""
+    """Handles SIGINT and SIGTERM with a handler inside the ``with`` block; None ignores them."""
     received: list[int] = []
 
     def noting(number: int, frame: FrameType | None) -> None:
@@ -40,12 +40,12 @@ def handled(handler: Callable[[int, FrameType | None], None] | None) -> Iterator
     try:
         yield
     except KeyboardInterrupt as interruption:
-        # A call of Ray's that waits raises one of its own in place of what the handler has raised.
+        # A waiting call of Ray's raises its own KeyboardInterrupt instead of the handler's.
         if received and not isinstance(interruption, Interrupted):
             raise Interrupted(received[-1]) from interruption
         raise
     except SystemExit as end:
-        # While it starts, Ray has handlers of SIGTERM of its own.
+        # While Ray starts, it sets its own handler of SIGTERM.
         raise Interrupted(signal.SIGTERM) from end
     finally:
         for number, previous in before.items():

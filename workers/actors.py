@@ -1,4 +1,4 @@
-"""The one place where the worker classes become Ray actors."""
+"""Starts the worker classes as Ray actors. This is the only module that does."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from workers.learning.replica import LearnerReplica
 if TYPE_CHECKING:
     from workers.datasets.collector import DatasetWriterConfig
 
-# TensorFlow's messages are for its developers, and Ray would pass each on to the driver.
+# TensorFlow's messages are for its developers, and Ray would send each to the driver.
 _COMMON = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 
-# One thread: a collector owns one CPU, and its calls are too small to share. Ray no longer hides GPUs from
-# actors that ask for none, and TensorFlow would take their memory.
+# One thread: a collector has one CPU, and its calls are too small to divide. Ray no longer hides GPUs from actors that
+# do not ask for one, and TensorFlow would take their memory.
 _COLLECTOR_ENVIRONMENT = {
     **_COMMON,
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -32,7 +32,7 @@ _COLLECTOR_ENVIRONMENT = {
     "TF_NUM_INTEROP_THREADS": "1",
 }
 
-# What a collector asks for on a cluster whose nodes have no roles.
+# The resources of a collector on a cluster whose nodes have no roles.
 ONE_CPU: Mapping[str, float] = MappingProxyType({"CPU": 1.0})
 
 
@@ -41,7 +41,7 @@ def _actor_class(worker: type) -> Any:
 
 
 def _options(resources: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, Any]:
-    """An actor's options: what it asks for, with Ray's names of what is no custom resource."""
+    """Returns an actor's options: its resources under the names that Ray uses for them, and its environment."""
     custom = {name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")}
     return {
         "num_cpus": resources.get("CPU", 0),
@@ -52,7 +52,7 @@ def _options(resources: Mapping[str, float], environment: Mapping[str, str]) -> 
 
 
 def _collector_options(resources: Mapping[str, float]) -> dict[str, Any]:
-    # Spread, so that all nodes' memory and network are used; on one node it means nothing.
+    # Spread, to use the memory and network of all nodes; it has no effect on one node.
     return {**_options(resources, _COLLECTOR_ENVIRONMENT), "scheduling_strategy": "SPREAD"}
 
 
@@ -63,7 +63,7 @@ def start_collector(
     resources: Mapping[str, float] = ONE_CPU,
     stacks_file: Path | None = None,
 ) -> Any:
-    """A :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
+    """Starts a :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
     actor = _actor_class(Collector).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, stacks_file)
 
@@ -75,8 +75,8 @@ def start_dataset_collector(
     writer_config: DatasetWriterConfig,
     resources: Mapping[str, float] = ONE_CPU,
 ) -> Any:
-    """A :class:`workers.datasets.collector.DatasetCollector` as an actor."""
-    # Here: training needs no pyarrow.
+    """Starts a :class:`workers.datasets.collector.DatasetCollector` as an actor."""
+    # Imported here: training does not need pyarrow.
     from workers.datasets.collector import DatasetCollector
 
     actor = _actor_class(DatasetCollector).options(**_collector_options(resources))
@@ -91,17 +91,17 @@ def start_inference_server(
     window_s: float,
     resources: Mapping[str, float],
 ) -> Any:
-    """An :class:`workers.inference.server.InferenceServer` as an actor.
+    """Starts an :class:`workers.inference.server.InferenceServer` as an actor.
 
-    It asks for no CPU: it works while the collectors wait.
+    It does not reserve a CPU, since it works while the collectors wait.
 
     Args:
         policy_factory: Makes the policy.
         time_step_spec: Array specs of one time step.
         action_spec: Nest of array specs of one action.
-        max_rows: The most rows of a batch.
+        max_rows: Maximum number of rows of a batch.
         window_s: Seconds to wait for more rows.
-        resources: What it asks for; GPUs are hidden from it if there are none among them.
+        resources: Its resources; GPUs are hidden from it if these do not include one.
     """
     from workers.inference.server import InferenceServer
 
@@ -117,16 +117,16 @@ def start_learners(
     resources: Mapping[str, float],
     max_policy_lag: int = 0,
 ) -> list[Any]:
-    """The actors of a run's learner: a :class:`Learner`, or several :class:`LearnerReplica` that have yet to join.
+    """Starts the actors of a run's learner: one :class:`Learner`, or several :class:`LearnerReplica`, which must join.
 
-    They ask for no CPU: in lock step they only work while the collectors wait, on their CPUs.
+    They do not reserve CPUs: they work while the collectors wait, on the collectors' CPUs.
 
     Args:
-        agent_factory: Makes the agent; of several, of the arguments ``addresses`` and ``rank``.
-        generation: How often the run was started.
-        count: How many.
-        resources: What each asks for; GPUs are hidden from them if there are none among these.
-        max_policy_lag: As of :class:`Learner`.
+        agent_factory: Makes the agent; of several, from the arguments ``addresses`` and ``rank``.
+        generation: The generation of the learner.
+        count: Number of actors.
+        resources: The resources of each; GPUs are hidden from them if these do not include one.
+        max_policy_lag: As for :class:`Learner`.
     """
     environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
     options = _options(resources, environment)

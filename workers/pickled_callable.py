@@ -1,4 +1,4 @@
-"""PickledCallable: a class or function of the caller's that travels to workers as bytes."""
+"""PickledCallable: a class or function of the caller's that is sent to workers as bytes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from distpolicy.errors import ConfigError
 class PickledCallable:
     """A class or function that makes an environment or an agent, pickled.
 
-    The code of a module that is not installed, such as a script or a notebook, travels too, since workers cannot import
-    it. An installed module is imported by its name.
+    If its module is not installed, such as a script or a notebook, the pickle holds the code, since workers cannot
+    import it. An installed module is imported by its name.
 
     Attributes:
         name: ``module:qualname`` of the class or function.
@@ -37,20 +37,20 @@ class PickledCallable:
 
         Args:
             make: The class or function.
-            kind: What it is for, in messages: ``env`` or ``agent``.
-            result: What it returns, in messages.
+            kind: Its purpose, for messages: ``env`` or ``agent``.
+            result: The type that it returns, for messages.
 
         Raises:
             ConfigError: If it cannot be called or pickled.
         """
         if not callable(make):
             raise ConfigError(f"{kind} must be a class or function that returns {result}, but is {make!r}")
-        # Instances that are called, such as a functools.partial, have no name of their own.
+        # Callable instances, such as a functools.partial, have no name of their own.
         qualname = getattr(make, "__qualname__", type(make).__qualname__)
         name = f"{make.__module__}:{qualname}"
         try:
             return cls(name, _dumps(make))
-        except Exception as error:  # What it refers to may raise anything.
+        except Exception as error:  # Pickling an object that it refers to may raise anything.
             reason = " ".join(str(error).split())
             raise ConfigError(f"{kind} {name} cannot be sent to workers: {type(error).__name__}: {reason}") from error
 
@@ -66,7 +66,9 @@ def _dumps(make: Callable[..., Any]) -> bytes:
     try:
         with _by_value(module):
             return cloudpickle.dumps(make)
-    except Exception:  # A module may hold what cannot be pickled; workers on this machine may still import it.
+    except (
+        Exception
+    ):  # The module may hold objects that cannot be pickled. Workers on this machine may still import it.
         return cloudpickle.dumps(make)
 
 
@@ -82,7 +84,7 @@ def _by_value(module: ModuleType) -> Iterator[None]:
 
 
 def _is_installed(module: ModuleType) -> bool:
-    """Returns True if a module belongs to Python or to a package that was installed into it."""
+    """Returns True if a module is part of Python or of an installed package."""
     file = getattr(module, "__file__", None)
     folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     return file is None or any(Path(file).resolve().is_relative_to(Path(folder).resolve()) for folder in folders)

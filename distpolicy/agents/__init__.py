@@ -1,1 +1,1 @@
-"""Agents: what policies learn by."""
+"""Agents: the algorithms that train policies."""

@@ -1,4 +1,4 @@
-"""ActorCritic: an actor and a critic, each by itself or over an encoding that they share."""
+"""ActorCritic: an actor and a critic, either separate or on a shared encoding."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from distpolicy.trajectories.time_step import StepType
 
 
 class ActorCritic(tf.Module):
-    """Computes distributions and values of the same steps at once.
+    """An actor and a critic, which compute distributions and values of the same steps.
 
-    With an encoding network both read its outputs: what is recurrent is unrolled once for the two, and its state, which
-    is the policy's, is all the state there is.
+    If there is an encoding network, both read its outputs. Its recurrent part is unrolled once for both, and its state
+    is the only state: the policy's.
 
     Args:
         observation_spec: Nest of specs of one observation.
         actor_network: From observations, or from encodings, to distributions.
         value_network: From observations, or from encodings, to values.
         encoding_network: From observations to encodings; None for networks that read observations themselves.
-        mixed_precision: Whether it computes in bfloat16. Policies of the same networks do not, and what is given and
-            returned stays float32.
+        mixed_precision: Whether it computes in bfloat16. Inputs and outputs stay float32, and policies of the same
+            networks compute in float32.
 
     Raises:
-        ConfigError: If the value network has a state, which nobody would keep for it between rollouts, the actor has
-            one beside that of the encoding network, or what is recurrent does not reset its state inside a sequence.
+        ConfigError: If the value network has a state, since it is not kept between rollouts. If there is an encoding
+            network and the actor has a state, too. If a recurrent network does not reset its state inside a sequence.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class ActorCritic(tf.Module):
         self._policy_network.create_variables(observation_spec)
         value_network.create_variables()
         parts = [part for part in (encoding_network, actor_network, value_network) if part is not None]
-        # Past tf.Module's tracking: they are their networks' layers.
+        # Hidden from tf.Module's tracking: the networks track these layers already.
         object.__setattr__(self, "_layers_in_bfloat16", encoder_layers(parts) if mixed_precision else [])
         if self.is_recurrent:
             _check_resets(self._policy_network, observation_spec)
 
     @property
     def policy_network(self) -> Network:
-        """From observations to distributions, encoding and all."""
+        """The network from observations to distributions, including the encoding."""
         return self._policy_network
 
     @property
@@ -77,11 +77,11 @@ class ActorCritic(tf.Module):
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether there is a state."""
+        """True if the policy has a state."""
         return bool(tf.nest.flatten(self._policy_network.state_spec))
 
     def __call__(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
-        """Distributions and values.
+        """Returns distributions and values.
 
         Args:
             observation: Nest of ``[B, *shape]`` or ``[B, T, *shape]``.
@@ -113,7 +113,7 @@ def _widened(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _check_resets(network: Network, observation_spec: Any) -> None:
-    """Refuses a network that leaves resets to the policy, which sees single steps: episodes would run together here."""
+    """Checks that a network resets its state inside a sequence. Otherwise the state would leak between episodes."""
     observation = tensor_spec.zero_spec_nest(tensor_spec.from_spec(observation_spec), [1, 2])
     carried = tf.nest.map_structure(lambda spec: tf.ones([1, *spec.shape], spec.dtype), network.state_spec)
     _, across = network(observation, step_type=tf.constant([[StepType.MID, StepType.FIRST]]), network_state=carried)
@@ -129,7 +129,7 @@ def _check_resets(network: Network, observation_spec: Any) -> None:
 
 
 def make_policy_network(observation_spec: Any, actor_network: Network, encoding_network: Network | None) -> Network:
-    """From observations to distributions: the actor, after the encoding if there is one.
+    """Returns the network from observations to distributions: the actor, after the encoding if there is one.
 
     Args:
         observation_spec: Nest of specs of one observation.

@@ -1,7 +1,7 @@
-"""AgentConfig: the settings of an algorithm, and what a run has to know about it. Needs no TensorFlow until it builds.
+"""AgentConfig: the settings of an algorithm. Needs TensorFlow only to build an agent or a policy.
 
 An algorithm is a folder in ``distpolicy.agents`` with a module ``config`` that defines a subclass, and a module
-``builder`` that builds agent and policy. Nothing else names it: command line, YAML, metrics and report are made from
+``builder`` that builds agent and policy. No other file names it: command line, YAML, metrics and report are made from
 the subclass.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RunShape(NamedTuple):
-    """The sizes of a run, as far as an algorithm's rules depend on them.
+    """The sizes of a run that algorithms check.
 
     Attributes:
         collectors: Collectors of the run.
@@ -47,13 +47,13 @@ class RunShape(NamedTuple):
 
 
 class LearnerOptions(NamedTuple):
-    """How a learner computes, whatever the algorithm.
+    """The settings of a learner that do not depend on the algorithm.
 
     Attributes:
-        seed: Seed of everything that is drawn.
+        seed: Seed of all random numbers.
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether networks compute in bfloat16.
-        replicas: Those among which it learns; None if it is alone.
+        replicas: The replicas that learn together; None for a single learner.
     """
 
     seed: int = 0
@@ -78,7 +78,7 @@ class AgentConfig:
     common: ClassVar[tuple[str, ...]] = ()
 
     def check(self, shape: RunShape) -> None:
-        """Refuses a run that the algorithm cannot learn in.
+        """Checks that the algorithm supports a run of these sizes.
 
         Args:
             shape: The run's sizes.
@@ -93,7 +93,7 @@ class AgentConfig:
         return 0.99
 
     def experience(self, shape: RunShape) -> ExperienceConfig:
-        """Returns how rollouts become what the agent trains on."""
+        """Returns the settings by which rollouts become the agent's training data."""
         return OnPolicy(shape.max_policy_lag)
 
     def make_agent(self, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions) -> TFAgent:
@@ -105,15 +105,15 @@ class AgentConfig:
         return self._builder().make_collect_policy(self, specs, networks, seed)
 
     def _builder(self) -> Any:
-        # By name, since it needs TensorFlow and these settings do not.
+        # Imported by name: the builder needs TensorFlow, and these settings do not.
         return importlib.import_module(f"{type(self).__module__.rpartition('.')[0]}.builder")
 
     @staticmethod
     def of_kind(kind: str) -> type[AgentConfig]:
-        """Returns the settings' class of an algorithm.
+        """Returns the class of an algorithm's settings.
 
         Raises:
-            ConfigError: If there is none of that name.
+            ConfigError: If the name is unknown.
         """
         found = agent_kinds().get(kind)
         if found is None:
@@ -123,7 +123,7 @@ class AgentConfig:
 
 @functools.cache
 def agent_kinds() -> Mapping[str, type[AgentConfig]]:
-    """Returns the settings' class of each algorithm by its name, from the folders of ``distpolicy.agents``."""
+    """Returns the settings classes of all algorithms by name, from the folders of ``distpolicy.agents``."""
     found: dict[str, type[AgentConfig]] = {}
     for folder in pkgutil.iter_modules(distpolicy.agents.__path__):
         package = f"{distpolicy.agents.__name__}.{folder.name}"

@@ -1,4 +1,4 @@
-"""Statistics of a batch that several learners may have parts of."""
+"""Statistics of a batch that may be divided among several learners."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import tensorflow as tf
 
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
-# The sum of a tensor over all learners; the tensor itself where there is one.
+# Returns the sum of a tensor over all learners; with one learner, the tensor itself.
 AllSum = Callable[[tf.Tensor], tf.Tensor]
 
 
 class MinibatchStatistics(NamedTuple):
-    """What the samples of each minibatch have in common, float32 ``[num_minibatches]``.
+    """Statistics of each minibatch, float32 ``[num_minibatches]``.
 
     Attributes:
-        count: Steps that count, at least 1.
-        center: What is subtracted from advantages.
-        scale: What they are multiplied by.
+        count: Number of steps that count, at least 1.
+        center: Value to subtract from advantages.
+        scale: Factor to multiply them by afterwards.
     """
 
     count: tf.Tensor
@@ -30,7 +30,7 @@ class MinibatchStatistics(NamedTuple):
 def minibatch_statistics(
     advantage: tf.Tensor, mask: tf.Tensor, minibatches: tf.Tensor, normalize: bool, all_sum: AllSum
 ) -> MinibatchStatistics:
-    """Statistics of every minibatch, over all learners.
+    """Returns the statistics of every minibatch, over all learners.
 
     Args:
         advantage: float32 ``[N, ...]``.
@@ -52,7 +52,7 @@ def minibatch_statistics(
 
 
 def explained_variance(target: tf.Tensor, value: tf.Tensor, mask: tf.Tensor, all_sum: AllSum) -> tf.Tensor:
-    """The share of the targets' variance that the values account for.
+    """Returns the share of the targets' variance that the values explain.
 
     Args:
         target: float32 ``[B, T]``.
@@ -75,11 +75,11 @@ def update_normalizer(
     scratch: StreamingTensorNormalizer | None,
     all_sum: AllSum,
 ) -> None:
-    """Takes the values of all learners into a normaliser, as one that saw them all would.
+    """Updates a normaliser with the values of all learners, as if it saw them all.
 
     Args:
-        normalizer: What is updated.
-        values: Nest of tensors: this learner's.
+        normalizer: The normaliser to update.
+        values: Nest of tensors: this learner's values.
         weights: As in ``normalizer.update``.
         scratch: A normaliser of the same specs, to work with; None where there is one learner.
         all_sum: See :data:`AllSum`.

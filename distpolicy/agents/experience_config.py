@@ -1,4 +1,4 @@
-"""How rollouts become what an agent trains on, as plain data; ``workers.experience`` does it."""
+"""The settings by which rollouts become training data; ``workers.experience`` implements them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """Every rollout is learned from once, by the update that asked for it.
+    """On-policy learning: every rollout is used once, by the update that asked for it.
 
     Attributes:
         max_policy_lag: Versions by which the weights that acted may be older than those that learn.

@@ -15,7 +15,7 @@ class FlatAdam(tf.Module):
     for each parameter: an update that holds it compiles a sixth faster than with Keras' Adam, and takes the same steps.
 
     Args:
-        variables: What will be trained; their sizes are kept, and they stay their networks'.
+        variables: The variables to train. Only their sizes are kept; they still belong to their networks.
         epsilon: Added to the root of the second moment.
         max_gradient_norm: Bound of the gradient's global norm.
     """
@@ -34,8 +34,8 @@ class FlatAdam(tf.Module):
         """Takes one step.
 
         Args:
-            gradient: Of all variables, by :func:`flat`.
-            variables: What is trained, as in the constructor.
+            gradient: The gradient of all variables, by :func:`flat`.
+            variables: The variables to train, as in the constructor.
             learning_rate: float32 scalar.
 
         Returns:
@@ -54,7 +54,7 @@ class FlatAdam(tf.Module):
 
 
 def flat(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The gradients of all variables as one vector."""
+    """Returns the gradients of all variables as one vector."""
     return tf.concat([tf.reshape(item, [-1]) for item in gradients], axis=0)
 
 

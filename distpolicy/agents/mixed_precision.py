@@ -1,4 +1,4 @@
-"""Computing in bfloat16 where networks are large, and in float32 where they end.
+"""Mixed precision: the large layers of networks compute in bfloat16, and their last layers in float32.
 
 bfloat16 has float32's range, so that losses need no scaling.
 """
@@ -21,12 +21,12 @@ _KINDS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
 
 
 def encoder_layers(networks: Sequence[Network]) -> list[keras.Layer]:
-    """The dense layers, convolutions and cells of all encoders in networks.
+    """Returns the dense layers, convolutions and cells of all encoders in networks.
 
-    What makes logits, means and values of an encoding is none of them.
+    The layers that turn an encoding into logits, means or values are not included.
 
     Args:
-        networks: To be looked through.
+        networks: The networks to search.
     """
     found: dict[int, keras.Layer] = {}
     for network in networks:
@@ -45,7 +45,7 @@ def _parts(held: object) -> list[keras.Layer]:
 
 @contextlib.contextmanager
 def in_bfloat16(layers: Sequence[keras.Layer]) -> Iterator[None]:
-    """Has layers compute in bfloat16 for as long as it lasts; their variables stay float32.
+    """Makes layers compute in bfloat16 inside the ``with`` block; their variables stay float32.
 
     Args:
         layers: Layers of float32.

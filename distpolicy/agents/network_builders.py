@@ -1,4 +1,4 @@
-"""The networks of actor-critic agents, made from their settings and seeds."""
+"""Builds the networks of actor-critic agents from their settings and seeds."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 
 class ActorNetworks(NamedTuple):
-    """What a stochastic policy is made of.
+    """The networks of a stochastic policy.
 
     Attributes:
-        encoding: What all networks of the agent share; None where they read observations themselves.
-        input_spec: Nest of specs of what the actor, and any other network of the agent, reads.
-        actor: From encodings, or observations, to distributions.
+        encoding: The encoder that all networks of the agent share; None if they read observations themselves.
+        input_spec: Nest of specs of the input of the actor and of the agent's other networks.
+        actor: The network from encodings, or observations, to distributions.
     """
 
     encoding: Network | None
@@ -59,7 +59,7 @@ def value_network(input_spec: Any, units: Sequence[int], activation: str, seed: 
     """Builds a critic.
 
     Args:
-        input_spec: Nest of specs of what it reads.
+        input_spec: Nest of specs of its input.
         units: Width of each dense layer.
         activation: Activation of the dense layers.
         seed: The run's seed, which decides the initial weights.

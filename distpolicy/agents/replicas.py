@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-# Of the collectives here, each of which has its own instance key; the strategy counts its groups from 1 on.
+# Group key of the collectives in this module; each has its own instance key. The strategy counts its groups from 1 on.
 _GROUP_KEY = 1000
 
 
 class Replicas:
-    """This process among those that learn together.
+    """This process as one of several that learn together.
 
     It joins them by TensorFlow's own distribution: ``TF_CONFIG`` and ``MultiWorkerMirroredStrategy``, which starts
     TensorFlow's server in every process and watches over the others. Sums go through the collective operation that the
@@ -48,16 +48,16 @@ class Replicas:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of replicas."""
         return self._count
 
     @property
     def rank(self) -> int:
-        """The place of this one, from 0 on."""
+        """Rank of this replica, from 0 on."""
         return self._rank
 
     def all_sum(self, tensor: tf.Tensor) -> tf.Tensor:
-        """The sum over all replicas, the same bits on each.
+        """Returns the sum over all replicas, bitwise the same on each.
 
         For use inside a ``tf.function`` that all of them call, without XLA: its collectives are matched by the order
         in which they were traced.

@@ -24,7 +24,7 @@ class SequenceStates(NamedTuple):
 def unroll_sequences(
     actor_critic: ActorCritic, observation: Any, step_type: tf.Tensor, state: Any, length: int, burn_in: int
 ) -> tuple[tf.Tensor, SequenceStates]:
-    """Values of a rollout, and the states of its sequences, by one unroll from its first state.
+    """Returns the values of a rollout and the states of its sequences, by one unroll from its first state.
 
     Args:
         actor_critic: What is unrolled.
@@ -79,14 +79,14 @@ def unroll_sequences(
 
 
 def cut_sequences(tensor: tf.Tensor, length: int) -> tf.Tensor:
-    """``[B, T, ...]`` as ``[B * C, L, ...]``."""
+    """Returns ``[B, T, ...]`` as ``[B * C, L, ...]``."""
     return tf.reshape(tensor, [-1, length, *tensor.shape[2:]])
 
 
 def cut_burn_in(tensor: tf.Tensor, length: int, burn_in: int) -> tf.Tensor:
-    """The steps before each sequence, ``[B * C, burn_in, ...]``, of ``[B, T, ...]``.
+    """Returns the steps before each sequence of ``[B, T, ...]``, as ``[B * C, burn_in, ...]``.
 
-    A slot's first sequence has none before it; what stands there is not to be used.
+    There are no steps before a slot's first sequence; its values must not be used.
     """
     parts = tf.reshape(tensor, [tensor.shape[0], -1, length, *tensor.shape[2:]])[:, :, length - burn_in :]
     before = tf.roll(parts, shift=1, axis=1)
@@ -96,7 +96,7 @@ def cut_burn_in(tensor: tf.Tensor, length: int, burn_in: int) -> tf.Tensor:
 def burned_in(
     actor_critic: ActorCritic, observation: Any, step_type: tf.Tensor, states: SequenceStates, is_first: tf.Tensor
 ) -> Any:
-    """The states before sequences, computed anew over the steps before them (Kapturowski et al., "R2D2", 2019).
+    """Returns the states before sequences, recomputed over the steps before them (Kapturowski et al., "R2D2", 2019).
 
     Args:
         actor_critic: With the weights of now.

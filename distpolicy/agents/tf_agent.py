@@ -1,4 +1,4 @@
-"""TFAgent: what learns, with TF-Agents' interface."""
+"""TFAgent: the base class of agents, with TF-Agents' interface."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from distpolicy.utils.variables.variable_watch import mark_updated
 
 
 class LossInfo(NamedTuple):
-    """What a call of ``train`` came to.
+    """The result of a call of ``train``.
 
     Attributes:
         loss: float32 scalar.
-        extra: Nest of scalars, best a dict: other figures by name.
+        extra: Nest of scalars, preferably a dict: other metrics by name.
     """
 
     loss: Any
@@ -44,8 +44,8 @@ class TFAgent(tf.Module):
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs of one action.
-        policy: What is evaluated and deployed.
-        collect_policy: What collectors run. Weights that are sent to them are its variables.
+        policy: The policy that is evaluated and deployed.
+        collect_policy: The policy that collectors run. Its variables are sent to them as weights.
         train_sequence_length: Steps of the sequences that ``train`` takes; None for any number.
         training_data_spec: Nest of specs of one step of ``train``'s experience; None for the collect policy's.
         train_step_counter: int64 variable that counts updates; None to make one.
@@ -124,7 +124,7 @@ class TFAgent(tf.Module):
 
     @property
     def tracing_count(self) -> int:
-        """How often the update was traced; stays at 1 over a run."""
+        """Number of times that the update was traced; stays at 1 over a run."""
         return int(self._train_function.experimental_get_tracing_count())
 
     def initialize(self) -> None:
@@ -145,7 +145,7 @@ class TFAgent(tf.Module):
             experience: A Trajectory of arrays or tensors ``[B, T, ...]``.
             weights: float32 ``[B, T]``: what each step counts in the loss; 0 for what is not a transition of the task
                 (:meth:`Trajectory.is_boundary`) or was cut by a fault. None for :func:`step_weights`.
-            kwargs: Those of :attr:`train_arguments`.
+            kwargs: The arguments that :attr:`train_arguments` names.
 
         Returns:
             The loss, and other figures by name.
@@ -170,7 +170,7 @@ class TFAgent(tf.Module):
         return found
 
     def _initialize(self) -> None:
-        """Prepares what a subclass has to prepare; nothing by default."""
+        """Prepares the subclass; does nothing by default."""
 
     def _train(self, experience: Trajectory, weights: tf.Tensor) -> LossInfo:
         """Learns from a batch of tensors; see :meth:`train`. Override it."""

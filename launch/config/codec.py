@@ -1,4 +1,4 @@
-"""Configs as plain values and as YAML, and back."""
+"""Conversion of configs to plain values and YAML, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from distpolicy.errors import ConfigError
 def to_dict(config: Any) -> dict[str, Any]:
     """Returns the config as plain dicts, lists and scalars.
 
-    A class with an attribute ``kind`` is one of several, and the key of that name says which.
+    If a class has an attribute ``kind``, it is one of several, and the key ``kind`` names it.
     """
     kind = getattr(type(config), "kind", None)
     return ({} if kind is None else {"kind": kind}) | {
@@ -33,13 +33,13 @@ def _plain(value: Any) -> Any:
 
 
 def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -> Any:
-    """Returns a config dataclass from plain values; what they leave out is as in ``base``, or the default.
+    """Returns a config dataclass from plain values. Missing fields are as in ``base``, or have their defaults.
 
     Args:
-        kind: The dataclass; with ``of_kind(name)``, the base of several, which the key ``kind`` chooses from.
-        values: Its fields, nested dataclasses as dicts.
-        where: File that they come from, for messages.
-        base: A config of that kind.
+        kind: The dataclass. If it has ``of_kind(name)``, the key ``kind`` chooses one of its subclasses.
+        values: Its fields; nested dataclasses are dicts.
+        where: The file that the values come from, for messages.
+        base: A config of the same kind.
 
     Raises:
         ConfigError: For an unknown key or a value of the wrong type.
@@ -67,7 +67,7 @@ def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """Returns the value as the hint's type: int for float and list for tuple are taken, nothing else."""
+    """Returns the value as the hint's type. Accepts an int as a float, a list as a tuple, and no other conversions."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in options:
@@ -91,7 +91,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
 
 
 def dump(config: Any) -> str:
-    """The config as YAML."""
+    """Returns the config as YAML."""
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 

@@ -1,4 +1,4 @@
-"""What several configs have in common: settings of the environment, and sharing out a number evenly."""
+"""Parts that several configs use: the type of environment arguments, and splitting a number evenly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ EnvValue = bool | int | float | str
 
 
 def split_evenly(total: int, num_parts: int) -> list[int]:
-    """Parts that differ by one at most and add up to the total; the first ones are the larger."""
+    """Returns parts that add up to the total and differ by one at most; the first ones are larger."""
     share, rest = divmod(total, num_parts)
     return [share + (part < rest) for part in range(num_parts)]

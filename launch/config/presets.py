@@ -1,4 +1,4 @@
-"""The presets of training that come with the package."""
+"""The presets of training that are part of the package."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from launch.config.train import TrainConfig
 
 
 def preset_names() -> list[str]:
-    """The presets that come with the package."""
+    """Returns the names of the package's presets."""
     folder = resources.files("launch.config") / "presets"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def load_preset(name: str) -> TrainConfig:
-    """A preset by its name.
+    """Returns a preset by its name.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If the name is unknown.
     """
     if name not in preset_names():
         raise ConfigError(f"unknown preset {name!r}; there are {', '.join(preset_names())}")
@@ -30,10 +30,10 @@ def load_preset(name: str) -> TrainConfig:
 
 
 def preset_for(env: str | None, agent: str) -> str | None:
-    """Returns the preset that a run begins from if none is named; None if an algorithm has none.
+    """Returns the name of the default preset of a run; None if the algorithm has no preset.
 
     Args:
-        env: The environment's id; None for the default.
+        env: The environment's id; None for the default environment.
         agent: The algorithm's name.
     """
     fitting = [f"cartpole-{agent}"] if env in (None, "CartPole-v1") else []

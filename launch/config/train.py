@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen dataclasses, from which the command line is made."""
+"""The configuration of a training run. The command line is made from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launch.config.codec import from_dict, load_yaml
 from launch.config.common import EnvValue
 from workers.environments.factory import EnvironmentFactory, Vectorization
 
-# The algorithm that runs if none is named.
+# The default algorithm.
 DEFAULT_AGENT = "ppo"
 
 
@@ -25,52 +25,53 @@ class TrainConfig:
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
     """Arguments of the environment, as KEY VALUE pairs."""
     wrappers: tuple[str, ...] = ()
-    """Wrappers around each env, the first innermost: package.module.Class, with arguments as a JSON object right
-    after it."""
+    """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
+    JSON object, if any."""
     vectorization: Vectorization = "auto"
-    """How env slots are stepped: one after the other (sync), each in its own process (async), by the env's own
-    vectorised form (vector_entry_point), or by EnvPool (envpool); auto takes the own form where there is one, and sync
-    else."""
+    """How a collector steps its environments: one after the other (sync), each in its own process (async), by the
+    environment's own vectorised form (vector_entry_point), or by EnvPool (envpool). auto takes the vectorised form if
+    there is one, else sync."""
     collectors: int = 2
-    """Collectors, each a process with a CPU of its own; MIN:MAX on the command line sets min_collectors, too."""
+    """Number of collectors; MIN:MAX on the command line sets min_collectors, too. Each is a process with one CPU."""
     min_collectors: int | None = None
-    """Collectors with which the run begins; the others join when nodes have room for them, and until then those that
-    are there collect in their place. None: it begins with all."""
+    """Number of collectors that the run needs to begin; None for all. The others join when nodes have room for them.
+    Until then, those that are up collect in their place."""
     learners: int = 1
-    """Learners, which take the same steps, each from its part of the rollouts; must divide collectors. On a GPU each
-    where there are enough, else on CPUs."""
+    """Number of learners that share each batch; must divide collectors. Each learns from its part of the rollouts, and
+    all take the same steps. Each has a GPU if there are enough, else they run on CPUs."""
     envs_per_collector: int = 32
-    """Environments that each collector steps."""
+    """Number of environments of each collector."""
     rollout_steps: int = 32
-    """Steps of every slot between two updates."""
+    """Steps of each environment between two updates."""
     total_steps: int = 1_000_000
-    """Env steps after which the run ends; schedules end there, too."""
+    """Number of env steps after which the run ends. Schedules end there, too."""
     target_return: float | None = None
-    """Mean return of the last 100 episodes at which the run ends; None to run to total_steps."""
+    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random numbers."""
     max_policy_lag: int = 0
-    """Versions by which the policy that acted may be older than the one that learns: 0 is synchronous."""
+    """Maximum number of versions by which the policy that acts is older than the one that learns; 0 is synchronous."""
     checkpoint_every: int = 50
-    """Updates between checkpoints; there is always one at the end."""
+    """Number of updates between two checkpoints. There is always one at the end."""
     keep_checkpoints: int = 3
-    """Newest checkpoints that are kept."""
+    """Number of checkpoints to keep, the newest ones."""
     eval_episodes: int = 100
-    """Episodes of the final evaluation, with the greedy policy on seeds of its own; 0 for none."""
+    """Number of episodes of the final evaluation; 0 for none. It runs the greedy policy on seeds that training does not
+    use."""
     jit_compile: bool = True
-    """Whether XLA compiles the learner's update."""
+    """Compile the learner's update with XLA."""
     mixed_precision: bool = False
-    """Whether the learner's networks compute in bfloat16; what they hold and what they give stays float32."""
+    """Compute the learner's networks in bfloat16. Their variables and outputs stay float32."""
     compile_cache: bool = True
-    """Whether the compiled update is kept in the user's cache folder for the next run."""
+    """Keep the compiled update in the user's cache folder for the next run."""
     step_timeout_s: float = 60.0
-    """Seconds after which a step counts as hanging. With async it is the step of one slot, and that slot is replaced;
-    else it is the time from one step of a collector's slots to the next, policy call and resets included, and the
-    collector is replaced: its rollout is collected again."""
+    """Seconds after which a step counts as hanging. With async, this is the time of one environment's step, and only
+    that environment is replaced. Otherwise it is the time between two steps of a collector, including policy call and
+    resets, and the collector is replaced: its rollout is collected again."""
     timeout_s: float = 600.0
     """Seconds after which a worker that has not answered counts as lost."""
     address: str | None = None
-    """Address of a Ray cluster to run on, or auto for the one that runs here; None starts one for this run."""
+    """Address of a Ray cluster to run on, or auto for the one on this machine. None: starts Ray for this run."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The networks."""
     agent: AgentConfig = field(default_factory=lambda: AgentConfig.of_kind(DEFAULT_AGENT)())
@@ -109,7 +110,7 @@ class TrainConfig:
 
     @property
     def shape(self) -> RunShape:
-        """The sizes that an algorithm's rules depend on."""
+        """The sizes of the run, which an algorithm checks."""
         return RunShape(
             self.collectors,
             self.envs_per_collector,
@@ -121,7 +122,7 @@ class TrainConfig:
 
     @property
     def environment_factory(self) -> EnvironmentFactory:
-        """Makes the envs."""
+        """The factory of the environments."""
         return EnvironmentFactory(
             self.env,
             self.vectorization,
@@ -132,17 +133,17 @@ class TrainConfig:
 
     @property
     def least_collectors(self) -> int:
-        """Collectors with which the run begins."""
+        """Number of collectors that the run needs to begin."""
         return self.collectors if self.min_collectors is None else self.min_collectors
 
     def describe_collectors(self) -> str:
-        """``2 collectors``, or ``2 to 8 collectors`` where some may join later."""
+        """Returns ``2 collectors``, or ``2 to 8 collectors`` if some may join later."""
         least = self.least_collectors
         return f"{self.collectors if least == self.collectors else f'{least} to {self.collectors}'} collectors"
 
     @property
     def batch_size(self) -> int:
-        """Steps of an update, over all collectors."""
+        """Number of steps of an update, over all collectors."""
         return self.collectors * self.envs_per_collector * self.rollout_steps
 
 
@@ -150,7 +151,7 @@ def load_train_config(path: Path) -> TrainConfig:
     """Returns a training run's config from a YAML file.
 
     Raises:
-        ConfigError: If the file cannot be read, or does not hold such a config.
+        ConfigError: If the file cannot be read, or does not hold a training run's config.
     """
     values = load_yaml(path)
     if isinstance(values, dict) and "agent" not in values and {"slots", "ppo"} & set(values):

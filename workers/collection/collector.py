@@ -31,11 +31,11 @@ from workers.environments.factory import EnvironmentFactory
 
 
 class PolicyPair(NamedTuple):
-    """What a collector's policy factory makes; both share their variables.
+    """The policies that a collector's policy factory makes; they share their variables.
 
     Attributes:
         collect: Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``. Two groups of
-            slots call it one at a time, unless it has ``is_thread_safe``, which is true.
+            slots call it one at a time, unless its ``is_thread_safe`` is true.
         greedy: Acts in evaluations.
     """
 
@@ -51,14 +51,14 @@ class CollectorConfig:
     """The settings of one collector.
 
     Attributes:
-        index: Its number.
-        first_slot: Number over the whole run of its first environment slot.
+        index: The collector's number.
+        first_slot: The number of its first environment slot, counted over the whole run.
         num_slots: B, the number of its slots.
         num_steps: T, the steps of a rollout.
         seed: The run's seed.
-        generation: How often the run was started.
+        generation: The generation of its seeds.
         reward_discount: Discount of the running returns that rewards are normalised by.
-        num_groups: Groups that the slots are stepped in, 1 or 2; see :class:`Collector`.
+        num_groups: Number of groups that the slots are split into, 1 or 2; see :class:`Collector`.
     """
 
     index: int
@@ -82,27 +82,27 @@ class CollectorConfig:
 class Collector:
     """Steps B environment slots with one policy call a step, T steps a rollout.
 
-    The arrays of a rollout are allocated once and filled again by the next one: whoever keeps a rollout in the
-    same process copies it. (A Ray call serialises it before the next one begins.) Episodes and recurrent state go
-    on from one rollout to the next.
+    The arrays of a rollout are allocated once, and the next rollout overwrites them. Code in the same process that
+    keeps a rollout must copy it. (A Ray call serialises it before the next one begins.) Episodes and recurrent state
+    continue from one rollout to the next.
 
-    With two groups the slots are halved, and each half is stepped by itself, in a thread of its own, with policy calls
-    of half the rows: while the policy acts for one, the environments of the other are stepped. That helps where
-    environments and policy both compute outside Python, as Atari's and a convolutional network do, and a CPU is free;
-    Python itself runs in one thread at a time, and a call for half the rows of a small policy takes as long as for all.
-    Every slot keeps its seeds, and with them its data, but in an environment's own vectorised form whose slots share
-    one generator: there are two of those then. Environments must not share state with one another.
+    With two groups, the slots are halved. Each half is stepped in its own thread, with policy calls for half the rows:
+    while the policy acts for one half, the environments of the other half are stepped. This helps if a CPU is free, and
+    environments and policy both compute outside Python, such as Atari and a convolutional network. Otherwise it does
+    not: Python runs in one thread at a time, and a small policy takes as long for half the rows as for all. Every slot
+    keeps its seeds and therefore its data. The exception is a vectorised form whose slots share one random generator:
+    with two groups, there are two generators. Environments must not share state with each other.
 
-    If it is told where to leave stacks, a step of all slots in a rollout (policy call, environments, resets) that takes
-    longer than ``environment_factory.step_timeout_s`` ends this process; see
-    :class:`workers.collection.watchdog.Watchdog`. Not where each slot has a process, which ``async`` watches itself.
+    If ``stacks_file`` is given, a step of all slots in a rollout (policy call, environments, resets) that takes longer
+    than ``environment_factory.step_timeout_s`` ends this process; see :class:`workers.collection.watchdog.Watchdog`.
+    This does not apply to ``async``, which watches its own processes.
 
     Args:
         config: The settings.
         environment_factory: Makes the slots.
         policy_factory: Makes the policies from the specs of time steps and actions.
-        stacks_file: Where the stacks of this process's threads are left if it hangs; a relative path begins at this
-            machine's folder of temporary files. None not to look for hangs.
+        stacks_file: The file for the stacks of this process's threads if it hangs; a relative path begins at this
+            machine's folder of temporary files. None to not look for hangs.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class Collector:
         environments = self._threads.run([partial(environment_factory, size) for size in sizes])
         self._time_step_spec, self._action_spec = environments[0].time_step_spec, environments[0].action_spec
         self._policy, self._greedy_policy = policy_factory(self._time_step_spec, self._action_spec)
-        # While the learner is being built: envs need not wait for it later.
+        # Done now, while the learner is being built, so that the environments do not wait for it later.
         for size in set(sizes):
             self._policy.warm_up(size)
-        # A policy that has no variables is never given weights.
+        # A policy without variables does not receive weights.
         has_variables = hasattr(self._policy, "named_variables")
         self._receiver = WeightsReceiver(self._policy, f"collector {config.index}") if has_variables else None
         self._rollout = zero_rollout(
@@ -185,19 +185,19 @@ class Collector:
 
     @property
     def steps_begun(self) -> int:
-        """How often slots have been stepped, the call under way included; two groups count apart."""
+        """Number of steps that were begun, including the current one. Each of two groups counts its own."""
         return sum(group.steps_begun for group in self._groups)
 
     def rollout(self, weights: Weights | None = None) -> tuple[Rollout, RolloutReport]:
         """Applies weights and collects the next T steps of every slot.
 
         Args:
-            weights: The weights to act with; None for those that the policy has.
+            weights: The weights to act with; None to keep the policy's current ones.
 
         Raises:
             EnvironmentCrashedError: If an environment raises, or returns NaN or infinity.
-            StaleWeightsError: If the weights are older than those held.
-            DistPolicyError: If the file of stacks cannot be made.
+            StaleWeightsError: If the weights are older than the current ones.
+            DistPolicyError: If the file for stacks cannot be made.
         """
         start = time.perf_counter()
         wait_s = start - self._last_end
@@ -240,8 +240,8 @@ class Collector:
 
         Args:
             weights: The weights to act with.
-            num_episodes: How many episodes.
-            first_episode: Number of the first, over all collectors; decides its seed.
+            num_episodes: Number of episodes.
+            first_episode: The number of the first episode, counted over all collectors; it decides the seed.
             seed: Seed of the evaluation.
 
         Raises:
@@ -253,11 +253,11 @@ class Collector:
         return evaluator.evaluate(num_episodes, first_episode, seed)
 
     def peak_memory_bytes(self) -> int:
-        """The most memory that this process has had resident."""
+        """Returns the peak resident memory of this process."""
         return peak_memory_bytes()
 
     def ping(self) -> int:
-        """The collector's number; answers once it is up."""
+        """Returns the collector's number; answers once the collector is up."""
         return self._config.index
 
     def close(self) -> None:
@@ -271,5 +271,5 @@ class Collector:
 
 
 def _joined(*states: Any) -> np.ndarray:
-    """A leaf of the groups' states as one array ``[B, ...]``; a copy."""
+    """Joins a leaf of the groups' states to one array ``[B, ...]``; always returns a copy."""
     return np.concatenate([np.asarray(state) for state in states])

@@ -1,4 +1,4 @@
-"""RolloutReport: what the driver learns about a rollout."""
+"""RolloutReport: a rollout's statistics, which the driver reads instead of its data."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from workers.environments.base import Fault
 
 @dataclasses.dataclass(frozen=True)
 class RolloutReport:
-    """A rollout without its data.
+    """The statistics of a rollout.
 
     Attributes:
         collector: Number of the collector.
-        generation: Its generation; together they name one actor.
-        number: How many rollouts it had collected before, so that none is lost or counted twice unseen.
+        generation: Its generation; collector and generation identify one actor.
+        number: Number of rollouts that it had collected before; shows if one is lost or counted twice.
         weights: Acknowledgement of the weights that the rollout was collected with; None if there were none.
-        num_env_steps: Steps of environments; those that only reset are not counted.
-        episode_returns: Of the episodes that ended, in order of step and slot.
-        episode_lengths: Likewise.
+        num_env_steps: Number of environment steps, without those that only reset.
+        episode_returns: Returns of the episodes that ended, in order of step and slot.
+        episode_lengths: Lengths of these episodes.
         episode_ends: Row and step of the rollout in which each ended.
-        env_s: Seconds in the environments; of two groups, the mean.
-        policy_s: Likewise in the policy.
-        total_s: Seconds in all.
+        env_s: Seconds in the environments; with two groups, the mean of the groups.
+        policy_s: Seconds in the policy; with two groups, the mean.
+        total_s: Seconds in total.
         wait_s: Seconds between the last rollout and this one.
         first_step_time: Clock time (``time.time``) of the collector's very first step.
-        faults: Environments that failed and were replaced, with their slots' numbers over the whole run.
+        faults: Environments that failed and were replaced; their slots are counted over the whole run.
     """
 
     collector: int

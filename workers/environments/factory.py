@@ -1,4 +1,4 @@
-"""EnvironmentFactory: environments of one kind, in the form that steps them."""
+"""EnvironmentFactory: makes environments of one kind, vectorised in one of several ways."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ Vectorization = Literal["auto", "sync", "async", "vector_entry_point", "envpool"
 
 @dataclass(frozen=True)
 class EnvironmentFactory:
-    """Makes environments of one kind; small enough to travel to every worker.
+    """A factory of environments of one kind; small enough to be sent to every worker.
 
     Attributes:
         env_id: A registered Gymnasium id, ``module:id`` to import the module that registers it first, or
             ``module:factory`` for a callable that returns an environment.
-        vectorization: How slots are stepped: ``sync`` one after the other in this process, ``async`` each in
-            a process of its own, ``vector_entry_point`` by the environment's own vectorised form, ``envpool`` by
-            EnvPool, which has environments of the same names of its own; ``auto`` takes the own vectorised form if
-            there is one and no wrapper is in its way, and else ``sync``.
+        vectorization: The way in which slots are stepped: ``sync`` one after the other in this process, ``async`` each
+            in its own process, ``vector_entry_point`` by the environment's own vectorised form, ``envpool`` by
+            EnvPool, which has its own environments of the same names. ``auto`` takes the vectorised form if there is
+            one and the wrappers allow it, else ``sync``.
         kwargs: Arguments of the environment.
-        wrappers: Around it, the first innermost; vector wrappers around a vectorised form. A string is read by
-            :meth:`workers.environments.single.WrapperConfig.parse`, a mapping has ``name`` and ``kwargs``.
-        atari: How the frames of Atari games (ids ``ALE/…``) are prepared; None for the game's own frames.
-        restarts: How many failures of a slot are borne (``sync``, ``async``).
-        step_timeout_s: Seconds after which a step or reset counts as hanging: of a slot (``async``), or of all slots
-            of a collector that looks for hangs (the other forms).
+        wrappers: Wrappers around it, the first one innermost; a vectorised form takes vector wrappers. A string is read
+            by :meth:`workers.environments.single.WrapperConfig.parse`, a mapping has ``name`` and ``kwargs``.
+        atari: Preparation of the frames of Atari games (ids ``ALE/…``); None for the game's own frames.
+        restarts: The restart budget of a slot (``sync``, ``async``).
+        step_timeout_s: Seconds after which a step or reset counts as hanging. With ``async`` this is the time of one
+            slot, else the time of all slots of a collector that looks for hangs.
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
         pickled: A class or function that makes an environment, instead of what ``env_id`` names.
     """
@@ -65,11 +65,11 @@ class EnvironmentFactory:
             raise ConfigError(f"num_threads must be 1 or more, but is {self.num_threads}")
 
     def __call__(self, num_slots: int) -> Environment:
-        """``num_slots`` slots.
+        """Makes an environment of ``num_slots`` slots.
 
         Raises:
-            ConfigError: If there is no such environment, a package that it needs is not installed, or its
-                vectorised form is of a kind that is not supported.
+            ConfigError: If the environment is unknown, a package that it needs is not installed, or its vectorised
+                form is not supported.
             SpecMismatchError: If a space is not supported.
         """
         mode = self.resolved_vectorization()
@@ -81,29 +81,29 @@ class EnvironmentFactory:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
             raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {error}") from error
-        except Exception as error:  # An environment's constructor may raise anything.
+        except Exception as error:  # The constructor of an environment may raise anything.
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise ConfigError(f"env {self.env_id} cannot be made with the arguments {self.kwargs}: {reason}") from error
 
     def make_single(self) -> gym.Env:
-        """One environment with its wrappers, for instance to render episodes of.
+        """Makes one environment with its wrappers, for instance to render episodes.
 
         Raises:
-            Exception: Whatever its constructor raises.
-            ConfigError: If there is no such environment.
+            Exception: Any error of its constructor.
+            ConfigError: If the environment is unknown.
         """
         return self._single_maker()()
 
     def resolved_vectorization(self) -> str:
-        """The vectorization that ``auto`` stands for here.
+        """Returns the vectorization that is used; ``auto`` is replaced.
 
         Raises:
-            ConfigError: If there is no such environment, or it has no vectorised form and that is asked for.
+            ConfigError: If the environment is unknown, or lacks the vectorised form that is asked for.
         """
         return self._resolve()[0]
 
     def describe(self) -> str:
-        """The vectorization and why it is that one, in one line.
+        """Returns the vectorization and the reason for it, in one line.
 
         Raises:
             ConfigError: As in :meth:`resolved_vectorization`.
@@ -112,7 +112,7 @@ class EnvironmentFactory:
         return f"{mode} ({reason})"
 
     def with_seed_for_each_slot(self) -> EnvironmentFactory:
-        """The same without a vectorised form whose slots share one generator, if there is another form."""
+        """Returns a factory that avoids a vectorised form whose slots share one generator, if there is another form."""
         if self.resolved_vectorization() != "vector_entry_point" or is_atari(self._bare_id):
             return self
         target = self._target()
@@ -121,7 +121,7 @@ class EnvironmentFactory:
         return self
 
     def with_callable(self, make: Callable[..., gym.Env]) -> EnvironmentFactory:
-        """The same with environments that a class or function of the caller's makes.
+        """Returns a factory with a class or function of the caller's that makes the environments.
 
         Raises:
             ConfigError: If it cannot be called or sent to workers.
@@ -130,7 +130,7 @@ class EnvironmentFactory:
         return dataclasses.replace(self, env_id=pickled.name, pickled=pickled)
 
     def without_restarts(self) -> EnvironmentFactory:
-        """The same, but the first failure of a slot is an error: where a cut episode would count for a whole one."""
+        """Returns a factory without restarts: for uses in which a cut episode would count as a whole one."""
         return dataclasses.replace(self, restarts=dataclasses.replace(self.restarts, max_restarts=0))
 
     @property
@@ -212,7 +212,7 @@ class EnvironmentFactory:
         task_id, kwargs = self._bare_id, dict(self.kwargs)
         if not is_atari(task_id):
             return EnvPoolEnvironment(task_id, self.env_id, num_slots, self.num_threads, kwargs)
-        # As in Gymnasium's ALE ids, unless told otherwise.
+        # As in Gymnasium's ALE ids, unless given.
         sticky_actions = kwargs.pop("repeat_action_probability", 0.25)
         arguments = {**envpool_arguments(self.atari, sticky_actions), **kwargs}
         channels_last = self.atari is not None and self.atari.channels_last
@@ -244,7 +244,7 @@ def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:
 
 
 def _takes_autoreset_mode(target: Any) -> bool:
-    """Whether a vectorised form can be told how to reset: some reset within the step unless they are."""
+    """Returns True if a vectorised form has an argument for its way to reset; some reset within the step otherwise."""
     entry_point = target.vector_entry_point
     if isinstance(entry_point, str):
         entry_point = gym.envs.registration.load_env_creator(entry_point)

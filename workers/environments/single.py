@@ -24,7 +24,7 @@ class WrapperConfig:
 
     Attributes:
         name: ``package.module.Class`` or ``package.module:Class``.
-        kwargs: Its arguments after the environment; numbers, strings, lists and dicts of them.
+        kwargs: Its arguments after the environment: numbers, strings, and lists and dicts of them.
     """
 
     name: str
@@ -32,25 +32,25 @@ class WrapperConfig:
 
     @staticmethod
     def parse(text: str) -> WrapperConfig:
-        """A wrapper as on the command line: its name, and its arguments as a JSON object right after it.
+        """Parses a wrapper of the command line: its name, followed by its arguments as a JSON object, if any.
 
         Raises:
-            ConfigError: If what follows the name is no JSON object.
+            ConfigError: If the text after the name is not a JSON object.
         """
         name, brace, rest = text.partition("{")
         try:
             kwargs = json.loads(brace + rest) if brace else {}
         except json.JSONDecodeError as error:
             raise ConfigError(
-                f'wrapper {text!r}: the arguments are no JSON object ({error}); write module.Class{{"argument": 1}}'
+                f'wrapper {text!r}: the arguments are not a JSON object ({error}); write module.Class{{"argument": 1}}'
             ) from error
         return WrapperConfig(name.strip(), kwargs)
 
     def load(self) -> type:
-        """The wrapper's class.
+        """Returns the wrapper's class.
 
         Raises:
-            ConfigError: If there is none of that name.
+            ConfigError: If the name is unknown, or is not a class.
         """
         module, _, attribute = self.name.rpartition(":" if ":" in self.name else ".")
         try:
@@ -58,20 +58,20 @@ class WrapperConfig:
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"unknown wrapper {self.name!r}: {error}; write package.module.Class") from error
         if not callable(wrapper):
-            raise ConfigError(f"wrapper {self.name!r} is no class")
+            raise ConfigError(f"wrapper {self.name!r} is not a class")
         return wrapper
 
 
 def resolve_target(env_id: str) -> Target:
-    """What makes the environment: the registered spec of an id, or the callable that ``module:factory`` names.
+    """Returns the registered spec of an id, or the callable that ``module:factory`` names.
 
     Args:
         env_id: A registered id, ``module:id`` to import the module that registers it first, or ``module:factory``.
 
     Raises:
-        gymnasium.error.Error: If there is no such environment.
+        gymnasium.error.Error: If the environment is unknown.
         ImportError: If the module cannot be imported.
-        ConfigError: If the environment was defined in a script, of which only the name is known.
+        ConfigError: If the environment was defined in a script: it cannot be imported by its name.
     """
     module_name, _, name = env_id.rpartition(":")
     if module_name == "__main__":
@@ -95,13 +95,13 @@ def resolve_target(env_id: str) -> Target:
 
 @dataclass(frozen=True)
 class SingleEnvironmentMaker:
-    """Makes one slot's environment, in this process or another one.
+    """A factory of one slot's environment, in this process or another one.
 
     Attributes:
-        target: What makes it.
+        target: The spec or callable that makes it.
         kwargs: Its arguments.
-        wrappers: Around it, the first innermost.
-        atari: How the frames of an Atari game are prepared; None for the game's own.
+        wrappers: Wrappers around it, the first one innermost.
+        atari: Preparation of the frames of an Atari game; None for the game's own frames.
     """
 
     target: Target
@@ -110,11 +110,11 @@ class SingleEnvironmentMaker:
     atari: AtariConfig | None
 
     def __call__(self) -> gym.Env:
-        """A new environment.
+        """Makes a new environment.
 
         Raises:
-            Exception: Whatever its constructor raises.
-            TypeError: If something else than a Gymnasium environment comes out.
+            Exception: Any error of its constructor.
+            TypeError: If the result is not a Gymnasium environment.
         """
         env = self._bare()
         for wrapper in self.wrappers:
@@ -127,7 +127,7 @@ class SingleEnvironmentMaker:
         if not isinstance(self.target, gym.envs.registration.EnvSpec):
             return self.target(**self.kwargs)
         spec = copy.copy(self.target)
-        # The stream resets first and steps after, and checks what comes back, itself.
+        # The checks of Gymnasium's wrappers are not needed: the stream resets before it steps, and checks the results.
         spec.order_enforce = False
         spec.disable_env_checker = True
         if self.atari is None or not is_atari(spec.id):
@@ -136,13 +136,13 @@ class SingleEnvironmentMaker:
         return wrap_atari(env, self.atari)
 
     def checked_wrappers(self, vectorized: bool) -> list[tuple[type, dict[str, Any]]]:
-        """The wrappers' classes and arguments.
+        """Returns the wrappers' classes and arguments.
 
         Args:
-            vectorized: Whether they are to go around a vectorised environment.
+            vectorized: Whether the wrappers are for a vectorised environment.
 
         Raises:
-            ConfigError: If one is of the other kind.
+            ConfigError: If a wrapper is of the other kind.
         """
         loaded = [(wrapper.load(), wrapper.kwargs) for wrapper in self.wrappers]
         for wrapper, (kind, _) in zip(self.wrappers, loaded, strict=True):

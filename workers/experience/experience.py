@@ -1,4 +1,4 @@
-"""Experience: what stands between rollouts and an agent's ``train``."""
+"""Experience: turns rollouts into the samples that an agent trains on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from distpolicy.trajectories.trajectory import Trajectory
 
 
 class Sample(NamedTuple):
-    """What one call of ``train`` learns from.
+    """The input of one call of ``train``.
 
     Attributes:
         experience: A Trajectory of arrays ``[B, T, ...]``.
-        weights: float32 ``[B, T]``: 0 for what is not a transition of the task.
-        arguments: What agents may ask for beside, by name; see :class:`distpolicy.agents.tf_agent.TFAgent`.
+        weights: float32 ``[B, T]``: 0 for rows that are not a transition of the task.
+        arguments: More arguments that agents may ask for, by name; see :class:`distpolicy.agents.tf_agent.TFAgent`.
         weights_version: int64 ``[B, 2]``: (generation, version) of the weights that acted in each row.
     """
 
@@ -29,24 +29,24 @@ class Sample(NamedTuple):
 
 
 class Experience(abc.ABC):
-    """Takes rollouts and gives samples; the same samples whatever collectors the rollouts came from."""
+    """Takes rollouts and yields samples. The samples do not depend on which collectors the rollouts came from."""
 
     @abc.abstractmethod
     def insert(self, rollouts: Sequence[Rollout]) -> None:
         """Takes the rollouts of an update.
 
         Args:
-            rollouts: In any order; several may be of the same env slots, one after the other.
+            rollouts: Rollouts in any order; several may come from the same env slots, in order of time.
         """
 
     @abc.abstractmethod
     def due(self) -> Iterator[Sample]:
-        """Yields what is to be learned from now."""
+        """Yields the samples to learn from now."""
 
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Returns what a checkpoint has to hold, by path."""
+        """Returns the state that a checkpoint has to hold, by path."""
 
     @abc.abstractmethod
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes a state from :meth:`state`."""
+        """Restores a state from :meth:`state`."""

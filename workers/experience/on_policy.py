@@ -1,4 +1,4 @@
-"""OnPolicyExperience: every rollout is learned from once, in the update that asked for it."""
+"""OnPolicyExperience: uses every rollout once, in the update that asked for it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from workers.experience.experience import Experience, Sample
 
 
 class OnPolicyExperience(Experience):
-    """Puts an update's rollouts together in one batch."""
+    """One batch of all rollouts of an update."""
 
     def __init__(self) -> None:
         self._rollouts: tuple[Rollout, ...] = ()
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:
-        """Takes the rollouts of an update; those from before that were not learned from are dropped."""
+        """Takes the rollouts of an update; drops earlier ones that were not used."""
         self._rollouts = tuple(rollouts)
 
     def due(self) -> Iterator[Sample]:
         """Yields the batch of all rows, once."""
-        # Not kept any longer: the arrays lie in the object store.
+        # The references are dropped, so that the object store can free the arrays.
         rollouts, self._rollouts = self._rollouts, ()
         if rollouts:
             yield sample_of(merge_rollouts(rollouts))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns nothing: what was learned from is gone."""
+        """Returns an empty state: no rollout is kept after an update."""
         return {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -51,7 +51,7 @@ def sample_of(rollout: Rollout) -> Sample:
 
 
 def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
-    """Returns one rollout of all rows, in order of env slots, then of time, whichever collectors they come from."""
+    """Returns one rollout of all rows, ordered by env slot and then by time, whichever collectors they come from."""
     ordered = sorted(rollouts, key=lambda rollout: int(rollout.first_slot))
     if len(ordered) == 1:
         return ordered[0]

@@ -18,7 +18,8 @@ from distpolicy.weights import Weights, WeightsPacker
 from workers.experience.experience import Experience, Sample
 from workers.experience.on_policy import OnPolicyExperience, sample_of
 
-# Makes a distpolicy.agents.tf_agent.TFAgent, initialised; this module is imported where TensorFlow is not.
+# Makes an initialised distpolicy.agents.tf_agent.TFAgent. Its type is not imported: this module is also imported in
+# processes without TensorFlow.
 AgentFactory = Callable[..., Any]
 
 
@@ -27,9 +28,9 @@ class Learner:
 
     Args:
         agent_factory: Makes the agent, a :class:`distpolicy.agents.tf_agent.TFAgent`.
-        generation: How often the run was started.
-        experience: What makes samples of rollouts; None for :class:`OnPolicyExperience`.
-        max_policy_lag: Versions by which the weights that acted may be older than the agent's.
+        generation: The generation of this learner.
+        experience: Makes samples from rollouts; None for :class:`OnPolicyExperience`.
+        max_policy_lag: Maximum number of versions by which the weights that acted are older than the agent's.
     """
 
     def __init__(
@@ -47,21 +48,21 @@ class Learner:
         self._last_end = time.perf_counter()
 
     def weights(self) -> Weights:
-        """Returns the collect policy's weights as they are now."""
+        """Returns the collect policy's current weights."""
         return self._packer.pack(self._generation, self._version)
 
     def warm_up(self, num_slots: int, num_steps: int) -> float:
-        """Compiles the update and leaves everything as it was.
+        """Compiles the update, and leaves the agent unchanged.
 
         Args:
-            num_slots: B: rows of the batches that updates will get.
-            num_steps: T: steps of the rollouts.
+            num_slots: B, the number of rows of the batches.
+            num_steps: T, the number of steps of the rollouts.
 
         Returns:
-            Seconds that it took.
+            The seconds that it took.
 
         Raises:
-            ConfigError: If the agent makes variables in ``train``, which no checkpoint before the first update has.
+            ConfigError: If the agent makes variables in ``train``: a checkpoint before the first update lacks them.
         """
         start = time.perf_counter()
         state = self.state()
@@ -90,7 +91,7 @@ class Learner:
 
         Args:
             progress: The share of the run that is over, in [0, 1].
-            rollouts: Of one length; several may be of the same env slots, one after the other.
+            rollouts: Rollouts of the same length; several may come from the same env slots, in order of time.
 
         Returns:
             The next version's weights, and the agent's metrics with ``loss``, ``policy_lag`` (versions between the
@@ -124,8 +125,8 @@ class Learner:
         return {"loss": float(info.loss), **_figures(info.extra)}
 
     def _checked_lag(self, sample: Sample) -> int:
-        """Returns the versions by which the sample's oldest row is behind."""
-        # Of another generation, a row is from before a checkpoint that this learner went on from.
+        """Returns the number of versions by which the sample's oldest row is behind."""
+        # A row of another generation is older than the checkpoint from which this learner continued.
         lag = self._version - int(sample.weights_version[:, 1].min())
         if lag > self._max_policy_lag:
             raise DistPolicyError(
@@ -149,10 +150,11 @@ class Learner:
         return {**values, **experience, _VERSION: np.asarray(self._version, np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Takes a state from :meth:`state`; the generation stays the learner's own.
+        """Restores a state from :meth:`state`; the learner keeps its own generation.
 
         Raises:
-            ConfigError: If it is not of this agent's layout; names the first difference. Nothing has changed then.
+            ConfigError: If it does not match this agent's variables; names the first difference. Nothing is changed
+                then.
         """
         targets = {item.path: item.variable for item in self._agent.named_variables()}
         for path, variable in targets.items():
@@ -192,7 +194,7 @@ class Learner:
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
     def peak_memory_bytes(self) -> int:
-        """Returns the most memory that this process has had resident."""
+        """Returns the peak resident memory of this process."""
         return peak_memory_bytes()
 
     def ping(self) -> int:
@@ -200,7 +202,7 @@ class Learner:
         return self._generation
 
 
-# Paths of a state that are not the agent's.
+# Paths of a state that do not belong to the agent.
 _VERSION = "learner/version"
 _EXPERIENCE = "experience/"
 

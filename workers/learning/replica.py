@@ -16,16 +16,16 @@ from workers.learning.learner import AgentFactory, Learner
 
 
 class LearnerReplica(Learner):
-    """A learner that is there once it has joined the others.
+    """One of several learners that learn together; it is ready once it has joined the others.
 
-    Every call of :meth:`restore`, :meth:`warm_up` and :meth:`learn` has to be made on all replicas; what they answer
-    is the same on all.
+    Every call of :meth:`restore`, :meth:`warm_up` and :meth:`learn` has to be made on all replicas; all return the same
+    value.
 
     Args:
-        agent_factory: Makes the agent of the arguments ``addresses`` and ``rank``.
-        generation: How often the run was started.
-        rank: The place of this one, from 0 on.
-        max_policy_lag: As of :class:`Learner`.
+        agent_factory: Makes the agent from the arguments ``addresses`` and ``rank``.
+        generation: The generation of this learner.
+        rank: The rank of this replica, from 0 on.
+        max_policy_lag: As for :class:`Learner`.
     """
 
     def __init__(self, agent_factory: AgentFactory, generation: int, rank: int, max_policy_lag: int = 0) -> None:
@@ -34,7 +34,7 @@ class LearnerReplica(Learner):
         self._taken: tuple[Rollout, ...] = ()
 
     def address(self) -> str:
-        """Where the others will find this one: the address of its node, and a port that is free."""
+        """Returns the address for the other replicas: the address of this node, and a free port."""
         host = ray.util.get_node_ip_address()
         with socket.socket() as listener:
             listener.bind(("", 0))
@@ -44,15 +44,15 @@ class LearnerReplica(Learner):
         """Waits for the others, and builds the agent.
 
         Args:
-            addresses: Those of all replicas, in the order of their ranks.
+            addresses: The addresses of all replicas, in the order of their ranks.
         """
         factory = functools.partial(self._agent_factory, addresses, self._rank)
         super().__init__(factory, self._generation, max_policy_lag=self._max_policy_lag)
 
     def take(self, *rollouts: Rollout) -> int:
-        """Keeps rollouts for the next update, in place of any before.
+        """Keeps rollouts for the next update, instead of any earlier ones.
 
-        A replica that lacks one must not begin: the others would wait for it. So each begins when all have theirs.
+        A replica that lacks a rollout would let the others wait. So each begins only when all have their rollouts.
 
         Args:
             rollouts: As for :meth:`Learner.update`.
@@ -64,19 +64,19 @@ class LearnerReplica(Learner):
         return min(int(rollout.weights_version[:, 1].min()) for rollout in rollouts)
 
     def learn(self, progress: float, *oldest: int) -> tuple[Weights, dict[str, float]]:
-        """:meth:`Learner.update` with the rollouts that all replicas have taken.
+        """Learns as :meth:`Learner.update` does, from the rollouts that all replicas have taken.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
-            oldest: What :meth:`take` has returned on all replicas.
+            oldest: The results of :meth:`take` on all replicas.
 
         Raises:
-            DistPolicyError: As :meth:`Learner.update` does, on all replicas.
-            SystemExit: If anything else fails on a replica other than the first: those that wait for it fail, too,
-                once its process has ended.
+            DistPolicyError: As in :meth:`Learner.update`, on all replicas.
+            SystemExit: If another error occurs on a replica other than the first. The replicas that wait for it fail,
+                too, once its process has ended.
         """
         before = self._version
-        # Not kept any longer: they lie in the object store.
+        # The references are dropped, so that the object store can free the rollouts.
         rollouts, self._taken = self._taken, ()
         try:
             weights, metrics = self.update(progress, *rollouts)

@@ -20,7 +20,7 @@ from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 def make_agent(
     config: CustomAgentConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> TFAgent:
-    """Calls the function.
+    """Calls the function that makes the agent.
 
     Raises:
         ConfigError: If it cannot be found, or does not return a TFAgent.

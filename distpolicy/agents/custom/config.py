@@ -15,19 +15,19 @@ AgentValue = bool | int | float | str
 
 @dataclass(frozen=True)
 class CustomAgentConfig(AgentConfig):
-    """An agent of your own: a function that makes a TFAgent."""
+    """An agent of your own, made by a function that returns a TFAgent."""
 
     kind: ClassVar[str] = "custom"
 
     common: ClassVar[tuple[str, ...]] = ("kwargs",)
 
     factory: str | Callable[..., Any] = ""
-    """The function, as module:function. It is called with time_step_spec and action_spec and returns a TFAgent; it gets
-    networks, seed and options, too, if it has parameters of these names."""
+    """The function, as module:function. It is called with time_step_spec and action_spec, and with networks, seed and
+    options if it has parameters of these names. It returns a TFAgent."""
     kwargs: dict[str, AgentValue] = field(default_factory=dict)
     """More arguments of the function, as KEY VALUE pairs."""
     folder: str = field(default_factory=os.getcwd)
-    """Folder in which the module is looked for after the installed ones."""
+    """Folder to look for the module in, after the installed modules."""
 
     def __post_init__(self) -> None:
         if isinstance(self.factory, str) and not all(self.factory.partition(":")):
@@ -41,7 +41,7 @@ class CustomAgentConfig(AgentConfig):
         return f"{self.factory.__module__}:{self.factory.__qualname__}"
 
     def check(self, shape: RunShape) -> None:
-        """Refuses several learners.
+        """Checks that there is one learner.
 
         Raises:
             ConfigError: If there is more than one.

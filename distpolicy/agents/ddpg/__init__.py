@@ -1,1 +1,1 @@
-"""What belongs to deep deterministic policy gradients (Lillicrap et al., 2016)."""
+"""Networks of deep deterministic policy gradients (Lillicrap et al., 2016)."""

@@ -76,7 +76,7 @@ class ActorNetwork(Network):
         )
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The action.
+        """Returns the action.
 
         Args:
             observation: Nest of one tensor ``[..., *shape]``.

@@ -35,7 +35,7 @@ class CriticNetwork(Network):
         seed: Seed of the initial weights, for initializers without their own; None to draw one.
 
     Raises:
-        ValueError: If the spec is no pair, or holds several observations or actions.
+        ValueError: If the spec is not a pair, or holds several observations or actions.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class CriticNetwork(Network):
         self._value = copy_layer(last_layer)
 
     def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The value.
+        """Returns the value.
 
         Args:
             inputs: A pair of the observation and the action, ``[..., *shape]`` each.

@@ -36,8 +36,8 @@ class CriticRnnNetwork(Network):
         seed: Seed of the initial weights, for initializers without their own; None to draw one.
 
     Raises:
-        ValueError: If the spec is no pair, holds several observations or actions, or not exactly one of ``lstm_size``
-            and ``rnn_construction_fn`` is given.
+        ValueError: If the spec is not a pair, or holds several observations or actions. If not exactly one of
+            ``lstm_size`` and ``rnn_construction_fn`` is given.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class CriticRnnNetwork(Network):
         self._value = critic_layer(last_kernel_initializer, None, last_seed)
 
     def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The values.
+        """Returns the values.
 
         Args:
             inputs: A pair of the observation and the action, ``[B, *shape]``, ``[B, T, *shape]`` or ``shape`` each.

@@ -15,12 +15,15 @@ from distpolicy.networks.network import Network
 
 
 def fan_in_initializer() -> keras.initializers.Initializer:
-    """Uniform in ± one over the root of the number of inputs (Lillicrap et al., 2016, section 7)."""
+    """Returns an initializer, uniform in ± one over the root of the number of inputs.
+
+    See Lillicrap et al., 2016, section 7.
+    """
     return keras.initializers.VarianceScaling(scale=1.0 / 3.0, mode="fan_in", distribution="uniform")
 
 
 def single_spec(nest: Any, what: str) -> Any:
-    """The one spec of a nest.
+    """Returns the only spec of a nest.
 
     Raises:
         ValueError: If there are more.
@@ -32,7 +35,7 @@ def single_spec(nest: Any, what: str) -> Any:
 
 
 class JointEncoder(Network):
-    """Encodes an observation and an action each by itself, then both together.
+    """An encoder of an observation and an action, first each by itself, then both together.
 
     Args:
         input_tensor_spec: A pair of the specs of one observation and one action, each a nest of one tensor.
@@ -49,7 +52,7 @@ class JointEncoder(Network):
         name: Name of the module.
 
     Raises:
-        ValueError: If the spec is no pair, or holds several observations or actions.
+        ValueError: If the spec is not a pair, or holds several observations or actions.
     """
 
     def __init__(
@@ -105,11 +108,11 @@ class JointEncoder(Network):
 
     @property
     def num_layers(self) -> int:
-        """How many seeds the initial weights take."""
+        """Number of seeds that the initial weights use."""
         return self._num_layers
 
     def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
-        """The encoding.
+        """Returns the encoding.
 
         Args:
             inputs: A pair of the observation and the action, ``[..., *shape]`` each.
@@ -136,7 +139,7 @@ class _SeedCounter:
         self.count = 0
 
     def next(self, num: int) -> dict[str, Any]:
-        """The arguments of an encoder of ``num`` layers."""
+        """Returns the arguments of an encoder of ``num`` layers."""
         arguments = {
             "kernel_initializer": clone_initializer(self._initializer, self.count),
             "seed": None if self._seed is None else self._seed + self.count,

@@ -38,42 +38,42 @@ class PPOConfig(AgentConfig):
     value_units: tuple[int, ...] = (64, 64)
     """Width of each dense layer of the critic."""
     learning_rate_schedule: Literal["constant", "linear"] = "linear"
-    """Whether the learning rate falls to 0 over the run's env steps."""
+    """Schedule of the learning rate; linear lets it fall to 0 over the run's env steps."""
     clip_range: float = 0.2
-    """How far the probability ratio may move from 1, at the start."""
+    """Maximum distance of the probability ratio from 1, at the start."""
     clip_range_schedule: Literal["constant", "linear"] = "constant"
-    """Whether the clip range falls to 0 over the run's env steps."""
+    """Schedule of the clip range; linear lets it fall to 0 over the run's env steps."""
     discount: float = 0.99
     """Gamma."""
     gae_lambda: float = 0.95
     """Lambda of generalised advantage estimation."""
     num_epochs: int = 10
-    """Passes over each batch."""
+    """Number of passes over each batch."""
     num_minibatches: int = 8
-    """Minibatches a pass, of steps, or of sequences with recurrent networks; must divide their number."""
+    """Number of minibatches in a pass. Must divide the batch's steps, or its sequences with recurrent networks."""
     value_loss_weight: float = 0.5
     """Weight of the value loss."""
     entropy_weight: float = 0.0
     """Weight of the entropy bonus."""
     sequence_length: int | None = None
-    """Steps of the sequences that recurrent networks are trained on; must divide rollout_steps. None for all of them.
-    Gradients do not flow further."""
+    """Number of steps of the sequences that recurrent networks are trained on; None for rollout_steps. Must divide
+    rollout_steps. Gradients do not flow beyond a sequence."""
     sequence_states: Literal["stored", "recomputed"] = "stored"
-    """The state that a sequence begins with: the one that the weights which acted came to, or one computed anew, from
-    the rollout's first state, before each pass."""
+    """The state at the start of a sequence: stored, from the weights that acted, or recomputed before each pass. The
+    latter begins at the rollout's first state."""
     burn_in: int = 0
-    """Steps before a sequence over which the newest weights compute its state before it is learned from, without
-    gradients (R2D2); at most sequence_length. The first sequence of a rollout keeps the state that came with it."""
+    """Number of steps before a sequence from which its first state is computed with the newest weights (R2D2). At most
+    sequence_length. No gradients flow through them. The first sequence of a rollout keeps its stored state."""
     max_gradient_norm: float = 0.5
     """Bound of the gradient's global norm."""
     adam_epsilon: float = 1e-5
     """Adam's epsilon."""
     normalize_advantages: bool = True
-    """Whether advantages get mean 0 and deviation 1 in each minibatch."""
+    """Normalise advantages to mean 0 and deviation 1 in each minibatch."""
     normalize_observations: bool = False
-    """Whether observations are normalised by running statistics, which are part of the policy."""
+    """Normalise observations by running statistics, which are part of the policy."""
     normalize_rewards: bool = False
-    """Whether rewards are divided by the running deviation of the discounted return."""
+    """Divide rewards by the running deviation of the discounted return."""
 
     def __post_init__(self) -> None:
         check_widths("ppo.value_units", self.value_units)
@@ -107,7 +107,7 @@ class PPOConfig(AgentConfig):
         return self.discount
 
     def check(self, shape: RunShape) -> None:
-        """Refuses batches that minibatches or sequences do not divide.
+        """Checks that minibatches and sequences divide the batch.
 
         Raises:
             ConfigError: Says which setting to change.

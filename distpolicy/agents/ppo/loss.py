@@ -11,7 +11,7 @@ from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.distributions.draws import log_prob
 from distpolicy.utils.nests.array_nest import flatten
 
-# What each minibatch's loss comes to, in the order of :func:`surrogate_loss`.
+# The metrics of a minibatch, in the order in which :func:`surrogate_loss` returns them.
 METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 
 
@@ -23,7 +23,7 @@ def surrogate_loss(
     statistics: MinibatchStatistics,
     clip_range: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The loss of a minibatch (equations 7 and 9), as the sum over some of its samples.
+    """Returns the loss of a minibatch (equations 7 and 9), as the sum over some of its samples.
 
     Args:
         config: The settings.
@@ -56,11 +56,11 @@ def surrogate_loss(
 
 
 def _log_probability(distribution: Any, action: Any) -> tf.Tensor:
-    """Of a whole action: the sum over the leaves of its nest."""
+    """Returns the log-probability of a whole action: the sum over the leaves of its nest."""
     parts = zip(flatten(distribution), flatten(action), strict=True)
     return sum_of_leaves([log_prob(item, drawn) for item, drawn in parts])
 
 
 def sum_of_leaves(nest: Any) -> tf.Tensor:
-    """The sum of a nest's tensors, float32."""
+    """Returns the sum of a nest's tensors, float32."""
     return tf.add_n([tf.cast(part, tf.float32) for part in flatten(nest)])

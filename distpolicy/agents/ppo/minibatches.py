@@ -10,17 +10,18 @@ from distpolicy.errors import ConfigError
 def draw_minibatches(
     seed: int, train_step: int, num_samples: int, num_epochs: int, num_minibatches: int, rank: int = 0
 ) -> np.ndarray:
-    """The samples of every epoch's minibatches; each sample is in one of each epoch, but for a rest.
+    """Draws the samples of every epoch's minibatches. An epoch uses each sample once, except for a remainder.
 
-    Drawn out here, since XLA sorts slowly, and a function that holds no seed is compiled once for all seeds.
+    They are drawn outside the compiled function: XLA sorts slowly, and a function without a seed is compiled once for
+    all seeds.
 
     Args:
-        seed: Of the run.
-        train_step: How many updates there were before.
+        seed: Seed of the run.
+        train_step: Number of updates so far.
         num_samples: Samples of the batch, or of a replica's part of it.
         num_epochs: Passes over them.
         num_minibatches: Minibatches of a pass.
-        rank: Of the replica; 0 if it is alone.
+        rank: Rank of the replica; 0 for a single learner.
 
     Returns:
         int32 ``[num_epochs * num_minibatches, size]``.

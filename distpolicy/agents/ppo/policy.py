@@ -13,15 +13,15 @@ from distpolicy.utils.float_leaves_normalizer import FloatLeavesNormalizer
 def make_collect_policy(
     time_step_spec: TimeStep, action_spec: Any, actor_network: Network, normalize_observations: bool
 ) -> ActorPolicy:
-    """The policy that collectors run; the learner's is built by the same function.
+    """Builds the policy that collectors run; the learner builds its policy with the same function.
 
-    It does not clip, since PPO learns from actions as they were drawn, and emits their log-probabilities.
+    The policy does not clip actions, since PPO learns from actions as they were drawn. It emits log-probabilities.
 
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs of one action.
         actor_network: From observations to distributions, see :attr:`ActorCritic.policy_network`.
-        normalize_observations: Whether it holds statistics that observations are normalised by.
+        normalize_observations: Whether it normalises observations by running statistics, which it holds.
     """
     return ActorPolicy(
         time_step_spec,
@@ -35,5 +35,5 @@ def make_collect_policy(
 
 
 def make_normalizer(spec: Any) -> FloatLeavesNormalizer:
-    """With the bound and the epsilon that PPO's common settings were found with."""
+    """Returns a normaliser with the bound and the epsilon for which PPO's common settings were tuned."""
     return FloatLeavesNormalizer(spec, clip_value=10.0, variance_epsilon=1e-8)

@@ -45,9 +45,9 @@ class PPOAgent(TFAgent):
     policy's state was. Their minibatches are of sequences; see ``sequence_length``, ``sequence_states`` and ``burn_in``
     of the config.
 
-    Among replicas, each learns from its part of the batch, and all take the steps that one with the whole batch would:
-    gradients, and all statistics, are those of the whole. A minibatch is made of as many samples from each part, drawn
-    there. XLA on CPUs has no collectives, so that it compiles what lies between them.
+    With several replicas, each learns from its part of the batch. All take the steps that a single learner with the
+    whole batch would take: gradients and all statistics are summed over the replicas. Each replica draws the same
+    number of samples for a minibatch from its part. XLA on CPUs lacks collectives, so it compiles the parts in between.
 
     Args:
         time_step_spec: A TimeStep of specs.
@@ -57,9 +57,9 @@ class PPOAgent(TFAgent):
         config: The settings.
         seed: Seed of the order of minibatches.
         jit_compile: Whether XLA compiles the update.
-        encoding_network: What actor and critic share, such as an :class:`LSTMEncodingNetwork`; None if they read
-            observations themselves.
-        replicas: Those among which it learns; None if it is alone.
+        encoding_network: The network that actor and critic share, such as an :class:`LSTMEncodingNetwork`; None if they
+            read observations themselves.
+        replicas: The replicas that learn together; None for a single learner.
         mixed_precision: Whether the update computes in bfloat16; see :class:`ActorCritic`.
 
     Raises:
@@ -114,7 +114,7 @@ class PPOAgent(TFAgent):
 
     @property
     def train_arguments(self) -> tuple[str, ...]:
-        """What :meth:`train` asks for beside experience and weights."""
+        """Names of the keyword arguments that :meth:`train` asks for."""
         return ("final_observation", "policy_state", "discounted_return", "progress")
 
     def named_variables(self) -> list[NamedVariable]:
@@ -146,7 +146,7 @@ class PPOAgent(TFAgent):
 
         Args:
             experience: A Trajectory of arrays or tensors ``[B, T, ...]``; the rows of all collectors.
-            weights: float32 ``[B, T]``: 1 for each transition of the task, 0 where none is; see :class:`TFAgent`.
+            weights: float32 ``[B, T]``: 1 for each transition of the task, else 0; see :class:`TFAgent`.
             final_observation: Nest of ``[B, ...]``: the observation after the last step.
             policy_state: Nest of ``[B, ...]``: the policy's state before the first step.
             discounted_return: float64 ``[B]``: the running discounted sum of rewards before the first step, for reward
@@ -189,7 +189,7 @@ class PPOAgent(TFAgent):
         minibatches: tf.Tensor,
     ) -> LossInfo:
         config, mask = self._config, weights
-        # Nothing flows over a row that is not a transition: neither over a boundary, nor over a cut.
+        # Advantages do not flow across a row that is not a transition, such as a boundary or a cut.
         is_boundary = tf.equal(mask, 0.0)
         observations = tf.nest.map_structure(_with_last, experience.observation, final_observation)
         step_types = _with_last(experience.step_type, experience.next_step_type[:, -1])
@@ -241,7 +241,7 @@ class PPOAgent(TFAgent):
         return unroll_sequences(self._actor_critic, observation, step_type, policy_state, length, self._config.burn_in)
 
     def _length(self, num_steps: int) -> int:
-        """Steps of a sequence; 1 without recurrent networks, whose steps can be put together at will."""
+        """Returns the number of steps of a sequence; 1 without recurrent networks, where steps are independent."""
         if not self._actor_critic.is_recurrent:
             return 1
         length = self._config.sequence_length or num_steps
@@ -250,7 +250,7 @@ class PPOAgent(TFAgent):
         return length
 
     def _cut(self, samples: dict[str, Any]) -> dict[str, Any]:
-        """Nests ``[B, T, ...]`` as those of samples: steps ``[N, ...]``, or sequences ``[N, L, ...]``."""
+        """Cuts nests ``[B, T, ...]`` into samples: steps ``[N, ...]``, or sequences ``[N, L, ...]``."""
         if not self._actor_critic.is_recurrent:
             return tf.nest.map_structure(_flatten_time, samples)
         num_slots, num_steps = samples["mask"].shape
@@ -271,7 +271,7 @@ class PPOAgent(TFAgent):
         minibatches: tf.Tensor,
         progress: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """A step on every minibatch; the means of the steps' figures."""
+        """Takes a step on every minibatch; returns the means of the steps' metrics."""
         config = self._config
         learning_rate = _scheduled(config.learning_rate, config.learning_rate_schedule, progress)
         clip_range = _scheduled(config.clip_range, config.clip_range_schedule, progress)
@@ -309,7 +309,7 @@ class PPOAgent(TFAgent):
     def _gradient_of(
         self, samples: dict[str, Any], chosen: tf.Tensor, statistics: MinibatchStatistics, clip_range: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The part that one minibatch's samples here have in its gradient, and in its figures."""
+        """Returns the contribution of this learner's samples to a minibatch's gradient and metrics."""
         batch = tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), samples)
         state = self._state_before(batch)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -323,7 +323,7 @@ class PPOAgent(TFAgent):
         return self._optimizer.apply(gradient, self._trained, learning_rate)
 
     def _state_before(self, batch: dict[str, Any]) -> Any:
-        """The state that each sample begins with; no gradient flows into it."""
+        """Returns the state before each sample; no gradient flows into it."""
         states = batch["states"]
         if not states:
             return ()
@@ -342,7 +342,7 @@ def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., 
 
 
 def _with_last(steps: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """``[B, T + 1, ...]`` from ``[B, T, ...]`` and ``[B, ...]``."""
+    """Returns ``[B, T + 1, ...]`` from ``[B, T, ...]`` and ``[B, ...]``."""
     return tf.concat([steps, last[:, tf.newaxis]], axis=1)
 
 

@@ -41,7 +41,7 @@ class ReinforceConfig(AgentConfig):
             raise ConfigError(f"reinforce.entropy_weight must be 0 or more, but is {self.entropy_weight}")
 
     def check(self, shape: RunShape) -> None:
-        """Refuses what REINFORCE does not do.
+        """Checks that there is one learner.
 
         Raises:
             ConfigError: Says which setting to change.

@@ -1,1 +1,1 @@
-"""What belongs to soft actor-critic (Haarnoja et al., 2018)."""
+"""The network of soft actor-critic (Haarnoja et al., 2018)."""

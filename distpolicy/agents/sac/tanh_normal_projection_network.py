@@ -60,7 +60,7 @@ class TanhNormalProjectionNetwork(DistributionNetwork):
         )
 
     def call(self, inputs: Any, outer_rank: int | None = None, training: bool = False, mask: Any = None) -> Any:
-        """The distribution.
+        """Returns the distribution.
 
         Args:
             inputs: Encoding float32 ``[..., units]``.

@@ -91,7 +91,7 @@ def test_vector_wrappers_go_around_the_vectorised_form() -> None:
         (EnvironmentFactory("CartPole-v1", wrappers=("no.such.Wrapper",)), "unknown wrapper 'no.such.Wrapper'"),
         (EnvironmentFactory("CartPole-v1", wrappers=("Wrapper",)), "unknown wrapper 'Wrapper'"),
         (EnvironmentFactory("CartPole-v1", wrappers=("gymnasium.wrappers.NoSuch",)), "unknown wrapper"),
-        (EnvironmentFactory("CartPole-v1", wrappers=("gymnasium.__version__",)), "is no class"),
+        (EnvironmentFactory("CartPole-v1", wrappers=("gymnasium.__version__",)), "is not a class"),
         (EnvironmentFactory("CartPole-v1", "vector_entry_point", wrappers=(FLATTEN,)), "use --vectorization sync"),
         (
             EnvironmentFactory("CartPole-v1", "sync", wrappers=("gymnasium.wrappers.vector.ClipReward",)),
