@@ -256,7 +256,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "what is learned": ("config.env", "config.env_kwargs", "config.wrappers", "preset", "agent"),
         "how long": ("config.total_steps", "config.target_return", "config.seed", "config.eval_episodes"),
-        "the algorithm (--ppo.… and --network.… are more)": (),
+        "the algorithm": (),
         "what runs": (
             "config.collectors",
             "config.envs_per_collector",
@@ -305,8 +305,9 @@ def _short_help(kind: type, defaults: Any, command: str) -> str:
     """Returns the help on the most used options."""
     groups = {}
     for title, places in _COMMON[command].items():
-        if title.startswith("the algorithm"):
+        if title == "the algorithm":
             agent = defaults.config.agent
+            title = f"the algorithm (more: --{agent.kind}.… and --network.…)"
             places = tuple(f"config.agent.{name}" for name in agent.common)
         groups[title] = [_choice(kind, defaults, place) for place in places]
     return short_help(command, " ".join((kind.__doc__ or "").split()), groups)
