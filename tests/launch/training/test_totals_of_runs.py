@@ -11,10 +11,11 @@ import ray
 from driver_runs import CONFIG, Recorder, make_driver
 
 from launch.config.train import TrainConfig
-from launch.training.observer import Saved
+from launch.training.checkpoint_store import Checkpoint
 
 # A reward of -1 for every step, and no end that comes sooner than the limit.
 MOUNTAIN_CAR = "MountainCar-v0"
+LEARNING_RATE = CONFIG.agent.learning_rate
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,20 +29,17 @@ def limited_to(num_steps: int) -> tuple[str, ...]:
     return (f'gymnasium.wrappers.TimeLimit{{"max_episode_steps": {num_steps}}}',)
 
 
-def trained(config: TrainConfig, after: Saved | None = None) -> Recorder:
+def trained(config: TrainConfig, after: Checkpoint | None = None) -> Recorder:
     """A whole run, or one that goes on after another."""
     recorder = Recorder()
-    driver = (
-        make_driver(config, observer=recorder)
-        if after is None
-        else make_driver(config, 1, after.state, after.totals, recorder)
-    )
-    driver.run()
+    before = () if after is None else (1, after.state, after.totals)
+    driver = make_driver(config, *before, recorder=recorder)
+    list(driver.updates())
     driver.close()
     return recorder
 
 
-def saved(recorder: Recorder) -> Saved:
+def saved(recorder: Recorder) -> Checkpoint:
     assert recorder.saved is not None
     return recorder.saved
 
@@ -49,7 +47,7 @@ def saved(recorder: Recorder) -> Saved:
 def test_a_linear_schedule_over_ten_batches_begins_in_full_and_ends_with_a_tenth() -> None:
     """No episode ends in these steps, so that every batch is a tenth of the run."""
     config = dataclasses.replace(CONFIG, env=MOUNTAIN_CAR, total_steps=10 * CONFIG.batch_size)
-    shares = [outcome.row["learning_rate"] / config.ppo.learning_rate for outcome in trained(config).outcomes]
+    shares = [outcome.metrics["learning_rate"] / LEARNING_RATE for outcome in trained(config).outcomes]
     np.testing.assert_allclose(shares, np.arange(10, 0, -1) / 10, rtol=1e-5)
 
 
@@ -73,15 +71,15 @@ def test_episodes_that_end_right_at_a_resume_are_counted_once_and_whole(
     assert [outcome.totals.updates for outcome in outcomes] == [1, 2, 3]
     assert [outcome.totals.env_steps for outcome in outcomes] == env_steps
     assert [outcome.totals.episodes for outcome in outcomes] == np.cumsum(ended_in).tolist()
-    assert [outcome.row["episodes"] for outcome in outcomes] == np.cumsum(ended_in).tolist()
+    assert [outcome.metrics["episodes"] for outcome in outcomes] == np.cumsum(ended_in).tolist()
     # The schedule goes on, too: by the share of the run before each update.
-    shares = [outcome.row["learning_rate"] / config.ppo.learning_rate for outcome in outcomes]
+    shares = [outcome.metrics["learning_rate"] / LEARNING_RATE for outcome in outcomes]
     np.testing.assert_allclose(shares, [1.0, 1 - 64 / 184, 1 - 128 / 184], rtol=1e-5)
     for outcome, count, total in zip(outcomes, ended_in, np.cumsum(ended_in), strict=True):
         assert outcome.totals.recent_returns == (-float(limit),) * total
-        ended = [(outcome.row.get("episode_return"), outcome.row.get("episode_length"))]
+        ended = [(outcome.metrics.get("episode_return"), outcome.metrics.get("episode_length"))]
         assert ended == [(-limit, limit) if count else (None, None)]
-        assert outcome.row.get("return_mean_100") == (-limit if total else None)
+        assert outcome.metrics.get("return_mean_100") == (-limit if total else None)
 
 
 @pytest.mark.slow
@@ -89,7 +87,7 @@ def test_a_run_with_a_target_ends_with_the_same_bytes_whatever_the_spread() -> N
     """The target is the highest mean of 100 episodes, so that it is reached by the right 100 only."""
     two = dataclasses.replace(CONFIG, total_steps=4_000)
     one = dataclasses.replace(two, collectors=1, envs_per_collector=8)
-    means = [outcome.row["return_mean_100"] for outcome in trained(two).outcomes if outcome.totals.episodes >= 100]
+    means = [outcome.metrics["return_mean_100"] for outcome in trained(two).outcomes if outcome.totals.episodes >= 100]
     runs = [trained(dataclasses.replace(config, target_return=max(means))) for config in (two, one)]
     returns = [[outcome.totals.recent_returns for outcome in run.outcomes] for run in runs]
     assert returns[0] == returns[1]
