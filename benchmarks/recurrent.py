@@ -57,8 +57,8 @@ def print_feed_forward(preset: str, num_seeds: int) -> None:
     """The table of runs without cells."""
     config = feed_forward(load_preset(preset))
     options = ["--preset", preset, "--network.recurrent", "none", "--eval-episodes", "100"]
-    for name, units in (("actor", config.network.actor_units), ("value", config.agent.value_units)):
-        options += [f"--network.{name}-units", *map(str, units)]
+    for name, units in (("network.actor", config.network.actor_units), ("ppo.value", config.agent.value_units)):
+        options += [f"--{name}-units", *map(str, units)]
     runs = [train([*options, "--seed", str(seed)]) for seed in range(num_seeds)]
     columns = ["seed", "env steps", "best mean of 100 episodes", "evaluation"]
     rows = [

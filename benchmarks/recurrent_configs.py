@@ -19,8 +19,8 @@ def feed_forward(config: TrainConfig) -> TrainConfig:
             network,
             recurrent="none",
             actor_units=(*first, *network.actor_units),
-            value_units=(*first, *network.value_units),
         ),
+        agent=dataclasses.replace(config.agent, value_units=(*first, *config.agent.value_units)),
     )
 
 

@@ -18,8 +18,9 @@ from commands import environment, no_process_left, read_metrics
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError
+from distpolicy.networks.network_config import NetworkConfig
 from launch import RunEnd, TrainConfig, TrainingObserver, TrainingRun, UpdateResult
-from launch.config.train import NetworkConfig, load_train_config
+from launch.config.train import load_train_config
 from launch.training.checkpoint_store import CheckpointStore
 from launch.training.observer import Observers
 from launch.training.totals import TrainingTotals
@@ -36,8 +37,8 @@ CONFIG = TrainConfig(
     vectorization="sync",
     jit_compile=False,
     eval_episodes=0,
-    network=NetworkConfig(actor_units=(8,), value_units=(8,)),
-    ppo=PPOConfig(num_epochs=1, num_minibatches=2),
+    network=NetworkConfig(actor_units=(8,)),
+    agent=PPOConfig(value_units=(8,), num_epochs=1, num_minibatches=2),
 )
 
 

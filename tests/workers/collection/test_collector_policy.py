@@ -20,7 +20,7 @@ from launch.config.train import TrainConfig
 from launch.training.factories import PolicyFactory
 from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.factory import EnvironmentFactory
-from workers.learning.learner import merge_rollouts
+from workers.experience.on_policy import merge_rollouts
 
 NUM_STEPS, NUM_ROLLOUTS = 40, 3
 NETWORK = NetworkConfig(actor_units=(8,))
