@@ -91,7 +91,10 @@ def test_a_policy_without_a_folder_is_evaluated_too(tmp_path: Path, name: str) -
         (("young",), "young has no policy yet"),
         (("empty", "--env", "CartPole-v1"), "give random, fixed:VALUE, or the folder of a SavedModel"),
         (("run", "--env", "Nope-v0"), "unknown env 'Nope-v0'"),
-        (("run", "--env", "Acrobot-v1"), "its observations are float32 of shape (4,), the env's float32 of shape (6,)"),
+        (
+            ("run", "--env", "Acrobot-v1"),
+            "its observations are float32 with shape (4,), the env's are float32 with shape (6,)",
+        ),
         (("run", "--episodes", "0"), "episodes must be 1 or more"),
         (("run", "--seed", "-1"), "seed must be 0 or more"),
         (("run", "--episodes", "2", "--video", "run/config.yaml/videos"), "cannot write run/config.yaml/videos"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from commands import environment, our_processes, read_metrics
 
 HERE = Path(__file__).resolve().parent
-IMPORTABLE = os.pathsep.join([str(HERE), str(HERE.parent / "workers")])
+IMPORTABLE = os.pathsep.join([str(HERE), str(HERE / "training"), str(HERE.parent / "workers")])
 
 COLLECTORS, SLOTS, STEPS = 2, 4, 16
 ROLLOUT_STEPS = SLOTS * STEPS

@@ -46,7 +46,7 @@ class WholeAgent(PPOAgent):
     def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
         config, size = self._config, num_slots * num_steps // self._length(num_steps) // NUM_REPLICAS
         parts = [
-            draw_minibatches(0, int(self.train_step), size, config.num_epochs, config.num_minibatches, rank)
+            draw_minibatches(0, int(self.train_step_counter), size, config.num_epochs, config.num_minibatches, rank)
             for rank in range(NUM_REPLICAS)
         ]
         return np.concatenate([part + rank * size for rank, part in enumerate(parts)], axis=1)

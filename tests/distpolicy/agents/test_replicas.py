@@ -30,7 +30,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[State]]:
     folder = tmp_path_factory.mktemp("replicas")
     addresses = [free_address() for _ in range(NUM_REPLICAS)]
     root = str(Path(distpolicy.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "CUDA_VISIBLE_DEVICES": "-1"}
+    paths = os.pathsep.join([root, str(Path(__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "-1"}
     program = [sys.executable, replica_cases.__file__]
     processes = [
         subprocess.Popen([*program, str(rank), str(folder), *addresses], env=environment, stderr=subprocess.PIPE)

@@ -145,7 +145,7 @@ def test_a_saved_policy_collects_with_its_log_probabilities_and_only_for_its_obs
 
     other = ("--env", "Acrobot-v1", "--policy", "policy", "--steps", "10")
     result = collect(*ONE, *other, "--out", "other", cwd=tmp_path)
-    check_one_line(result, "its observations are float32 of shape (4,), the env's float32 of shape (6,)")
+    check_one_line(result, "its observations are float32 with shape (4,), the env's are float32 with shape (6,)")
     assert num_shards(tmp_path / "other") == 0
 
 

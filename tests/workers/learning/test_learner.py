@@ -252,7 +252,7 @@ def test_a_state_of_another_architecture_is_refused_by_the_name_of_the_variable(
     unchanged(fresh, state, rf"another architecture: {re.escape(name)} has shape \(4, 9\) there and \(4, 8\) here")
 
 
-@pytest.mark.parametrize("network", [NetworkConfig((8, 8), (8,)), NetworkConfig((8,), (8, 8)), NetworkConfig((), (8,))])
+@pytest.mark.parametrize("network", [NetworkConfig((8, 8)), NetworkConfig((8,), encoder_units=(8,)), NetworkConfig(())])
 def test_a_state_of_another_depth_is_refused(fresh: Learner, network: NetworkConfig) -> None:
     unchanged(
         fresh,
@@ -286,7 +286,7 @@ def test_a_state_that_holds_too_much_is_refused_by_its_name(fresh: Learner, roll
 
 def test_a_diverged_update_is_an_error_that_names_what_is_not_finite(fresh: Learner, rollouts: list[Update]) -> None:
     parts = [part._replace(reward=np.full_like(part.reward, np.nan)) for part in rollouts[0]]
-    with pytest.raises(DistPolicyError, match=r"diverged in update 1: .*loss.* not finite; lower ppo.learning_rate"):
+    with pytest.raises(DistPolicyError, match=r"diverged in update 1: .*loss.* not finite; lower the learning rate"):
         fresh.update(0.0, *parts)
     assert fresh.weights().version == 0
 

@@ -193,7 +193,7 @@ def test_same_seed_gives_the_same_bits_after_three_updates(
         for learner in (agent, twin, other):
             train(learner, rollout, update / 3)
     assert_same_bits(snapshot(twin), snapshot(agent))
-    assert int(agent.train_step.numpy()) == 3
+    assert int(agent.train_step_counter.numpy()) == 3
     # Another seed is another order of minibatches.
     kernel = "policy/actor_network/projection/logits/kernel"
     assert not np.array_equal(snapshot(other)[kernel], snapshot(agent)[kernel])

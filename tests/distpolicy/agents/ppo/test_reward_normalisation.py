@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from agent_training import train
 from test_ppo_agent import make_agent, make_rollout
 
 from distpolicy.agents.ppo.config import PPOConfig
@@ -59,7 +60,7 @@ def test_learning_from_normalised_rewards_is_learning_from_what_numpy_makes_of_t
         # Not centred: the sign of a reward stays.
         reward = rollout.reward / np.sqrt(np.var(returns) + EPSILON)
         num_clipped.append(int((np.abs(reward) > CLIP).sum()))
-        expected = plain.train(rollout._replace(reward=np.clip(reward, -CLIP, CLIP).astype(np.float32)), 0.0)
-        found = normalising.train(rollout, 0.0)
+        expected = train(plain, rollout._replace(reward=np.clip(reward, -CLIP, CLIP).astype(np.float32)))
+        found = train(normalising, rollout)
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert num_clipped == [0, 0, 0, 0, 0, 1]
