@@ -155,7 +155,7 @@ def light_driver(
         total_steps=num_updates * num_collectors * SLOTS * STEPS,
         target_return=None,
         agent=PPOConfig(num_minibatches=1),
-        timeout_s=60.0,
+        timeout_s=300.0,
     )
     generations = itertools.count()
     options: dict[str, Any] = {"num_cpus": 0}
@@ -184,7 +184,7 @@ class Watcher(TrainingObserver):
 
     Attributes:
         looks: Updates after which it holds the run up, until Ray has freed what is no longer needed.
-        expected: What the object store comes to then; for what it never comes to, the run is held up for a minute.
+        expected: What the object store comes to before the run goes on, within a minute.
         stores: The object store after each update; after those of ``looks`` alone if there are any.
         losses: What was lost.
         state: The learner's last state.
@@ -201,10 +201,12 @@ class Watcher(TrainingObserver):
             if result.totals.updates not in self.looks:
                 return
             time.sleep(_FREED_WITHIN_S)
-            deadline = time.monotonic() + _FREED_AT_LAST_S
-            while not self.expected(store()) and time.monotonic() < deadline:
-                time.sleep(0.5)
-        self.stores.append(store())
+        # Its figures need not be of one moment: what is not as expected is looked at once more.
+        now, deadline = store(), time.monotonic() + _FREED_AT_LAST_S
+        while not self.expected(now) and time.monotonic() < deadline:
+            time.sleep(0.5)
+            now = store()
+        self.stores.append(now)
 
     def on_fault(self, fault: Any) -> None:
         self.losses.append(f"{fault.what}: {fault.reason}")

@@ -45,7 +45,7 @@ def test_what_a_run_keeps_in_the_object_store_does_not_grow_with_its_updates() -
 
 
 def test_rollouts_that_fill_the_object_store_are_spilled_and_arrive_whole() -> None:
-    watcher = Watcher()
+    watcher = Watcher(expected=lambda now: now.memory_mib * MIB <= STORE_BYTES)
     driver = light_driver(num_collectors=3, rollout_bytes=50_000_000, num_updates=4, watcher=watcher)
     list(driver.updates())
     driver.close()
