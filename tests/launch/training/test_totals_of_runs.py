@@ -34,8 +34,10 @@ def trained(config: TrainConfig, after: Checkpoint | None = None) -> Recorder:
     recorder = Recorder()
     before = () if after is None else (1, after.state, after.totals)
     driver = make_driver(config, *before, recorder=recorder)
-    list(driver.updates())
-    driver.close()
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
     return recorder
 
 
