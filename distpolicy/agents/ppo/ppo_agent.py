@@ -168,7 +168,7 @@ class PPOAgent(TFAgent):
             final_observation=final_observation,
             policy_state=policy_state,
             discounted_return=discounted_return,
-            progress=tf.clip_by_value(tf.cast(progress, tf.float32), 0.0, 1.0),
+            progress=np.float32(min(max(float(progress), 0.0), 1.0)),
             minibatches=self._minibatches(num_slots, num_steps),
         )
 
