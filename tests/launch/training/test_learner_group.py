@@ -202,11 +202,11 @@ def test_a_run_goes_on_from_its_checkpoint_when_one_of_its_learners_or_a_collect
     recorder = Recorder(then)
     driver = make_driver(config, recorder=recorder)
     try:
-        progress = list(driver.updates())
+        list(driver.updates())
         states = get([actor.state.remote() for actor in driver.learners.actors])
     finally:
         driver.close()
-    assert int(states[0]["learner/version"]) == progress.updates
+    assert int(states[0]["learner/version"]) == driver.totals.updates
     assert bytes_of(states[0]) == bytes_of(states[1])
     assert recorder.losses[0].what == "learner"
     assert len(recorder.losses) == 2

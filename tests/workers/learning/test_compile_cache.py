@@ -11,7 +11,8 @@ import pytest
 
 SCRIPT = """
 from distpolicy.agents.ppo.config import PPOConfig
-from launch.config import NetworkConfig, TrainConfig
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.train import TrainConfig
 from launch.training.factories import AgentFactory
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
