@@ -188,6 +188,7 @@ def test_a_learner_that_fails_alone_does_not_leave_the_other_waiting(
     group.kill()
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint_when_one_of_its_learners_or_a_collector_is_killed() -> None:
     config = dataclasses.replace(TWO, total_steps=8 * TWO.batch_size, checkpoint_every=2)

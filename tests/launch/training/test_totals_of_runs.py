@@ -84,6 +84,7 @@ def test_episodes_that_end_right_at_a_resume_are_counted_once_and_whole(
         assert outcome.metrics.get("return_mean_100") == (-limit if total else None)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_run_with_a_target_ends_with_the_same_bytes_whatever_the_spread() -> None:
     """The target is the highest mean of 100 episodes, so that it is reached by the right 100 only."""

@@ -174,6 +174,7 @@ def test_bad_input_ends_with_one_line_and_code_2(tmp_path: Path, arguments: tupl
     assert {item.name for item in tmp_path.iterdir()} == {"taken"}
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_an_env_that_returns_nan_ends_with_one_line_and_code_1(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_reinforce_learns_the_same_bytes_from_one_collector_and_two() -> None:
     assert {"loss", "entropy", "whole_steps"} <= set(outcomes[-1].metrics)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_another_seed_learns_something_else(baseline: Trained) -> None:
     other, _ = trained(dataclasses.replace(CONFIG, total_steps=256, seed=1))
@@ -136,6 +137,7 @@ def test_env_steps_count_neither_resets_nor_twice() -> None:
     assert last.env_steps >= 2_000
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_restored_learner_goes_on_with_its_version_and_a_higher_generation(baseline: Trained) -> None:
     state, outcomes = baseline
@@ -147,6 +149,7 @@ def test_restored_learner_goes_on_with_its_version_and_a_higher_generation(basel
     assert_same_state(restored, state)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_state_of_another_architecture_is_refused(baseline: Trained) -> None:
     other = dataclasses.replace(CONFIG, network=NetworkConfig(actor_units=(9,)))
@@ -165,6 +168,7 @@ def test_a_worker_that_does_not_answer_in_time_is_an_error() -> None:
         calls.get(sleeper.remote(), 0.5)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_close_may_be_called_twice() -> None:
     driver = make_driver()
@@ -172,6 +176,7 @@ def test_close_may_be_called_twice() -> None:
     driver.close()
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_evaluation_does_not_depend_on_the_number_of_collectors() -> None:
     results = []

@@ -91,6 +91,7 @@ def test_all_collectors_may_be_killed_at_once() -> None:
     assert len(recorder.losses) == 2
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
     def then(recorder: Recorder) -> None:
@@ -129,6 +130,7 @@ def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
     assert in_flight in range(0, 2 * CONFIG.batch_size + 1, CONFIG.envs_per_collector * CONFIG.rollout_steps)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> None:
     def then(recorder: Recorder) -> None:
@@ -148,6 +150,7 @@ def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> 
     assert recorder.outcomes[-1].metrics["policy_lag"] == 0.0
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_collectors_join_when_there_is_room_for_them() -> None:
     @ray.remote(num_cpus=3)
@@ -174,6 +177,7 @@ def test_collectors_join_when_there_is_room_for_them() -> None:
     assert not recorder.losses
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_evaluation_goes_on_without_a_collector_that_is_killed() -> None:
     config = dataclasses.replace(CONFIG, total_steps=64)

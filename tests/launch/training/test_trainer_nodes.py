@@ -15,7 +15,7 @@ from driver_runs import CONFIG, Recorder, Stop, make_driver, numbers_of
 from ray.cluster_utils import Cluster
 
 # The same as of tests/cluster, for machines that refuse these.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 COLLECTOR: dict[str, Any] = {"num_cpus": 1, "resources": {"collector": 1}}
 

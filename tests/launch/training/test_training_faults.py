@@ -178,6 +178,7 @@ def test_sigterm_while_workers_start_ends_with_code_143_and_leaves_nothing(tmp_p
     assert not run.path.exists()
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_run_whose_collectors_are_killed_every_five_seconds_for_two_minutes_ends_as_if_nothing_was(
@@ -206,7 +207,11 @@ def test_a_run_whose_collectors_are_killed_every_five_seconds_for_two_minutes_en
 
 
 @pytest.mark.parametrize(
-    "part", ["raylet", *(pytest.param(part, marks=pytest.mark.slow) for part in ("gcs_server", "agent.py"))]
+    "part",
+    [
+        "raylet",
+        *(pytest.param(part, marks=[pytest.mark.slow, pytest.mark.release]) for part in ("gcs_server", "agent.py")),
+    ],
 )
 def test_sigterm_while_ray_starts_leaves_nothing(tmp_path: Path, part: str) -> None:
     run = TrainingRun(tmp_path, *WITHIN_A_RUN, *ONE, *paced(tmp_path))
@@ -218,6 +223,7 @@ def test_sigterm_while_ray_starts_leaves_nothing(tmp_path: Path, part: str) -> N
     assert not left
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_sigterm_while_the_update_is_compiled_ends_with_code_143(tmp_path: Path) -> None:
@@ -281,6 +287,7 @@ def test_a_collector_in_which_an_env_hangs_is_replaced_while_the_other_goes_on(t
     shutil.rmtree(temporary)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_with_async_an_env_that_hangs_costs_its_slot_alone(tmp_path: Path) -> None:
@@ -357,6 +364,7 @@ def test_an_env_that_always_raises_ends_the_run_with_slot_step_seed_and_tracebac
     assert "in _maybe_fail" in error.value.traceback
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["exit", "hang"])
 @pytest.mark.usefixtures("toys", "no_process_left")

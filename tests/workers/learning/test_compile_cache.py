@@ -40,6 +40,7 @@ def entries(cache: Path) -> dict[str, tuple[int, int]]:
     return {item.name: (item.stat().st_size, item.stat().st_mtime_ns) for item in found}
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_cached_update_serves_other_seeds_and_a_damaged_one_is_compiled_again(tmp_path: Path) -> None:
     warm_up(tmp_path)
