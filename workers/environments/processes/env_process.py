@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
-from distpolicy.errors import SpecMismatchError
+from distpolicy.environments.gymnasium_interface import (
+    InterfaceError,
+    call_problem,
+    flag,
+    number,
+    reset_result,
+    step_result,
+)
 from distpolicy.utils.nests.array_nest import packer
 from workers.environments.fault_log import in_one_line
 from workers.environments.observations import ObservationArrays, leaf_places
@@ -75,18 +82,24 @@ def serve_environment(
             if env is None:
                 env = job.make()
             if command == RESET:
-                observation, _ = env.reset() if seed < 0 else env.reset(seed=seed)
+                observation, _ = reset_result(env.reset() if seed < 0 else env.reset(seed=seed))
             else:
                 # Copies, since an environment may keep an action that the next step would overwrite.
                 action = pack([leaf[row].copy() for leaf in memory.actions])
-                observation, reward, terminated, truncated, _ = env.step(action)
-                memory.reward[row], memory.terminated[row], memory.truncated[row] = reward, terminated, truncated
+                observation, reward, terminated, truncated, _ = step_result(env.step(action))
+                memory.reward[row] = number(reward, "reward")
+                memory.terminated[row] = flag(terminated, "terminated")
+                memory.truncated[row] = flag(truncated, "truncated")
             arrays.write(row, observation)
             connection.sendall(DONE)
     except EOFError:
         if env is not None:
             env.close()
-    except SpecMismatchError as error:
+    except InterfaceError as error:
         send_text(connection, MISMATCH, [str(error)])
     except Exception as error:
+        problem = None if env is None else call_problem(env, call, error)
+        if problem is not None:
+            send_text(connection, MISMATCH, [str(problem)])
+            return
         send_text(connection, RAISED, [in_one_line(error, call), "".join(traceback.format_exception(error))])
