@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ from launch.config.collect import CollectConfig, load_collect_config
 from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
+from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory
 from launch.short_help import Choice, short_help
+from launch.suggestions import did_you_mean
 
 _T = TypeVar("_T")
 
@@ -113,7 +116,7 @@ def parse_train(arguments: list[str]) -> TrainArguments:
     if known.resume is not None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
-        base = load_train_config(RunDirectory.open(Path(known.resume)).config_file)
+        base = load_train_config(RunDirectory.open(absolute_path(known.resume)).config_file)
         if known.agent not in (None, agent_name(base.agent)):
             raise ConfigError(
                 f"--resume goes on with the agent of the run, {agent_name(base.agent)}: leave --agent out"
@@ -170,8 +173,11 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
     known = _known(arguments, "--resume")
     base = CollectConfig()
     if known.resume is not None:
-        base = load_collect_config(Path(known.resume) / "config.yaml")
+        base = load_collect_config(absolute_path(known.resume) / "config.yaml")
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
+    policy = absolute_path(parsed.config.policy)
+    if policy.is_dir() and known.resume is None:
+        parsed = dataclasses.replace(parsed, config=dataclasses.replace(parsed.config, policy=str(policy)))
     if (parsed.out is None) == (parsed.resume is None):
         raise ConfigError("give either --out for a new dataset or --resume for one to go on with")
     return parsed
@@ -337,10 +343,28 @@ def _parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: s
     given: Any = {} if defaults is None else {"default": defaults}
     try:
         with contextlib.redirect_stderr(output):
-            return tyro.cli(kind, args=arguments, prog=f"distpolicy {command}", **given)
+            return tyro.cli(kind, args=arguments, prog=f"distpolicy {command}", registry=REGISTRY, **given)
     except SystemExit as end:
         if not end.code:
             raise
         lines = [line.strip("│ ") for line in output.getvalue().splitlines()[1:]]
         message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰")), lines))
+        if message.startswith("Unrecognized options"):
+            message = _unknown_options(message, _option_names(kind, given))
         raise ConfigError(f"{message} (distpolicy {command} --help lists the options)") from None
+
+
+def _option_names(kind: Any, given: dict[str, Any]) -> list[str]:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], registry=REGISTRY, **given)
+    return re.findall(r"^\W*(--[a-z][\w.-]*)", output.getvalue(), re.MULTILINE)
+
+
+def _unknown_options(message: str, names: list[str]) -> str:
+    """Returns tyro's message on options that do not exist, with the ones that were meant."""
+    unknown = [text.split("=")[0] for text in message.partition(": ")[2].split(", ")]
+    unknown = [text for text in unknown if text.startswith("--")]
+    if not unknown:
+        return message
+    return "unknown option" + ", ".join(f" {text}{did_you_mean(text, names)}" for text in unknown)

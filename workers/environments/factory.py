@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -221,6 +222,12 @@ class EnvironmentFactory:
 
     def _explain(self, error: Exception) -> str:
         text = " ".join(str(error).split())
+        module = self.env_id.rpartition(":")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            return (
+                f"env {self.env_id}: there is no module {error.name}, neither installed nor in {os.getcwd()}: run the "
+                "command in the folder that has it; on a cluster, give that folder by submit --working-dir"
+            )
         if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:

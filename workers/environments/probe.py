@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
@@ -49,13 +53,24 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
     Raises:
         ConfigError: If the environment cannot be made, or its spaces are not supported.
     """
+    with _working_directory_kept():
+        try:
+            environment = factory(1)
+        except SpecMismatchError as error:
+            raise ConfigError(f"env {factory.env_id}: {error}") from error
+        try:
+            if for_training:
+                check_supported(environment)
+            return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
+        finally:
+            environment.close()
+
+
+@contextlib.contextmanager
+def _working_directory_kept() -> Iterator[None]:
+    """Goes back to the working directory at the end: some environments change it, and relative paths begin there."""
+    folder = os.getcwd()
     try:
-        environment = factory(1)
-    except SpecMismatchError as error:
-        raise ConfigError(f"env {factory.env_id}: {error}") from error
-    try:
-        if for_training:
-            check_supported(environment)
-        return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
+        yield
     finally:
-        environment.close()
+        os.chdir(folder)
