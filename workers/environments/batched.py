@@ -25,7 +25,7 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.environments.actions import ActionRows
 from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
-from workers.environments.fault_log import in_one_line
+from workers.environments.fault_log import in_one_line, is_fault
 
 
 class BatchedEnvironment(Environment):
@@ -56,7 +56,9 @@ class BatchedEnvironment(Environment):
     def step(self, action: Any) -> TimeStep:
         try:
             result = self._step_all(self._actions.clipped(action))
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise self._crashed(error, "step") from error
         num_slots = self.num_slots
         try:
@@ -96,7 +98,7 @@ class BatchedEnvironment(Environment):
     def _mismatch(self, error: InterfaceError) -> EnvironmentCrashedError:
         return EnvironmentCrashedError(f"env {self.name} {error}", slot=error.row)
 
-    def _crashed(self, error: Exception, call: str) -> EnvironmentCrashedError:
+    def _crashed(self, error: BaseException, call: str) -> EnvironmentCrashedError:
         problem = call_problem(self._stepped, call, error)
         if problem is not None:
             return self._mismatch(problem)
@@ -139,7 +141,9 @@ class VectorEnvironment(BatchedEnvironment):
         seed: Any = np.array(seeds, np.int64) if self._seed_each_slot else int(seeds[0])
         try:
             result = self._env.reset(seed=seed)
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise self._crashed(error, "reset") from error
         return self._begun(result)
 

@@ -8,6 +8,7 @@ from typing import Any
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.batched import BatchedEnvironment
+from workers.environments.fault_log import is_fault
 
 
 class EnvPoolEnvironment(BatchedEnvironment):
@@ -62,7 +63,9 @@ class EnvPoolEnvironment(BatchedEnvironment):
                 self._task_id, **self._arguments, seed=[int(seed) % (2**31 - 1) for seed in seeds]
             )
             result = self._pool.reset()
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise self._crashed(error, "reset") from error
         return self._begun(result)
 

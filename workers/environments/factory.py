@@ -17,6 +17,7 @@ from workers.environments.atari import AtariConfig, envpool_arguments, is_atari,
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
 from workers.environments.envpool import EnvPoolEnvironment
+from workers.environments.fault_log import is_fault
 from workers.environments.processes.environment import ProcessEnvironment
 from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
 from workers.environments.sync import SyncEnvironment
@@ -82,7 +83,9 @@ class EnvironmentFactory:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
             raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {error}") from error
-        except Exception as error:  # The constructor of an environment may raise anything.
+        except BaseException as error:  # The constructor of an environment may raise anything.
+            if not is_fault(error):
+                raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise ConfigError(f"env {self.env_id} cannot be made with the arguments {self.kwargs}: {reason}") from error
 

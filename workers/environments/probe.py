@@ -12,10 +12,13 @@ from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.nests.array_nest import flatten, paths
 from workers.environments.base import Environment
+from workers.environments.deadline import deadline
 from workers.environments.factory import EnvironmentFactory
+from workers.environments.processes.environment import START_TIMEOUT_S
 
 # A network for discrete actions has one output for each value.
 MAX_ACTION_VALUES = 10_000
+CLOSE_TIMEOUT_S = 30.0
 
 
 def check_supported(environment: Environment) -> None:
@@ -52,10 +55,12 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
 
     Raises:
         ConfigError: If the environment cannot be made, or its spaces are not supported.
+        EnvironmentCrashedError: If its constructor or ``close`` hangs.
     """
     with _working_directory_kept():
         try:
-            environment = factory(1)
+            with deadline(factory.env_id, "its constructor", max(START_TIMEOUT_S, factory.step_timeout_s)):
+                environment = factory(1)
         except SpecMismatchError as error:
             raise ConfigError(f"env {factory.env_id}: {error}") from error
         try:
@@ -63,7 +68,8 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
                 check_supported(environment)
             return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
         finally:
-            environment.close()
+            with deadline(factory.env_id, "close", CLOSE_TIMEOUT_S):
+                environment.close()
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
-from workers.environments.fault_log import FaultLog, in_one_line
+from workers.environments.fault_log import FaultLog, in_one_line, is_fault
 from workers.environments.observations import ObservationArrays
 from workers.restart_budget import RestartBudgetConfig
 
@@ -91,7 +91,9 @@ class SyncEnvironment(Environment):
                     continue
                 try:
                     result = env.step(slot_action)  # type: ignore[union-attr]
-                except Exception as error:
+                except BaseException as error:
+                    if not is_fault(error):
+                        raise
                     self._fail(row, "step", error)
                     step_types[row] = LAST
                     self._cuts[row] = True
@@ -125,7 +127,9 @@ class SyncEnvironment(Environment):
         if env is not None:
             try:
                 result = env.reset() if seed is None else env.reset(seed=seed)
-            except Exception as error:
+            except BaseException as error:
+                if not is_fault(error):
+                    raise
                 self._fail(row, "reset", error)
                 env = None
         if env is None:
@@ -144,10 +148,12 @@ class SyncEnvironment(Environment):
                 env = self._make()
                 self._envs[row] = env
                 return env.reset(seed=self._log.restart_seed(row))
-            except Exception as error:
+            except BaseException as error:
+                if not is_fault(error):
+                    raise
                 self._fail(row, "reset", error)
 
-    def _fail(self, row: int, call: str, error: Exception) -> None:
+    def _fail(self, row: int, call: str, error: BaseException) -> None:
         problem = call_problem(self._envs[row], call, error)
         if problem is not None:
             raise self._mismatch(row, problem) from error

@@ -97,7 +97,8 @@ def serve_environment(
             env.close()
     except InterfaceError as error:
         send_text(connection, MISMATCH, [str(error)])
-    except Exception as error:
+    # Whoever is at the terminal interrupts the command, not this process.
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         problem = None if env is None else call_problem(env, call, error)
         if problem is not None:
             send_text(connection, MISMATCH, [str(problem)])
