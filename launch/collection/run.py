@@ -75,10 +75,10 @@ class CollectionRun:
             config = dataclasses.replace(config, env=factory.env_id)
         self._config, self._folder = config, Path(out)
         self._observers = Observers(observers)
-        specs = probe(factory, for_training=False)
         inference = "auto" if config.inference == "server" else config.inference
         policy = PolicySource(_absolute(config.policy), inference, config.seed)
-        policy.check(specs[1])
+        specs = probe(factory, for_training=False)
+        policy.check(specs[1], specs[0].observation)
         before = StartingPoint.after(self._folder, config) if resume else StartingPoint.new(self._folder, config)
         self._dataset = GrowingDataset(self._folder, config, before)
         self._description: CollectorDescription | None = None
