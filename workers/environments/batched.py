@@ -16,6 +16,7 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.environments.actions import ActionRows
 from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
+from workers.environments.episode_info import vector_info_numbers
 from workers.environments.fault_log import in_one_line
 
 
@@ -46,11 +47,13 @@ class BatchedEnvironment(Environment):
 
     def step(self, action: Any) -> TimeStep:
         try:
-            observation, reward, terminated, truncated, _ = self._step_all(self._actions.clipped(action))
+            observation, reward, terminated, truncated, info = self._step_all(self._actions.clipped(action))
         except Exception as error:
             raise self._crashed(error, "step") from error
         ended = np.logical_or(terminated, truncated)
         self._ended, before = ended, self._ended
+        rows = np.flatnonzero(ended & ~before).tolist() if info else []
+        self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
         discount = np.logical_not(terminated).astype(np.float32)
         return TimeStep(
             following_step_types(before, ended), np.asarray(reward, np.float32), discount, self._arranged(observation)

@@ -14,9 +14,13 @@ from distpolicy.errors import EnvironmentCrashedError, SpecMismatchError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
+from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import FaultLog, in_one_line
 from workers.environments.observations import ObservationArrays
 from workers.restart_budget import RestartBudgetConfig
+
+# The step type of an env slot that rests: above LAST, so that one comparison finds both.
+_RESTING = LAST + 1
 
 
 class SyncEnvironment(Environment):
@@ -50,14 +54,35 @@ class SyncEnvironment(Environment):
         self._actions = ActionRows(self.action_space)
         self._observations = ObservationArrays(self.time_step_spec.observation, num_slots, "observation")
         self._step_types = [LAST] * num_slots
+        # The seeds of slots whose next episode has one.
+        self._next_seeds: dict[int, int] = {}
+        self._has_rested = False
 
     @property
     def num_restarts(self) -> int:
         return self._log.num_restarts
 
+    @property
+    def can_restart_slots(self) -> bool:
+        return True
+
+    def restart_slot(self, row: int, seed: int) -> None:
+        self._step_types[row] = LAST
+        self._next_seeds[row] = seed
+        self._log.begin_slot(row, seed)
+
+    def rest_slot(self, row: int) -> None:
+        self._step_types[row], self._has_rested = _RESTING, True
+
+    def fail_slot(self, row: int, error: str) -> None:
+        self._log.record(row, "step", error, "")
+        self._discard(row)
+        self._step_types[row] = LAST
+
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         self._log.begin(seeds)
         self._cuts[:] = False
+        self._ended_infos, self._next_seeds = {}, {}
         for row, seed in enumerate(seeds):
             self._begin(row, int(seed))
             self._step_types[row] = FIRST
@@ -68,15 +93,17 @@ class SyncEnvironment(Environment):
         rewards: list[Any] = [0.0] * self.num_slots
         discounts = [1.0] * self.num_slots
         self._cuts[:] = False
+        ended_infos: dict[int, dict[str, float]] = {}
         row = 0
         try:
             for row, (env, slot_action) in enumerate(zip(self._envs, self._actions.rows(action), strict=True)):
-                if step_types[row] == LAST:
-                    self._begin(row)
-                    step_types[row] = FIRST
+                if step_types[row] >= LAST:
+                    if step_types[row] == LAST:
+                        self._begin(row, self._next_seeds.pop(row, None))
+                        step_types[row] = FIRST
                     continue
                 try:
-                    observation, reward, terminated, truncated, _ = env.step(slot_action)  # type: ignore[union-attr]
+                    observation, reward, terminated, truncated, info = env.step(slot_action)  # type: ignore[union-attr]
                 except Exception as error:
                     self._fail(row, "step", error)
                     step_types[row] = LAST
@@ -89,11 +116,15 @@ class SyncEnvironment(Environment):
                     step_types[row] = LAST
                 else:
                     step_types[row] = LAST if truncated else MID
+                if info and step_types[row] == LAST:
+                    ended_infos[row] = info_numbers(info, self.info_metrics)
         except SpecMismatchError as error:
             raise self._mismatch(row, error) from error
         self._log.count_step()
+        self._ended_infos = ended_infos
+        types = np.array(step_types, np.int32)
         return TimeStep(
-            np.array(step_types, np.int32),
+            np.minimum(types, LAST) if self._has_rested else types,
             self._reward_array(rewards),
             np.array(discounts, np.float32),
             self._observations.nest,
