@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import os
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from launch.config.train import load_train_config
 from launch.output.formatting import describe_evaluation
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import record_episode
+from workers.collection.watchdog import Watchdog
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
 from workers.inference.policy_source import PolicySource
@@ -49,38 +55,107 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     # TensorFlow prints to stderr when it is imported, whatever its settings.
     with without_stderr():
         policy = policy_source(time_step_spec, action_spec).greedy
-    result = Evaluator(factory, policy).evaluate(config.episodes, seed=config.seed)
-    console.print(
-        f"{factory.env_id}: {folder}, inference by {getattr(policy, 'inference', 'numpy')}",
-    )
-    console.print(describe_evaluation(result))
-    lengths = np.asarray(result.lengths)
-    console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
+    evaluator = Evaluator(factory, policy, config.num_envs, config.max_episode_steps)
+    with _watchdog(evaluator, factory):
+        result = evaluator.evaluate(config.episodes, seed=config.seed)
+    result = dataclasses.replace(result, policy="stochastic" if config.stochastic else "greedy")
+    told = Console(stderr=True, markup=False, highlight=False, soft_wrap=True) if config.json else console
+    if config.json:
+        sys.stdout.write(json.dumps(_as_json(factory.env_id, folder, result)) + "\n")
+    else:
+        console.print(f"{factory.env_id}: {folder}, inference by {getattr(policy, 'inference', 'numpy')}")
+        console.print(describe_evaluation(result))
+        lengths = np.asarray(result.lengths)
+        console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
     if config.video is not None:
         for name, number in (("best", int(np.argmax(result.returns))), ("worst", int(np.argmin(result.returns)))):
             path = config.video / f"{name}-episode-{number}-return-{result.returns[number]:g}.mp4"
-            record_episode(factory, policy, path, number, config.seed)
-            console.print(f"video of the {name} episode: {path}")
+            record_episode(factory, policy, path, number, config.seed, config.max_episode_steps)
+            told.print(f"video of the {name} episode: {path}")
     return result
 
 
+def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> contextlib.AbstractContextManager[Any]:
+    """Returns what ends this process if a step hangs; ``async`` environments are watched one by one already."""
+    if factory.resolved_vectorization() == "async":
+        return contextlib.nullcontext()
+    path = Path(tempfile.gettempdir()) / f"distpolicy-evaluate-{os.getpid()}.stacks"
+
+    def tell() -> None:
+        step = evaluator.steps_begun
+        where = f"step {step:,}" if step else "its first reset"
+        print(
+            f"distpolicy: error: env {factory.env_id} hung in {where}: it took more than {factory.step_timeout_s:g} s "
+            f"(step_timeout_s); the stacks are in {path}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    watchdog = Watchdog(path, factory.step_timeout_s, lambda: evaluator.steps_begun, tell)
+    stack = contextlib.ExitStack()
+    stack.callback(watchdog.close)
+    stack.enter_context(watchdog)
+    return stack
+
+
+def _as_json(env: str, folder: Path, result: EvaluationResult) -> dict[str, Any]:
+    returns, lengths = np.asarray(result.returns), np.asarray(result.lengths)
+    return {
+        "env": env,
+        "policy": str(folder),
+        "kind": result.policy,
+        "episodes": len(returns),
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std(ddof=1)) if len(returns) > 1 else None,
+        "return_min": float(returns.min()),
+        "return_max": float(returns.max()),
+        "length_mean": float(lengths.mean()),
+        "num_cut": result.num_cut,
+        "num_repeated": result.num_repeated,
+        "info": result.info_means,
+        "returns": result.returns,
+        "lengths": result.lengths,
+    }
+
+
 def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFactory, Path]:
-    """Returns the factory of the environment, and the SavedModel's folder."""
+    """Returns the factory of the environment, and the SavedModel's folder.
+
+    A policy's folder in a run directory, such as ``best_policy``, takes the run's environment.
+    """
     run_config = source / "config.yaml"
+    in_run = (source.absolute().parent / "config.yaml").is_file() and (source / "saved_model.pb").is_file()
+    if not run_config.is_file() and in_run:
+        run_config = source.absolute().parent / "config.yaml"
     if run_config.is_file():
         run: Any = load_train_config(run_config)
-        env, folder = config.env or run.env, source / "policy"
+        env, folder = config.env or run.env, source
+        if not in_run:
+            folder = source / ("collect_policy" if config.stochastic else "policy")
         # The run's arguments do not apply to another environment.
         kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
         wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
         if not folder.is_dir():
+            if config.stochastic and (source / "policy").is_dir():
+                raise ConfigError(f"{source} has no policy that draws its actions: leave out --stochastic")
             raise ConfigError(
-                f"{source} has no policy yet: a run writes it when it ends; continue it with distpolicy train --resume"
+                f"{source} has no policy yet: a run writes it with its first checkpoint; continue it with "
+                "distpolicy train --resume"
             )
     else:
         if config.env is None:
             raise ConfigError(f"{source} is not a run directory: give --env, if it is the folder of a SavedModel")
+        if config.stochastic:
+            raise ConfigError(f"--stochastic is for a run directory: {source} is one policy, and is evaluated as it is")
         env, folder, kwargs, wrappers = config.env, source, config.env_kwargs, config.wrappers
         vectorization = config.vectorization or "auto"
-    return EnvironmentFactory(env, vectorization, kwargs, wrappers=wrappers), folder
+    factory = EnvironmentFactory(
+        env,
+        vectorization,
+        kwargs,
+        wrappers=wrappers,
+        step_timeout_s=config.step_timeout_s,
+        info_metrics=config.info_metrics,
+    )
+    return factory, folder

@@ -71,11 +71,14 @@ class AgentConfig:
         metrics: What ``train`` returns beside the loss: each name, and what it tells. They are columns of metrics.csv
             and charts of the report. Empty if only the agent knows them.
         common: The settings that people use, which the short help shows.
+        deploys_collect_policy: Whether the collect policy is evaluated and exported as well. True if it draws from what
+            the agent has learned; False if it only adds noise to explore.
     """
 
     kind: ClassVar[str]
     metrics: ClassVar[Mapping[str, str]] = {}
     common: ClassVar[tuple[str, ...]] = ()
+    deploys_collect_policy: ClassVar[bool] = True
 
     def check(self, shape: RunShape) -> None:
         """Checks that the algorithm supports a run of these sizes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -76,7 +77,11 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in options:
             return None
-        return _checked(next(option for option in options if option is not type(None)), value, where)
+        options = tuple(option for option in options if option is not type(None))
+        for option in options[:-1]:
+            with contextlib.suppress(ConfigError):
+                return _checked(option, value, where)
+        return _checked(options[-1], value, where)
     if origin is tuple and isinstance(value, list | tuple):
         if options[-1] is not Ellipsis and len(value) != len(options):
             raise ConfigError(f"{where}: expected {len(options)} values, got {value!r}")

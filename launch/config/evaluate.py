@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distpolicy.errors import ConfigError
 from launch.config.common import EnvValue
+from workers.collection.evaluator import MAX_EPISODE_STEPS
 from workers.environments.factory import Vectorization
 from workers.inference.policy_source import Inference
 
@@ -27,6 +28,20 @@ class EvaluateConfig:
     vectorization: Vectorization | None = None
     """How the environments are stepped: sync, async, vector_entry_point, envpool or auto. None: as in the run. A
     vectorised form whose environments share one random generator is replaced by sync."""
+    stochastic: bool = False
+    """Evaluate the policy that draws its actions, as in rollouts (collect_policy), instead of the greedy one."""
+    num_envs: int = 64
+    """Number of environments that play at a time, at most."""
+    max_episode_steps: int = MAX_EPISODE_STEPS
+    """Number of steps after which an episode is ended and counted as it is."""
+    step_timeout_s: float = 60.0
+    """Seconds after which a step counts as hanging. With async, only that environment is replaced; otherwise the
+    command ends."""
+    info_metrics: tuple[str, ...] | None = None
+    """Names of numbers in the info of an episode's last step, such as is_success, to average. None: all numbers there,
+    up to 16."""
+    json: bool = False
+    """Print the result as JSON, and nothing else."""
     seed: int = 0
     """Seed of the episodes."""
     inference: Inference = "auto"
@@ -38,5 +53,8 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigError(f"episodes must be 1 or more, but is {self.episodes}")
+        for name in ("num_envs", "max_episode_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, but is {getattr(self, name)}")
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, but is {self.seed}")

@@ -10,6 +10,8 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.codec import from_dict, load_yaml
 from launch.config.common import EnvValue
+from launch.config.interval import Interval
+from workers.collection.evaluator import MAX_EPISODE_STEPS
 from workers.environments.factory import EnvironmentFactory, Vectorization
 
 # The default algorithm.
@@ -51,13 +53,24 @@ class TrainConfig:
     """Seed of all random numbers."""
     max_policy_lag: int = 0
     """Maximum number of versions by which the policy that acts is older than the one that learns; 0 is synchronous."""
-    checkpoint_every: int = 50
-    """Number of updates between two checkpoints. There is always one at the end."""
+    checkpoint_every: int | str = 50
+    """Number of updates between two checkpoints, or a time such as 30s or 5m. There is always one at the end. Policy
+    and report are written with each."""
     keep_checkpoints: int = 3
     """Number of checkpoints to keep, the newest ones."""
     eval_episodes: int = 100
-    """Number of episodes of the final evaluation; 0 for none. It runs the greedy policy on seeds that training does not
-    use."""
+    """Number of episodes of an evaluation; 0 for none. It runs the greedy policy and the one that draws its actions, on
+    seeds that training does not use."""
+    eval_every: int | str | None = None
+    """Number of updates between two evaluations, or a time such as 30s or 5m; None for one at the end. The best policy
+    of all evaluations is kept in best_policy."""
+    eval_envs: int | None = None
+    """Number of environments that each collector evaluates in at a time. None: as many as for rollouts."""
+    eval_max_episode_steps: int = MAX_EPISODE_STEPS
+    """Number of steps after which an episode of an evaluation is ended and counted as it is."""
+    info_metrics: tuple[str, ...] | None = None
+    """Names of numbers in the info of an episode's last step, such as is_success, to average and to show beside the
+    return. None: all numbers there, up to 16."""
     jit_compile: bool = True
     """Compile the learner's update with XLA."""
     mixed_precision: bool = False
@@ -83,7 +96,7 @@ class TrainConfig:
             "envs_per_collector",
             "rollout_steps",
             "total_steps",
-            "checkpoint_every",
+            "eval_max_episode_steps",
             "keep_checkpoints",
         )
         for name in at_least_one:
@@ -92,6 +105,13 @@ class TrainConfig:
         for name in ("seed", "max_policy_lag", "eval_episodes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        if self.eval_envs is not None and self.eval_envs < 1:
+            raise ConfigError(f"eval_envs must be 1 or more, but is {self.eval_envs}")
+        Interval.of(self.checkpoint_every, "checkpoint_every")
+        if self.eval_every is not None:
+            Interval.of(self.eval_every, "eval_every")
+            if not self.eval_episodes:
+                raise ConfigError("eval_every needs eval_episodes above 0")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         if not 1 <= self.least_collectors <= self.collectors:
@@ -129,6 +149,7 @@ class TrainConfig:
             self.env_kwargs,
             wrappers=self.wrappers,
             step_timeout_s=self.step_timeout_s,
+            info_metrics=self.info_metrics,
         )
 
     @property

@@ -31,6 +31,16 @@ def describe_returns(returns: np.ndarray) -> str:
 
 
 def describe_evaluation(result: EvaluationResult) -> str:
-    """Describes an evaluation in one line: the mean of its returns with the 95 % interval."""
+    """Describes an evaluation in one line: the policy, and the mean of its returns with the 95 % interval."""
     returns = np.asarray(result.returns)
-    return f"evaluation: {returns.size} episodes on fresh seeds: {describe_returns(returns)}"
+    num_cut, num_repeated = result.num_cut, result.num_repeated
+    notes = [f"{name} {value:.4g}" for name, value in result.info_means.items()]
+    if num_cut:
+        notes.append(f"{num_cut} ended at the limit of {max(result.lengths):,} steps")
+    if num_repeated:
+        notes.append(f"{num_repeated} played again because their environment failed")
+    more = f"; {', '.join(notes)}" if notes else ""
+    return (
+        f"evaluation of the {result.policy} policy: {returns.size} episodes on fresh seeds: "
+        f"{describe_returns(returns)}{more}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 from distpolicy.utils.atomic_files import write_file
 from launch.config.codec import dump
@@ -12,25 +13,34 @@ from launch.output.run_directory import RunDirectory
 
 _CHARTS = {
     "return_mean_100": "Mean return of the last 100 episodes",
+    "eval_return_mean": "Mean return of the greedy policy in evaluations",
+    "eval_stochastic_return_mean": "Mean return of the stochastic policy in evaluations",
     "steps_per_s": "Env steps a second",
     "loss": "Loss",
 }
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 220, 70, 30
 
 
-def write(directory: RunDirectory, config: TrainConfig) -> None:
-    """Writes the report from ``metrics.csv``."""
+def write(directory: RunDirectory, config: TrainConfig, evaluations: Sequence[str] = ()) -> None:
+    """Writes the report from ``metrics.csv``.
+
+    Args:
+        directory: The run directory.
+        config: The run's settings.
+        evaluations: A line on each policy that was evaluated.
+    """
     rows = read_rows(directory.metrics_file)
     title = html.escape(f"{config.env}, seed {config.seed}")
     charts = "\n".join(_chart(rows, column, name) for column, name in _charts(config, rows).items())
     last = rows[-1] if rows else {}
     facts = ", ".join(f"{name} {last[name]}" for name in ("env_steps", "episodes", "return_mean_100") if last.get(name))
+    lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in evaluations)
     write_file(
         directory.report_file,
         f"<!doctype html>\n<meta charset=utf-8>\n<title>{title}</title>\n"
         "<style>body{font:15px sans-serif;max-width:680px;margin:2em auto;padding:0 1em}"
         "svg{width:100%}pre{background:#f4f4f4;padding:1em;overflow:auto}</style>\n"
-        f"<h1>{title}</h1>\n<p>{html.escape(facts)}</p>\n{charts}\n"
+        f"<h1>{title}</h1>\n<p>{html.escape(facts)}</p>\n{lines}{charts}\n"
         f"<h2>Configuration</h2>\n<pre>{html.escape(dump(config))}</pre>\n",
     )
 
@@ -39,8 +49,10 @@ def _charts(config: TrainConfig, rows: list[dict[str, str]]) -> dict[str, str]:
     """Returns the columns to draw, with their titles: first the columns of every run, then the algorithm's."""
     metrics = config.agent.metrics
     if not metrics and rows:
-        metrics = {name: name for name in rows[0] if name not in RUN_COLUMNS}
-    return {**_CHARTS, **metrics}
+        metrics = {name: name for name in rows[0] if name and name not in RUN_COLUMNS}
+    numbers = rows[-1] if rows else {}
+    infos = {name: name.partition("/")[2] for name in numbers if name and name.startswith("info/")}
+    return {**_CHARTS, **infos, **metrics}
 
 
 def _chart(rows: list[dict[str, str]], column: str, name: str) -> str:

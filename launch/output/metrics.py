@@ -28,14 +28,20 @@ RUN_COLUMNS = (
     "update_s",
     "learner_wait_s",
     "loss",
+    "eval_return_mean",
+    "eval_length_mean",
 )
+
+# Beginnings of names that become columns whenever they come: numbers of an environment's info, and evaluations.
+_GROWING = ("info/", "eval_")
 
 
 class MetricsFile:
     """The file ``metrics.csv``, to which rows are appended.
 
     The first row that is written decides the columns: the columns that the file has already, those of every run, the
-    agent's other metrics, and the metrics that observers measure.
+    agent's other metrics, and the metrics that observers measure. Numbers of an environment's ``info`` and of
+    evaluations become columns when they come first; the file is then written anew.
 
     Args:
         path: The file.
@@ -60,15 +66,32 @@ class MetricsFile:
         """
         if self._columns is None:
             before = [name for name in self._kept[0] if name] if self._kept else []
-            columns = tuple(dict.fromkeys([*before, *RUN_COLUMNS, *metrics, *self._more_columns]))
-            if columns != tuple(before):
-                self._file.close()
-                self._file = GrowingFile(self._path, self._text(columns))
-            self._columns, self._kept = columns, []
+            self._use(tuple(dict.fromkeys([*before, *RUN_COLUMNS, *metrics, *self._more_columns])), before)
+        elif late := [name for name in metrics if name not in self._columns and name.startswith(_GROWING)]:
+            self._kept = read_rows(self._path)
+            self._use((*self._columns, *late), self._columns)
+        assert self._columns is not None
         text = io.StringIO()
         row = {name: _short(value) for name, value in metrics.items()}
         csv.DictWriter(text, self._columns, restval="").writerow(row)
         self._file.append(text.getvalue().encode())
+
+    def amend(self, metrics: Mapping[str, Any]) -> None:
+        """Adds metrics to the last row, such as those of an evaluation after it. Does nothing if there is no row."""
+        rows = read_rows(self._path)
+        if not rows:
+            return
+        rows[-1] |= {name: str(_short(value)) for name, value in metrics.items()}
+        self._kept = rows
+        before = tuple(name for name in rows[0] if name)
+        self._use(tuple(dict.fromkeys([*before, *metrics])), ())
+
+    def _use(self, columns: tuple[str, ...], before: Sequence[str]) -> None:
+        """Writes the file anew with the rows that are kept, if its columns change."""
+        if columns != tuple(before):
+            self._file.close()
+            self._file = GrowingFile(self._path, self._text(columns))
+        self._columns, self._kept = columns, []
 
     def _text(self, columns: Sequence[str]) -> bytes:
         """Returns the header and the rows that are kept."""

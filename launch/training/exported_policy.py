@@ -11,9 +11,31 @@ from typing import TYPE_CHECKING
 
 from distpolicy.errors import CheckpointError
 from distpolicy.utils.atomic_files import write_folder
+from launch.output.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+
+
+class ExportedPolicies:
+    """The policies in a run directory: ``policy`` and ``collect_policy``, and the best ones of all evaluations.
+
+    Args:
+        directory: The run directory.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+
+    def write(self, policies: Mapping[str, Mapping[str, bytes]], is_best: bool = False) -> None:
+        """Writes policies, each whole or not at all, in place of earlier ones.
+
+        Args:
+            policies: The files of each policy by its name.
+            is_best: Whether to write them as ``best_policy`` and ``best_collect_policy``.
+        """
+        for name, files in policies.items():
+            write_folder(self._directory.path / (f"best_{name}" if is_best else name), files)
 
 
 def load_policy(folder: Path) -> PyTFEagerPolicy:
@@ -26,7 +48,7 @@ def load_policy(folder: Path) -> PyTFEagerPolicy:
         CheckpointError: If there is none, or it is damaged.
     """
     if not folder.is_dir():
-        raise CheckpointError(f"{folder.parent} has no policy: a run writes it at its end, or when it is stopped")
+        raise CheckpointError(f"{folder.parent} has no policy: a run writes it with its first checkpoint")
     # TensorFlow's messages are for its developers.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf

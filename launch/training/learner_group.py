@@ -88,9 +88,9 @@ class LearnerGroup:
         """Returns a reference of the state after all earlier calls."""
         return self._actors[0].state.remote()
 
-    def export_policy(self) -> Any:
+    def export_policies(self, names: Sequence[str]) -> Any:
         """Returns a reference of the deployment policy's files."""
-        return self._actors[0].export_policy.remote()
+        return self._actors[0].export_policies.remote(list(names))
 
     def kill(self) -> None:
         """Kills the actors, even if they are waiting; may be called twice."""

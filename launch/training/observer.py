@@ -50,7 +50,7 @@ class RunEnd:
         totals: The totals at the end.
         error: The error that ended the run; None if it was finished or stopped.
         newest_checkpoint: The totals of its newest checkpoint; None if there is none, and after an error.
-        evaluation: The final evaluation; None if there was none.
+        evaluations: The results of the final evaluation, one for each policy; empty if there was none.
         peak_memory_bytes: Peak resident memory of each process, by name; empty after an error.
         open_faults: Workers that were lost and not replaced.
     """
@@ -58,7 +58,7 @@ class RunEnd:
     totals: TrainingTotals
     error: BaseException | None = None
     newest_checkpoint: TrainingTotals | None = None
-    evaluation: EvaluationResult | None = None
+    evaluations: Sequence[EvaluationResult] = ()
     peak_memory_bytes: Mapping[str, int] = field(default_factory=dict)
     open_faults: Sequence[RunFault] = ()
 
@@ -102,10 +102,10 @@ class TrainingObserver:
         """The learner was lost and continues from a checkpoint: all updates after these totals are void."""
 
     def on_trained(self, totals: TrainingTotals) -> None:
-        """Training is over, and the policy is in the run directory; an evaluation may follow."""
+        """Training is over, and the policies are in the run directory; an evaluation may follow."""
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        """The policy was evaluated; ``totals`` says after how much training."""
+        """A policy was evaluated; ``totals`` says after how much training. One call for each policy."""
 
     def on_interrupt(self) -> None:
         """The run was interrupted, for example by Ctrl-C, and will now write a checkpoint."""

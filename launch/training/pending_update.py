@@ -1,4 +1,4 @@
-"""PendingUpdate: references of rollouts and of the update that learns from them, and the failures among them."""
+"""PendingUpdate: references of rollouts, of the update that learns from them, and of an evaluation of its weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from distpolicy.errors import DistPolicyError
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, lacks_argument
 from launch.supervision.collector_handle import CollectorHandle
+from workers.collection.evaluator import EvaluationJob
 
 # Ray sends smaller values with the answer, and the caller keeps them.
 _INLINED_BYTES = 100 * 1024
@@ -30,6 +31,32 @@ class PendingRollout(NamedTuple):
     report: Any
 
 
+class PendingEpisodes(NamedTuple):
+    """Episodes of an evaluation that a collector plays.
+
+    Attributes:
+        job: The episodes.
+        handle: The collector.
+        result: Reference of their result.
+    """
+
+    job: EvaluationJob
+    handle: CollectorHandle
+    result: Any
+
+
+class PendingEvaluation(NamedTuple):
+    """An evaluation that was submitted.
+
+    Attributes:
+        weights: Reference of the weights that act.
+        parts: The shares of the collectors, in the order of policies and episodes.
+    """
+
+    weights: Any
+    parts: Sequence[PendingEpisodes]
+
+
 class PendingUpdate(NamedTuple):
     """References of one submitted iteration.
 
@@ -38,18 +65,22 @@ class PendingUpdate(NamedTuple):
         parts: The rollouts.
         metrics: Reference of the update's metrics.
         state: Reference of the learner's state after the update, if a checkpoint is due; else None.
+        policies: Reference of the policies' files after it, if a checkpoint or an evaluation is due; else None.
+        evaluation: The evaluation of its weights, if one is due; else None.
     """
 
     update: int
     parts: Sequence[PendingRollout]
     metrics: Any
-    state: Any
+    state: Any = None
+    policies: Any = None
+    evaluation: PendingEvaluation | None = None
 
     @property
     def references(self) -> list[Any]:
         """References of all answers."""
         found = [part.report for part in self.parts] + [self.metrics]
-        return found if self.state is None else [*found, self.state]
+        return [*found, *(reference for reference in (self.state, self.policies) if reference is not None)]
 
 
 def error_of(reference: Any) -> DistPolicyError | None:
@@ -61,7 +92,12 @@ def error_of(reference: Any) -> DistPolicyError | None:
     return None
 
 
-class ActorFailures(NamedTuple):
+def has_come(reference: Any) -> bool:
+    """Returns True if an answer has come, be it an error."""
+    return bool(ray.wait([reference], timeout=0)[0])
+
+
+class CollectorFailures(NamedTuple):
     """Dead collectors and good rollouts of iterations, the first of which has failed.
 
     Attributes:
@@ -73,7 +109,7 @@ class ActorFailures(NamedTuple):
     kept: list[PendingRollout]
 
 
-def failures_of(iterations: Sequence[PendingUpdate]) -> ActorFailures:
+def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
     """Returns the dead collectors, and the rollouts that can be kept.
 
     Args:
@@ -98,7 +134,7 @@ def failures_of(iterations: Sequence[PendingUpdate]) -> ActorFailures:
     error = error_of(iterations[0].metrics)
     if error is not None and not is_death(error) and not lacks_argument(error):
         raise error
-    return ActorFailures(handles, kept)
+    return CollectorFailures(handles, kept)
 
 
 def _is_there(reference: Any, alive: set[str]) -> bool:

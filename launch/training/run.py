@@ -9,13 +9,12 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import gymnasium as gym
 
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
-from distpolicy.utils.atomic_files import write_folder
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
@@ -23,13 +22,13 @@ from launch.config.train import TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory, check_free
 from launch.output.writable import check_writable
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
-from launch.training.exported_policy import load_policy, policy_from_files
+from launch.training.exported_policy import ExportedPolicies, load_policy, policy_from_files
 from launch.training.observer import Observers, RunEnd, TrainingObserver
 from launch.training.run_files import run_files
 from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
 from launch.training.workers import TrainingWorkers
-from workers.collection.evaluator import EvaluationResult
+from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
 from workers.pickled_callable import PickledCallable
@@ -131,6 +130,7 @@ class TrainingRun:
             checkpoints,
             self._observers,
             None if start is None else start.totals,
+            ExportedPolicies(self._directory),
         )
 
     def _checkpoint_to_resume(self, directory: RunDirectory) -> Checkpoint:
@@ -193,7 +193,7 @@ class TrainingRun:
                 result = next(self._updates, None)
                 if result is not None:
                     return result
-                self._finish(self._config.eval_episodes)
+                self._finish(evaluates=self._config.eval_episodes > 0)
             except BaseException as error:
                 self._end(error, save=isinstance(error, KeyboardInterrupt))
                 raise
@@ -233,24 +233,28 @@ class TrainingRun:
         """
         if not (self._has_ended or self._is_closed):
             self._start()
-            return policy_from_files(self._trainer.export_policy())
+            return policy_from_files(self._trainer.export_policies()["policy"])
         if self._final_policy is None:
             self._final_policy = load_policy(self._directory.policy)
         return self._final_policy
 
-    def evaluate(self, num_episodes: int) -> EvaluationResult:
-        """Plays whole episodes with the greedy policy and the newest weights, on seeds that training does not use.
+    def evaluate(self, num_episodes: int, policy: EvaluatedPolicy = "greedy") -> EvaluationResult:
+        """Plays whole episodes with the newest weights, on seeds that training does not use.
 
         Args:
             num_episodes: Number of episodes.
+            policy: ``greedy``, or ``stochastic`` for the policy that draws its actions as in rollouts.
 
         Raises:
+            ConfigError: If an argument is invalid.
             DistPolicyError: If the run is closed, or its workers fail.
         """
         if num_episodes < 1:
             raise ConfigError(f"num_episodes must be 1 or more, but is {num_episodes}")
+        if policy not in get_args(EvaluatedPolicy):
+            raise ConfigError(f"policy must be greedy or stochastic, but is {policy!r}")
         self._start()
-        result = self._trainer.evaluate(num_episodes)
+        (result,) = self._trainer.evaluate(num_episodes, (policy,), is_last=self._has_ended)
         if not self._has_ended:
             self._observers.on_evaluation(result, self.totals)
         return result
@@ -297,13 +301,14 @@ class TrainingRun:
         self._is_training = True
         self._observers.on_start(self)
 
-    def _finish(self, eval_episodes: int) -> None:
-        """Exports the policy, evaluates it, and tells the observers that the run is over."""
-        write_folder(self._directory.policy, self._trainer.export_policy())
+    def _finish(self, evaluates: bool) -> None:
+        """Evaluates the policies, and tells the observers that the run is over."""
         self._observers.on_trained(self.totals)
-        evaluation = self.evaluate(eval_episodes) if eval_episodes else None
+        evaluations = self._trainer.evaluate_at_end() if evaluates else []
+        for result in evaluations:
+            self._observers.on_evaluation(result, self.totals)
         memory = {"driver": peak_memory_bytes(), **self._trainer.peak_memory_bytes()}
-        end = RunEnd(self.totals, None, self.totals, evaluation, memory, self._workers.pool.open_faults)
+        end = RunEnd(self.totals, None, self.totals, evaluations, memory, self._workers.pool.open_faults)
         self._has_ended = True
         self._observers.on_end(end)
 
@@ -312,7 +317,7 @@ class TrainingRun:
         try:
             for _ in self._updates:
                 pass
-            self._finish(eval_episodes=0)
+            self._finish(evaluates=False)
         except BaseException as error:
             self._end(error, save=False)
             raise

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from launch.output import html_report
+from launch.output.formatting import describe_evaluation
 from launch.output.metrics import MetricsFile
 from launch.output.tensorboard import TensorBoardWriter
 from launch.supervision.faults import FaultTable, RunFault, note_fault
+from launch.training.evaluation import evaluation_metrics
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
+
+_REPORT_SHARE = 20
 
 
 class MetricsTable(TrainingObserver):
@@ -24,6 +30,7 @@ class MetricsTable(TrainingObserver):
         self._more_columns = tuple(more_columns)
         self._run: ObservedRun | None = None
         self._file: MetricsFile | None = None
+        self._in_last_row: set[str] = set()
 
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
@@ -32,6 +39,13 @@ class MetricsTable(TrainingObserver):
     def on_update(self, result: UpdateResult) -> None:
         assert self._file is not None
         self._file.write(result.metrics)
+        self._in_last_row = set(result.metrics)
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        # An evaluation during training is in the row already.
+        metrics = evaluation_metrics([result])
+        if self._file is not None and not set(metrics) <= self._in_last_row:
+            self._file.amend(metrics)
 
     def on_rollback(self, totals: TrainingTotals) -> None:
         self._open(totals)
@@ -61,13 +75,17 @@ class TensorBoardEvents(TrainingObserver):
     def on_update(self, result: UpdateResult) -> None:
         assert self._events is not None
         figures = {
-            f"train/{name}": value for name, value in result.metrics.items() if name not in ("update", "env_steps")
+            f"train/{name}": value
+            for name, value in result.metrics.items()
+            if name not in ("update", "env_steps") and not name.startswith("eval_")
         }
         self._events.add(figures, result.totals.env_steps)
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         assert self._events is not None
-        self._events.add({"evaluation/return_mean": sum(result.returns) / len(result.returns)}, totals.env_steps)
+        metrics = evaluation_metrics([result])
+        figures = {f"evaluation/{name.removeprefix('eval_')}": value for name, value in metrics.items()}
+        self._events.add(figures, totals.env_steps)
 
     def on_rollback(self, totals: TrainingTotals) -> None:
         self._open(totals.env_steps + 1)
@@ -113,17 +131,33 @@ class FaultFiles(TrainingObserver):
 
 
 class HtmlReport(TrainingObserver):
-    """Writes ``report.html`` at the end. Must come after :class:`MetricsTable`."""
+    """Writes ``report.html`` with checkpoints and at the end. Must come after :class:`MetricsTable`."""
 
     def __init__(self) -> None:
         self._run: ObservedRun | None = None
+        self._evaluations: dict[str, str] = {}
+        self._next_s = 0.0
 
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
 
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        self._evaluations[result.policy] = f"after {totals.env_steps:,} env steps: {describe_evaluation(result)}"
+
+    def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
+        begin = time.monotonic()
+        if begin >= self._next_s:
+            self._write()
+            # Long runs have long tables: reading them takes at most one part in twenty of the driver's time.
+            now = time.monotonic()
+            self._next_s = now + _REPORT_SHARE * (now - begin)
+
     def on_end(self, end: RunEnd) -> None:
+        self._write()
+
+    def _write(self) -> None:
         assert self._run is not None
-        html_report.write(self._run.directory, self._run.config)
+        html_report.write(self._run.directory, self._run.config, list(self._evaluations.values()))
 
 
 def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:

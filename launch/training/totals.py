@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ class TrainingTotals:
         train_s: Seconds of training, over all starts of the run.
         recent_returns: Returns of the last 100 episodes.
         solved: Whether the target return was reached.
+        best_evaluation: The highest mean return of an evaluation during training; None if there was none.
     """
 
     updates: int = 0
@@ -33,6 +35,7 @@ class TrainingTotals:
     train_s: float = 0.0
     recent_returns: tuple[float, ...] = field(default=())
     solved: bool = False
+    best_evaluation: float | None = None
 
 
 class UpdateResult(NamedTuple):
@@ -64,6 +67,7 @@ class TotalsTracker:
         self._first_step_time: float | None = None
         self._session_steps = 0
         self._train_s_before = totals.train_s
+        self._best: float | None = None
         self.go_back(totals)
 
     @property
@@ -72,9 +76,22 @@ class TotalsTracker:
         return self._totals
 
     def go_back(self, totals: TrainingTotals) -> None:
-        """Returns to earlier totals. ``train_s`` stays, since the time was spent."""
-        self._totals = totals
+        """Returns to earlier totals. ``train_s`` stays, since the time was spent, and so does the best evaluation."""
+        best = max(
+            (found for found in (self._best, totals.best_evaluation) if found is not None),
+            default=None,
+        )
+        self._best = best
+        self._totals = dataclasses.replace(totals, best_evaluation=best)
         self._returns: deque[float] = deque(totals.recent_returns, maxlen=100)
+
+    def note_evaluation(self, mean_return: float) -> bool:
+        """Notes the mean return of an evaluation; returns True if none was higher before."""
+        if self._best is not None and mean_return <= self._best:
+            return False
+        self._best = mean_return
+        self._totals = dataclasses.replace(self._totals, best_evaluation=mean_return)
+        return True
 
     def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
         """Adds an update.
@@ -101,6 +118,7 @@ class TotalsTracker:
             train_s=self._train_s_before + session_s,
             recent_returns=tuple(self._returns),
             solved=before.solved or solved,
+            best_evaluation=self._best,
         )
         metrics = {
             "update": self._totals.updates,
@@ -119,7 +137,14 @@ class TotalsTracker:
         if ended_returns:
             metrics["episode_return"] = float(np.mean(ended_returns))
             metrics["episode_length"] = float(np.mean(ended_lengths))
+        metrics |= _info_means([info for report in reports for info in report.episode_infos])
         return UpdateResult(self._totals, metrics, self._first_step_time, reports)
+
+
+def _info_means(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the mean of each number in the infos of episodes that ended, as the metric ``info/NAME``."""
+    names = dict.fromkeys(name for info in infos for name in info)
+    return {f"info/{name}": float(np.mean([info[name] for info in infos if name in info])) for name in names}
 
 
 def _ended_episodes(reports: Sequence[RolloutReport]) -> tuple[list[float], list[int]]:

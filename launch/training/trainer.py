@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import ray
 
-from distpolicy.errors import DistPolicyError, WorkerLostError
+from distpolicy.errors import DistPolicyError
 from distpolicy.weights import Acknowledgement
-from launch.config.common import split_evenly
+from launch.config.interval import Interval, IntervalClock
 from launch.config.train import TrainConfig
 from launch.supervision import calls
-from launch.supervision.actor_errors import failed_in_constructor, is_death, is_late, reason_of_death
+from launch.supervision.actor_errors import is_late, lacks_argument, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.checkpoint_store import Checkpoint
+from launch.training.evaluation import PoolEvaluator, best_return, evaluation_metrics
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
-from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, failures_of
+from launch.training.pending_update import (
+    PendingEvaluation,
+    PendingRollout,
+    PendingUpdate,
+    error_of,
+    find_failures,
+)
+from launch.training.recovery import WorkerRecovery
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
-from workers.collection.evaluator import EvaluationResult
+from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
 
 # Iterations that are submitted but not yet completed. With two, the workers go on while the driver reads reports and
 # writes metrics, and the number of calls in flight stays bounded.
 PIPELINE_DEPTH = 2
 
-# Seconds that an interrupted run waits for the updates under way, and then for the learner's state.
+# Seconds that an interrupted run waits for the updates under way, and then for the learner's state. The time of the
+# last update is added twice: the learner may have begun two updates.
 GRACE_S = 3.0
 
-# Tolerated number of failures in a row, without an update in between: lost learners, and updates that fail although no
-# worker was lost.
-MAX_FAILURES = 5
+# Seconds that an interrupted run waits for the policies' files.
+EXPORT_GRACE_S = 20.0
+
+
+_Result = TypeVar("_Result")
 
 
 class Checkpoints(Protocol):
@@ -48,6 +59,13 @@ class Checkpoints(Protocol):
 
     def load_latest(self) -> Checkpoint | None:
         """Returns the newest checkpoint, or None if there is none."""
+
+
+class Policies(Protocol):
+    """The exported policies of a trainer; a :class:`launch.training.exported_policy.ExportedPolicies`."""
+
+    def write(self, policies: Mapping[str, Mapping[str, bytes]], is_best: bool = False) -> None:
+        """Writes the newest policies, or the best ones, given each policy's files by its name."""
 
 
 class Trainer:
@@ -70,6 +88,8 @@ class Trainer:
         checkpoints: Saves states of the learner, and gives the newest one back if the learner is lost.
         observer: Is told of all events.
         totals: The totals to begin with.
+        policies: Takes the policies at every checkpoint, and those that an evaluation finds the best; None if they
+            are not kept.
     """
 
     def __init__(
@@ -81,15 +101,23 @@ class Trainer:
         checkpoints: Checkpoints,
         observer: TrainingObserver | None = None,
         totals: TrainingTotals | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._config, self._pool, self._learners = config, pool, learners
-        self._generations, self._checkpoints = generations, checkpoints
+        self._generations, self._checkpoints, self._policies = generations, checkpoints, policies
         self._observer = observer or TrainingObserver()
         self._totals = TotalsTracker(config, totals or TrainingTotals())
+        self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
+        self._evaluator = PoolEvaluator(config, pool, self._recovery)
+        self._checkpoint_clock = IntervalClock(
+            Interval.of(config.checkpoint_every, "checkpoint_every"), time.monotonic()
+        )
+        eval_every = None if config.eval_every is None else Interval.of(config.eval_every, "eval_every")
+        self._evaluation_clock = IntervalClock(eval_every, time.monotonic())
         self._weights: Any = None
         self._pending: deque[PendingUpdate] = deque()
-        self._num_failures = 0
         self._is_stopped = False
+        self._last_update_s = 0.0
         # Collectors that were lost and replaced while the workers started; the observer is told when training begins.
         self._recovered_at_start: list[RunFault] = []
         # The state and totals that the learner goes back to if there is no checkpoint yet.
@@ -182,19 +210,13 @@ class Trainer:
                 collectors, the collectors take turns.
             last: Collectors whose turn comes after the others.
         """
-        self._wait_for_handles()
+        self._recovery.wait_for_handles()
         turns = sorted(self.handles, key=lambda handle: handle in last)
         parts = []
         for index in range(self._pool.size if count is None else count):
             handle = turns[index % len(turns)]
             parts.append(PendingRollout(handle, *handle.actor.rollout.options(num_returns=2).remote(weights)))
         return parts
-
-    def _wait_for_handles(self) -> None:
-        """Admits collectors that have come up, and waits for one if there is none."""
-        self._tell_recovered(self._pool.admit())
-        if not self.handles:
-            self._tell_recovered(self._pool.wait_for_one())
 
     def _submit(self, kept: Sequence[PendingRollout] = ()) -> None:
         """Submits an iteration. It learns from the rollouts that were kept, and collects the others."""
@@ -205,9 +227,25 @@ class Trainer:
         progress = env_steps / self._config.total_steps
         self._weights, metrics = self._learners.update(progress, [part.rollout for part in parts])
         update = self.totals.updates + len(self._pending) + 1
-        # The learner works in order, so this is the state right after this update.
-        state = self._learners.state() if update % self._config.checkpoint_every == 0 else None
-        self._pending.append(PendingUpdate(update, parts, metrics, state))
+        # The learner works in order, so state and policies are those right after this update.
+        now = time.monotonic()
+        saves, evaluates = self._checkpoint_clock.is_due(update, now), self._evaluation_clock.is_due(update, now)
+        state = self._learners.state() if saves else None
+        exports = self._policies is not None and (saves or evaluates)
+        policies = self._learners.export_policies(self._exported) if exports else None
+        evaluation = self._submit_evaluation() if evaluates else None
+        self._pending.append(PendingUpdate(update, parts, metrics, state, policies, evaluation))
+
+    def _submit_evaluation(self, is_last: bool = False) -> PendingEvaluation:
+        return self._evaluator.submit(self._weights, self._config.eval_episodes, self._evaluated, is_last)
+
+    @property
+    def _exported(self) -> tuple[str, ...]:
+        return ("policy", "collect_policy") if self._config.agent.deploys_collect_policy else ("policy",)
+
+    @property
+    def _evaluated(self) -> tuple[EvaluatedPolicy, ...]:
+        return ("greedy", "stochastic") if self._config.agent.deploys_collect_policy else ("greedy",)
 
     def updates(self) -> Iterator[UpdateResult]:
         """Trains until the target or the step budget is reached, or :meth:`stop` was called.
@@ -219,14 +257,14 @@ class Trainer:
             DistPolicyError: If a worker raised an error.
             WorkerLostError: If workers die faster than they can be replaced.
         """
-        self._tell_recovered(self._recovered_at_start)
+        self._recovery.tell_recovered(self._recovered_at_start)
         while True:
             while len(self._pending) < PIPELINE_DEPTH and not self._finished():
                 self._submit()
             try:
                 if not self._pending:
                     if self._num_saved != self.totals.updates:
-                        self._save(self.learner_state())
+                        self._save(self.learner_state(), self._newest_policies())
                     return
                 result = self._complete_update()
             except DistPolicyError as error:
@@ -239,28 +277,58 @@ class Trainer:
         self._is_stopped = True
 
     def _complete_update(self) -> UpdateResult:
-        """Waits for the first update that is under way, and saves a checkpoint if one is due."""
+        """Waits for the first update that is under way, evaluates it and saves a checkpoint if they are due."""
         update = self._pending[0]
-        result = self._tell_update(self._settle(update))
+        result = self._settle(update)
+        # From here on the update counts, whatever becomes of its evaluation.
         self._pending.popleft()
+        evaluated = [] if update.evaluation is None else self._settle_evaluation(update.update, update.evaluation)
+        result = self._tell_update(result, evaluation_metrics(evaluated))
+        for one in evaluated:
+            self._observer.on_evaluation(one, self.totals)
+        if evaluated:
+            self._keep_if_best(evaluated, update.policies)
         if update.state is not None:
-            self._save(self.get(update.state))
+            self._save(self.get(update.state), None if update.policies is None else self.get(update.policies))
         return result
 
-    def _tell_update(self, result: UpdateResult) -> UpdateResult:
+    def _tell_update(self, result: UpdateResult, more: Mapping[str, float]) -> UpdateResult:
         """Tells the observer of an update; returns the result with the metrics that it measures."""
         for report in result.reports:
             name = collector_name(report.collector, report.generation)
             for fault in report.faults:
                 self._observer.on_fault(environment_fault(name, fault))
-        result = result._replace(metrics={**result.metrics, **self._observer.measure(result)})
+        metrics = {**result.metrics, **more}
+        result = result._replace(metrics={**metrics, **self._observer.measure(result._replace(metrics=metrics))})
         self._observer.on_update(result)
         return result
 
-    def _save(self, state: dict[str, np.ndarray]) -> None:
+    def _settle_evaluation(self, update: int, evaluation: PendingEvaluation) -> list[EvaluationResult]:
+        """Waits for an evaluation; returns no results if its weights were lost, for instance with their node."""
+        try:
+            return self._evaluator.settle(evaluation)
+        except DistPolicyError as error:
+            if not lacks_argument(error):
+                raise
+            reason = reason_of_death(error)
+            self._observer.on_fault(RunFault(f"the evaluation of update {update}", reason, happened="was left out"))
+            return []
+
+    def _keep_if_best(self, results: Sequence[EvaluationResult], policies: Any) -> None:
+        """Keeps the policies as the best if no earlier evaluation was better."""
+        found = best_return(results)
+        if self._policies is not None and self._totals.note_evaluation(found):
+            self._policies.write(self.get(policies), is_best=True)
+
+    def _save(self, state: dict[str, np.ndarray], policies: Mapping[str, Mapping[str, bytes]] | None) -> None:
         path = self._checkpoints.save(state, self.totals)
         self._num_saved = self.totals.updates
+        if self._policies is not None and policies is not None:
+            self._policies.write(policies)
         self._observer.on_checkpoint(path, self.totals)
+
+    def _newest_policies(self) -> dict[str, dict[str, bytes]] | None:
+        return None if self._policies is None else self.get(self._learners.export_policies(self._exported))
 
     def newest_checkpoint(self) -> Checkpoint | None:
         """Returns the newest checkpoint that is not damaged; tells the observer of damaged ones."""
@@ -277,7 +345,8 @@ class Trainer:
     def _settle(self, iteration: PendingUpdate) -> UpdateResult:
         metrics = self.get(iteration.metrics)
         reports = self.get([part.report for part in iteration.parts])
-        self._num_failures = 0
+        self._recovery.note_success()
+        self._last_update_s = float(metrics["update_s"])
         for part in iteration.parts:
             self._pool.delivered(part.handle)
         return self._totals.add(reports, metrics)
@@ -292,57 +361,33 @@ class Trainer:
             raise error
         iterations = list(self._pending)
         if is_late(error):
-            self._kill_late(iterations)
+            self._recovery.kill_late(iterations[0].parts if iterations else [], self._rollout_steps)
         references = [reference for iteration in iterations for reference in iteration.references]
         if references:
             ray.wait(references, num_returns=len(references), timeout=self._config.timeout_s)
-        death = self._learner_death(iterations)
+        death = self._recovery.learner_death()
         if death is not None:
-            self._num_failures += 1
             self._replace_learners(death, iterations)
             return
         if not iterations:
             raise error
-        dead, kept = failures_of(iterations)
+        dead, kept = find_failures(iterations)
         if not dead:  # The pool limits the number of lost collectors.
-            self._num_failures += 1
-            if self._num_failures > MAX_FAILURES:
-                raise error
+            self._recovery.count_failure(error)
         for handle, its_error in dead.items():
             missing = [part for part in iterations[0].parts if part.handle is handle and part not in kept]
-            self._lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
+            self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
         self._pending.clear()
         # The weights after the last completed update; the old reference may be lost with its node.
         self._weights = self._learners.weights()
         self._submit(kept if dead else ())
 
-    def _lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> None:
-        fault = self._pool.lose(handle, reason, env_steps)
-        if fault is not None:
-            self._observer.on_fault(fault)
-
     @property
     def _rollout_steps(self) -> int:
         return self._config.envs_per_collector * self._config.rollout_steps
 
-    def _kill_late(self, iterations: Sequence[PendingUpdate]) -> None:
-        """Kills the workers that have not answered in time, so that calls that wait for them fail."""
-        late = [part for part in iterations[0].parts if not _has_come(part.report)] if iterations else []
-        reason = f"no answer in {self._config.timeout_s:g} s (timeout_s)"
-        for part in late:
-            self._lose(part.handle, reason, self._rollout_steps)
-        if not late:
-            for actor in self._learners.actors:
-                ray.kill(actor)
-
-    def _learner_death(self, iterations: Sequence[PendingUpdate]) -> DistPolicyError | None:
-        """Returns the error that shows that the learner is dead; None if it is alive."""
-        asked = [actor.ping.remote() for actor in self._learners.actors]
-        ray.wait(asked, num_returns=len(asked), timeout=self._config.timeout_s)
-        return next((error for error in map(error_of, asked) if error is not None), None)
-
     def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
-        """Starts a new learner from the newest checkpoint."""
+        """Starts a new learner from the newest checkpoint, and goes back to its totals."""
         found = self.newest_checkpoint()
         state, totals = self._first if found is None else (found.state, found.totals)
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
@@ -353,29 +398,12 @@ class Trainer:
         self._totals.go_back(totals)
         self._num_saved = -1
         self._observer.on_rollback(totals)
-        while True:
-            if failed_in_constructor(error):
-                raise error
-            if self._num_failures > MAX_FAILURES:
-                raise WorkerLostError(
-                    f"the learner was lost {self._num_failures} times in a row; the last time: {reason_of_death(error)}"
-                ) from error
-            self._learners.kill()
-            self._learners.start(self._generations())
-            try:
-                self._prepare_learners(state)
-                self.get(self._weights)
-                break
-            except DistPolicyError as another:
-                if not is_death(another):
-                    raise
-                error = another
-                self._num_failures += 1
-        self._observer.on_recovery(fault.recovered())
 
-    def _tell_recovered(self, faults: Sequence[RunFault]) -> None:
-        for fault in faults:
-            self._observer.on_recovery(fault)
+        def prepare(state: dict[str, np.ndarray] | None) -> None:
+            self._prepare_learners(state)
+            self.get(self._weights)
+
+        self._recovery.replace_learners(error, fault, state, prepare)
 
     def interrupt(self) -> TrainingTotals | None:
         """Ends the collectors at once, and saves a checkpoint of what has been learned.
@@ -388,29 +416,38 @@ class Trainer:
         state = self._state_of_totals()
         found = self.newest_checkpoint()
         if state is not None and self.totals.updates > (0 if found is None else found.totals.updates):
-            self._save(state)
+            policies = None
+            if self._policies is not None:
+                # The checkpoint is worth more than the policies: the first export takes seconds.
+                with contextlib.suppress(DistPolicyError):
+                    policies = calls.get(self._learners.export_policies(self._exported), EXPORT_GRACE_S)
+            self._save(state, policies)
             return self.totals
         return None if found is None else found.totals
 
     def _settle_what_is_done(self) -> None:
         metrics = [update.metrics for update in self._pending]
         if metrics:
-            ray.wait(metrics, num_returns=len(metrics), timeout=GRACE_S)
+            ray.wait(metrics, num_returns=len(metrics), timeout=self._grace_s)
         # Updates that still wait for a rollout fail, and do not change the learner.
         self._pool.close()
         with contextlib.suppress(DistPolicyError):
             for update in self._pending:
                 # The interrupt may have come after this update was counted, and before it was removed from the list.
                 if update.update > self.totals.updates:
-                    self._tell_update(self._settle(update))
+                    self._tell_update(self._settle(update), {})
 
     def _state_of_totals(self) -> dict[str, np.ndarray] | None:
         """Returns the learner's state; None if it does not come within seconds, or does not match the totals."""
         try:
-            state = calls.get(self._learners.state(), GRACE_S)
+            state = calls.get(self._learners.state(), self._grace_s)
         except (DistPolicyError, IndexError):
             return None
         return state if int(state["learner/version"]) == self.totals.updates else None
+
+    @property
+    def _grace_s(self) -> float:
+        return GRACE_S + 2 * self._last_update_s
 
     def warm_up_s(self) -> float:
         """Returns the seconds that compiling the update took."""
@@ -420,42 +457,45 @@ class Trainer:
         """Returns the learner's state after all submitted updates."""
         return self.get(self._learners.state())
 
-    def export_policy(self) -> dict[str, bytes]:
-        """Returns the deployment policy's files."""
-        while True:
-            try:
-                return self.get(self._learners.export_policy())
-            except DistPolicyError as error:
-                self._recover(error)
+    def export_policies(self) -> dict[str, dict[str, bytes]]:
+        """Returns the newest policies: the files of each by its name, ``policy`` or ``collect_policy``."""
+        return self._again_after_losses(lambda: self.get(self._learners.export_policies(self._exported)))
 
-    def evaluate(self, num_episodes: int) -> EvaluationResult:
-        """Plays episodes with the greedy policy on seeds that training does not use, on all collectors.
+    def evaluate(
+        self, num_episodes: int, policies: Sequence[EvaluatedPolicy] = ("greedy",), is_last: bool = False
+    ) -> list[EvaluationResult]:
+        """Plays episodes with the newest weights on seeds that training does not use, on all collectors.
 
         Args:
-            num_episodes: Number of episodes, at most.
+            num_episodes: Number of episodes of each policy.
+            policies: The policies to evaluate.
+            is_last: Whether no rollouts follow.
+
+        Returns:
+            The results, one for each policy.
         """
-        counts = split_evenly(num_episodes, self._pool.size)
-        open_parts = [(sum(counts[:index]), count) for index, count in enumerate(counts) if count]
-        results: dict[int, EvaluationResult] = {}
-        while open_parts:
-            self._wait_for_handles()
-            asked = [
-                (first, count, handle, handle.actor.evaluate.remote(self._weights, count, first, self._config.seed))
-                for (first, count), handle in zip(open_parts, itertools.cycle(self.handles), strict=False)
-            ]
-            open_parts = []
-            for first, count, handle, reference in asked:
-                try:
-                    results[first] = self.get(reference)
-                except DistPolicyError as error:
-                    if not is_death(error):
-                        raise
-                    self._lose(handle, reason_of_death(error), 0)
-                    open_parts.append((first, count))
-        parts = [results[first] for first in sorted(results)]
-        return EvaluationResult(
-            [value for part in parts for value in part.returns], [value for part in parts for value in part.lengths]
+        return self._again_after_losses(
+            lambda: self._evaluator.settle(self._evaluator.submit(self._weights, num_episodes, policies, is_last))
         )
+
+    def evaluate_at_end(self) -> list[EvaluationResult]:
+        """Evaluates the policies that are exported, after the last update; keeps them if they are the best."""
+        results = self.evaluate(self._config.eval_episodes, self._evaluated, is_last=True)
+        if (
+            self._evaluation_clock.is_on
+            and self._policies is not None
+            and self._totals.note_evaluation(best_return(results))
+        ):
+            self._policies.write(self.export_policies(), is_best=True)
+        return results
+
+    def _again_after_losses(self, call: Callable[[], _Result]) -> _Result:
+        """Calls a function until no worker is lost meanwhile."""
+        while True:
+            try:
+                return call()
+            except DistPolicyError as error:
+                self._recover(error)
 
     def peak_memory_bytes(self) -> dict[str, int]:
         """Returns the peak resident memory of each worker, by name."""
@@ -468,7 +508,3 @@ class Trainer:
         """Ends the workers; may be called twice."""
         self._learners.kill()
         self._pool.close()
-
-
-def _has_come(reference: Any) -> bool:
-    return bool(ray.wait([reference], timeout=0)[0])

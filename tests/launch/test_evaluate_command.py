@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -53,9 +55,9 @@ def test_evaluate_tells_the_same_of_a_run_and_of_its_policy_and_its_videos_show_
     assert not first.stderr
     again = evaluate("run/policy", "--env", "CartPole-v1", "--episodes", "20", cwd=folder)
     assert again.returncode == 0, again.stderr
-    told = [line for line in first.stdout.splitlines() if line.startswith(("evaluation: ", "lengths: "))]
+    told = [line for line in first.stdout.splitlines() if line.startswith(("evaluation ", "lengths: "))]
     assert told == again.stdout.splitlines()[1:]
-    assert told[0].startswith("evaluation: 20 episodes on fresh seeds")
+    assert told[0].startswith("evaluation of the greedy policy: 20 episodes on fresh seeds")
     assert figure(first.stdout, "mean return") == figure(first.stdout, "lengths: mean")
 
     lowest, highest = figure(told[0], "min"), figure(told[0], "max")
@@ -80,7 +82,38 @@ def test_other_seeds_are_other_episodes(folder: Path) -> None:
 def test_a_policy_without_a_folder_is_evaluated_too(tmp_path: Path, name: str) -> None:
     result = evaluate(name, "--env", "CartPole-v1", "--episodes", "5", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "evaluation: 5 episodes" in result.stdout
+    assert "policy: 5 episodes" in result.stdout
+
+
+def test_the_result_as_json_is_all_of_the_output(folder: Path) -> None:
+    result = evaluate("run", "--episodes", "3", "--num-envs", "1", "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["env"], told["kind"], told["episodes"]) == ("CartPole-v1", "greedy", 3)
+    assert told["return_mean"] == np.mean(told["returns"]) == np.mean(told["lengths"])
+    # A folder inside a run takes the run's environment.
+    inside = evaluate("run/policy", "--episodes", "3", "--json", cwd=folder)
+    assert json.loads(inside.stdout)["returns"] == told["returns"]
+
+
+def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sleepy.py").write_text(
+        "import time, gymnasium as gym, numpy as np\n"
+        "class Sleepy(gym.Env):\n"
+        "    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)\n"
+        "    def reset(self, **kwargs): return np.zeros(1, np.float32), {}\n"
+        "    def step(self, action): time.sleep(1e6)\n"
+    )
+    result = distpolicy(
+        "evaluate",
+        "random",
+        *("--env", "sleepy:Sleepy", "--step-timeout-s", "2"),
+        cwd=tmp_path,
+        PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}",
+    )
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "env sleepy:Sleepy hung in step 1: it took more than 2 s (step_timeout_s)" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -95,6 +128,8 @@ def test_a_policy_without_a_folder_is_evaluated_too(tmp_path: Path, name: str) -
             ("run", "--env", "Acrobot-v1"),
             "its observations are float32 with shape (4,), the env's are float32 with shape (6,)",
         ),
+        (("run", "--stochastic"), "run has no policy that draws its actions"),
+        (("random", "--env", "CartPole-v1", "--stochastic"), "--stochastic is for a run directory"),
         (("run", "--episodes", "0"), "episodes must be 1 or more"),
         (("run", "--seed", "-1"), "seed must be 0 or more"),
         (("run", "--episodes", "2", "--video", "run/config.yaml/videos"), "cannot write run/config.yaml/videos"),

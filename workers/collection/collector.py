@@ -22,7 +22,7 @@ from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.weights import Acknowledgement, Weights, WeightsReceiver
 from workers.collection.env_group import EnvGroup, GroupThreads, rows_of
 from workers.collection.episode_statistics import EpisodeStatistics
-from workers.collection.evaluator import EvaluationResult, Evaluator
+from workers.collection.evaluator import EvaluationJob, EvaluationResult, Evaluator
 from workers.collection.rollout_report import RolloutReport
 from workers.collection.seeding import slot_seeds
 from workers.collection.watchdog import Watchdog
@@ -135,6 +135,7 @@ class Collector:
         )
         self._groups = self._make_groups(environments)
         self._episodes = EpisodeStatistics(config.num_slots, config.num_steps, config.reward_discount)
+        self._evaluator: Evaluator | None = None
         self._watch: Watchdog | None = None
         if stacks_file is not None and environment_factory.resolved_vectorization() != "async":
             path = Path(tempfile.gettempdir()) / stacks_file
@@ -186,7 +187,8 @@ class Collector:
     @property
     def steps_begun(self) -> int:
         """Number of steps that were begun, including the current one. Each of two groups counts its own."""
-        return sum(group.steps_begun for group in self._groups)
+        evaluated = 0 if self._evaluator is None else self._evaluator.steps_begun
+        return sum(group.steps_begun for group in self._groups) + evaluated
 
     def rollout(self, weights: Weights | None = None) -> tuple[Rollout, RolloutReport]:
         """Applies weights and collects the next T steps of every slot.
@@ -215,6 +217,11 @@ class Collector:
             self._threads.run([group.fill for group in groups])
         ended = self._episodes.add(rollout)
         faults = [fault for group in groups for fault in group.take_faults()]
+        infos = {
+            (group.first_slot - self._config.first_slot + row, t): numbers
+            for group in groups
+            for (row, t), numbers in group.ended_infos.items()
+        }
         self._last_end = time.perf_counter()
         report = RolloutReport(
             collector=self._config.index,
@@ -231,26 +238,42 @@ class Collector:
             wait_s=wait_s,
             first_step_time=self._first_step_time,
             faults=sorted(faults, key=lambda fault: fault.step),
+            episode_infos=[infos.get(place, {}) for place in ended.places],
         )
         self._num_rollouts += 1
         return rollout, report
 
-    def evaluate(self, weights: Weights, num_episodes: int, first_episode: int, seed: int) -> EvaluationResult:
-        """Runs whole episodes with the greedy policy, in environments of their own.
+    def evaluate(self, weights: Weights, job: EvaluationJob) -> EvaluationResult:
+        """Runs whole episodes, in environments of their own unless this is the collector's last work.
 
         Args:
             weights: The weights to act with.
-            num_episodes: Number of episodes.
-            first_episode: The number of the first episode, counted over all collectors; it decides the seed.
-            seed: Seed of the evaluation.
+            job: The episodes to run.
 
         Raises:
-            EnvironmentCrashedError: If an environment raises.
+            EnvironmentCrashedError: If an environment fails more often than its restart budget allows.
         """
         self.apply_weights(weights)
         factory = self._environment_factory.with_seed_for_each_slot()
-        evaluator = Evaluator(factory, self._greedy_policy, self._config.index)
-        return evaluator.evaluate(num_episodes, first_episode, seed)
+        environment = self._environment_to_reuse(factory) if job.is_last else None
+        policy = self._policy if job.policy == "stochastic" else self._greedy_policy
+        num_envs = min(job.num_envs or self._config.num_slots, job.num_episodes)
+        evaluator = Evaluator(factory, policy, num_envs, job.max_episode_steps, self._config.index, environment)
+        self._evaluator = evaluator
+        with self._watch or contextlib.nullcontext():
+            return evaluator.evaluate(job.num_episodes, job.first_episode, job.seed)
+
+    def _environment_to_reuse(self, factory: EnvironmentFactory) -> Environment | None:
+        """Returns environments of the rollouts for an evaluation after the last of them.
+
+        Some simulators, licences and devices allow only so many environments at a time. If those of the rollouts
+        cannot play episodes one by one, they are closed.
+        """
+        environment = self._groups[0].environment
+        if factory is self._environment_factory and environment.can_restart_slots:
+            return environment
+        self._threads.run([group.close for group in self._groups])
+        return None
 
     def peak_memory_bytes(self) -> int:
         """Returns the peak resident memory of this process."""

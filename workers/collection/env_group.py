@@ -44,6 +44,8 @@ class EnvGroup:
         steps_begun: Number of steps that have begun.
         env_s: Seconds in the environments during the last :meth:`fill`.
         policy_s: Seconds in the policy during the last :meth:`fill`.
+        ended_infos: The numbers in the last ``info`` of episodes that ended during the last :meth:`fill`, by the
+            group's row and the step of the rollout.
     """
 
     def __init__(
@@ -67,6 +69,17 @@ class EnvGroup:
         self._num_steps_taken = 0
         self.steps_begun = 0
         self.env_s = self.policy_s = 0.0
+        self.ended_infos: dict[tuple[int, int], dict[str, float]] = {}
+
+    @property
+    def environment(self) -> Environment:
+        """The batch of environments."""
+        return self._environment
+
+    @property
+    def first_slot(self) -> int:
+        """Number of the group's first env slot over the whole run."""
+        return self._first_slot
 
     @property
     def policy_state(self) -> Any:
@@ -103,6 +116,7 @@ class EnvGroup:
         with policy_lock:
             seeds = policy.prepare_seeds(self._seeds.rows(self._num_steps_taken, num_steps))
         rollout.cuts[:] = False
+        self.ended_infos = {}
         env_s = policy_s = 0.0
         for t in range(num_steps):
             with policy_lock:
@@ -128,6 +142,8 @@ class EnvGroup:
             rollout.discount[:, t] = time_step.discount
             if environment.faults:
                 rollout.cuts[:, t] = environment.cuts
+            if environment.ended_infos:
+                self.ended_infos |= {(row, t): numbers for row, numbers in environment.ended_infos.items()}
         _put(self._observations, num_steps, time_step.observation)
         rollout.step_type[:, -1] = time_step.step_type
         self._check_finite()

@@ -27,6 +27,7 @@ class RolloutReport:
         wait_s: Seconds between the last rollout and this one.
         first_step_time: Clock time (``time.time``) of the collector's very first step.
         faults: Environments that failed and were replaced; their slots are counted over the whole run.
+        episode_infos: The numbers in the last ``info`` of each episode that ended, by name; empty if there are none.
     """
 
     collector: int
@@ -43,3 +44,4 @@ class RolloutReport:
     wait_s: float
     first_step_time: float
     faults: list[Fault] = dataclasses.field(default_factory=list)
+    episode_infos: list[dict[str, float]] = dataclasses.field(default_factory=list)

@@ -12,7 +12,7 @@ import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.time_step import StepType
-from workers.collection.evaluator import EVALUATION_STREAM
+from workers.collection.evaluator import EVALUATION_STREAM, MAX_EPISODE_STEPS
 from workers.collection.seeding import slot_seeds
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.sync import SyncEnvironment
@@ -21,7 +21,9 @@ from workers.restart_budget import RestartBudgetConfig
 DEFAULT_FPS = 30
 
 
-def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode: int, seed: int) -> float:
+def record_episode(
+    factory: EnvironmentFactory, policy: Any, path: Path, episode: int, seed: int, max_steps: int = MAX_EPISODE_STEPS
+) -> float:
     """Runs an episode of an evaluation again and writes it as an mp4 file.
 
     Args:
@@ -30,6 +32,7 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         path: The mp4 file. Its folder is made if it does not exist.
         episode: Number of the episode.
         seed: Seed of the evaluation.
+        max_steps: Number of steps after which the episode is ended.
 
     Returns:
         The episode's return.
@@ -66,7 +69,7 @@ def record_episode(factory: EnvironmentFactory, policy: Any, path: Path, episode
         writer: Any = imageio.get_writer(path, fps=fps, macro_block_size=2)
         with writer as video:
             time_step, state = environment.reset(seeds.environment), policy.get_initial_state(1)
-            while time_step.step_type[0] != StepType.LAST:
+            while time_step.step_type[0] != StepType.LAST and step_count < max_steps:
                 video.append_data(_frame(made[-1], factory.env_id))
                 step = policy.action(time_step, state, seeds.rows(step_count, 1)[0])
                 time_step, state = environment.step(step.action), step.state

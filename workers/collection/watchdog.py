@@ -48,10 +48,18 @@ class Watchdog:
         path: The file. It is made when the watchdog is first entered, and removed by :meth:`close`.
         timeout_s: The limit in seconds. A hang is found after at most twice that time.
         steps_begun: Returns the number of steps that have begun.
+        before_exit: Is called before the process ends, for example to print a message; not if the hanging code holds
+            the GIL.
     """
 
-    def __init__(self, path: Path, timeout_s: float, steps_begun: Callable[[], int]) -> None:
-        self._path, self._steps_begun = path, steps_begun
+    def __init__(
+        self,
+        path: Path,
+        timeout_s: float,
+        steps_begun: Callable[[], int],
+        before_exit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._path, self._steps_begun, self._before_exit = path, steps_begun, before_exit
         self._timeout_s = min(timeout_s, threading.TIMEOUT_MAX)
         self._file = -1
         self._lock = threading.Lock()
@@ -114,6 +122,7 @@ class Watchdog:
             self._write(steps)
         elif now - self._since >= self._timeout_s:
             faulthandler.dump_traceback(self._file, all_threads=True)
+            self._before_exit()
             os._exit(1)
         faulthandler.dump_traceback_later(self._timeout_s, file=self._file, exit=True)
 

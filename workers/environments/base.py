@@ -44,6 +44,10 @@ class Environment(abc.ABC):
         observation_space: The observation space of one environment.
         action_space: The action space of one environment.
 
+    Attributes:
+        info_metrics: Names of the numbers in an episode's last ``info`` to report; None for all, up to
+            :data:`workers.environments.episode_info.MAX_NUMBERS`.
+
     Raises:
         SpecMismatchError: If a space is not supported.
     """
@@ -56,6 +60,8 @@ class Environment(abc.ABC):
         self._time_step_spec = time_step_spec(spec_from_space(observation_space, "observation"))
         self._cuts = np.zeros(num_slots, np.bool_)
         self._faults: list[Fault] = []
+        self._ended_infos: dict[int, dict[str, float]] = {}
+        self.info_metrics: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +106,57 @@ class Environment(abc.ABC):
     def faults(self) -> list[Fault]:
         """The failures after which an environment was replaced, oldest first. A caller may clear the list."""
         return self._faults
+
+    @property
+    def ended_infos(self) -> dict[int, dict[str, float]]:
+        """The numbers in the last ``info`` of the episodes that ended in the last step, by row.
+
+        A row without numbers may be missing. The next step replaces the dict.
+        """
+        return self._ended_infos
+
+    @property
+    def can_restart_slots(self) -> bool:
+        """Whether :meth:`restart_slot`, :meth:`rest_slot` and :meth:`fail_slot` work."""
+        return False
+
+    def restart_slot(self, row: int, seed: int) -> None:
+        """Makes the next step begin an episode in an env slot, whatever it was doing.
+
+        Args:
+            row: The env slot.
+            seed: The seed of the episode.
+
+        Raises:
+            NotImplementedError: If ``can_restart_slots`` is False.
+        """
+        raise NotImplementedError(f"{type(self).__name__} steps all its env slots in one call")
+
+    def rest_slot(self, row: int) -> None:
+        """Leaves an env slot out of the next steps, until :meth:`restart_slot`. Its step stays LAST.
+
+        Args:
+            row: The env slot.
+
+        Raises:
+            NotImplementedError: If ``can_restart_slots`` is False.
+        """
+        raise NotImplementedError(f"{type(self).__name__} steps all its env slots in one call")
+
+    def fail_slot(self, row: int, error: str) -> None:
+        """Replaces the environment of an env slot, because what it returned is not valid.
+
+        The next step begins an episode in the new environment.
+
+        Args:
+            row: The env slot.
+            error: What went wrong, in one line without the environment's name.
+
+        Raises:
+            EnvironmentCrashedError: If the env slot's restart budget is used up.
+            NotImplementedError: If ``can_restart_slots`` is False.
+        """
+        raise NotImplementedError(f"{type(self).__name__} steps all its env slots in one call")
 
     @property
     def num_restarts(self) -> int:

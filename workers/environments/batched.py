@@ -25,6 +25,7 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.environments.actions import ActionRows
 from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
+from workers.environments.episode_info import vector_info_numbers
 from workers.environments.fault_log import in_one_line, is_fault
 
 
@@ -62,13 +63,15 @@ class BatchedEnvironment(Environment):
             raise self._crashed(error, "step") from error
         num_slots = self.num_slots
         try:
-            observation, reward, terminated, truncated, _ = step_result(result)
+            observation, reward, terminated, truncated, info = step_result(result)
             reward = numbers(reward, num_slots, "reward")
             terminated = flags(terminated, num_slots, "terminated")
             ended = np.logical_or(terminated, flags(truncated, num_slots, "truncated"))
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
+        rows = np.flatnonzero(ended & ~before).tolist() if info else []
+        self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
         discount = np.logical_not(terminated).astype(np.float32)
         return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
 

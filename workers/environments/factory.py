@@ -47,6 +47,7 @@ class EnvironmentFactory:
             slot, else the time of all slots of a collector that looks for hangs.
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
         pickled: A class or function that makes an environment, instead of what ``env_id`` names.
+        info_metrics: Names of the numbers in an episode's last ``info`` to report; None for all.
     """
 
     env_id: str
@@ -58,6 +59,7 @@ class EnvironmentFactory:
     step_timeout_s: float = 60.0
     num_threads: int = 1
     pickled: PickledCallable | None = None
+    info_metrics: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
@@ -76,7 +78,9 @@ class EnvironmentFactory:
         """
         mode = self.resolved_vectorization()
         try:
-            return self._make(mode, num_slots)
+            environment = self._make(mode, num_slots)
+            environment.info_metrics = self.info_metrics
+            return environment
         except DistPolicyError:
             raise
         except (gym.error.Error, ImportError) as error:
@@ -133,10 +137,6 @@ class EnvironmentFactory:
         pickled = PickledCallable.of(make, "env", "a gymnasium.Env")
         return dataclasses.replace(self, env_id=pickled.name, pickled=pickled)
 
-    def without_restarts(self) -> EnvironmentFactory:
-        """Returns a factory without restarts: for uses in which a cut episode would count as a whole one."""
-        return dataclasses.replace(self, restarts=dataclasses.replace(self.restarts, max_restarts=0))
-
     @property
     def _wrapper_configs(self) -> tuple[WrapperConfig, ...]:
         return cast("tuple[WrapperConfig, ...]", self.wrappers)
@@ -188,7 +188,9 @@ class EnvironmentFactory:
             return self._make_vector(num_slots)
         maker = self._single_maker()
         if mode == "async":
-            return ProcessEnvironment(maker, self.env_id, num_slots, self.restarts, self.step_timeout_s)
+            return ProcessEnvironment(
+                maker, self.env_id, num_slots, self.restarts, self.step_timeout_s, self.info_metrics
+            )
         return SyncEnvironment(maker, self.env_id, num_slots, self.restarts)
 
     def _make_vector(self, num_slots: int) -> VectorEnvironment:

@@ -40,6 +40,10 @@ class FaultLog:
         """Stores the seed of each env slot."""
         self._seeds = [int(seed) for seed in seeds]
 
+    def begin_slot(self, row: int, seed: int) -> None:
+        """Stores the seed of one env slot."""
+        self._seeds[row] = seed
+
     def count_step(self) -> None:
         """Counts one step of the batch."""
         self._num_steps += 1

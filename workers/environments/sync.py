@@ -23,9 +23,13 @@ from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
+from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import FaultLog, in_one_line, is_fault
 from workers.environments.observations import ObservationArrays
 from workers.restart_budget import RestartBudgetConfig
+
+# The step type of an env slot that rests: above LAST, so that one comparison finds both.
+_RESTING = LAST + 1
 
 
 class SyncEnvironment(Environment):
@@ -64,14 +68,35 @@ class SyncEnvironment(Environment):
         self._actions = ActionRows(self.action_space)
         self._observations = ObservationArrays(self.time_step_spec.observation, num_slots, "observation")
         self._step_types = [LAST] * num_slots
+        # The seeds of slots whose next episode has one.
+        self._next_seeds: dict[int, int] = {}
+        self._has_rested = False
 
     @property
     def num_restarts(self) -> int:
         return self._log.num_restarts
 
+    @property
+    def can_restart_slots(self) -> bool:
+        return True
+
+    def restart_slot(self, row: int, seed: int) -> None:
+        self._step_types[row] = LAST
+        self._next_seeds[row] = seed
+        self._log.begin_slot(row, seed)
+
+    def rest_slot(self, row: int) -> None:
+        self._step_types[row], self._has_rested = _RESTING, True
+
+    def fail_slot(self, row: int, error: str) -> None:
+        self._log.record(row, "step", error, "")
+        self._discard(row)
+        self._step_types[row] = LAST
+
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         self._log.begin(seeds)
         self._cuts[:] = False
+        self._ended_infos, self._next_seeds = {}, {}
         for row, seed in enumerate(seeds):
             self._begin(row, int(seed))
             self._step_types[row] = FIRST
@@ -82,12 +107,14 @@ class SyncEnvironment(Environment):
         rewards: list[Any] = [0.0] * self.num_slots
         discounts = [1.0] * self.num_slots
         self._cuts[:] = False
+        ended_infos: dict[int, dict[str, float]] = {}
         row = 0
         try:
             for row, (env, slot_action) in enumerate(zip(self._envs, self._actions.rows(action), strict=True)):
-                if step_types[row] == LAST:
-                    self._begin(row)
-                    step_types[row] = FIRST
+                if step_types[row] >= LAST:
+                    if step_types[row] == LAST:
+                        self._begin(row, self._next_seeds.pop(row, None))
+                        step_types[row] = FIRST
                     continue
                 try:
                     result = env.step(slot_action)  # type: ignore[union-attr]
@@ -98,19 +125,23 @@ class SyncEnvironment(Environment):
                     step_types[row] = LAST
                     self._cuts[row] = True
                     continue
-                observation, rewards[row], terminated, truncated, _ = step_result(result)
+                observation, rewards[row], terminated, truncated, info = step_result(result)
                 write(row, observation)
                 if flag(terminated, "terminated"):
                     discounts[row] = 0.0
                     step_types[row] = LAST
                 else:
                     step_types[row] = LAST if flag(truncated, "truncated") else MID
+                if info and step_types[row] == LAST:
+                    ended_infos[row] = info_numbers(info, self.info_metrics)
             reward = numbers(rewards, self.num_slots, "reward")
         except InterfaceError as error:
             raise self._mismatch(row if error.row is None else error.row, error) from error
         self._log.count_step()
+        self._ended_infos = ended_infos
+        types = np.array(step_types, np.int32)
         return TimeStep(
-            np.array(step_types, np.int32),
+            np.minimum(types, LAST) if self._has_rested else types,
             reward,
             np.array(discounts, np.float32),
             self._observations.nest,

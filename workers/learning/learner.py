@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from distpolicy.utils.memory import peak_memory_bytes
 from distpolicy.weights import Weights, WeightsPacker
 from workers.experience.experience import Experience, Sample
 from workers.experience.on_policy import OnPolicyExperience, sample_of
+from workers.learning.policy_export import PolicyExporter
 
 # Makes an initialised distpolicy.agents.tf_agent.TFAgent. Its type is not imported: this module is also imported in
 # processes without TensorFlow.
@@ -44,6 +43,7 @@ class Learner:
         self._experience = OnPolicyExperience() if experience is None else experience
         self._generation, self._max_policy_lag = generation, max_policy_lag
         self._packer = WeightsPacker(self._agent.collect_policy)
+        self._exporters: dict[str, PolicyExporter] = {}
         self._version = 0
         self._last_end = time.perf_counter()
 
@@ -183,15 +183,16 @@ class Learner:
         )
         self._version = int(state[_VERSION])
 
-    def export_policy(self) -> dict[str, bytes]:
-        """Returns the deployment policy as a SavedModel: the bytes of each file by its path."""
-        from distpolicy.policies.policy_saver import PolicySaver
+    def export_policies(self, names: Sequence[str] = ("policy",)) -> dict[str, dict[str, bytes]]:
+        """Returns policies as SavedModels: for each name, the bytes of each file by its path.
 
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "policy"
-            PolicySaver(self._agent.policy).save(folder)
-            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-            return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        Args:
+            names: ``policy`` for the deployment policy, ``collect_policy`` for the one that acts in rollouts.
+        """
+        for name in names:
+            if name not in self._exporters:
+                self._exporters[name] = PolicyExporter(getattr(self._agent, name))
+        return {name: self._exporters[name].files() for name in names}
 
     def peak_memory_bytes(self) -> int:
         """Returns the peak resident memory of this process."""

@@ -86,9 +86,10 @@ def test_tensorboard_has_the_same_figures_by_env_steps(tmp_path: Path) -> None:
     observers = started(tmp_path, [TensorBoardEvents()])
     observers.on_update(result(1, entropy=0.5, policy_lag=np.float64(0.0)))
     observers.on_update(result(2, entropy=0.25))
-    observers.on_evaluation(EvaluationResult([1.0, 2.0, 6.0], [1, 1, 1]), totals(2))
+    observers.on_evaluation(EvaluationResult([1.0, 2.0, 6.0], [1, 1, 1], [False] * 3, [{}] * 3), totals(2))
     observers.on_end(RunEnd(totals(2)))
     assert sorted(scalars(tmp_path)) == [
+        ("evaluation/length_mean", 200, 1.0),
         ("evaluation/return_mean", 200, 3.0),
         ("train/entropy", 100, 0.5),
         ("train/entropy", 200, 0.25),
@@ -129,6 +130,23 @@ def test_a_metric_of_an_observers_own_is_a_column(tmp_path: Path) -> None:
     (row,) = read_rows(tmp_path / "metrics.csv")
     assert row["mine"] == "0.5"
     assert set(RUN_COLUMNS) < set(row)
+
+
+def test_evaluations_and_numbers_of_infos_become_columns_when_they_come(tmp_path: Path) -> None:
+    observers = started(tmp_path, [MetricsTable()])
+    observers.on_update(result(1))
+    observers.on_update(result(2, **{"info/is_success": 0.5}))
+    observers.on_update(result(3, eval_return_mean=4.0, eval_length_mean=2.0))
+    during = EvaluationResult([4.0], [2], [False], [{}])
+    observers.on_evaluation(during, totals(3))
+    last = EvaluationResult([5.0, 7.0], [2, 3], [False] * 2, [{"is_success": 1.0}, {}], policy="stochastic")
+    observers.on_evaluation(last, totals(3))
+    observers.on_end(RunEnd(totals(3)))
+    rows = read_rows(tmp_path / "metrics.csv")
+    assert [row["info/is_success"] for row in rows] == ["", "0.5", ""]
+    assert [row["eval_return_mean"] for row in rows] == ["", "", "4"]
+    assert [row["eval_stochastic_return_mean"] for row in rows] == ["", "", "6"]
+    assert rows[-1]["eval_stochastic_info/is_success"] == "1"
 
 
 def test_a_fault_is_a_row_once_it_is_over_and_at_the_end(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from distpolicy.weights import Weights, WeightsPacker, checksum
 from launch.config.train import TrainConfig
 from launch.training.factories import PolicyFactory
 from workers.collection.collector import Collector, CollectorConfig
+from workers.collection.evaluator import EvaluationJob
 from workers.environments.factory import EnvironmentFactory
 from workers.experience.on_policy import merge_rollouts
 
@@ -169,7 +170,7 @@ def test_damaged_weights_are_refused(weights: Weights) -> None:
 
 def test_evaluation_does_not_depend_on_how_episodes_are_shared_out(low: Collector, weights: Weights) -> None:
     whole, low_half, high_half = (
-        make(first_slot=slot).evaluate(weights, num_episodes=count, first_episode=first, seed=5)
+        make(first_slot=slot).evaluate(weights, EvaluationJob(count, first, seed=5))
         for slot, count, first in ((0, 6, 0), (0, 3, 0), (2, 3, 3))
     )
     assert whole.returns == low_half.returns + high_half.returns
@@ -194,7 +195,7 @@ def test_discrete_actions_that_begin_above_zero_are_all_drawn_and_reach_the_env(
 
 def test_zeroed_weights_give_the_lowest_discrete_action_greedily(shifted: Collector) -> None:
     zero = zeroed(packed(shifted), version=1)
-    assert shifted.evaluate(zero, num_episodes=3, first_episode=0, seed=0).returns == [20.0] * 3
+    assert shifted.evaluate(zero, EvaluationJob(3)).returns == [20.0] * 3
 
 
 def test_continuous_actions_are_clipped_for_the_env_and_stored_as_drawn() -> None:

@@ -2,20 +2,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from evaluation_envs import Counted
 from toy_envs import CRASHING, STREAM, episode_length
 from toy_policies import ScriptedPolicy, empty_weights, kept, rollout_bytes, scripted_collector
 
 from distpolicy.errors import EnvironmentCrashedError
-from workers.collection.evaluator import EVALUATION_STREAM, MAX_SLOTS, Evaluator
+from workers.collection.evaluator import EVALUATION_STREAM, EvaluationJob, EvaluationResult, Evaluator
 from workers.collection.seeding import slot_seeds
 from workers.environments.factory import EnvironmentFactory
+from workers.restart_budget import RestartBudgetConfig
 
 
-def make(kwargs: dict[str, Any] | None = None, env_id: str = STREAM) -> Evaluator:
-    factory = EnvironmentFactory(env_id, "sync", kwargs or {})
+def make(kwargs: dict[str, Any] | None = None, env_id: str = STREAM, **options: Any) -> Evaluator:
+    factory = EnvironmentFactory(
+        env_id, options.pop("vectorization", "sync"), kwargs or {}, restarts=RestartBudgetConfig(backoff_s=0.0)
+    )
     environment = factory(1)
-    return Evaluator(factory, ScriptedPolicy(environment.time_step_spec, environment.action_spec))
+    policy = ScriptedPolicy(environment.time_step_spec, environment.action_spec)
+    environment.close()
+    return Evaluator(factory, policy, **options)
 
 
 def expected_lengths(num_episodes: int, first_episode: int, seed: int, terminate_after: int = 3) -> list[int]:
@@ -40,14 +47,15 @@ def test_results_do_not_depend_on_how_episodes_are_shared_out() -> None:
     assert whole.lengths == low.lengths + high.lengths
 
 
-def test_more_episodes_than_slots_are_each_run_once() -> None:
-    num_episodes = MAX_SLOTS + 7
-    result = make().evaluate(num_episodes, seed=2)
-    assert result.lengths == expected_lengths(num_episodes, 0, 2)
+@pytest.mark.parametrize("num_envs", [1, 3, 11, 40])
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_the_number_of_environments_does_not_change_the_result(num_envs: int, vectorization: str) -> None:
+    result = make(num_envs=num_envs, vectorization=vectorization).evaluate(11, seed=2)
+    assert result.lengths == expected_lengths(11, 0, 2)
 
 
 def test_no_episodes_give_an_empty_result() -> None:
-    assert make().evaluate(0) == ([], [])
+    assert make().evaluate(0) == EvaluationResult()
 
 
 def test_evaluation_seeds_are_not_those_of_training() -> None:
@@ -62,31 +70,94 @@ def test_a_collectors_evaluation_leaves_its_rollouts_as_they_were() -> None:
     for _ in range(3):
         expected = rollout_bytes(kept(plain.rollout(empty_weights())[0]))
         assert rollout_bytes(evaluated.rollout(empty_weights())[0]) == expected
-        result = evaluated.evaluate(empty_weights(), num_episodes=5, first_episode=0, seed=0)
+        result = evaluated.evaluate(empty_weights(), EvaluationJob(5))
         assert result.lengths == expected_lengths(5, 0, 0)
 
 
-def test_a_crash_in_an_evaluation_has_its_cause() -> None:
-    seeds = slot_seeds(0, 0, 3, generation=0, stream=EVALUATION_STREAM).environment
-    evaluator = make({"seed": seeds[1], "fault": "step", "call": 2}, CRASHING)
-    with pytest.raises(EnvironmentCrashedError, match="raised OSError in step: the simulator is gone") as caught:
-        evaluator.evaluate(3)
-    assert caught.value.slot == 1
-    assert "toy_envs.py" in caught.value.traceback
+def test_an_episode_without_end_is_ended_at_the_limit_and_counted_as_cut() -> None:
+    result = make(env_id="evaluation_envs:Endless", num_envs=3, max_episode_steps=20).evaluate(7)
+    assert (result.lengths, result.returns, result.num_cut) == ([20] * 7, [20.0] * 7, 7)
+    # An episode that ends right at the limit is whole.
+    assert make(env_id="evaluation_envs:Base", max_episode_steps=10).evaluate(3).num_cut == 0
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_an_episode_whose_environment_fails_is_played_again(vectorization: str) -> None:
+    result = make(env_id="evaluation_envs:FailsRarely", vectorization=vectorization, num_envs=4).evaluate(30, seed=1)
+    assert result.lengths == [10] * 30
+    assert 0 < result.num_repeated < 30
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_an_environment_is_replaced_when_it_returns_nan(vectorization: str) -> None:
+    result = make(env_id="evaluation_envs:SoundOnlyOnce", vectorization=vectorization, num_envs=3).evaluate(7)
+    # The first three episodes use the environments up; each of the others needs a new one.
+    assert (result.lengths, result.num_repeated) == ([10] * 7, 4)
+
+
+def test_an_environment_whose_episodes_are_over_is_not_stepped_again() -> None:
+    # As many environments as episodes: a second episode would return NaN.
+    assert make(env_id="evaluation_envs:SoundOnlyOnce", num_envs=5).evaluate(5).num_repeated == 0
+
+
+def test_one_environment_is_enough() -> None:
+    Counted.most = Counted.now = 0
+    result = make(env_id="evaluation_envs:Counted", num_envs=1).evaluate(4)
+    assert (result.lengths, Counted.most, Counted.now) == ([10] * 4, 1, 0)
+
+
+def test_a_last_evaluation_uses_the_environments_of_the_rollouts() -> None:
+    Counted.most = Counted.now = 0
+    factory = EnvironmentFactory("evaluation_envs:Counted", "sync")
+    collector = scripted_collector(factory, num_slots=2, num_steps=4)
+    collector.rollout(empty_weights())
+    for _ in range(2):
+        result = collector.evaluate(empty_weights(), EvaluationJob(5, is_last=True))
+        assert (result.lengths, Counted.most) == ([10] * 5, 2)
+    # While rollouts follow, they keep their environments.
+    Counted.most = Counted.now = 0
+    collector = scripted_collector(factory, num_slots=2, num_steps=4)
+    collector.evaluate(empty_weights(), EvaluationJob(5, num_envs=1))
+    assert (Counted.most, Counted.now) == (3, 2)
+
+
+def test_numbers_of_the_last_info_are_in_the_result() -> None:
+    result = make(env_id="evaluation_envs:Informs", num_envs=3).evaluate(40)
+    assert [set(info) for info in result.infos] == [{"is_success", "distance", "step"}] * 40
+    means = result.info_means
+    assert (means["distance"], means["step"]) == (2.5, 10.0)
+    assert means["is_success"] == np.mean([info["is_success"] for info in result.infos])
+    assert 0.2 < means["is_success"] < 0.8
+
+
+def test_a_crash_that_comes_again_and_again_has_its_cause() -> None:
+    evaluator = make(env_id="evaluation_envs:FailsAlways")
+    with pytest.raises(
+        EnvironmentCrashedError, match="raised OSError in step: simulator gone; it was replaced"
+    ) as error:
+        evaluator.evaluate(1)
+    assert "(in an evaluation)" in str(error.value)
+    assert (error.value.slot, error.value.step) == (0, 2)
+    assert "evaluation_envs.py" in error.value.traceback
 
 
 def test_a_crash_in_a_collectors_evaluation_tells_collector_and_seed() -> None:
     seeds = slot_seeds(0, 4, 3, generation=0, stream=EVALUATION_STREAM).environment
-    factory = EnvironmentFactory(CRASHING, kwargs={"seed": seeds[1], "fault": "step", "call": 2})
+    factory = EnvironmentFactory(
+        "evaluation_envs:FailsAlways", "sync", restarts=RestartBudgetConfig(max_restarts=0, backoff_s=0.0)
+    )
     collector = scripted_collector(factory, num_slots=1, num_steps=1, index=6)
     with pytest.raises(EnvironmentCrashedError) as caught:
-        collector.evaluate(empty_weights(), num_episodes=3, first_episode=4, seed=0)
-    assert (caught.value.collector, caught.value.seed) == (6, seeds[1])
+        collector.evaluate(empty_weights(), EvaluationJob(3, first_episode=4))
+    assert (caught.value.collector, caught.value.seed) == (6, seeds[0])
 
 
 @pytest.mark.parametrize("fault", ["reward", "observation"])
-def test_a_value_that_is_not_finite_is_no_result(fault: str) -> None:
+def test_a_value_that_is_not_finite_is_not_a_result(fault: str) -> None:
     seeds = slot_seeds(0, 0, 2, generation=0, stream=EVALUATION_STREAM).environment
-    evaluator = make({"seed": seeds[1], "fault": fault, "call": 2}, CRASHING)
-    with pytest.raises(EnvironmentCrashedError, match=f"NaN or infinity as {fault}"):
-        evaluator.evaluate(2)
+    expected = expected_lengths(2, 0, 0, terminate_after=3)
+    # The episode with this seed returns such a value, and is played again with another seed.
+    result = make({"seed": seeds[1], "fault": fault, "call": 2}, CRASHING).evaluate(2)
+    assert result.num_repeated == 1
+    assert np.isfinite(result.returns).all()
+    assert len(result.returns) == len(expected)

@@ -44,7 +44,7 @@ def test_a_video_shows_every_step_of_the_episode_and_its_last_observation(tmp_pa
     policy = policy_for(GREY)
     result = Evaluator(GREY, policy).evaluate(6, seed=2)
     assert len(set(result.lengths)) > 1
-    for episode, (total, length) in enumerate(zip(*result, strict=True)):
+    for episode, (total, length) in enumerate(zip(result.returns, result.lengths, strict=True)):
         path = tmp_path / "new" / f"{episode}.mp4"
         assert record_episode(GREY, policy, path, episode, seed=2) == total
         frames = np.stack(imageio.mimread(path))

@@ -314,7 +314,7 @@ def greedy_actions(policy: Any, observation: np.ndarray) -> np.ndarray:
 
 
 def test_exported_policy_has_the_files_of_a_saved_model(fresh: Learner) -> None:
-    files = fresh.export_policy()
+    files = fresh.export_policies()["policy"]
     assert {"saved_model.pb", "policy_specs.pbtxt", "variables/variables.index"} <= files.keys()
     assert {type(data) for data in files.values()} == {bytes}
 
@@ -323,7 +323,7 @@ def test_exported_policy_acts_in_a_process_with_tensorflow_alone(
     fresh: Learner, rollouts: list[Update], tmp_path: Path
 ) -> None:
     run(fresh, rollouts)
-    folder = written(fresh.export_policy(), tmp_path / "policy")
+    folder = written(fresh.export_policies()["policy"], tmp_path / "policy")
     observation = rollouts[0][0].observation.reshape(-1, 4)
     np.save(tmp_path / "observation.npy", observation)
     script = (
@@ -342,3 +342,25 @@ def test_exported_policy_acts_in_a_process_with_tensorflow_alone(
     assert folder.is_dir()
     assert len(np.unique(expected)) == 2
     np.testing.assert_array_equal(np.load(tmp_path / "action.npy"), expected)
+
+
+def test_policies_that_are_exported_again_have_the_newest_variables(
+    fresh: Learner, rollouts: list[Update], tmp_path: Path
+) -> None:
+    from distpolicy.policies import policy_loader
+
+    observation = rollouts[0][0].observation.reshape(-1, 4)
+    names = ("policy", "collect_policy")
+    before = {name: dict(files) for name, files in fresh.export_policies(names).items()}
+    run(fresh, rollouts)
+    after = fresh.export_policies(names)
+    for name in names:
+        assert before[name].keys() == after[name].keys()
+        data = "variables/variables.data-00000-of-00001"
+        assert before[name][data] != after[name][data]
+        loaded = policy_loader.load(str(written(after[name], tmp_path / name)))
+        theirs, ours = loaded.variables(), getattr(fresh._agent, name).variables()
+        for mine, read in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine.numpy(), read.numpy())
+    expected = greedy_actions(fresh._agent.policy, observation)
+    np.testing.assert_array_equal(greedy_actions(policy_loader.load(str(tmp_path / "policy")), observation), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import json
 import signal
 import socket
 import sys
@@ -22,9 +23,10 @@ from distpolicy.environments.gymnasium_interface import (
     step_result,
 )
 from distpolicy.utils.nests.array_nest import packer
+from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import in_one_line
 from workers.environments.observations import ObservationArrays, leaf_places
-from workers.environments.processes.protocol import COMMAND, DONE, MISMATCH, RAISED, RESET, receive, send_text
+from workers.environments.processes.protocol import COMMAND, DONE, ENDED, MISMATCH, RAISED, RESET, receive, send_text
 from workers.environments.processes.shared_memory import SharedMemory
 
 # Makes faulthandler write the stacks of all threads, even if one hangs in C code.
@@ -40,12 +42,14 @@ class EnvProcessJob(NamedTuple):
         observation_spec: Nest of array specs of one environment's observation.
         action_spec: Nest of array specs of one environment's action.
         num_slots: B, the number of env slots.
+        info_metrics: Names of the numbers in an episode's last ``info`` to report; None for all.
     """
 
     make: Callable[[], gym.Env]
     observation_spec: Any
     action_spec: Any
     num_slots: int
+    info_metrics: tuple[str, ...] | None = None
 
 
 def die_with_parent() -> None:
@@ -81,17 +85,23 @@ def serve_environment(
             call = "reset" if command == RESET else "step"
             if env is None:
                 env = job.make()
+            numbers: dict[str, float] = {}
             if command == RESET:
                 observation, _ = reset_result(env.reset() if seed < 0 else env.reset(seed=seed))
             else:
                 # Copies, since an environment may keep an action that the next step would overwrite.
                 action = pack([leaf[row].copy() for leaf in memory.actions])
-                observation, reward, terminated, truncated, _ = step_result(env.step(action))
+                observation, reward, terminated, truncated, info = step_result(env.step(action))
                 memory.reward[row] = number(reward, "reward")
                 memory.terminated[row] = flag(terminated, "terminated")
                 memory.truncated[row] = flag(truncated, "truncated")
+                if info and (memory.terminated[row] or memory.truncated[row]):
+                    numbers = info_numbers(info, job.info_metrics)
             arrays.write(row, observation)
-            connection.sendall(DONE)
+            if numbers:
+                send_text(connection, ENDED, [json.dumps(numbers)])
+            else:
+                connection.sendall(DONE)
     except EOFError:
         if env is not None:
             env.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import selectors
 import socket
 import time
@@ -23,7 +24,16 @@ from workers.environments.observations import ObservationArrays
 from workers.environments.processes.env_process import EnvProcessJob
 from workers.environments.processes.fork_server import ForkServer
 from workers.environments.processes.handle import ProcessHandle
-from workers.environments.processes.protocol import COMMAND, DONE, MISMATCH, RESET, STEP, receive, receive_texts
+from workers.environments.processes.protocol import (
+    COMMAND,
+    DONE,
+    ENDED,
+    MISMATCH,
+    RESET,
+    STEP,
+    receive,
+    receive_texts,
+)
 from workers.environments.processes.shared_memory import SharedMemory
 from workers.restart_budget import RestartBudgetConfig
 
@@ -47,6 +57,7 @@ class ProcessEnvironment(Environment):
         num_slots: B, the number of env slots.
         restarts: The restart budget of each env slot.
         step_timeout_s: Seconds that a step or a reset may take.
+        info_metrics: See :class:`workers.environments.base.Environment`.
 
     Raises:
         ConfigError: If ``reset`` or ``step`` does not take Gymnasium's arguments.
@@ -60,6 +71,7 @@ class ProcessEnvironment(Environment):
         num_slots: int,
         restarts: RestartBudgetConfig,
         step_timeout_s: float,
+        info_metrics: tuple[str, ...] | None = None,
     ) -> None:
         # Made in this process first: so an environment that cannot be made fails here, as in the other forms.
         env = make()
@@ -76,20 +88,40 @@ class ProcessEnvironment(Environment):
         self._memory = SharedMemory(*specs, num_slots)
         # A copy of the shared memory: there, a process that failed may have written half a row.
         self._observations = ObservationArrays(specs[0], num_slots, "observation")
-        self._fork_server = ForkServer(EnvProcessJob(make, *specs, num_slots), START_TIMEOUT_S)
+        self._fork_server = ForkServer(EnvProcessJob(make, *specs, num_slots, info_metrics), START_TIMEOUT_S)
         self._handles: list[ProcessHandle | None] = [None] * num_slots
         self._timeouts_s = [step_timeout_s] * num_slots
         self._selector = selectors.DefaultSelector()
         self._step_types = np.full(num_slots, LAST, np.int32)
+        self._rests = np.zeros(num_slots, np.bool_)
+        # The seeds of slots whose next episode has one.
+        self._next_seeds: dict[int, int] = {}
         self._closed = False
 
     @property
     def num_restarts(self) -> int:
         return self._log.num_restarts
 
+    @property
+    def can_restart_slots(self) -> bool:
+        return True
+
+    def restart_slot(self, row: int, seed: int) -> None:
+        self._step_types[row], self._rests[row] = LAST, False
+        self._next_seeds[row] = seed
+        self._log.begin_slot(row, seed)
+
+    def rest_slot(self, row: int) -> None:
+        self._step_types[row], self._rests[row] = LAST, True
+
+    def fail_slot(self, row: int, error: str) -> None:
+        self._fail(row, "step", error, "")
+        self._step_types[row] = LAST
+
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         self._log.begin(seeds)
-        self._cuts[:] = False
+        self._cuts[:] = self._rests[:] = False
+        self._ended_infos, self._next_seeds = {}, {}
         for row, seed in enumerate(seeds):
             self._send_reset(row, int(seed))
         self._replace(self._wait(dict.fromkeys(range(self.num_slots), "reset")))
@@ -102,23 +134,27 @@ class ProcessEnvironment(Environment):
             target[...] = leaf
         begins = self._step_types == LAST
         self._cuts[:] = False
+        self._ended_infos = {}
         calls = {}
         for row, begin in enumerate(begins.tolist()):
+            if self._rests[row]:
+                continue
             calls[row] = "reset" if begin else "step"
             if begin:
-                self._send_reset(row, None)
+                self._send_reset(row, self._next_seeds.pop(row, None))
             else:
                 self._send(row, STEP, -1, self._step_timeout_s)
         failed = self._wait(calls)
         for row in failed:
             self._cuts[row] = not begins[row]
         self._replace([row for row in failed if begins[row]])
-        good = ~self._cuts
+        good = ~(self._cuts | self._rests)
         self._copy_observations(np.flatnonzero(good))
         memory = self._memory
         stepped = good & ~begins
         ended = stepped & (memory.terminated | memory.truncated)
-        self._step_types = np.where(begins, FIRST, np.where(ended | self._cuts, LAST, MID)).astype(np.int32)
+        step_types = np.where(begins, FIRST, np.where(ended | self._cuts, LAST, MID))
+        self._step_types = np.where(self._rests, LAST, step_types).astype(np.int32)
         discount = np.where(stepped & memory.terminated, 0.0, 1.0).astype(np.float32)
         reward = np.where(stepped, memory.reward, 0.0).astype(np.float32)
         self._log.count_step()
@@ -200,6 +236,9 @@ class ProcessEnvironment(Environment):
         try:
             kind = receive(handle.connection, 1)
             if kind == DONE:
+                return True
+            if kind == ENDED:
+                self._ended_infos[row] = json.loads(receive_texts(handle.connection, 1)[0])
                 return True
             handle.connection.settimeout(_TEXT_TIMEOUT_S)
             if kind == MISMATCH:

@@ -9,8 +9,8 @@ import struct
 COMMAND = struct.Struct("<cq")
 RESET, STEP = b"R", b"S"
 
-# From a process: the result. RAISED and MISMATCH are followed by texts.
-DONE, RAISED, MISMATCH = b"D", b"R", b"M"
+# From a process: the result. ENDED, RAISED and MISMATCH are followed by texts; ENDED by the info's numbers as JSON.
+DONE, ENDED, RAISED, MISMATCH = b"D", b"E", b"R", b"M"
 _LENGTH = struct.Struct("<q")
 
 
@@ -19,7 +19,7 @@ def send_text(connection: socket.socket, kind: bytes, texts: list[str]) -> None:
 
     Args:
         connection: The socket to send to.
-        kind: ``RAISED`` or ``MISMATCH``.
+        kind: ``ENDED``, ``RAISED`` or ``MISMATCH``.
         texts: What :func:`receive_texts` returns at the other end.
     """
     parts = [text.encode("utf-8", "replace") for text in texts]

@@ -1,0 +1,143 @@
+"""WorkerRecovery: replaces the workers of a training run that have died or hang."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import ray
+
+from distpolicy.errors import DistPolicyError, WorkerLostError
+from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.collector_pool import CollectorPool
+from launch.supervision.faults import RunFault
+from launch.training.learner_group import LearnerGroup
+from launch.training.observer import TrainingObserver
+from launch.training.pending_update import PendingRollout, error_of, has_come
+
+# Tolerated number of failures in a row, without an update in between: lost learners, and updates that fail although no
+# worker was lost.
+MAX_FAILURES = 5
+
+
+class WorkerRecovery:
+    """Finds out which workers have died, and starts others in their place.
+
+    Args:
+        pool: The collectors. The pool limits how often a collector is replaced.
+        learners: The learner.
+        generations: Returns a generation that no worker of the run has had.
+        timeout_s: Seconds after which a worker that has not answered counts as lost.
+        observer: Is told of faults and recoveries.
+    """
+
+    def __init__(
+        self,
+        pool: CollectorPool,
+        learners: LearnerGroup,
+        generations: Callable[[], int],
+        timeout_s: float,
+        observer: TrainingObserver,
+    ) -> None:
+        self._pool, self._learners, self._generations = pool, learners, generations
+        self._timeout_s, self._observer = timeout_s, observer
+        self._num_failures = 0
+
+    def note_success(self) -> None:
+        """Notes that an update was made, so earlier failures no longer count."""
+        self._num_failures = 0
+
+    def count_failure(self, error: DistPolicyError) -> None:
+        """Counts a failure that is not the loss of a collector.
+
+        Raises:
+            DistPolicyError: The error, after too many failures in a row.
+        """
+        self._num_failures += 1
+        if self._num_failures > MAX_FAILURES:
+            raise error
+
+    def wait_for_handles(self) -> None:
+        """Admits collectors that have come up, and waits for one if there is none."""
+        self.tell_recovered(self._pool.admit())
+        if not self._pool.handles:
+            self.tell_recovered(self._pool.wait_for_one())
+
+    def tell_recovered(self, faults: Sequence[RunFault]) -> None:
+        """Tells the observer of workers that have been replaced."""
+        for fault in faults:
+            self._observer.on_recovery(fault)
+
+    def lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> None:
+        """Ends a collector and schedules its replacement, unless that was done before.
+
+        Args:
+            handle: The collector.
+            reason: The reason, in one line.
+            env_steps: Env steps that are lost with it.
+
+        Raises:
+            DistPolicyError: If it was replaced too often.
+        """
+        fault = self._pool.lose(handle, reason, env_steps)
+        if fault is not None:
+            self._observer.on_fault(fault)
+
+    def kill_late(self, rollouts: Sequence[PendingRollout], env_steps: int) -> None:
+        """Kills the workers that have not answered in time, so that calls that wait for them fail.
+
+        Args:
+            rollouts: The rollouts that the oldest update waits for.
+            env_steps: Env steps of one rollout.
+        """
+        late = [part for part in rollouts if not has_come(part.report)]
+        for part in late:
+            self.lose(part.handle, f"no answer in {self._timeout_s:g} s (timeout_s)", env_steps)
+        if not late:
+            for actor in self._learners.actors:
+                ray.kill(actor)
+
+    def learner_death(self) -> DistPolicyError | None:
+        """Returns the error that shows that the learner is dead; None if it is alive."""
+        asked = [actor.ping.remote() for actor in self._learners.actors]
+        ray.wait(asked, num_returns=len(asked), timeout=self._timeout_s)
+        return next((error for error in map(error_of, asked) if error is not None), None)
+
+    def replace_learners(
+        self,
+        error: DistPolicyError,
+        fault: RunFault,
+        state: dict[str, np.ndarray] | None,
+        prepare: Callable[[dict[str, np.ndarray] | None], None],
+    ) -> None:
+        """Starts a new learner, and tries again if it dies as well.
+
+        Args:
+            error: The error that shows that the learner is dead.
+            fault: The fault that the observer was told of.
+            state: The state to continue from; None for a new agent.
+            prepare: Restores the state in the new learner, and waits until the learner is up.
+
+        Raises:
+            DistPolicyError: If its constructor raises, or it was lost too often.
+        """
+        self._num_failures += 1
+        while True:
+            if failed_in_constructor(error):
+                raise error
+            if self._num_failures > MAX_FAILURES:
+                raise WorkerLostError(
+                    f"the learner was lost {self._num_failures} times in a row; the last time: {reason_of_death(error)}"
+                ) from error
+            self._learners.kill()
+            self._learners.start(self._generations())
+            try:
+                prepare(state)
+                break
+            except DistPolicyError as another:
+                if not is_death(another):
+                    raise
+                error = another
+                self._num_failures += 1
+        self._observer.on_recovery(fault.recovered())

@@ -1,0 +1,87 @@
+"""Environments with habits that an evaluation meets."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+
+class Base(gym.Env):
+    """Ten steps, each with a reward of 1."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    length = 10
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.n = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.n += 1
+        return np.zeros(2, np.float32), 1.0, self.n >= self.length, False, {}
+
+
+class Endless(Base):
+    """An environment whose episodes do not end."""
+
+    length = 10**12
+
+
+class FailsRarely(Base):
+    """A simulator that goes away in one step of fifty."""
+
+    def step(self, action: Any) -> Any:
+        if self.np_random.random() < 0.02:
+            raise OSError("simulator gone")
+        return super().step(action)
+
+
+class FailsAlways(Base):
+    """A simulator that goes away in the third step of every episode."""
+
+    def step(self, action: Any) -> Any:
+        if self.n == 2:
+            raise OSError("simulator gone")
+        return super().step(action)
+
+
+class SoundOnlyOnce(Base):
+    """Sound until the end of its first episode, NaN after it."""
+
+    episode = 0
+
+    def reset(self, **kwargs: Any) -> Any:
+        self.episode += 1
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        observation, *rest = super().step(action)
+        return observation * (np.nan if self.episode > 1 else 1.0), *rest
+
+
+class Counted(Base):
+    """Counts how many environments there are at a time."""
+
+    most: ClassVar[int] = 0
+    now: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        Counted.now += 1
+        Counted.most = max(Counted.most, Counted.now)
+
+    def close(self) -> None:
+        Counted.now -= 1
+
+
+class Informs(Base):
+    """Tells success and distance at the end of an episode, among other things."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, _ = super().step(action)
+        numbers = {"is_success": self.np_random.random() < 0.5, "distance": np.float32(2.5), "step": self.n}
+        other = {"name": "x", "path": np.zeros(3), "nothing": float("nan"), "episode": {"r": 1.0}}
+        return observation, reward, terminated, truncated, {**numbers, **other}
