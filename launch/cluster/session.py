@@ -64,6 +64,27 @@ def connected(
         yield
 
 
+def describe_connecting(address: str | None) -> str:
+    """Returns what :func:`connected` does for an address, in a few words."""
+    if ray.is_initialized():
+        return "using the Ray of this process"
+    return "starting Ray" if address is None else f"joining the Ray cluster at {address}"
+
+
+def describe_starting(collectors: str, num_cpus: float) -> str:
+    """Returns that collectors are started, and the number of CPUs that they have to wait for.
+
+    Args:
+        collectors: The collectors in words.
+        num_cpus: Number of CPUs that the first ones need together.
+    """
+    # A node that has just started does not tell what is free.
+    free = sum((node.free or node.total).get("CPU", 0.0) for node in nodes())
+    lacking = num_cpus - free
+    waiting = f"; waiting for {lacking:g} CPU{'s' if lacking > 1 else ''}" if lacking > 0 else ""
+    return f"starting {collectors}{waiting}"
+
+
 def _start(address: str | None, debug: bool) -> None:
     """Starts or joins Ray, and reports errors in one line."""
     level = "info" if debug else "error"

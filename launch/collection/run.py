@@ -84,6 +84,7 @@ class CollectionRun:
         self._description: CollectorDescription | None = None
         with contextlib.ExitStack() as resources:
             actors = functools.partial(collecting_actors, config)
+            self._observers.on_preparing(session.describe_connecting(config.address))
             resources.enter_context(session.connected(config.address, actors, debug))
             self._workers = CollectionWorkers(config, factory, self._dataset, policy, *specs)
             resources.callback(self._workers.close)
@@ -208,6 +209,10 @@ class CollectionRun:
 
     def _start(self) -> list[RunFault]:
         """Starts the workers and begins the dataset; returns the faults of collectors that were replaced meanwhile."""
+        number = self._config.collectors
+        self._observers.on_preparing(
+            session.describe_starting(f"{number} collector{'s' if number > 1 else ''}", number)
+        )
         self._workers.start()
         recovered = self._workers.pool.begin()
         self._description = self._workers.describe()

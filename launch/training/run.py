@@ -107,6 +107,7 @@ class TrainingRun:
         self._final_policy: PyTFEagerPolicy | None = None
         with contextlib.ExitStack() as resources:
             actors = functools.partial(training_actors, self._config)
+            self._observers.on_preparing(session.describe_connecting(self._config.address))
             resources.enter_context(session.connected(self._config.address, actors, debug))
             self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
             self._directory = before or RunDirectory.create(new, self._config.env)
@@ -295,7 +296,10 @@ class TrainingRun:
             return
         self._has_started = True
         start, self._start_from = self._start_from, None
+        config = self._config
+        self._observers.on_preparing(session.describe_starting(config.describe_collectors(), config.least_collectors))
         self._trainer.start(None if start is None else start.state)
+        self._observers.on_preparing("compiling the update")
         if start is None:
             self._directory.write_config(self._config)
         self._is_training = True
