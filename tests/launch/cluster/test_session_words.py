@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
 
 import pytest
 from rich.console import Console
 
-from launch import collection, training
 from launch.cluster import session
 from launch.cluster.placement import Node
 
@@ -36,8 +35,8 @@ def test_the_way_to_ray_is_told(address: str | None, told: str) -> None:
     assert session.describe_connecting(address) == told
 
 
-@pytest.mark.parametrize("kind", [training, collection])
-def test_the_console_shows_what_is_prepared(kind: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    observers = kind.observer.Observers([kind.console.ConsoleObserver(Console(), 0.0)])
-    observers.on_preparing("starting Ray")
+@pytest.mark.parametrize("kind", ["training", "collection"])
+def test_the_console_shows_what_is_prepared(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    observer, console = (importlib.import_module(f"launch.{kind}.{name}") for name in ("observer", "console"))
+    observer.Observers([console.ConsoleObserver(Console(), 0.0)]).on_preparing("starting Ray")
     assert capsys.readouterr().out == "starting Ray\n"
