@@ -6,11 +6,13 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from importlib.metadata import version
+from typing import TextIO
 
 from rich.console import Console
 
-from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
 
@@ -38,6 +40,7 @@ def main() -> None:
     if "--debug" not in arguments:
         # Gymnasium's environments print errors in __del__ if their constructor has failed.
         sys.unraisablehook = lambda _: None
+    _show_warnings_in_one_line()
     try:
         code = run(arguments, start)
     except KeyboardInterrupt as interruption:
@@ -80,6 +83,26 @@ def run(arguments: list[str], start: float) -> int:
     if command is None:
         raise ConfigError(f"unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}")
     return command(arguments[1:], start)
+
+
+def _show_warnings_in_one_line() -> None:
+    """Lets Python show this project's warnings without the line of code that they come from."""
+    show_others = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, DistPolicyWarning):
+            print(f"distpolicy: warning: {message}", file=sys.stderr)
+        else:
+            show_others(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
 
 
 def _console() -> Console:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.cluster import authentication
 from launch.cluster.child_processes import none_left
 from launch.cluster.placement import ActorGroup, Node, check_places, this_machine, total_resources
 
@@ -35,7 +36,8 @@ def connected(
         debug: Whether to show Ray's log and the workers' output.
 
     Raises:
-        ConfigError: If there is no cluster at the address, or it has no room for the actors.
+        ConfigError: If there is no cluster at the address, it has no room for the actors, or other users may know its
+            token.
         DistPolicyError: If Ray does not start.
     """
     if ray.is_initialized():
@@ -46,6 +48,9 @@ def connected(
     if address is None:
         machine = [this_machine()]
         check_places(actors(total_resources(machine)), machine, "this machine", grows=False)
+        authentication.provide_token()
+    else:
+        authentication.check_token()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # workers/actors.py decides for each actor whether it sees GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
