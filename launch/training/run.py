@@ -16,6 +16,7 @@ import gymnasium as gym
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_folder
+from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change_it
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
@@ -103,6 +104,10 @@ class TrainingRun:
         self._has_started = self._is_training = self._has_ended = self._is_closed = False
         self._failure: BaseException | None = None
         self._final_policy: PyTFEagerPolicy | None = None
+        if self._config.jit_compile and self._config.compile_cache:
+            # The learner is often on this machine, and what it warns of is not shown.
+            with contextlib.suppress(OSError):
+                warn_if_others_may_change_it()
         with contextlib.ExitStack() as resources:
             actors = functools.partial(training_actors, self._config)
             resources.enter_context(session.connected(self._config.address, actors, debug))
