@@ -20,6 +20,7 @@ from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
+from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory, check_free
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
@@ -89,7 +90,7 @@ class TrainingRun:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
         before = None if resume is None else RunDirectory.open(Path(resume))
         new = None if run_dir is None else Path(run_dir)
-        self._config, self._factory = _settings(config, before, env)
+        self._config, self._factory = _settings(config, before, env, agent)
         code = None if agent is None else PickledCallable.of(agent, "agent", "a TFAgent")
         if code is not None:
             kwargs = self._config.agent.kwargs if isinstance(self._config.agent, CustomAgentConfig) else {}
@@ -347,11 +348,19 @@ class TrainingRun:
 
 
 def _settings(
-    config: TrainConfig | None, resumed: RunDirectory | None, env: Callable[..., gym.Env] | None
+    config: TrainConfig | None,
+    resumed: RunDirectory | None,
+    env: Callable[..., gym.Env] | None,
+    agent: Callable[..., TFAgent] | None,
 ) -> tuple[TrainConfig, EnvironmentFactory]:
     """Returns the config of a run, completed where it is None, and the factory of its environments."""
-    if config is None:
-        config = TrainConfig() if resumed is None else load_train_config(resumed.config_file)
+    if config is None and resumed is None:
+        config = TrainConfig()
+    elif config is None:
+        assert resumed is not None
+        config = load_train_config(resumed.config_file)
+        given = (() if env is None else ("env",)) + (() if agent is None else ("agent", "custom.folder"))
+        check_names_of_code(resumed.config_file, config, given)
     if env is None:
         return config, config.environment_factory
     factory = config.environment_factory.with_callable(env)

@@ -19,6 +19,11 @@ Inference = Literal["auto", "litert", "tf"]
 _RANDOM, _FIXED = "random", "fixed:"
 
 
+def is_saved_model(name: str) -> bool:
+    """Returns True if the name of a policy is the folder of a SavedModel."""
+    return name != _RANDOM and not name.startswith(_FIXED)
+
+
 @dataclass(frozen=True)
 class PolicySource:
     """Makes a policy in a worker. It is small, so that it can be sent there.
