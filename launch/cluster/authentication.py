@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from distpolicy.errors import ConfigError, DistPolicyWarning
-from distpolicy.utils.private_paths import others_may_read, why_others_may_change
+from distpolicy.utils.files.private_paths import others_may_read, why_others_may_change
 
 MODE_VARIABLE = "RAY_AUTH_MODE"
 

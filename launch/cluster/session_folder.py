@@ -17,7 +17,7 @@ import psutil
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyWarning
-from distpolicy.utils.private_paths import why_others_may_change
+from distpolicy.utils.files.private_paths import why_others_may_change
 
 # The path of a socket has at most 107 bytes. Ray's longest begins with the folder and ends like this.
 _MAX_SOCKET_BYTES = 107

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError
-from distpolicy.utils.private_paths import others_may_read, why_others_may_change
+from distpolicy.utils.files.bounded_files import read_bytes
+from distpolicy.utils.files.private_paths import others_may_read, why_others_may_change
+from launch.config.codec import MAX_CONFIG_BYTES
 from launch.config.collect import CollectConfig
 from launch.config.train import TrainConfig
 from workers.inference.policy_source import is_saved_model
@@ -74,7 +76,7 @@ def _has_seal(path: Path) -> bool:
     key = _key(make=False)
     if key is None:
         return False
-    data, mark, seal = path.read_bytes().rpartition(_MARK)
+    data, mark, seal = read_bytes(path, MAX_CONFIG_BYTES).rpartition(_MARK)
     return bool(mark) and hmac.compare_digest(seal.strip(), _seal(key, data))
 
 

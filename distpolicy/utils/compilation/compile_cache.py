@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from distpolicy.errors import DistPolicyWarning
-from distpolicy.utils.private_paths import why_others_may_change
+from distpolicy.utils.files.private_paths import why_others_may_change
 
 MAX_ENTRIES = 50
 
