@@ -22,6 +22,7 @@ from launch.cluster import session
 from launch.cluster.placement import training_actors
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
+from launch.output.folder_lock import used_alone
 from launch.output.run_directory import RunDirectory, check_free
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
 from launch.training.exported_policy import load_policy, policy_from_files
@@ -110,10 +111,16 @@ class TrainingRun:
             with contextlib.suppress(OSError):
                 warn_if_others_may_change_it()
         with contextlib.ExitStack() as resources:
+            # Given back when the run has ended, even if it is not closed.
+            self._lock = resources.enter_context(contextlib.ExitStack())
+            if known := new if before is None else before.path:
+                self._lock.enter_context(used_alone(known))
             actors = functools.partial(training_actors, self._config)
             resources.enter_context(session.connected(self._config.address, actors, debug))
             self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
             self._directory = before or RunDirectory.create(new, self._config.env)
+            if known is None:
+                self._lock.enter_context(used_alone(self._directory.path))
             self._trainer = self._make_trainer()
             resources.callback(self._trainer.close)
             self._updates = self._trainer.updates()
@@ -309,6 +316,7 @@ class TrainingRun:
         end = RunEnd(self.totals, None, self.totals, evaluation, memory, self._workers.pool.open_faults)
         self._has_ended = True
         self._observers.on_end(end)
+        self._lock.close()
 
     def _end_early(self) -> None:
         self.stop()
@@ -343,6 +351,7 @@ class TrainingRun:
         # The error that ended the run is raised, not one of an observer.
         with contextlib.suppress(Exception):
             self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))
+        self._lock.close()
         if failure is not None:
             raise failure from error
 
