@@ -123,8 +123,7 @@ def _train(arguments: list[str], start: float) -> int:
     from launch.training.run import TrainingRun
 
     console = _console()
-    # A second Ctrl-C must not interrupt the checkpoint that the first one has caused.
-    observer = ConsoleObserver(console, start, while_saving=lambda: handled(None))
+    observer = ConsoleObserver(console, start)
     with (
         handled(interrupt),
         TrainingRun(parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug) as run,
@@ -148,8 +147,7 @@ def _collect(arguments: list[str], start: float) -> int:
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    # A second Ctrl-C must not interrupt the writing of the collected steps.
-    observer = ConsoleObserver(_console(), start, while_saving=lambda: handled(None))
+    observer = ConsoleObserver(_console(), start)
     with (
         handled(interrupt),
         CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,

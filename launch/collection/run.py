@@ -204,7 +204,7 @@ class CollectionRun:
             failure = error
             if isinstance(error, KeyboardInterrupt):
                 self._observers.on_interrupt()
-                self._loop.flush()
+                self._loop.flush(in_a_hurry=True)
             raise
         finally:
             self._observers.on_end(CollectionEnd(self.manifest, self._loop.totals, server, failure))
