@@ -6,11 +6,13 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from importlib.metadata import version
+from typing import TextIO
 
 from rich.console import Console
 
-from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
 
@@ -38,6 +40,7 @@ def main() -> None:
     if "--debug" not in arguments:
         # Gymnasium's environments print errors in __del__ if their constructor has failed.
         sys.unraisablehook = lambda _: None
+    _show_warnings_in_one_line()
     try:
         code = run(arguments, start)
     except KeyboardInterrupt as interruption:
@@ -82,6 +85,26 @@ def run(arguments: list[str], start: float) -> int:
     return command(arguments[1:], start)
 
 
+def _show_warnings_in_one_line() -> None:
+    """Lets Python show this project's warnings without the line of code that they come from."""
+    show_others = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, DistPolicyWarning):
+            print(f"distpolicy: warning: {message}", file=sys.stderr)
+        else:
+            show_others(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+
+
 def _console() -> Console:
     # Plain text: extras such as distpolicy[gpu] must not be read as markup, and lines of a log must not be wrapped.
     return Console(markup=False, highlight=False, soft_wrap=True)
@@ -100,8 +123,7 @@ def _train(arguments: list[str], start: float) -> int:
     from launch.training.run import TrainingRun
 
     console = _console()
-    # A second Ctrl-C must not interrupt the checkpoint that the first one has caused.
-    observer = ConsoleObserver(console, start, while_saving=lambda: handled(None))
+    observer = ConsoleObserver(console, start)
     with (
         handled(interrupt),
         TrainingRun(parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug) as run,
@@ -125,8 +147,7 @@ def _collect(arguments: list[str], start: float) -> int:
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    # A second Ctrl-C must not interrupt the writing of the collected steps.
-    observer = ConsoleObserver(_console(), start, while_saving=lambda: handled(None))
+    observer = ConsoleObserver(_console(), start)
     with (
         handled(interrupt),
         CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,

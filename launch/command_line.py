@@ -22,6 +22,7 @@ from launch.config.cluster import DoctorConfig, SubmitConfig
 from launch.config.collect import CollectConfig, load_collect_config
 from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
+from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory
 from launch.short_help import Choice, short_help
@@ -113,7 +114,9 @@ def parse_train(arguments: list[str]) -> TrainArguments:
     if known.resume is not None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
-        base = load_train_config(RunDirectory.open(Path(known.resume)).config_file)
+        file = RunDirectory.open(Path(known.resume)).config_file
+        base = load_train_config(file)
+        check_names_of_code(file, base, _given(arguments))
         if known.agent not in (None, agent_name(base.agent)):
             raise ConfigError(
                 f"--resume goes on with the agent of the run, {agent_name(base.agent)}: leave --agent out"
@@ -170,7 +173,9 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
     known = _known(arguments, "--resume")
     base = CollectConfig()
     if known.resume is not None:
-        base = load_collect_config(Path(known.resume) / "config.yaml")
+        file = Path(known.resume) / "config.yaml"
+        base = load_collect_config(file)
+        check_names_of_code(file, base, _given(arguments))
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
     if (parsed.out is None) == (parsed.resume is None):
         raise ConfigError("give either --out for a new dataset or --resume for one to go on with")
@@ -238,6 +243,11 @@ def _with_range(arguments: list[str]) -> list[str]:
         else:
             found.append(text)
     return found
+
+
+def _given(arguments: list[str]) -> set[str]:
+    """Returns the names of the options that are given."""
+    return {text[2:].partition("=")[0] for text in arguments if text.startswith("--")}
 
 
 def _known(arguments: list[str], *options: str) -> argparse.Namespace:

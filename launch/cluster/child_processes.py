@@ -39,8 +39,10 @@ def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[N
     finally:
         others = _with_descendants(_children() - started)
         with _orphans_adopted():
-            stop()
-            _end_all(others)
+            try:
+                stop()
+            finally:
+                _end_all(others)
 
 
 @contextlib.contextmanager

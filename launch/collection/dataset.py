@@ -14,6 +14,7 @@ from distpolicy.utils.atomic_files import write_file
 from launch.collection.resume import StartingPoint, is_anything_left, limits_left
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
+from launch.config.seal import sealed
 from workers.datasets.collector import DatasetWriterConfig
 from workers.datasets.manifest import DatasetManifest, ShardRecord, remove_unnamed, stacks_file
 from workers.datasets.schema import DatasetSchema
@@ -78,7 +79,7 @@ class GrowingDataset:
         manifest = manifest.with_generation(time.time(), self.before.generation)
         for generation, slots in self._early_generations:
             manifest = manifest.with_generation(time.time(), generation, slots)
-        write_file(self.folder / CONFIG_FILE, dump(config))
+        write_file(self.folder / CONFIG_FILE, sealed(dump(config)))
         self._save(manifest)
 
     def begin_generation(self, generation: int, slots: range) -> None:

@@ -9,8 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from distpolicy.errors import DistPolicyError
 from distpolicy.utils.atomic_files import write_file
+from distpolicy.utils.files.bounded_files import read_text
 from workers.environments.base import Fault
+
+_MAX_BYTES = 2**30
 
 COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
 
@@ -89,7 +93,10 @@ class FaultTable:
             rows.writerow(COLUMNS)
         recovery = "" if fault.recovery_s is None else f"{fault.recovery_s:.3f}"
         rows.writerow([f"{fault.noticed:.3f}", update, fault.what, fault.reason, fault.env_steps_lost, recovery])
-        before = self._path.read_text() if self._path.exists() else ""
+        try:
+            before = read_text(self._path, _MAX_BYTES) if self._path.exists() else ""
+        except (OSError, ValueError) as error:
+            raise DistPolicyError(f"cannot read {self._path}: {error}; move it away") from error
         write_file(self._path, before + text.getvalue())
 
 

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import file_sha256, write_whole
+from distpolicy.utils.files.bounded_files import parse_json, read_text
 from workers.datasets.schema import DatasetSchema
 
 FORMAT = 1
+_MAX_BYTES = 2**30
 MANIFEST = "manifest.json"
 
 
@@ -202,7 +204,7 @@ class DatasetManifest:
         """
         path = Path(folder) / MANIFEST
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = parse_json(read_text(path, _MAX_BYTES))
         except FileNotFoundError as error:
             raise CheckpointError(f"there is no {path}; give the folder of a dataset") from error
         except (OSError, ValueError) as error:
@@ -215,7 +217,7 @@ class DatasetManifest:
         try:
             manifest = DatasetManifest._from_json(value)
             manifest.next_steps()
-        except (KeyError, TypeError, ValueError, CheckpointError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, CheckpointError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
         return manifest
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.trajectories.time_step import StepType
+from distpolicy.utils.files.bounded_files import check_file
 from distpolicy.utils.nests.array_nest import flatten, map_structure
 from workers.datasets.columns import DatasetColumns
 from workers.datasets.episode_index import slot_and_generation
@@ -126,8 +127,9 @@ def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
     for shard in DatasetManifest.load(folder).shards:
         path = Path(folder) / shard.file
         try:
+            check_file(path)
             table = pq.read_table(path, columns=["slot", "next_step_type", "cut"])
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
         ended = (table["next_step_type"].to_numpy() == StepType.LAST) & ~table["cut"].to_numpy()
         counts += np.bincount(table["slot"].to_numpy()[ended], minlength=num_slots)
@@ -150,6 +152,7 @@ def _chunks(folder: str | Path, rng: np.random.Generator | None) -> Iterator[Ste
 
 def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     try:
+        check_file(path)
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
                 raise CheckpointError(
@@ -157,7 +160,7 @@ def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
                 )
             for index in range(file.num_row_groups):
                 yield file.read_row_group(index)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,32 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
     limits = SlotLimits(next_steps=dict.fromkeys(others, num_steps // 4))
     collected_here(tmp_path / "undisturbed", EnvironmentFactory("CartPole-v1", "sync"), others, limits)
     assert rows_in_bytes(folder, others) == rows_in_bytes(tmp_path / "undisturbed")
+
+
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize("num_signals", [1, 2])
+def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals: int, tmp_path: Path) -> None:
+    began = 0.0
+
+    def stop_one_and_interrupt(process: subprocess.Popen[str]) -> None:
+        nonlocal began
+        os.kill(collector_processes()[0], signal.SIGSTOP)
+        for _ in range(num_signals):
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            time.sleep(1.0)
+
+    job = ("--out", "data", "--steps", "100000000", "--rows-per-shard", "32", "--collectors", "2", *QUICK)
+    code, output, errors = disturbed(tmp_path / "data", stop_one_and_interrupt, *job)
+    took_s = time.monotonic() - began
+    assert code == 128 + signal.SIGINT, output + errors
+    assert not errors
+    assert took_s < 10.0
+    assert "steps are whole; go on with: distpolicy collect --resume data" in output
+    if num_signals == 1:
+        assert re.search(r"was lost: no answer in \d+ s .*what it had not made whole is lost", output), output
+        check_tidy(tmp_path / "data")
+    assert verify(tmp_path / "data").num_rows > 0
 
 
 def hanging_slot(slot: int) -> dict[str, str | int]:

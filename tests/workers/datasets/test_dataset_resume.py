@@ -16,7 +16,7 @@ from dataset_rollouts import CARTPOLE, FIRST, LAST, MID, manifest_of, random_str
 
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError
 from workers.datasets.manifest import MANIFEST, DatasetManifest, ShardRecord, SlotRange, prepare_resume, verify
-from workers.datasets.reader import read_episodes, read_steps
+from workers.datasets.reader import count_episodes, read_episodes, read_steps
 from workers.datasets.writer import DatasetWriter
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -175,7 +175,37 @@ def test_a_missing_or_cut_shard_is_named_when_it_is_read(tmp_path: Path) -> None
         list(read_steps(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "sha256": "x"}', "not json", "\x80"])
+def test_files_that_are_huge_or_never_end_are_named_and_not_read(tmp_path: Path) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE)
+    shard = tmp_path / manifest.shards[0].file
+    shard.unlink()
+    os.mkfifo(shard)
+    for read in (lambda: list(read_steps(tmp_path)), lambda: count_episodes(tmp_path, manifest.num_slots)):
+        with pytest.raises(CheckpointError, match=f"{shard.name} is missing or damaged: it is not a regular file"):
+            read()
+    os.truncate(tmp_path / MANIFEST, 40 * 2**30)
+    with pytest.raises(CheckpointError, match=rf"{MANIFEST} is damaged: it has 40\.0 GiB"):
+        DatasetManifest.load(tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(CheckpointError, match=f"{MANIFEST} is damaged: it is not a regular file"):
+        DatasetManifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "",
+        "[]",
+        "{}",
+        '{"format": 99}',
+        '{"format": 1, "sha256": "x"}',
+        "not json",
+        "\x80",
+    ],
+)
 def test_a_damaged_manifest_is_named_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text, encoding="latin-1")
     with pytest.raises(CheckpointError) as error:
