@@ -10,11 +10,11 @@ import warnings
 from importlib.metadata import version
 from typing import TextIO
 
-from rich.console import Console
-
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
+from launch.output.shown_paths import PathsConsole, shown_from
+from launch.suggestions import did_you_mean
 
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
@@ -35,7 +35,10 @@ usage: distpolicy COMMAND [OPTIONS]
 
 def main() -> None:
     """Runs the command and exits: 0 for success, 1 for a failure, 2 for bad input, 130 for Ctrl-C."""
-    start = time.time()
+    start, folder = time.time(), _working_directory()
+    # Last, so that nothing here hides an installed module: an environment may be in a file beside the command.
+    if not {"", folder} & set(sys.path):
+        sys.path.append(folder)
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
         # Gymnasium's environments print errors in __del__ if their constructor has failed.
@@ -55,9 +58,17 @@ def main() -> None:
             original = getattr(error, "traceback", "")
             if original:
                 print(f"In the worker:\n{original}", file=sys.stderr)
-        print(f"distpolicy: error: {error}", file=sys.stderr)
+        print(f"distpolicy: error: {shown_from(folder, str(error))}", file=sys.stderr)
         code = EXIT_BAD_INPUT if isinstance(error, ConfigError) else EXIT_FAILURE
     sys.exit(code)
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        print(f"distpolicy: error: the working directory is gone: {error.strerror}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
 
 
 def run(arguments: list[str], start: float) -> int:
@@ -81,7 +92,8 @@ def run(arguments: list[str], start: float) -> int:
         return 0
     command = _COMMANDS.get(arguments[0])
     if command is None:
-        raise ConfigError(f"unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}")
+        meant = did_you_mean(arguments[0], _COMMANDS)
+        raise ConfigError(f"unknown command {arguments[0]!r}; there are {', '.join(_COMMANDS)}{meant}")
     return command(arguments[1:], start)
 
 
@@ -105,24 +117,19 @@ def _show_warnings_in_one_line() -> None:
     warnings.showwarning = show
 
 
-def _console() -> Console:
-    # Plain text: extras such as distpolicy[gpu] must not be read as markup, and lines of a log must not be wrapped.
-    return Console(markup=False, highlight=False, soft_wrap=True)
-
-
 def _train(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_train(arguments)
     _use_token(parsed.config.address)
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_training
 
-        return 0 if dry_run_training(parsed.config, _console()) else EXIT_FAILURE
+        return 0 if dry_run_training(parsed.config, PathsConsole()) else EXIT_FAILURE
     # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
     from launch.training.run import TrainingRun
 
-    console = _console()
+    console = PathsConsole()
     observer = ConsoleObserver(console, start)
     with (
         handled(interrupt),
@@ -140,14 +147,14 @@ def _collect(arguments: list[str], start: float) -> int:
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_collecting
 
-        return 0 if dry_run_collecting(parsed.config, _console()) else EXIT_FAILURE
+        return 0 if dry_run_collecting(parsed.config, PathsConsole()) else EXIT_FAILURE
     from launch.collection.console import ConsoleObserver
     from launch.collection.run import CollectionRun
     from launch.signals import handled, interrupt
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    observer = ConsoleObserver(_console(), start)
+    observer = ConsoleObserver(PathsConsole(), start)
     with (
         handled(interrupt),
         CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,
@@ -161,7 +168,7 @@ def _evaluate(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_evaluate(arguments)
     from launch.evaluation import evaluate
 
-    evaluate(parsed.source, parsed.config, _console())
+    evaluate(parsed.source, parsed.config, PathsConsole())
     return 0
 
 
@@ -170,7 +177,7 @@ def _submit(arguments: list[str], start: float) -> int:
     authentication.use_token_if_there_is_one()
     from launch.cluster.submit import submit
 
-    return submit(parsed.target, command, parsed.config, _console())
+    return submit(parsed.target, command, parsed.config, PathsConsole())
 
 
 def _doctor(arguments: list[str], start: float) -> int:
@@ -178,7 +185,7 @@ def _doctor(arguments: list[str], start: float) -> int:
     _use_token(parsed.config.address)
     from launch.cluster.doctor import examine
 
-    return 0 if examine(parsed.config, _console(), parsed.debug) else EXIT_FAILURE
+    return 0 if examine(parsed.config, PathsConsole(), parsed.debug) else EXIT_FAILURE
 
 
 _COMMANDS = {"train": _train, "collect": _collect, "evaluate": _evaluate, "submit": _submit, "doctor": _doctor}

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,8 +25,10 @@ from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
 from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
+from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory
 from launch.short_help import Choice, short_help
+from launch.suggestions import did_you_mean
 
 _T = TypeVar("_T")
 
@@ -42,6 +45,9 @@ class TrainArguments:
     """Settings to begin from: cartpole-ppo (the default for CartPole-v1), ppo (the default for other envs), or, for
     recurrent policies, stateless-cartpole-lstm, stateless-cartpole-gru, stateless-pendulum-lstm, repeat-previous-lstm,
     repeat-previous-far-lstm."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File with the settings to begin from, such as the config.yaml of another run. Options given beside it override
+    it."""
     run_dir: Path | None = None
     """Run directory to make; runs/ENV-TIME by default."""
     resume: Path | None = None
@@ -57,6 +63,9 @@ class CollectArguments:
     """Runs a policy in many envs on many collectors, and keeps the data as Parquet."""
 
     config: Annotated[CollectConfig, tyro.conf.arg(name="")]
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File with the settings to begin from, such as the config.yaml of another dataset. Options given beside it
+    override it."""
     out: Path | None = None
     """Folder of a new dataset."""
     resume: Path | None = None
@@ -103,18 +112,26 @@ class SubmitArguments:
 
 
 def parse_train(arguments: list[str]) -> TrainArguments:
-    """Parses ``distpolicy train``: the settings of a preset or a resumed run, changed by the command line.
+    """Parses ``distpolicy train``: the settings of a preset, a file or a resumed run, changed by the command line.
 
     Raises:
         ConfigError: If a value is invalid.
         SystemExit: After help.
     """
     arguments = _with_range(arguments)
-    known = _known(arguments, "--preset", "--env", "--resume", "--agent")
-    if known.resume is not None:
+    known = _known(arguments, "--preset", "--env", "--resume", "--agent", "--config")
+    if known.config is not None:
+        if known.preset is not None or known.resume is not None:
+            other = "--preset" if known.resume is None else "--resume"
+            raise ConfigError(f"--config and {other} exclude each other: a run begins from the settings of one")
+        file = absolute_path(known.config)
+        written = load_train_config(file)
+        check_names_of_code(file, written, _given(arguments))
+        base = _chosen(written, known.env, known.agent)
+    elif known.resume is not None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
-        file = RunDirectory.open(Path(known.resume)).config_file
+        file = RunDirectory.open(absolute_path(known.resume)).config_file
         base = load_train_config(file)
         check_names_of_code(file, base, _given(arguments))
         if known.agent not in (None, agent_name(base.agent)):
@@ -138,11 +155,14 @@ def agent_name(agent: AgentConfig) -> str:
 
 def _beginning(preset: str | None, env: str | None, agent: str | None) -> TrainConfig:
     """Returns a new run's settings before the command line changes them."""
-    chosen = None if agent is None else _agent_settings(agent)
-    name = preset or preset_for(env, DEFAULT_AGENT if chosen is None else chosen.kind)
-    base = TrainConfig() if name is None else load_preset(name)
-    if chosen is not None and agent_name(base.agent) != agent:
-        base = dataclasses.replace(base, agent=chosen)
+    name = preset or preset_for(env, DEFAULT_AGENT if agent is None else _agent_settings(agent).kind)
+    return _chosen(TrainConfig() if name is None else load_preset(name), env, agent)
+
+
+def _chosen(base: TrainConfig, env: str | None, agent: str | None) -> TrainConfig:
+    """Returns settings with another environment or agent, if one is given. Another agent has its own defaults."""
+    if agent is not None and agent_name(base.agent) != agent:
+        base = dataclasses.replace(base, agent=_agent_settings(agent))
     return base if env is None else dataclasses.replace(base, env=env)
 
 
@@ -164,19 +184,30 @@ def _fields(config: TrainConfig) -> dict[str, Any]:
 
 
 def parse_collect(arguments: list[str]) -> CollectArguments:
-    """Parses ``distpolicy collect``: the defaults or a dataset's settings, changed by the command line.
+    """Parses ``distpolicy collect``: the defaults, a file's or a dataset's settings, changed by the command line.
 
     Raises:
         ConfigError: If a value is invalid.
         SystemExit: After help.
     """
-    known = _known(arguments, "--resume")
+    known = _known(arguments, "--resume", "--config", "--steps", "--episodes")
     base = CollectConfig()
-    if known.resume is not None:
-        file = Path(known.resume) / "config.yaml"
+    if known.config is not None:
+        if known.resume is not None:
+            raise ConfigError("--config and --resume exclude each other: a dataset has its own settings")
+        file = absolute_path(known.config)
+        base = load_collect_config(file)
+        check_names_of_code(file, base, _given(arguments))
+        if known.steps is not None or known.episodes is not None:
+            base = dataclasses.replace(base, steps=None, episodes=None)  # One overrides the other.
+    elif known.resume is not None:
+        file = absolute_path(known.resume) / "config.yaml"
         base = load_collect_config(file)
         check_names_of_code(file, base, _given(arguments))
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
+    policy = absolute_path(parsed.config.policy)
+    if policy.is_dir() and known.resume is None:
+        parsed = dataclasses.replace(parsed, config=dataclasses.replace(parsed.config, policy=str(policy)))
     if (parsed.out is None) == (parsed.resume is None):
         raise ConfigError("give either --out for a new dataset or --resume for one to go on with")
     return parsed
@@ -226,7 +257,8 @@ def parse_submit(arguments: list[str]) -> tuple[SubmitArguments, list[str]]:
     command = arguments[split:]
     if not command:
         raise ConfigError(f"submit needs a command after {parsed.target}: {', '.join(_JOB_COMMANDS)}")
-    if _known(command[1:], "--resume").resume is None:
+    known = _known(command[1:], "--resume", "--config")
+    if known.resume is None and known.config is None:
         _JOB_COMMANDS[command[0]](command[1:])  # A run to resume is on the head node, and so are its settings.
     return parsed, command
 
@@ -275,7 +307,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
             "config.learners",
             "config.address",
         ),
-        "output": ("run_dir", "resume", "config.checkpoint_every"),
+        "output": ("run_dir", "resume", "config_file", "config.checkpoint_every"),
         "trying and tracing": ("dry_run", "debug"),
     },
     "collect": {
@@ -290,7 +322,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
             "config.env_groups",
             "config.address",
         ),
-        "output": ("out", "resume", "config.rows_per_shard", "config.compression"),
+        "output": ("out", "resume", "config_file", "config.rows_per_shard", "config.compression"),
         "trying and tracing": ("dry_run", "debug"),
     },
     "evaluate": {
@@ -333,7 +365,7 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
     default = getattr(value, name, None)
     if value is None:
         default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
-    option = {"source": "RUN", "target": "CLUSTER", "deadline_s": "--deadline"}.get(name)
+    option = {"source": "RUN", "target": "CLUSTER", "deadline_s": "--deadline", "config_file": "--config"}.get(name)
     return Choice(option or f"--{prefix}{name.replace('_', '-')}", owner, name, default)
 
 
@@ -347,10 +379,28 @@ def _parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: s
     given: Any = {} if defaults is None else {"default": defaults}
     try:
         with contextlib.redirect_stderr(output):
-            return tyro.cli(kind, args=arguments, prog=f"distpolicy {command}", **given)
+            return tyro.cli(kind, args=arguments, prog=f"distpolicy {command}", registry=REGISTRY, **given)
     except SystemExit as end:
         if not end.code:
             raise
         lines = [line.strip("│ ") for line in output.getvalue().splitlines()[1:]]
         message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰")), lines))
+        if message.startswith("Unrecognized options"):
+            message = _unknown_options(message, _option_names(kind, given))
         raise ConfigError(f"{message} (distpolicy {command} --help lists the options)") from None
+
+
+def _option_names(kind: Any, given: dict[str, Any]) -> list[str]:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], registry=REGISTRY, **given)
+    return re.findall(r"^\W*(--[a-z][\w.-]*)", output.getvalue(), re.MULTILINE)
+
+
+def _unknown_options(message: str, names: list[str]) -> str:
+    """Returns tyro's message on options that do not exist, with the ones that were meant."""
+    unknown = [text.split("=")[0] for text in message.partition(": ")[2].split(", ")]
+    unknown = [text for text in unknown if text.startswith("--")]
+    if not unknown:
+        return message
+    return "unknown option" + ", ".join(f" {text}{did_you_mean(text, names)}" for text in unknown)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from distpolicy.environments.gymnasium_interface import (
+    InterfaceError,
+    call_problem,
+    check_signatures,
+    flag,
+    number,
+    reset_result,
+    shape_problem,
+    step_result,
+    structure_problem,
+)
 from distpolicy.environments.py_environment import PyEnvironment
-from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.specs.gymnasium_spaces import spec_from_space
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.time_step import TimeStep
@@ -33,6 +45,7 @@ class GymnasiumWrapper(PyEnvironment):
 
     Raises:
         SpecMismatchError: If a space is not a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple.
+        ConfigError: If ``reset`` or ``step`` does not take Gymnasium's arguments.
     """
 
     def __init__(
@@ -46,6 +59,9 @@ class GymnasiumWrapper(PyEnvironment):
         render_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(handle_auto_reset=auto_reset)
+        spec = getattr(gym_env, "spec", None)
+        self._name = type(gym_env.unwrapped).__name__ if spec is None else spec.id
+        check_signatures(gym_env, self._name)
         self._gym_env = gym_env
         self._discount = np.float32(discount)
         self._match_obs_space_dtype = match_obs_space_dtype
@@ -117,16 +133,21 @@ class GymnasiumWrapper(PyEnvironment):
         return found
 
     def _reset(self) -> TimeStep:
-        observation, self._info = self._gym_env.reset(seed=self._seed)
-        self._seed, self._done = None, False
-        return ts.restart(self._observe(observation))
+        result = self._call("reset", seed=self._seed)
+        with self._named():
+            observation, self._info = reset_result(result)
+            self._seed, self._done = None, False
+            return ts.restart(self._observe(observation))
 
     def _step(self, action: Any) -> TimeStep:
         # Some environments index with their action or test for an int, so a 0-d array becomes a scalar.
         action = map_structure(lambda leaf: leaf[()] if isinstance(leaf, np.ndarray) else leaf, action)
-        observation, reward, terminated, truncated, self._info = self._gym_env.step(action)
-        self._done = bool(terminated or truncated)
-        observation, reward = self._observe(observation), np.float32(reward)
+        result = self._call("step", action)
+        with self._named():
+            observation, reward, terminated, truncated, self._info = step_result(result)
+            terminated, truncated = flag(terminated, "terminated"), flag(truncated, "truncated")
+            self._done = terminated or truncated
+            observation, reward = self._observe(observation), np.float32(number(reward, "reward"))
         if terminated:
             return ts.termination(observation, reward)
         if truncated:
@@ -135,11 +156,44 @@ class GymnasiumWrapper(PyEnvironment):
 
     def _observe(self, observation: Any) -> Any:
         """Returns a copy of the observation, since environments may reuse their arrays."""
+        return self._arrays(self._observation_spec, observation, "observation")
 
-        def copied(spec: Any, leaf: Any) -> np.ndarray:
-            return np.array(leaf, spec.dtype if self._match_obs_space_dtype else None)
+    def _arrays(self, spec: Any, value: Any, path: str) -> Any:
+        if isinstance(spec, dict):
+            return {key: self._child(spec, value, key, path) for key in spec}
+        if isinstance(spec, tuple):
+            return tuple(self._child(spec, value, index, path) for index in range(len(spec)))
+        try:
+            array = np.array(value, spec.dtype if self._match_obs_space_dtype else None)
+        except (TypeError, ValueError) as error:
+            raise shape_problem(path, value, spec.dtype, spec.shape) from error
+        if array.shape != spec.shape:
+            raise shape_problem(path, value, spec.dtype, spec.shape)
+        return array
 
-        return map_structure(copied, self._observation_spec, observation)
+    def _child(self, spec: Any, value: Any, key: Any, path: str) -> Any:
+        path = f"{path}/{key}"
+        try:
+            child = value[key]
+        except (KeyError, IndexError, TypeError) as error:
+            raise structure_problem(path, value) from error
+        return self._arrays(spec[key], child, path)
+
+    def _call(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return getattr(self._gym_env, call)(*args, **kwargs)
+        except (TypeError, NotImplementedError) as error:
+            problem = call_problem(self._gym_env, call, error)
+            if problem is None:
+                raise
+            raise InterfaceError(f"env {self._name} {problem}") from error
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except InterfaceError as error:
+            raise InterfaceError(f"env {self._name} {error}") from error
 
 
 def _spec(space: gym.Space, dtypes: dict[type, Any], simplify: bool, name: str) -> Any:
@@ -148,8 +202,21 @@ def _spec(space: gym.Space, dtypes: dict[type, Any], simplify: bool, name: str) 
     if isinstance(space, gym.spaces.Tuple):
         return tuple(_spec(child, dtypes, simplify, f"{name}/{index}") for index, child in enumerate(space.spaces))
     spec = spec_from_space(space, name)
-    dtype, minimum, maximum = dtypes.get(type(space), spec.dtype), spec.minimum, spec.maximum
+    dtype = np.dtype(dtypes.get(type(space), spec.dtype))
+    if not isinstance(spec, BoundedArraySpec):  # A Box of booleans.
+        return ArraySpec(spec.shape, dtype, spec.name)
+    minimum, maximum = spec.minimum, spec.maximum
     if simplify and minimum.size and np.all(minimum == minimum.flat[0]) and np.all(maximum == maximum.flat[0]):
         minimum, maximum = minimum.flat[0], maximum.flat[0]
-    # The bounds are cast, too, since the new dtype may have another range.
-    return BoundedArraySpec(spec.shape, dtype, np.asarray(minimum, dtype), np.asarray(maximum, dtype), spec.name)
+    return BoundedArraySpec(spec.shape, dtype, _cast_bounds(minimum, dtype), _cast_bounds(maximum, dtype), spec.name)
+
+
+def _cast_bounds(bounds: Any, dtype: np.dtype) -> np.ndarray:
+    """Returns the bounds in a spec's dtype; those that are outside its range become its first or last value."""
+    if dtype.kind not in "iu" or np.asarray(bounds).dtype == dtype:
+        with np.errstate(over="ignore"):  # A bound may be infinite in a smaller dtype.
+            return np.asarray(bounds, dtype)
+    limits = np.iinfo(dtype)
+    # Python's integers, since no float holds every int64 exactly.
+    cast = [int(min(max(value, limits.min), limits.max)) for value in np.ravel(bounds).tolist()]
+    return np.array(cast, dtype).reshape(np.shape(bounds))

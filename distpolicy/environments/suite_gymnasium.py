@@ -30,12 +30,17 @@ def load(
         gym_env_wrappers: Wrappers for the Gymnasium environment, applied in this order.
         env_wrappers: Wrappers for the PyEnvironment, applied in this order.
         spec_dtype_map: Dtypes that replace a space's own in its spec, by the space's class.
-        gym_kwargs: Arguments of the environment.
+        gym_kwargs: Arguments of the environment. Its ``render_mode`` is ``rgb_array`` unless it is given or the
+            environment does not have this mode, so that ``render()`` returns an image.
         render_kwargs: Arguments of the environment's ``render``.
     """
     # In Gymnasium -1 means no limit.
     limit = -1 if max_episode_steps == 0 else max_episode_steps
-    env = gym.make(environment_name, max_episode_steps=limit, **dict(gym_kwargs or {}))
+    arguments = dict(gym_kwargs or {})
+    if "render_mode" not in arguments and "rgb_array" in _render_modes(environment_name):
+        # In Gymnasium the mode is chosen here, and without one there is nothing to render.
+        arguments["render_mode"] = "rgb_array"
+    env = gym.make(environment_name, max_episode_steps=limit, **arguments)
     return wrap_env(
         env,
         discount,
@@ -83,3 +88,11 @@ def wrap_env(
     for env_wrapper in env_wrappers:
         env = env_wrapper(env)
     return env
+
+
+def _render_modes(environment_name: str) -> Sequence[str]:
+    """Returns the render modes that an environment's class declares; empty if its creator is a function."""
+    entry_point: Any = gym.spec(environment_name).entry_point
+    if isinstance(entry_point, str):
+        entry_point = gym.envs.registration.load_env_creator(entry_point)
+    return getattr(entry_point, "metadata", {}).get("render_modes", ())

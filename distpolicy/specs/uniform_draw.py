@@ -36,7 +36,7 @@ class UniformDraw:
             half = float(np.finfo(np.float64).max) / 2
             low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), half)
         # NumPy draws faster between scalars than between arrays.
-        is_uniform = bool(np.all(low == low.flat[0]) and np.all(high == high.flat[0]))
+        is_uniform = bool(low.size and np.all(low == low.flat[0]) and np.all(high == high.flat[0]))
         self._low: Any = low.flat[0].item() if is_uniform else low
         self._high: Any = high.flat[0].item() if is_uniform else high
         # One past the upper bound, as a Python integer, since it may not fit the dtype.

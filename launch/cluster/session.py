@@ -56,6 +56,8 @@ def connected(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # workers/actors.py decides for each actor whether it sees GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Processes that an environment has started end with its collector, also if that is killed.
+    os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
     if not debug:
         # The first error ends the run and is reported in one line. Errors of calls that depended on it add nothing.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")

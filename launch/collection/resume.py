@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from distpolicy.errors import ConfigError
 from launch.config.collect import CollectConfig
+from launch.output.writable import check_writable
 from workers.datasets.episode_index import SlotLimits
 from workers.datasets.manifest import DatasetManifest, prepare_resume
 from workers.datasets.reader import count_episodes
@@ -105,22 +105,3 @@ def is_anything_left(limits: SlotLimits, next_steps: Sequence[int], slots: Itera
         return any(limits.next_steps[slot] > next_steps[slot] for slot in slots)
     assert limits.num_episodes is not None
     return any(limits.num_episodes[slot] > 0 for slot in slots)
-
-
-def check_writable(folder: Path) -> None:
-    """Checks that a folder can be made and written into; leaves nothing behind.
-
-    Raises:
-        ConfigError: If it cannot; says why.
-    """
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    try:
-        if folder == nearest:
-            with tempfile.TemporaryFile(dir=folder):
-                return
-        with tempfile.TemporaryDirectory(dir=nearest):
-            return
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write into {folder}: {nearest}: {error.strerror or error}; choose another folder"
-        ) from error

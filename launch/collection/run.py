@@ -76,10 +76,10 @@ class CollectionRun:
             config = dataclasses.replace(config, env=factory.env_id)
         self._config, self._folder = config, Path(out)
         self._observers = Observers(observers)
-        specs = probe(factory, for_training=False)
         inference = "auto" if config.inference == "server" else config.inference
         policy = PolicySource(_absolute(config.policy), inference, config.seed)
-        policy.check(specs[1])
+        specs = probe(factory, for_training=False)
+        policy.check(specs[1], specs[0].observation)
         self._description: CollectorDescription | None = None
         with contextlib.ExitStack() as resources:
             # Given back when the collecting has ended, even if the run is not closed.

@@ -25,7 +25,7 @@ class CollectConfig:
     episodes: int | None = None
     """Number of whole episodes to collect, over all environments together."""
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
-    """Arguments of the environment, as KEY VALUE pairs."""
+    """Arguments of the environment, as KEY VALUE pairs or KEY=VALUE. A value may be JSON: false, [3, 4]."""
     wrappers: tuple[str, ...] = ()
     """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
     JSON object, if any."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-EnvValue = bool | int | float | str
+from typing import Any
+
+# What JSON can hold: an argument of an environment.
+EnvValue = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 
 def split_evenly(total: int, num_parts: int) -> list[int]:

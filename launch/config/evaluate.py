@@ -21,7 +21,7 @@ class EvaluateConfig:
     env: str | None = None
     """Gymnasium id of the environment; needed for a SavedModel. None: the run's environment."""
     env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
-    """Arguments of the environment, as KEY VALUE pairs."""
+    """Arguments of the environment, as KEY VALUE pairs or KEY=VALUE. A value may be JSON: false, [3, 4]."""
     wrappers: tuple[str, ...] = ()
     """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
     JSON object, if any."""

@@ -23,6 +23,7 @@ from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.folder_lock import used_alone
 from launch.output.run_directory import RunDirectory, check_free
+from launch.output.writable import check_writable
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
 from launch.training.exported_policy import ExportedPolicies, load_policy, policy_from_files
 from launch.training.observer import Observers, RunEnd, TrainingObserver
@@ -95,13 +96,15 @@ class TrainingRun:
         if code is not None:
             kwargs = self._config.agent.kwargs if isinstance(self._config.agent, CustomAgentConfig) else {}
             self._config = dataclasses.replace(self._config, agent=CustomAgentConfig(code.name, kwargs))
+        # Before an environment is made, and before Ray starts.
+        if new is not None:
+            check_free(new)
+        check_writable((before.path if before else new) or Path("runs"))
         specs = probe(self._factory)
         self._observers = Observers([*run_files(Observers(observers).metrics), *observers])
         # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
         self._generation = 0 if self._start_from is None else self._start_from.generation + 1
-        if new is not None:
-            check_free(new)
         self._has_started = self._is_training = self._has_ended = self._is_closed = False
         self._failure: BaseException | None = None
         self._final_policy: PyTFEagerPolicy | None = None

@@ -159,6 +159,9 @@ class SpacesEnv(gym.Env):
     def __init__(self, observation: str = "box", action: str = "discrete") -> None:
         self.observation_space, self.action_space = _SPACES[observation], _SPACES[action]
 
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        raise AssertionError("only its spaces are looked at")
+
 
 class OtherResetModeEnv(gym.vector.VectorEnv):
     """A vectorised form that resets in another way than the one supported."""

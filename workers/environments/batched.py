@@ -10,6 +10,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from distpolicy.environments.gymnasium_interface import (
+    InterfaceError,
+    call_problem,
+    check_signatures,
+    flags,
+    numbers,
+    reset_result,
+    step_result,
+)
 from distpolicy.errors import ConfigError, EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import map_structure
@@ -17,7 +26,7 @@ from workers.environments.actions import ActionRows
 from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
 from workers.environments.episode_info import vector_info_numbers
-from workers.environments.fault_log import in_one_line
+from workers.environments.fault_log import in_one_line, is_fault
 
 
 class BatchedEnvironment(Environment):
@@ -47,25 +56,41 @@ class BatchedEnvironment(Environment):
 
     def step(self, action: Any) -> TimeStep:
         try:
-            observation, reward, terminated, truncated, info = self._step_all(self._actions.clipped(action))
-        except Exception as error:
+            result = self._step_all(self._actions.clipped(action))
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise self._crashed(error, "step") from error
-        ended = np.logical_or(terminated, truncated)
+        num_slots = self.num_slots
+        try:
+            observation, reward, terminated, truncated, info = step_result(result)
+            reward = numbers(reward, num_slots, "reward")
+            terminated = flags(terminated, num_slots, "terminated")
+            ended = np.logical_or(terminated, flags(truncated, num_slots, "truncated"))
+        except InterfaceError as error:
+            raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
         rows = np.flatnonzero(ended & ~before).tolist() if info else []
         self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
         discount = np.logical_not(terminated).astype(np.float32)
-        return TimeStep(
-            following_step_types(before, ended), np.asarray(reward, np.float32), discount, self._arranged(observation)
-        )
+        return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
 
     @abc.abstractmethod
-    def _step_all(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+    def _step_all(self, action: Any) -> Any:
         """Steps all environments and returns what Gymnasium's vectorised ``step`` returns."""
 
-    def _begun(self, observation: Any) -> TimeStep:
-        """Returns the FIRST steps for the observations of a reset."""
+    @property
+    @abc.abstractmethod
+    def _stepped(self) -> Any:
+        """What ``reset`` and ``step`` are called on."""
+
+    def _begun(self, result: Any) -> TimeStep:
+        """Returns the FIRST steps for what Gymnasium's vectorised ``reset`` returned."""
         self._ended[:] = False
+        try:
+            observation, _ = reset_result(result)
+        except InterfaceError as error:
+            raise self._mismatch(error) from error
         return first_steps(self._arranged(observation), self.num_slots)
 
     def _arranged(self, observation: Any) -> Any:
@@ -73,7 +98,13 @@ class BatchedEnvironment(Environment):
             return np.ascontiguousarray(np.moveaxis(observation, 1, -1))
         return map_structure(np.asarray, observation) if isinstance(observation, dict | tuple) else observation
 
-    def _crashed(self, error: Exception, call: str) -> EnvironmentCrashedError:
+    def _mismatch(self, error: InterfaceError) -> EnvironmentCrashedError:
+        return EnvironmentCrashedError(f"env {self.name} {error}", slot=error.row)
+
+    def _crashed(self, error: BaseException, call: str) -> EnvironmentCrashedError:
+        problem = call_problem(self._stepped, call, error)
+        if problem is not None:
+            return self._mismatch(problem)
         text = "".join(traceback.format_exception(error))
         return EnvironmentCrashedError(f"env {self.name} {in_one_line(error, call)}", traceback=text)
 
@@ -90,7 +121,8 @@ class VectorEnvironment(BatchedEnvironment):
 
     Raises:
         ConfigError: If the autoreset mode is not NEXT_STEP. In SAME_STEP mode an environment begins its next episode
-            in the step that ends the last one, so it cannot wait at FIRST while the others step.
+            in the step that ends the last one, so it cannot wait at FIRST while the others step. Also if ``reset`` or
+            ``step`` does not take Gymnasium's arguments.
         SpecMismatchError: If a space is not supported.
     """
 
@@ -103,6 +135,7 @@ class VectorEnvironment(BatchedEnvironment):
                 f"env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported: make the env reset in the "
                 "step after an episode's last one"
             )
+        check_signatures(env, name)
         super().__init__(name, int(env.num_envs), env.single_observation_space, env.single_action_space, channels_last)
         self._env = env
         self._seed_each_slot = seed_each_slot
@@ -110,13 +143,19 @@ class VectorEnvironment(BatchedEnvironment):
     def reset(self, seeds: Sequence[int]) -> TimeStep:
         seed: Any = np.array(seeds, np.int64) if self._seed_each_slot else int(seeds[0])
         try:
-            observation, _ = self._env.reset(seed=seed)
-        except Exception as error:
+            result = self._env.reset(seed=seed)
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise self._crashed(error, "reset") from error
-        return self._begun(observation)
+        return self._begun(result)
 
     def close(self) -> None:
         self._env.close()
 
-    def _step_all(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+    @property
+    def _stepped(self) -> Any:
+        return self._env
+
+    def _step_all(self, action: Any) -> Any:
         return self._env.step(action)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from distpolicy.environments.gymnasium_interface import shape_problem
 from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import flatten, paths
@@ -84,11 +85,8 @@ def check_finite_steps(observation: Any, reward: np.ndarray, name: str) -> None:
 
 def _check_kind(array: Any, spec: Any, path: str, name: str) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != spec.dtype or array.shape[1:] != spec.shape:
-        got = f"{array.dtype} {array.shape[1:]}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
-        raise EnvironmentCrashedError(
-            f"env {name} returned observation{path} as {got}, not {spec.dtype} {spec.shape} as its observation_space "
-            "says"
-        )
+        row = array[0] if isinstance(array, np.ndarray) and len(array) else array
+        raise EnvironmentCrashedError(f"env {name} {shape_problem(f'observation{path}', row, spec.dtype, spec.shape)}")
 
 
 def _check_values(array: np.ndarray, spec: Any, what: str, name: str, check_bounds: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.batched import BatchedEnvironment
+from workers.environments.fault_log import is_fault
 
 
 class EnvPoolEnvironment(BatchedEnvironment):
@@ -61,15 +62,21 @@ class EnvPoolEnvironment(BatchedEnvironment):
             self._pool = envpool.make_gymnasium(
                 self._task_id, **self._arguments, seed=[int(seed) % (2**31 - 1) for seed in seeds]
             )
-            observation, _ = self._pool.reset()
-        except Exception as error:
+            result = self._pool.reset()
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise self._crashed(error, "reset") from error
-        return self._begun(observation)
+        return self._begun(result)
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
 
-    def _step_all(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+    @property
+    def _stepped(self) -> Any:
+        return self._pool
+
+    def _step_all(self, action: Any) -> Any:
         return self._pool.step(action)

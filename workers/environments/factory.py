@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -16,6 +17,7 @@ from workers.environments.atari import AtariConfig, envpool_arguments, is_atari,
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
 from workers.environments.envpool import EnvPoolEnvironment
+from workers.environments.fault_log import is_fault
 from workers.environments.processes.environment import ProcessEnvironment
 from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
 from workers.environments.sync import SyncEnvironment
@@ -85,7 +87,9 @@ class EnvironmentFactory:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
             raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {error}") from error
-        except Exception as error:  # The constructor of an environment may raise anything.
+        except BaseException as error:  # The constructor of an environment may raise anything.
+            if not is_fault(error):
+                raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise ConfigError(f"env {self.env_id} cannot be made with the arguments {self.kwargs}: {reason}") from error
 
@@ -223,6 +227,12 @@ class EnvironmentFactory:
 
     def _explain(self, error: Exception) -> str:
         text = " ".join(str(error).split())
+        module = self.env_id.rpartition(":")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            return (
+                f"env {self.env_id}: there is no module {error.name}, neither installed nor in {os.getcwd()}: run the "
+                "command in the folder that has it; on a cluster, give that folder by submit --working-dir"
+            )
         if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:

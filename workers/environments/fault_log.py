@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import time
 from collections.abc import Sequence
 
@@ -88,4 +89,25 @@ class FaultLog:
 
 def in_one_line(error: BaseException, call: str) -> str:
     """Returns a line such as ``raised OSError in step: the disk is gone``."""
-    return f"raised {type(error).__name__} in {call}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    return f"raised {type(error).__name__} in {call}{f': {text}' if text else ''}"
+
+
+def is_fault(error: BaseException) -> bool:
+    """Returns True if an environment raised an error on its own account; False if this process was told to end.
+
+    An environment may raise KeyboardInterrupt, for instance because its window was closed, or call ``sys.exit``.
+    """
+    if isinstance(error, Exception):
+        return True
+    place = error.__traceback__
+    if place is None:
+        return False
+    while place.tb_next is not None:
+        place = place.tb_next
+    if isinstance(error, SystemExit):
+        # The handlers of signals exit, too.
+        return not place.tb_frame.f_globals.get("__name__", "").startswith(("ray.", "launch."))
+    # A signal interrupts any instruction. One that an environment raised comes from a raise.
+    operation = dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]]
+    return type(error) is KeyboardInterrupt and operation in ("RAISE_VARARGS", "RERAISE")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.errors import SpecMismatchError
+from distpolicy.environments.gymnasium_interface import shape_problem, structure_problem
 from distpolicy.utils.nests.array_nest import flatten, getters, map_structure, packer, paths
 
 
@@ -24,7 +24,7 @@ class ObservationArrays:
         leaves: The arrays ``[B, ...]``, in the order of ``flatten``.
         nest: The same arrays as a nest like ``spec``.
         write: Function that takes a row and one environment's nest, and writes the nest into the row. It raises
-            SpecMismatchError, which names the leaf, if the structure, a shape or a dtype differs from the spec.
+            InterfaceError, which names the leaf, if the structure, a shape or a dtype differs from the spec.
             Numbers and lists have no dtype; it is enough if they can be cast to the same kind.
     """
 
@@ -49,10 +49,7 @@ class ObservationArrays:
             try:
                 leaf = get(value)
             except (KeyError, IndexError, TypeError) as error:
-                raise SpecMismatchError(
-                    f"{_describe(value)} instead of a nest with {self._names[index]}; return what "
-                    "observation_space says"
-                ) from error
+                raise structure_problem(self._names[index], value) from error
             self._write_leaf(index, row, leaf)
 
     def _write_array(self, row: int, value: Any) -> None:
@@ -72,9 +69,7 @@ class ObservationArrays:
         if fits:
             fits = array.dtype == dtype if has_dtype else np.can_cast(array.dtype, dtype, "same_kind")
         if not fits:
-            raise SpecMismatchError(
-                f"{self._names[index]} as {_describe(value)}, not {dtype} {shape} as observation_space says"
-            )
+            raise shape_problem(self._names[index], value, dtype, shape)
         self.leaves[index][row] = array
 
 
@@ -97,11 +92,3 @@ def _path_nest(nest: Any, prefix: str) -> Any:
     if isinstance(nest, tuple | list):
         return tuple(_path_nest(child, f"{prefix}/{index}") for index, child in enumerate(nest))
     return prefix
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray | np.generic):
-        return f"{value.dtype} {value.shape}"
-    if isinstance(value, dict):
-        return f"a dict with the keys {', '.join(map(str, value))}" if value else "an empty dict"
-    return f"a {type(value).__name__}"

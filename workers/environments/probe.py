@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.nests.array_nest import flatten, paths
 from workers.environments.base import Environment
+from workers.environments.deadline import deadline
 from workers.environments.factory import EnvironmentFactory
+from workers.environments.processes.environment import START_TIMEOUT_S
 
 # A network for discrete actions has one output for each value.
 MAX_ACTION_VALUES = 10_000
+CLOSE_TIMEOUT_S = 30.0
 
 
 def check_supported(environment: Environment) -> None:
@@ -48,14 +55,28 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
 
     Raises:
         ConfigError: If the environment cannot be made, or its spaces are not supported.
+        EnvironmentCrashedError: If its constructor or ``close`` hangs.
     """
+    with _working_directory_kept():
+        try:
+            with deadline(factory.env_id, "its constructor", max(START_TIMEOUT_S, factory.step_timeout_s)):
+                environment = factory(1)
+        except SpecMismatchError as error:
+            raise ConfigError(f"env {factory.env_id}: {error}") from error
+        try:
+            if for_training:
+                check_supported(environment)
+            return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
+        finally:
+            with deadline(factory.env_id, "close", CLOSE_TIMEOUT_S):
+                environment.close()
+
+
+@contextlib.contextmanager
+def _working_directory_kept() -> Iterator[None]:
+    """Goes back to the working directory at the end: some environments change it, and relative paths begin there."""
+    folder = os.getcwd()
     try:
-        environment = factory(1)
-    except SpecMismatchError as error:
-        raise ConfigError(f"env {factory.env_id}: {error}") from error
-    try:
-        if for_training:
-            check_supported(environment)
-        return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
+        yield
     finally:
-        environment.close()
+        os.chdir(folder)

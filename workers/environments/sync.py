@@ -10,12 +10,21 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from distpolicy.errors import EnvironmentCrashedError, SpecMismatchError
+from distpolicy.environments.gymnasium_interface import (
+    InterfaceError,
+    call_problem,
+    check_signatures,
+    flag,
+    numbers,
+    reset_result,
+    step_result,
+)
+from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
 from workers.environments.episode_info import info_numbers
-from workers.environments.fault_log import FaultLog, in_one_line
+from workers.environments.fault_log import FaultLog, in_one_line, is_fault
 from workers.environments.observations import ObservationArrays
 from workers.restart_budget import RestartBudgetConfig
 
@@ -36,6 +45,10 @@ class SyncEnvironment(Environment):
         name: The environment's id, for messages.
         num_slots: B, the number of env slots.
         restarts: The restart budget of each env slot.
+
+    Raises:
+        ConfigError: If ``reset`` or ``step`` does not take Gymnasium's arguments.
+        SpecMismatchError: If a space is not supported.
     """
 
     def __init__(self, make: Callable[[], gym.Env], name: str, num_slots: int, restarts: RestartBudgetConfig) -> None:
@@ -46,6 +59,7 @@ class SyncEnvironment(Environment):
                 self._envs.append(make())
             first = self._envs[0]
             assert first is not None
+            check_signatures(first, name)
             super().__init__(name, num_slots, first.observation_space, first.action_space)
         except BaseException:
             self.close()
@@ -103,29 +117,32 @@ class SyncEnvironment(Environment):
                         step_types[row] = FIRST
                     continue
                 try:
-                    observation, reward, terminated, truncated, info = env.step(slot_action)  # type: ignore[union-attr]
-                except Exception as error:
+                    result = env.step(slot_action)  # type: ignore[union-attr]
+                except BaseException as error:
+                    if not is_fault(error):
+                        raise
                     self._fail(row, "step", error)
                     step_types[row] = LAST
                     self._cuts[row] = True
                     continue
+                observation, rewards[row], terminated, truncated, info = step_result(result)
                 write(row, observation)
-                rewards[row] = reward
-                if terminated:
+                if flag(terminated, "terminated"):
                     discounts[row] = 0.0
                     step_types[row] = LAST
                 else:
-                    step_types[row] = LAST if truncated else MID
+                    step_types[row] = LAST if flag(truncated, "truncated") else MID
                 if info and step_types[row] == LAST:
                     ended_infos[row] = info_numbers(info, self.info_metrics)
-        except SpecMismatchError as error:
-            raise self._mismatch(row, error) from error
+            reward = numbers(rewards, self.num_slots, "reward")
+        except InterfaceError as error:
+            raise self._mismatch(row if error.row is None else error.row, error) from error
         self._log.count_step()
         self._ended_infos = ended_infos
         types = np.array(step_types, np.int32)
         return TimeStep(
             np.minimum(types, LAST) if self._has_rested else types,
-            self._reward_array(rewards),
+            reward,
             np.array(discounts, np.float32),
             self._observations.nest,
         )
@@ -137,34 +154,40 @@ class SyncEnvironment(Environment):
     def _begin(self, row: int, seed: int | None = None) -> None:
         """Begins an episode in a slot. Makes a new environment if the slot has none or its environment fails."""
         env = self._envs[row]
-        observation = None
+        result = None
         if env is not None:
             try:
-                observation, _ = env.reset() if seed is None else env.reset(seed=seed)
-            except Exception as error:
+                result = env.reset() if seed is None else env.reset(seed=seed)
+            except BaseException as error:
+                if not is_fault(error):
+                    raise
                 self._fail(row, "reset", error)
                 env = None
         if env is None:
-            observation = self._replace(row)
+            result = self._replace(row)
         try:
-            self._observations.write(row, observation)
-        except SpecMismatchError as error:
+            self._observations.write(row, reset_result(result)[0])
+        except InterfaceError as error:
             raise self._mismatch(row, error) from error
 
     def _replace(self, row: int) -> Any:
-        """Makes a new environment and returns its first observation; tries until the restart budget is used up."""
+        """Makes and resets a new environment; tries until the restart budget is used up. Returns what reset returns."""
         while True:
             self._discard(row)
             self._log.back_off(row)
             try:
                 env = self._make()
                 self._envs[row] = env
-                observation, _ = env.reset(seed=self._log.restart_seed(row))
-                return observation
-            except Exception as error:
+                return env.reset(seed=self._log.restart_seed(row))
+            except BaseException as error:
+                if not is_fault(error):
+                    raise
                 self._fail(row, "reset", error)
 
-    def _fail(self, row: int, call: str, error: Exception) -> None:
+    def _fail(self, row: int, call: str, error: BaseException) -> None:
+        problem = call_problem(self._envs[row], call, error)
+        if problem is not None:
+            raise self._mismatch(row, problem) from error
         try:
             self._log.record(row, call, in_one_line(error, call), "".join(traceback.format_exception(error)))
         except EnvironmentCrashedError as stop:
@@ -178,24 +201,5 @@ class SyncEnvironment(Environment):
             with contextlib.suppress(Exception):
                 env.close()
 
-    def _mismatch(self, row: int, error: SpecMismatchError) -> EnvironmentCrashedError:
-        return EnvironmentCrashedError(f"env {self.name} returned {error}", slot=row)
-
-    def _reward_array(self, rewards: list[Any]) -> np.ndarray:
-        try:
-            array = np.array(rewards, np.float32)
-            if array.shape == (self.num_slots,):
-                return array
-        except (TypeError, ValueError):
-            pass
-        row = next(row for row, reward in enumerate(rewards) if not _is_number(reward))
-        raise EnvironmentCrashedError(
-            f"env {self.name} returned {rewards[row]!r} as reward; it must be a number", slot=row
-        )
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return np.array(value, np.float32).shape == ()
-    except (TypeError, ValueError):
-        return False
+    def _mismatch(self, row: int, error: InterfaceError) -> EnvironmentCrashedError:
+        return EnvironmentCrashedError(f"env {self.name} {error}", slot=row)

@@ -13,6 +13,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.files.bounded_files import parse_json
 from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 from workers.collection.collector import PolicyPair
+from workers.inference.saved_specs import read_saved_specs
 
 Inference = Literal["auto", "litert", "tf"]
 
@@ -39,14 +40,16 @@ class PolicySource:
     inference: Inference = "auto"
     seed: int = 0
 
-    def check(self, action_spec: Any) -> None:
+    def check(self, action_spec: Any, observation_spec: Any = None) -> None:
         """Checks the name before anything is started. It does not import TensorFlow.
 
         Args:
             action_spec: Nest of array specs of one action.
+            observation_spec: Nest of array specs of one observation; None to not compare a SavedModel's.
 
         Raises:
-            ConfigError: If the name does not stand for a policy, or a fixed action does not fit the spec.
+            ConfigError: If the name does not stand for a policy, or a fixed action or a SavedModel does not fit the
+                specs.
         """
         if self.name == _RANDOM:
             return
@@ -57,6 +60,9 @@ class PolicySource:
                 f"unknown policy {self.name!r}: give random, fixed:VALUE, or the folder of a SavedModel with "
                 "saved_model.pb"
             )
+        elif observation_spec is not None and (saved := read_saved_specs(Path(self.name))) is not None:
+            self._check_leaves("observations", observation_spec, saved.observation)
+            self._check_leaves("actions", action_spec, saved.action)
 
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
         """Returns the policy, once for rollouts and once for evaluations.
@@ -131,28 +137,31 @@ class PolicySource:
             ) from error
 
     def _check_specs(self, policy: Any, time_step_spec: TimeStep, action_spec: Any) -> None:
-        for what, ours, theirs in (
-            ("observations", time_step_spec.observation, policy.time_step_spec.observation),
-            ("actions", action_spec, policy.action_spec),
+        self._check_leaves("observations", time_step_spec.observation, policy.time_step_spec.observation)
+        self._check_leaves("actions", action_spec, policy.action_spec)
+        for path, ours, theirs in zip(
+            paths(action_spec), flatten(action_spec), flatten(policy.action_spec), strict=True
         ):
-            if paths(ours) != paths(theirs):
+            if hasattr(theirs, "minimum") and not _within(theirs, ours):
                 raise ConfigError(
-                    f"policy {self.name} is for another env: its {what} have the leaves {paths(theirs)}, the env's "
-                    f"have {paths(ours)}"
+                    f"policy {self.name} is for another env: its actions{path} are in "
+                    f"[{theirs.minimum}, {theirs.maximum}], the env's are in [{ours.minimum}, {ours.maximum}]"
                 )
-            for path, env_spec, policy_spec in zip(paths(ours), flatten(ours), flatten(theirs), strict=True):
-                shape, dtype = tuple(policy_spec.shape), np.dtype(policy_spec.dtype.as_numpy_dtype)
-                if (shape, dtype) != (env_spec.shape, env_spec.dtype):
-                    raise ConfigError(
-                        f"policy {self.name} is for another env: its {what}{path} are {dtype} with shape {shape}, the "
-                        f"env's are {env_spec.dtype} with shape {env_spec.shape}"
-                    )
-                if what == "actions" and hasattr(policy_spec, "minimum") and not _within(policy_spec, env_spec):
-                    raise ConfigError(
-                        f"policy {self.name} is for another env: its {what}{path} are in "
-                        f"[{policy_spec.minimum}, {policy_spec.maximum}], the env's are in "
-                        f"[{env_spec.minimum}, {env_spec.maximum}]"
-                    )
+
+    def _check_leaves(self, what: str, ours: Any, theirs: Any) -> None:
+        """Checks structure, shapes and dtypes of a policy's specs."""
+        if paths(ours) != paths(theirs):
+            raise ConfigError(
+                f"policy {self.name} is for another env: its {what} have the leaves {paths(theirs)}, the env's "
+                f"have {paths(ours)}"
+            )
+        for path, env_spec, policy_spec in zip(paths(ours), flatten(ours), flatten(theirs), strict=True):
+            dtype = np.dtype(getattr(policy_spec.dtype, "as_numpy_dtype", policy_spec.dtype))
+            if (tuple(policy_spec.shape), dtype) != (env_spec.shape, env_spec.dtype):
+                raise ConfigError(
+                    f"policy {self.name} is for another env: its {what}{path} are {dtype} with shape "
+                    f"{tuple(policy_spec.shape)}, the env's are {env_spec.dtype} with shape {env_spec.shape}"
+                )
 
 
 def _within(inner: Any, outer: Any) -> bool:

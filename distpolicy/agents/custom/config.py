@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.errors import ConfigError
 
-AgentValue = bool | int | float | str
+AgentValue = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 
 from distpolicy.environments import suite_gym, suite_gymnasium
 from distpolicy.environments.gymnasium_wrapper import GymnasiumWrapper
-from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.policies.random_py_policy import RandomPyPolicy
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.time_step import StepType
 
 FIRST, MID, LAST = (int(kind) for kind in (StepType.FIRST, StepType.MID, StepType.LAST))
@@ -120,6 +121,56 @@ def test_dtypes_and_bounds_can_be_chosen() -> None:
     assert env.reset().observation["x"].dtype == np.float64
     assert GymnasiumWrapper(Script(), simplify_box_bounds=False).observation_spec()["x"].minimum.shape == (2,)
     assert GymnasiumWrapper(Script(), match_obs_space_dtype=False).reset().observation["x"].dtype == np.float64
+
+
+def test_bounds_that_a_chosen_integer_dtype_cannot_hold_become_its_limits() -> None:
+    class Unbounded(Script):
+        observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)  # type: ignore[assignment]
+
+    for dtype in (np.int32, np.int64, np.uint8):
+        limits = np.iinfo(dtype)
+        spec = GymnasiumWrapper(Unbounded(), spec_dtype_map={gym.spaces.Box: dtype}).observation_spec()
+        assert spec == BoundedArraySpec((2,), dtype, limits.min, limits.max)
+
+
+def test_a_box_of_booleans_is_a_mask_in_observations_and_actions() -> None:
+    class Masked(Script):
+        observation_space = gym.spaces.Dict({"mask": gym.spaces.Box(0, 1, (2,), np.bool_)})
+        action_space = gym.spaces.Box(0, 1, (2,), np.bool_)  # type: ignore[assignment]
+
+        def _observe(self) -> Any:
+            return {"mask": np.array([True, False])}
+
+    env = GymnasiumWrapper(Masked())
+    assert env.observation_spec() == {"mask": ArraySpec((2,), np.bool_)}
+    assert env.action_spec() == ArraySpec((2,), np.bool_)
+    assert env.reset().observation["mask"].tolist() == [True, False]
+    policy = RandomPyPolicy(env.time_step_spec(), env.action_spec())
+    env.step(policy.action(env.current_time_step()).action)
+    assert env.gym.actions[0].dtype == np.bool_
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.bool_])
+def test_boxes_without_elements_pass(dtype: Any) -> None:
+    class Empty(Script):
+        observation_space = action_space = gym.spaces.Box(0, 1, (0, 2), dtype)  # type: ignore[assignment]
+
+        def _observe(self) -> Any:
+            return np.zeros((0, 2), dtype)
+
+    env = GymnasiumWrapper(Empty())
+    policy = RandomPyPolicy(env.time_step_spec(), env.action_spec())
+    step = env.step(policy.action(env.reset()).action)
+    assert step.observation.shape == env.gym.actions[0].shape == (0, 2)
+
+
+def test_a_loaded_environment_renders_an_image() -> None:
+    env = suite_gym.load("CartPole-v1")
+    env.reset()
+    image = env.render()
+    assert (image.dtype, image.shape[2]) == (np.uint8, 3)
+    env.close()
+    assert suite_gym.load("CartPole-v1", gym_kwargs={"render_mode": None}).gym.render_mode is None
 
 
 def test_render_needs_the_mode_that_the_environment_was_made_for() -> None:

@@ -137,7 +137,7 @@ def test_a_client_without_the_token_is_refused_in_one_line(head: RayHead, tmp_pa
         (("nowhere.yaml", "doctor"), "there is no cluster file nowhere.yaml"),
         (("auto", "train", "--envs-per-collector", "0"), "envs_per_collector must be 1 or more"),
         (("auto", "train", "--no-such-option"), "no-such-option"),
-        (("auto", "--working-dir", "nowhere", "doctor"), "working_dir nowhere is not a folder"),
+        (("auto", "--working-dir", "nowhere", "doctor"), "nowhere is not a folder"),
         (("auto", "collect", "--steps", "5"), "give either --out"),
         (("auto", "doctor", "--nodes", "0"), "nodes must be 1 or more"),
     ],

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from environment_streams import FIRST, LAST, MID, Stream, assert_is_stream, stream
@@ -308,3 +309,52 @@ def test_a_slot_that_hangs_does_not_keep_close_waiting_for_ever() -> None:
     start = time.monotonic()
     environment.close()
     assert time.monotonic() - start < 10
+
+
+class Raising(gym.Env):
+    """Raises in its fourth step."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error, self._num_steps = error, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self._num_steps += 1
+        if self._num_steps == 4:
+            if self._error is SystemExit:
+                sys.exit(3)
+            raise self._error
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_or_exit_that_an_environment_raises_is_a_failure_like_others(mode: Any, error: Any) -> None:
+    environment = EnvironmentFactory("toy", mode, {"error": error}, restarts=QUICK).with_callable(Raising)(3)
+    found = stream(environment, 6, SEEDS, ACTION)
+    assert np.flatnonzero(found.cuts.any(axis=1)).tolist() == [4]
+    assert {fault.error.partition(":")[0] for fault in environment.faults} == {f"raised {error.__name__} in step"}
+
+
+def test_an_interrupt_of_this_process_is_not_a_failure_of_an_environment() -> None:
+    class Slow(Raising):
+        def step(self, action: Any) -> Any:
+            deadline = time.monotonic() + 30.0
+            while time.monotonic() < deadline:
+                pass
+
+    environment = EnvironmentFactory("toy", "sync", {"error": OSError}, restarts=QUICK).with_callable(Slow)(1)
+    environment.reset([1])
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            environment.step(np.zeros(1, np.int64))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not environment.faults

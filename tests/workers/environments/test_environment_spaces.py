@@ -110,9 +110,10 @@ def test_an_observation_out_of_its_space_is_an_error_that_names_leaf_and_row(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("reward", ["much", [1.0, 2.0]])
-def test_a_reward_that_is_no_number_is_an_error_that_names_the_row(reward: Any) -> None:
-    slots = EnvironmentFactory("toy_envs:BadReturnEnv", "sync", {"space": "float32", "reward": reward})(2)
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("reward", ["much", [1.0, 2.0], None])
+def test_a_reward_that_is_no_number_is_an_error_that_names_the_row(mode: Any, reward: Any) -> None:
+    slots = EnvironmentFactory("toy_envs:BadReturnEnv", mode, {"space": "float32", "reward": reward})(2)
     with pytest.raises(EnvironmentCrashedError, match="as reward; it must be a number") as caught:
         stream(slots, 2, [0, 1], np.zeros(2, np.int64))
     assert caught.value.slot == 1

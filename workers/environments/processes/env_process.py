@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
-from distpolicy.errors import SpecMismatchError
+from distpolicy.environments.gymnasium_interface import (
+    InterfaceError,
+    call_problem,
+    flag,
+    number,
+    reset_result,
+    step_result,
+)
 from distpolicy.utils.nests.array_nest import packer
 from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import in_one_line
@@ -80,13 +87,15 @@ def serve_environment(
                 env = job.make()
             numbers: dict[str, float] = {}
             if command == RESET:
-                observation, _ = env.reset() if seed < 0 else env.reset(seed=seed)
+                observation, _ = reset_result(env.reset() if seed < 0 else env.reset(seed=seed))
             else:
                 # Copies, since an environment may keep an action that the next step would overwrite.
                 action = pack([leaf[row].copy() for leaf in memory.actions])
-                observation, reward, terminated, truncated, info = env.step(action)
-                memory.reward[row], memory.terminated[row], memory.truncated[row] = reward, terminated, truncated
-                if info and (terminated or truncated):
+                observation, reward, terminated, truncated, info = step_result(env.step(action))
+                memory.reward[row] = number(reward, "reward")
+                memory.terminated[row] = flag(terminated, "terminated")
+                memory.truncated[row] = flag(truncated, "truncated")
+                if info and (memory.terminated[row] or memory.truncated[row]):
                     numbers = info_numbers(info, job.info_metrics)
             arrays.write(row, observation)
             if numbers:
@@ -96,7 +105,12 @@ def serve_environment(
     except EOFError:
         if env is not None:
             env.close()
-    except SpecMismatchError as error:
+    except InterfaceError as error:
         send_text(connection, MISMATCH, [str(error)])
-    except Exception as error:
+    # Whoever is at the terminal interrupts the command, not this process.
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        problem = None if env is None else call_problem(env, call, error)
+        if problem is not None:
+            send_text(connection, MISMATCH, [str(problem)])
+            return
         send_text(connection, RAISED, [in_one_line(error, call), "".join(traceback.format_exception(error))])

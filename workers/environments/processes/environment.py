@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from distpolicy.environments.gymnasium_interface import check_signatures
 from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import flatten
@@ -57,6 +58,10 @@ class ProcessEnvironment(Environment):
         restarts: The restart budget of each env slot.
         step_timeout_s: Seconds that a step or a reset may take.
         info_metrics: See :class:`workers.environments.base.Environment`.
+
+    Raises:
+        ConfigError: If ``reset`` or ``step`` does not take Gymnasium's arguments.
+        SpecMismatchError: If a space is not supported.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class ProcessEnvironment(Environment):
         # Made in this process first: so an environment that cannot be made fails here, as in the other forms.
         env = make()
         try:
+            check_signatures(env, name)
             super().__init__(name, num_slots, env.observation_space, env.action_space)
         finally:
             with suppress(Exception):
@@ -237,7 +243,7 @@ class ProcessEnvironment(Environment):
             handle.connection.settimeout(_TEXT_TIMEOUT_S)
             if kind == MISMATCH:
                 (text,) = receive_texts(handle.connection, 1)
-                raise EnvironmentCrashedError(f"env {self.name} returned {text}", slot=row)
+                raise EnvironmentCrashedError(f"env {self.name} {text}", slot=row)
             error, trace = receive_texts(handle.connection, 2)
         except (EOFError, OSError):
             error, trace = f"ended its process in {call}", handle.stacks()

@@ -109,7 +109,8 @@ class ForkServer:
                 "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
             }
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workers.environments.processes.fork_server", str(theirs.fileno())],
+                # -P: the path above has all folders in their order.
+                [sys.executable, "-P", "-m", "workers.environments.processes.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,

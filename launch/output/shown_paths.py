@@ -1,0 +1,34 @@
+"""Paths as they are shown: relative to the folder in which the command was started."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.console import Console
+
+
+def shown_from(folder: str, text: str) -> str:
+    """Returns a text with the paths in a folder relative to it.
+
+    Args:
+        folder: The absolute folder.
+        text: The text, with absolute paths.
+    """
+    return text if folder == os.sep else text.replace(folder + os.sep, "")
+
+
+class PathsConsole(Console):
+    """A console that shows paths relative to the folder in which it was made.
+
+    Its output is plain: extras such as distpolicy[gpu] must not be read as markup, and lines of a log must not be
+    wrapped.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, highlight=False, soft_wrap=True)
+        self._folder = os.getcwd()
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = [shown_from(self._folder, item) if isinstance(item, str) else item for item in objects]
+        super().print(*shown, **options)

@@ -1,0 +1,65 @@
+"""Suggestions for options and commands that do not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+# Names that other libraries use, and the end of ours.
+_OTHER_NAMES = {
+    "lr": "learning-rate",
+    "gamma": "discount",
+    "lambda": "gae-lambda",
+    "workers": "collectors",
+    "num-workers": "collectors",
+    "num-env-runners": "collectors",
+    "num-envs": "envs-per-collector",
+    "n-envs": "envs-per-collector",
+    "timesteps": "total-steps",
+    "total-timesteps": "total-steps",
+    "steps": "total-steps",
+    "epochs": "num-epochs",
+    "output": "out",
+    "log-dir": "run-dir",
+    "ent-coef": "entropy-weight",
+    "vf-coef": "value-loss-weight",
+    "max-grad-norm": "max-gradient-norm",
+}
+_CUTOFF = 0.6
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """Returns ``; did you mean NAME?`` for the most similar name, or an empty text.
+
+    An option also fits if it ends with the given name behind its group: ``--ppo.learning-rate`` for
+    ``--learning-rate``; or begins with the given words: ``--envs-per-collector`` for ``--envs``.
+
+    Args:
+        given: What was given.
+        names: The names that there are.
+    """
+    found = _most_similar(given, list(names))
+    return "" if found is None else f"; did you mean {found}?"
+
+
+def _most_similar(given: str, names: Sequence[str]) -> str | None:
+    ending = _ending(given)
+    ends = {name: _ending(name) for name in reversed(names)}
+    for wanted in (ending, _OTHER_NAMES.get(ending)):
+        exact = [name for name, end in ends.items() if end == wanted]
+        if exact:
+            return exact[-1]
+    close = difflib.get_close_matches(given, names, 1, _CUTOFF)
+    # A short option is similar to few long ones, so its words decide.
+    begun = [name for name, end in ends.items() if f"{end}-".startswith(f"{ending}-") or f"-{ending}-" in f"-{end}-"]
+    begun = begun or [name for name, end in ends.items() if f"-{ending}".endswith(f"-{end}")]
+    if begun:
+        return begun[-1]
+    near = difflib.get_close_matches(ending, ends.values(), 1, 0.7)
+    if near and not close:
+        return next(name for name in names if ends[name] == near[0])
+    return close[0] if close else None
+
+
+def _ending(name: str) -> str:
+    return name.lstrip("-").rpartition(".")[2].replace("_", "-").lower()

@@ -1,0 +1,64 @@
+"""Modules beside the command are found, and an environment cannot change the folder that paths begin in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import environment
+
+from distpolicy.errors import ConfigError
+from workers.environments.factory import EnvironmentFactory
+from workers.environments.probe import probe
+
+ROOT = Path(__file__).resolve().parents[2]
+BESIDE = """
+import os
+import gymnasium as gym
+
+class Env(gym.Env):
+    observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
+    def __init__(self): os.chdir("/")
+    def step(self, action): ...
+"""
+
+
+def dry_run(folder: Path, env: str) -> subprocess.CompletedProcess[str]:
+    # -P: as for the installed command, whose folder of scripts is the first on the path, and not the working directory.
+    command = [sys.executable, "-P", "-m", "launch", "train", "--env", env, "--dry-run"]
+    variables = environment(PYTHONPATH=str(ROOT))
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_a_module_beside_the_command_is_found_but_hides_no_installed_one(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text(BESIDE)
+    (tmp_path / "yaml.py").write_text("raise AssertionError('this is not the installed yaml')")
+    done = dry_run(tmp_path, "beside:Env")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_module_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> None:
+    done = dry_run(tmp_path, "nowhere:Env")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "there is no module nowhere, neither installed nor in" in line
+    assert "submit --working-dir" in line
+
+
+def test_a_missing_package_of_a_module_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("import simulator_that_nobody_has")
+    done = dry_run(tmp_path, "beside:Env")
+    assert "needs a package that is not installed: No module named 'simulator_that_nobody_has'" in done.stderr
+
+
+def test_an_environment_does_not_change_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "changing.py").write_text(BESIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    probe(EnvironmentFactory("changing:Env"))
+    assert Path.cwd() == tmp_path
+    with pytest.raises(ConfigError):
+        probe(EnvironmentFactory("changing:Env", kwargs={"unknown": 1}))
+    assert Path.cwd() == tmp_path
