@@ -168,7 +168,7 @@ def _log_density(spec: Any) -> float:
     """Returns the log-probability, or log-density, of every value of a spec; they are all equally likely."""
     minimum, maximum = _bounds(spec)
     if spec.dtype.is_floating:
-        low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), float(spec.dtype.max))
+        low, high = sampling_bounds(minimum, maximum, float(spec.dtype.max))
         width = np.broadcast_to(np.asarray(high) - low, spec.shape.as_list())
         # An element with equal bounds is certain.
         return -float(np.sum(np.log(np.where(width > 0, width, 1.0))))

@@ -56,8 +56,7 @@ class SeededDraw:
         if is_bool:
             self._draw = _draw_bools
         elif np.issubdtype(spec.dtype, np.floating):
-            bounds = bounded.minimum.astype(np.float64), bounded.maximum.astype(np.float64)
-            low, high = sampling_bounds(*bounds, float(np.finfo(spec.dtype).max))
+            low, high = sampling_bounds(bounded.minimum, bounded.maximum, float(np.finfo(spec.dtype).max))
             self._draw = functools.partial(_draw_floats, bounded, low, high - low)
         else:
             self._draw = _integer_draw(bounded)
