@@ -145,10 +145,14 @@ def test_inverse_of_tanh_is_finite_at_the_ends() -> None:
     assert inverse[3] > 8.0
 
 
-def test_infinite_bounds_have_no_scale() -> None:
-    spec = BoundedTensorSpec((3,), tf.float32, [-np.inf, -1.0, 0.0], [np.inf, 3.0, np.inf])
-    center, half_width = action_scale(spec)
-    np.testing.assert_array_equal(center, [0.0, 1.0, 0.0])
-    np.testing.assert_array_equal(half_width, [1.0, 2.0, 1.0])
-    np.testing.assert_array_equal(bounded_elements(spec), [False, True, False])
-    assert not bounded_elements(TensorSpec((2,), tf.float32)).any()
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float32, tf.float64])
+def test_action_s_scale_follows_the_bounds_that_are_finite(dtype: tf.DType) -> None:
+    low = [-np.inf, -1.0, 0.0, 3.0, -np.inf, -100.0, 5.0]
+    high = [np.inf, 3.0, np.inf, np.inf, -0.5, np.inf, 5.0]
+    spec = BoundedTensorSpec((7,), dtype, low, high)
+    center, scale = action_scale(spec)
+    np.testing.assert_array_equal(center, [0.0, 1.0, 1.0, 6.0, -1.5, 0.0, 0.0])
+    np.testing.assert_array_equal(scale, [1.0, 2.0, 1.0, 3.0, 1.0, 100.0, 1.0])
+    np.testing.assert_array_equal(bounded_elements(spec), [False, True, False, False, False, False, False])
+    assert not bounded_elements(TensorSpec((2,), dtype)).any()
+    np.testing.assert_array_equal(action_scale(TensorSpec((2,), dtype)), [[0.0, 0.0], [1.0, 1.0]])
