@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from distpolicy.utils.nests.array_nest import spelt
+
 
 class NamedVariable(NamedTuple):
     """A variable and its path.
@@ -58,7 +60,7 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
             yield _join(path, f"{index}/{weight.name}" if nested else weight.name), weight.value
     elif isinstance(node, dict):
         for key in sorted(node, key=lambda item: natural_key(str(item))):
-            yield from _walk(node[key], _join(path, str(key)), visited)
+            yield from _walk(node[key], _join(path, spelt(key)), visited)
     elif isinstance(node, list | tuple):
         for index, child in enumerate(node):
             yield from _walk(child, _join(path, str(index)), visited)

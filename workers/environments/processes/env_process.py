@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 
 from distpolicy.errors import SpecMismatchError
-from distpolicy.utils.nests.array_nest import packer
+from distpolicy.utils.nests.array_nest import leaf_places, packer
 from workers.environments.fault_log import in_one_line
-from workers.environments.observations import ObservationArrays, leaf_places
+from workers.environments.observations import ObservationArrays
 from workers.environments.processes.protocol import COMMAND, DONE, MISMATCH, RAISED, RESET, receive, send_text
 from workers.environments.processes.shared_memory import SharedMemory
 
