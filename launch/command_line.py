@@ -25,6 +25,7 @@ from launch.config.presets import load_preset, preset_for
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.output.run_directory import RunDirectory
 from launch.short_help import Choice, short_help
+from workers.datasets.files import CONFIG_FILE, file_beside_shards
 
 _T = TypeVar("_T")
 
@@ -170,7 +171,7 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
     known = _known(arguments, "--resume")
     base = CollectConfig()
     if known.resume is not None:
-        base = load_collect_config(Path(known.resume) / "config.yaml")
+        base = load_collect_config(file_beside_shards(known.resume, CONFIG_FILE))
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
     if (parsed.out is None) == (parsed.resume is None):
         raise ConfigError("give either --out for a new dataset or --resume for one to go on with")

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from distpolicy.errors import CheckpointError, DistPolicyError
 from distpolicy.utils.atomic_files import put_in_place, scratch_path
-from workers.datasets.manifest import DatasetManifest, ShardRecord
+from workers.datasets.manifest import DatasetManifest
+from workers.datasets.shard_journal import ShardRecord
 
 # Readers of folders skip names that begin with an underscore.
 COPIES = "_without_cuts"
