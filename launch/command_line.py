@@ -29,6 +29,7 @@ from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
+from workers.datasets.files import CONFIG_FILE, file_beside_shards
 
 _T = TypeVar("_T")
 
@@ -201,7 +202,7 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
         if known.steps is not None or known.episodes is not None:
             base = dataclasses.replace(base, steps=None, episodes=None)  # One overrides the other.
     elif known.resume is not None:
-        file = absolute_path(known.resume) / "config.yaml"
+        file = file_beside_shards(absolute_path(known.resume), CONFIG_FILE)
         base = load_collect_config(file)
         check_names_of_code(file, base, _given(arguments))
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")

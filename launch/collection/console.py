@@ -12,6 +12,7 @@ from launch.collection.progress import CollectionProgress
 from launch.collection.summary import describe_progress, summary
 from launch.output.progress_line import ProgressLine
 from launch.supervision.faults import RunFault, fault_file
+from workers.datasets.files import faults_folder
 
 
 class ConsoleObserver(CollectionObserver):
@@ -51,7 +52,7 @@ class ConsoleObserver(CollectionObserver):
         if fault.recovery_s is not None:
             self._say(fault.line)
             return
-        line, path = fault.line, fault_file(self._run.folder, fault.name)
+        line, path = fault.line, fault_file(faults_folder(self._run.folder), fault.name)
         if path.exists():
             line += f"; see {path}"
         if self._was_interrupted:

@@ -18,7 +18,8 @@ from launch.supervision.actor_errors import is_death, is_late, reason_of_death
 from launch.supervision.collector_handle import MAX_PENDING_CALLS, CollectorHandle
 from launch.supervision.faults import RunFault, environment_fault, note_fault
 from workers.datasets.collector import DatasetReport
-from workers.datasets.manifest import ShardRecord
+from workers.datasets.files import faults_folder
+from workers.datasets.shard_journal import ShardRecord
 
 # How long an interrupted job waits for collectors. They have up to two rollouts to finish before they can answer.
 _HURRY_S = 4.0
@@ -64,7 +65,7 @@ class CollectionLoop:
                 self._ask(handle)
             for handle in self._pool.ready():
                 self._take_answer(handle)
-                num_bytes = self._dataset.manifest.num_bytes
+                num_bytes = self._dataset.num_bytes
                 yield progress_of(self.totals, self._dataset.before, num_bytes, time.monotonic() - start)
             for handle in self._pool.handles:
                 if handle.waiting_s > self._timeout_s:
@@ -165,7 +166,7 @@ class CollectionLoop:
             fault = self._pool.lose(handle, reason, num_lost)
         except DistPolicyError as error:
             trace = error.traceback if isinstance(error, EnvironmentCrashedError) else ray_text
-            note_fault(self._dataset.folder, handle.name, str(error), trace)
+            note_fault(faults_folder(self._dataset.folder), handle.name, str(error), trace)
             raise
         finally:
             self._dataset.remove_unnamed(handle.name)
@@ -173,7 +174,7 @@ class CollectionLoop:
             self._tell_fault(fault, ray_text)
 
     def _tell_fault(self, fault: RunFault, ray_text: str = "") -> None:
-        note_fault(self._dataset.folder, fault.name, fault.line, fault.stacks or ray_text)
+        note_fault(faults_folder(self._dataset.folder), fault.name, fault.line, fault.stacks or ray_text)
         self._observer.on_fault(fault)
 
     def _tell_recovered(self, faults: Sequence[RunFault]) -> None:

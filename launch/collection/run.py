@@ -89,6 +89,7 @@ class CollectionRun:
             actors = functools.partial(collecting_actors, config)
             resources.enter_context(session.connected(config.address, actors, debug))
             self._workers = CollectionWorkers(config, factory, self._dataset, policy, *specs)
+            resources.callback(self._dataset.close)
             resources.callback(self._workers.close)
             self._resources = resources.pop_all()
         self._loop = CollectionLoop(self._dataset, self._workers, config.timeout_s, self._observers)

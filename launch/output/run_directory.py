@@ -24,6 +24,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.faults = path / "faults"
         self.checkpoints = path / "checkpoints"
         self.policy = path / "policy"
         self.metrics_file = path / "metrics.csv"

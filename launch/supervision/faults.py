@@ -100,29 +100,26 @@ class FaultTable:
         write_file(self._path, before + text.getvalue())
 
 
-FAULTS = "faults"
-
-
 def collector_name(index: int, generation: int) -> str:
     """Returns the beginning of the names of a collector's files."""
     return f"generation{generation}-collector{index}"
 
 
-def fault_file(out: Path, name: str) -> Path:
+def fault_file(folder: Path, name: str) -> Path:
     """Returns the path of the file for a collector's failures.
 
     Args:
-        out: The folder of the dataset or of the run.
+        folder: The folder of a run's or a dataset's failures.
         name: Begins the names of the collector's files.
     """
-    return out / FAULTS / f"{name}.txt"
+    return folder / f"{name}.txt"
 
 
-def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
+def note_fault(folder: Path, name: str, line: str, trace: str) -> Path | None:
     """Adds a failure to the file of a collector.
 
     Args:
-        out: The folder of the dataset or of the run.
+        folder: The folder of a run's or a dataset's failures. It is made if it does not exist.
         name: Begins the names of the collector's files.
         line: What failed.
         trace: Traceback or stacks.
@@ -130,7 +127,7 @@ def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
     Returns:
         The file; None if it cannot be written: this must not end the run.
     """
-    path = fault_file(out, name)
+    path = fault_file(folder, name)
     try:
         path.parent.mkdir(exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:

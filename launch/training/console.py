@@ -67,7 +67,7 @@ class ConsoleObserver(TrainingObserver):
 
     def on_fault(self, fault: RunFault) -> None:
         assert self._run is not None
-        path = fault_file(self._run.directory.path, fault.name)
+        path = fault_file(self._run.directory.faults, fault.name)
         is_noted = fault.recovery_s is None and fault.stacks and path.exists()
         self._say(f"{fault.line}; see {path}" if is_noted else fault.line)
 

@@ -34,7 +34,8 @@ def read_steps(folder: str | Path, shuffle: int = 0, rng: np.random.Generator | 
     Yields:
         A dict of nests of arrays ``[N, *shape]``, where N varies: ``observation``, ``next_observation``, ``action``,
         ``reward``, ``discount`` and ``policy_info`` like their specs; bool ``terminated``, ``truncated`` and ``cut``
-        (a fault or a resume cut the episode); int32 ``step_type`` and ``next_step_type``; int64 ``eps_id``, ``t`` (the
+        (a fault or a resume cut the episode; after a fault, the row is LAST and not a transition of the environment, so
+        leave it out of losses); int32 ``step_type`` and ``next_step_type``; int64 ``eps_id``, ``t`` (the
         step within the episode), ``slot`` (the env slot), ``step`` (the step of the env slot), ``weights_epoch`` (the
         weights' generation) and ``weights_version``. Arrays may be read-only.
 

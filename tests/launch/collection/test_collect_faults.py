@@ -73,7 +73,7 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
     # Nothing that was lost is counted, and what came in its place is.
     assert f"steps {num_steps:,}/{num_steps:,} ·" in output
     check_returns_told(folder, output)
-    noted = (folder / "faults" / f"generation0-collector{index}.txt").read_text()
+    noted = (folder / "_faults" / f"generation0-collector{index}.txt").read_text()
     assert noted.startswith(f"collector {index} (env slots {first} to {last}) was lost: its process was killed")
     others = range(2) if index == 1 else range(2, 4)
     limits = SlotLimits(next_steps=dict.fromkeys(others, num_steps // 4))
@@ -127,7 +127,7 @@ def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_ther
     assert 40 <= int(found[1]) <= 60  # the steps that only reset count too
     assert "took more than 4 s (step_timeout_s) (seed 0, generation 0); see data/faults/generation0-col" in told
     assert "see data/faults/generation0-collector1.txt; replaced, " in told
-    assert "in simulate_for_ever" in (folder / "faults" / "generation0-collector1.txt").read_text()
+    assert "in simulate_for_ever" in (folder / "_faults" / "generation0-collector1.txt").read_text()
     manifest = check_whole(folder, verify(folder).num_rows)
     ended = [episode for episode in read_episodes(folder, only_ended=True) if not episode["cut"][-1]]
     assert sorted(int(episode["slot"][0]) for episode in ended) == sorted(list(range(4)) * 40)
