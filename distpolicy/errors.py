@@ -11,6 +11,10 @@ class DistPolicyError(Exception):
     """Base of every error that distpolicy raises on purpose."""
 
 
+class DistPolicyWarning(UserWarning):
+    """Something that the user should know; the command goes on. The command line shows it in one line."""
+
+
 class ConfigError(DistPolicyError, ValueError):
     """A setting, an argument or an input that cannot work; the message says what to change."""
 

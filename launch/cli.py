@@ -6,9 +6,11 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from importlib.metadata import version
+from typing import TextIO
 
-from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
 from launch.output.shown_paths import PathsConsole, shown_from
@@ -41,6 +43,7 @@ def main() -> None:
     if "--debug" not in arguments:
         # Gymnasium's environments print errors in __del__ if their constructor has failed.
         sys.unraisablehook = lambda _: None
+    _show_warnings_in_one_line()
     try:
         code = run(arguments, start)
     except KeyboardInterrupt as interruption:
@@ -94,6 +97,26 @@ def run(arguments: list[str], start: float) -> int:
     return command(arguments[1:], start)
 
 
+def _show_warnings_in_one_line() -> None:
+    """Lets Python show this project's warnings without the line of code that they come from."""
+    show_others = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, DistPolicyWarning):
+            print(f"distpolicy: warning: {message}", file=sys.stderr)
+        else:
+            show_others(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+
+
 def _train(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_train(arguments)
     _use_token(parsed.config.address)
@@ -107,8 +130,7 @@ def _train(arguments: list[str], start: float) -> int:
     from launch.training.run import TrainingRun
 
     console = PathsConsole()
-    # A second Ctrl-C must not interrupt the checkpoint that the first one has caused.
-    observer = ConsoleObserver(console, start, while_saving=lambda: handled(None))
+    observer = ConsoleObserver(console, start)
     with (
         handled(interrupt),
         TrainingRun(parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug) as run,
@@ -132,8 +154,7 @@ def _collect(arguments: list[str], start: float) -> int:
 
     folder = parsed.out or parsed.resume
     assert folder is not None
-    # A second Ctrl-C must not interrupt the writing of the collected steps.
-    observer = ConsoleObserver(PathsConsole(), start, while_saving=lambda: handled(None))
+    observer = ConsoleObserver(PathsConsole(), start)
     with (
         handled(interrupt),
         CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,

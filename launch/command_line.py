@@ -23,11 +23,13 @@ from launch.config.cluster import DoctorConfig, SubmitConfig
 from launch.config.collect import CollectConfig, load_collect_config
 from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
+from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
+from workers.datasets.files import CONFIG_FILE, file_beside_shards
 
 _T = TypeVar("_T")
 
@@ -123,11 +125,16 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         if known.preset is not None or known.resume is not None:
             other = "--preset" if known.resume is None else "--resume"
             raise ConfigError(f"--config and {other} exclude each other: a run begins from the settings of one")
-        base = _chosen(load_train_config(absolute_path(known.config)), known.env, known.agent)
+        file = absolute_path(known.config)
+        written = load_train_config(file)
+        check_names_of_code(file, written, _given(arguments))
+        base = _chosen(written, known.env, known.agent)
     elif known.resume is not None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
-        base = load_train_config(RunDirectory.open(absolute_path(known.resume)).config_file)
+        file = RunDirectory.open(absolute_path(known.resume)).config_file
+        base = load_train_config(file)
+        check_names_of_code(file, base, _given(arguments))
         if known.agent not in (None, agent_name(base.agent)):
             raise ConfigError(
                 f"--resume goes on with the agent of the run, {agent_name(base.agent)}: leave --agent out"
@@ -189,11 +196,15 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
     if known.config is not None:
         if known.resume is not None:
             raise ConfigError("--config and --resume exclude each other: a dataset has its own settings")
-        base = load_collect_config(absolute_path(known.config))
+        file = absolute_path(known.config)
+        base = load_collect_config(file)
+        check_names_of_code(file, base, _given(arguments))
         if known.steps is not None or known.episodes is not None:
             base = dataclasses.replace(base, steps=None, episodes=None)  # One overrides the other.
     elif known.resume is not None:
-        base = load_collect_config(absolute_path(known.resume) / "config.yaml")
+        file = file_beside_shards(absolute_path(known.resume), CONFIG_FILE)
+        base = load_collect_config(file)
+        check_names_of_code(file, base, _given(arguments))
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
     policy = absolute_path(parsed.config.policy)
     if policy.is_dir() and known.resume is None:
@@ -265,6 +276,11 @@ def _with_range(arguments: list[str]) -> list[str]:
         else:
             found.append(text)
     return found
+
+
+def _given(arguments: list[str]) -> set[str]:
+    """Returns the names of the options that are given."""
+    return {text[2:].partition("=")[0] for text in arguments if text.startswith("--")}
 
 
 def _known(arguments: list[str], *options: str) -> argparse.Namespace:

@@ -21,7 +21,8 @@ from rich.console import Console
 from distpolicy.errors import ConfigError
 from distpolicy.utils.quiet import without_stderr
 from launch.config.evaluate import EvaluateConfig
-from launch.config.train import load_train_config
+from launch.config.seal import check_names_of_code
+from launch.config.train import TrainConfig, load_train_config
 from launch.output.formatting import describe_evaluation
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import record_episode
@@ -118,6 +119,16 @@ def _as_json(env: str, folder: Path, result: EvaluationResult) -> dict[str, Any]
     }
 
 
+def _not_from(run: TrainConfig, config: EvaluateConfig) -> set[str]:
+    """Returns the names of a run's settings that an evaluation does not take from it."""
+    names = {"agent", "custom.folder", "address"}
+    if config.env is not None:
+        names.add("env")
+    if config.wrappers or config.env not in (None, run.env):
+        names.add("wrappers")
+    return names
+
+
 def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFactory, Path]:
     """Returns the factory of the environment, and the SavedModel's folder.
 
@@ -129,6 +140,7 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         run_config = source.absolute().parent / "config.yaml"
     if run_config.is_file():
         run: Any = load_train_config(run_config)
+        check_names_of_code(run_config, run, _not_from(run, config))
         env, folder = config.env or run.env, source
         if not in_run:
             folder = source / ("collect_policy" if config.stochastic else "policy")

@@ -1,10 +1,12 @@
-"""SIGINT and SIGTERM as an exception that carries the exit code."""
+"""SIGINT, SIGTERM and SIGHUP as an exception that carries the exit code."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 
@@ -20,23 +22,59 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
+# SIGHUP comes when the terminal is closed.
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Handles a signal: raises :class:`Interrupted`."""
+    """Handles the first signal: raises :class:`Interrupted`, which ends the run after it has saved what it has.
+
+    The second one raises it again, which ends the saving. Further ones are ignored, so that the workers are ended.
+    """
+    if number == signal.SIGHUP:
+        _forget_terminal()
+    for each in _handled_numbers():
+        signal.signal(each, _leave)
     raise Interrupted(number)
 
 
-@contextmanager
-def handled(handler: Callable[[int, FrameType | None], None] | None) -> Iterator[None]:
-    """Handles SIGINT and SIGTERM with a handler inside the ``with`` block; None ignores them."""
+def _leave(number: int, frame: FrameType | None) -> None:
+    for each in _handled_numbers():
+        signal.signal(each, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+def _handled_numbers() -> list[int]:
+    # nohup has ignored SIGHUP: the command is to outlive its terminal.
+    return [
+        number for number in NUMBERS if number != signal.SIGHUP or signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    ]
+
+
+def _forget_terminal() -> None:
+    """Lets output go nowhere that would go to a terminal: writing to a closed one fails."""
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handles SIGINT, SIGTERM and SIGHUP with a handler inside the ``with`` block.
+
+    The handlers are as before after it, unless :func:`interrupt` has handled a signal: then the process is about to
+    end, and a second signal has to leave at once.
+    """
     received: list[int] = []
 
     def noting(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        assert handler is not None
         handler(number, frame)
 
-    chosen = signal.SIG_IGN if handler is None else noting
-    before = {number: signal.signal(number, chosen) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, noting) for number in _handled_numbers()}
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -49,4 +87,6 @@ def handled(handler: Callable[[int, FrameType | None], None] | None) -> Iterator
         raise Interrupted(signal.SIGTERM) from end
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            # After interrupt() the process is about to end.
+            if signal.getsignal(number) not in (_leave, signal.SIG_IGN):
+                signal.signal(number, previous)

@@ -124,16 +124,14 @@ def _actor_network(input_spec: Any, action_spec: Any, networks: NetworkConfig, r
 
 
 def _normal_projection(spec: Any, kind: str, kernel_initializer: Any) -> Network:
-    """Returns a normal whose deviation, in half widths of the bounds, is learned and the same for all observations."""
+    """Returns a normal whose deviation, in the action's scale, is learned and the same for all observations."""
     squashed = kind == "tanh_normal"
-    _, half_width = action_scale(spec)
+    _, scale = action_scale(spec)
     return NormalProjectionNetwork(
         spec,
         std_bias_initializer_value=-0.5,
         mean_transform=scale_to_spec,
-        std_transform=tf.exp
-        if squashed
-        else lambda log_stddev: tf.exp(log_stddev) * tf.cast(half_width, log_stddev.dtype),
+        std_transform=tf.exp if squashed else lambda log_stddev: tf.exp(log_stddev) * tf.cast(scale, log_stddev.dtype),
         scale_distribution=squashed,
         kernel_initializer=kernel_initializer,
     )

@@ -13,6 +13,12 @@ from distpolicy.distributions.tanh_bijector_stable import Tanh
 from distpolicy.errors import ConfigError
 from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec
 
+# The trapezoidal rule for expectations under a standard normal distribution. It converges exponentially for smooth
+# functions (Trefethen and Weideman, 2014). With these nodes, entropies are exact to 1e-5 up to a deviation of 1, to
+# 2e-3 at 3, and to 0.5 at 20, where the entropy is -26.
+_NODES = np.arange(-10, 11) / 2.0
+_NODE_WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
+
 
 class SquashToSpecNormal(tfp.distributions.TransformedDistribution):
     """A normal distribution squashed by tanh into the bounds of a spec (Haarnoja et al., 2018, appendix C).
@@ -68,10 +74,21 @@ class SquashToSpecNormal(tfp.distributions.TransformedDistribution):
         return self.distribution.stddev() * self._half_width
 
     def _entropy(self, **kwargs: Any) -> tf.Tensor:
-        """Returns an approximation: the normal's entropy plus the logarithm of the squashing's slope at its mean."""
+        """Returns the normal's entropy plus the expected logarithm of the squashing's slope.
+
+        The expectation is a sum over fixed nodes and not over draws: it needs no seed, and its gradient has no noise.
+        """
         normal = self.distribution
-        slope = self.bijector.forward_log_det_jacobian(normal.mean(), event_ndims=normal.event_shape.rank)
-        return normal.entropy() + slope
+        nodes, node_weights = (
+            tf.reshape(tf.constant(values, self.dtype), [-1] + [1] * normal.mean().shape.rank)
+            for values in (_NODES, _NODE_WEIGHTS)
+        )
+        raw = normal.mean() + normal.stddev() * nodes
+        slope = tf.reduce_sum(node_weights * self.bijector.forward_log_det_jacobian(raw, event_ndims=0), axis=0)
+        event_rank = normal.event_shape.rank
+        return normal.entropy() + tf.reduce_sum(
+            slope, axis=list(range(slope.shape.rank - event_rank, slope.shape.rank))
+        )
 
 
 @tfp.distributions.RegisterKL(SquashToSpecNormal, SquashToSpecNormal)
@@ -103,22 +120,49 @@ def diagonal_normal(loc: tf.Tensor, scale: tf.Tensor, event_rank: int) -> tfp.di
 
 
 def bounded_elements(spec: Any) -> np.ndarray:
-    """Returns True for elements with finite bounds, bool ``[*shape]``. Bounds of 1e30 or more count as infinite."""
-    if not isinstance(spec, BoundedTensorSpec):
-        return np.zeros(spec.shape.as_list(), bool)
-    minimum, maximum = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
-    return (minimum > -1e30) & (maximum < 1e30) & (maximum > minimum)
+    """Returns True for elements with two finite bounds that differ, bool ``[*shape]``.
+
+    Bounds of 1e30 or more, and the ends of a dtype's range, count as infinite.
+    """
+    minimum, maximum = _bounds(spec)
+    return np.isfinite(minimum) & np.isfinite(maximum) & (maximum > minimum)
 
 
 def action_scale(spec: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the centre and half the width of the spec's bounds, in its dtype; 0 and 1 where a bound is infinite."""
+    """Returns the centre and the scale of each element of an action, in the spec's dtype.
+
+    A network's output of 0 stands for the centre, and one of 1 for a scale above it.
+
+    ============== ================ =================
+    bounds         centre           scale
+    ============== ================ =================
+    ``[a, b]``     ``(a + b) / 2``  ``(b - a) / 2``
+    ``[a, inf)``   ``a + scale``    ``max(1, abs(a))``
+    ``(-inf, b]``  ``b - scale``    ``max(1, abs(b))``
+    none, or equal ``0``            ``1``
+    ============== ================ =================
+
+    An action with one bound thus begins inside, most draws lie within the bound, and the scale is the only one that
+    the bound tells.
+    """
+    minimum, maximum = _bounds(spec)
+    closed = bounded_elements(spec)
+    center, scale = np.zeros(spec.shape.as_list()), np.ones(spec.shape.as_list())
+    for bound, other, sign in ((minimum, maximum, 1.0), (maximum, minimum, -1.0)):
+        half_open = np.isfinite(bound) & ~np.isfinite(other)
+        scale[half_open] = np.maximum(1.0, np.abs(bound[half_open]))
+        center[half_open] = bound[half_open] + sign * scale[half_open]
+    center[closed] = (minimum[closed] + maximum[closed]) / 2.0
+    scale[closed] = (maximum[closed] - minimum[closed]) / 2.0
+    return tf.constant(center, spec.dtype), tf.constant(scale, spec.dtype)
+
+
+def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the lower and upper bounds of a spec, float64 ``[*shape]``, with infinity where there is none."""
     bounds = (spec.minimum, spec.maximum) if isinstance(spec, BoundedTensorSpec) else (-np.inf, np.inf)
     minimum, maximum = (np.broadcast_to(bound, spec.shape).astype(np.float64) for bound in bounds)
-    bounded = bounded_elements(spec)
-    with np.errstate(over="ignore", invalid="ignore"):
-        center = np.where(bounded, (minimum + maximum) / 2.0, 0.0)
-        half_width = np.where(bounded, (maximum - minimum) / 2.0, 1.0)
-    return tf.constant(center, spec.dtype), tf.constant(half_width, spec.dtype)
+    largest = min(1e30, float(spec.dtype.max))
+    return np.where(minimum <= -largest, -np.inf, minimum), np.where(maximum >= largest, np.inf, maximum)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class EncodingNetwork(Network):
     Args:
         input_tensor_spec: Nest of specs of one observation.
         preprocessing_layers: Nest like ``input_tensor_spec`` of Keras layers, Networks without state, or functions.
-            Layers and networks are copied, so that two encoders built with the same ones do not share weights.
+            Layers and networks are copied, with the weights of those that are built, such as trained ones: two
+            encoders built with the same layers do not share weights. One layer at several leaves stays one.
         preprocessing_combiner: A Keras layer, Network or function that combines the list of preprocessed tensors into
             one tensor. Without ``preprocessing_layers`` it gets the observation. A layer is copied, too.
         conv_layer_params: ``(filters, kernel_size, strides[, dilation])`` for each convolution.
@@ -84,7 +85,7 @@ class EncodingNetwork(Network):
     ) -> None:
         super().__init__(input_tensor_spec, (), name)
         self._preprocessing_layers = _matched_layers(preprocessing_layers, self.input_tensor_spec, self.name)
-        self._preprocessing_combiner = copy_layer(preprocessing_combiner)
+        self._preprocessing_combiner = copy_layer(preprocessing_combiner, keep_weights=True)
         if preprocessing_combiner is None and len(tf.nest.flatten(self.input_tensor_spec)) > 1:
             raise ConfigError(
                 f"{self.name}: an observation of several tensors needs a preprocessing_combiner; pass one"
@@ -154,7 +155,9 @@ def _matched_layers(layers: Any, spec: Any, name: str) -> list[Any] | None:
             f"{name}: preprocessing_layers must be a nest like input_tensor_spec, with the leaves {paths(spec)}; "
             f"got {paths(layers)}"
         )
-    return [copy_layer(layer) for layer in tf.nest.flatten(layers)]
+    given = tf.nest.flatten(layers)
+    copies = {id(layer): copy_layer(layer, keep_weights=True) for layer in given}
+    return [copies[id(layer)] for layer in given]
 
 
 def _apply(layer: Callable[..., Any], values: Any, training: bool) -> Any:

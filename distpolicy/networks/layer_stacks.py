@@ -41,24 +41,55 @@ def clone_initializer(initializer: Any, index: int = 0, seed: int | None = None)
     return type(initializer).from_config(config)
 
 
-def copy_layer(layer: Any) -> Any:
+def copy_layer(layer: Any, keep_weights: bool = False) -> Any:
     """Returns a copy of a layer or network with weights of its own. Any other callable is returned unchanged.
+
+    Args:
+        layer: A Keras layer or model, a Network, or a function.
+        keep_weights: Whether the weights of a layer that is built already, such as a trained one, are copied, too. If
+            False, the copy draws new ones.
 
     Raises:
         ValueError: If a layer's ``get_config`` fails.
     """
-    if isinstance(layer, keras.layers.Lambda):
-        return keras.layers.Lambda(layer.function, arguments=layer.arguments)
     if isinstance(layer, keras.Layer):
         try:
-            if isinstance(layer, keras.Model):
-                return keras.models.clone_model(layer)
-            return type(layer).from_config(layer.get_config())
+            copied = _without_weights(layer)
         except (NotImplementedError, TypeError) as error:
             raise ConfigError(
                 f"layer {layer.name} cannot be copied; give {type(layer).__name__} a get_config method ({error})"
             ) from error
-    return layer.copy() if hasattr(layer, "create_variables") else layer
+        if keep_weights and layer.built and layer.weights:
+            if not copied.built:
+                copied.build_from_config(layer.get_build_config())
+            copied.set_weights(layer.get_weights())
+        return copied
+    if not hasattr(layer, "create_variables"):
+        return layer
+    copied = layer.copy()
+    if keep_weights and layer.built and layer.input_tensor_spec is not None:
+        for variable, value in zip(copied.variables, layer.variables, strict=True):
+            variable.assign(value)
+    return copied
+
+
+def _without_weights(layer: keras.Layer) -> keras.Layer:
+    """Returns a copy of a layer that is not built, with the functions of all Lambda layers in it.
+
+    Keras cannot read a Lambda from a config: the function might be anything. So Lambdas are copied here, wherever they
+    are.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return keras.layers.Lambda(layer.function, arguments=layer.arguments, name=layer.name, dtype=layer.dtype_policy)
+    if type(layer) is keras.Sequential:
+        inner_layers = [_without_weights(inner) for inner in layer.layers]
+        return keras.Sequential(inner_layers, name=layer.name, trainable=layer.trainable)
+    if type(layer) is keras.layers.TimeDistributed:
+        return keras.layers.TimeDistributed(_without_weights(layer.layer), name=layer.name, trainable=layer.trainable)
+    if not isinstance(layer, keras.Model):
+        return type(layer).from_config(layer.get_config())
+    is_functional = isinstance(layer, type(keras.Model(*[keras.Input((1,))] * 2)))
+    return keras.models.clone_model(layer, clone_function=_without_weights if is_functional else None)
 
 
 def conv_layers(

@@ -21,20 +21,19 @@ from distpolicy.specs.distribution_spec import DistributionSpec
 
 
 def tanh_squash_to_spec(inputs: tf.Tensor, spec: Any) -> tf.Tensor:
-    """Squashes inputs by tanh into the bounds of ``spec``. Elements without finite bounds stay unchanged."""
-    center, half_width = action_scale(spec)
+    """Squashes inputs by tanh into the bounds of ``spec``. Elements without two bounds are only scaled."""
+    center, scale = action_scale(spec)
     bounded = bounded_elements(spec)
-    squashed = center + half_width * tf.tanh(inputs)
-    return squashed if bounded.all() else tf.where(bounded, squashed, inputs)
+    return center + scale * (tf.tanh(inputs) if bounded.all() else tf.where(bounded, tf.tanh(inputs), inputs))
 
 
 def scale_to_spec(inputs: tf.Tensor, spec: Any) -> tf.Tensor:
-    """Scales inputs so that -1 and 1 become the bounds of ``spec``. Elements without finite bounds stay unchanged.
+    """Scales inputs so that -1 and 1 become the bounds of ``spec``; see :func:`action_scale` for open ones.
 
     Network outputs of order one then suit actions in any unit. Unlike with tanh, results may lie outside the bounds.
     """
-    center, half_width = action_scale(spec)
-    return center + half_width * inputs
+    center, scale = action_scale(spec)
+    return center + scale * inputs
 
 
 class NormalProjectionNetwork(DistributionNetwork):

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from distpolicy.networks.network import Network
+from distpolicy.policies.masks import network_input_spec, split_mask
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
@@ -59,7 +60,9 @@ class ActorPolicy(TFPolicy):
         if observation_and_action_constraint_splitter is not None:
             _check_maskable(action_spec)
         output_spec = actor_network.create_variables(
-            _network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter)
+            network_input_spec(
+                time_step_spec.observation, observation_and_action_constraint_splitter, flatten(action_spec)[0]
+            )
         )
         if output_spec is not None:  # None for a network without specs, whose variables another call has made
             _check_output(output_spec, action_spec)
@@ -85,7 +88,7 @@ class ActorPolicy(TFPolicy):
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
         observation, options = time_step.observation, {}
         if self.observation_and_action_constraint_splitter is not None:
-            observation, options["mask"] = self.observation_and_action_constraint_splitter(observation)
+            observation, options["mask"] = split_mask(self._splitter, observation, flatten(self.action_spec)[0])
         if self._observation_normalizer is not None:
             observation = self._observation_normalizer.normalize(observation)
         outputs, state = self._actor_network(
@@ -111,10 +114,6 @@ def _check_maskable(action_spec: Any) -> None:
             "observation_and_action_constraint_splitter masks one discrete action, but action_spec holds "
             + ", ".join(f"{leaf.dtype.name}{list(leaf.shape)}" for leaf in leaves)
         )
-
-
-def _network_input_spec(observation_spec: Any, splitter: Any) -> Any:
-    return observation_spec if splitter is None else splitter(observation_spec)[0]
 
 
 def _check_output(output_spec: Any, action_spec: Any) -> None:

@@ -8,14 +8,8 @@ import tensorflow as tf
 
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
-from distpolicy.policies.q_policy import (
-    categorical_for,
-    check_output,
-    check_scalar_action,
-    network_input_spec,
-    num_values,
-    split_mask,
-)
+from distpolicy.policies.masks import network_input_spec, num_values, split_mask
+from distpolicy.policies.q_policy import categorical_for, check_output, check_scalar_action
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
@@ -69,7 +63,7 @@ class CategoricalQPolicy(TFPolicy):
         if not temperature > 0.0:
             raise ConfigError(f"temperature must be positive, but is {temperature}")
         output_spec = q_network.create_variables(
-            network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter)
+            network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter, spec)
         )
         check_output(output_spec, [num_values(spec), num_atoms], "q_network")
         super().__init__(
@@ -85,7 +79,7 @@ class CategoricalQPolicy(TFPolicy):
         self._bounds = (float(min_q_value), float(max_q_value))
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        observation, mask = split_mask(self._splitter, time_step.observation)
+        observation, mask = split_mask(self._splitter, time_step.observation, self.action_spec)
         logits, state = self._q_network(observation, step_type=time_step.step_type, network_state=policy_state)
         support = tf.cast(tf.linspace(*self._bounds, self._q_network.num_atoms), logits.dtype)
         q_values = tf.reduce_sum(tf.nn.softmax(logits) * support, axis=-1)

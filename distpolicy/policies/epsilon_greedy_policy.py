@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from distpolicy.errors import ConfigError
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.masks import split_mask
 from distpolicy.policies.policy_wrapper import PolicyWrapper
 from distpolicy.policies.random_tf_policy import RandomTFPolicy
 from distpolicy.policies.row_draws import outer_shape_of, stream_seed, uniform_rows, where_rows
@@ -130,7 +131,8 @@ class _ExplorationPolicy(RandomTFPolicy):
         explored = tf.broadcast_to(self._explored, tf.concat([outer_shape, [self.num_actions]], axis=0))
         if self._own_splitter is None:
             return explored
-        allowed = tf.cast(self._own_splitter(time_step.observation)[1], tf.bool)
+        (spec,) = tf.nest.flatten(self.action_spec)
+        allowed = tf.cast(split_mask(self._own_splitter, time_step.observation, spec)[1], tf.bool)
         both = tf.logical_and(allowed, explored)
         return tf.where(tf.reduce_any(both, axis=-1, keepdims=True), both, allowed)
 

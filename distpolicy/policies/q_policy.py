@@ -12,6 +12,7 @@ from distpolicy.distributions.masked import MaskedCategorical
 from distpolicy.distributions.shifted_categorical import ShiftedCategorical
 from distpolicy.errors import SpecMismatchError
 from distpolicy.networks.network import Network
+from distpolicy.policies.masks import network_input_spec, num_values, split_mask
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
@@ -61,7 +62,7 @@ class QPolicy(TFPolicy):
         if not (len(own_specs) == 1 and spec.is_compatible_with(own_specs[0])):
             raise SpecMismatchError(f"q_network was built for the action {own_specs}, but action_spec is {spec}")
         output_spec = q_network.create_variables(
-            network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter)
+            network_input_spec(time_step_spec.observation, observation_and_action_constraint_splitter, spec)
         )
         if validate_action_spec_and_network:
             check_output(output_spec, [num_values(spec)], "q_network")
@@ -77,9 +78,9 @@ class QPolicy(TFPolicy):
         self._q_network = q_network
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        observation, mask = split_mask(self._splitter, time_step.observation)
-        q_values, state = self._q_network(observation, step_type=time_step.step_type, network_state=policy_state)
         (spec,) = flatten(self.action_spec)
+        observation, mask = split_mask(self._splitter, time_step.observation, spec)
+        q_values, state = self._q_network(observation, step_type=time_step.step_type, network_state=policy_state)
         distribution = categorical_for(spec, q_values, mask)
         return PolicyStep(tf.nest.map_structure(lambda _: distribution, self.action_spec), state, ())
 
@@ -110,21 +111,6 @@ def check_output(output_spec: Any, shape: list[int], what: str) -> None:
         output_spec.dtype.is_floating and output_spec.shape.is_compatible_with(shape)
     ):
         raise SpecMismatchError(f"{what} must return a float tensor of inner shape {shape}, but returns {output_spec}")
-
-
-def num_values(spec: Any) -> int:
-    """Returns the number of values of a bounded scalar integer spec."""
-    return int(np.asarray(spec.maximum).item()) - int(np.asarray(spec.minimum).item()) + 1
-
-
-def network_input_spec(observation_spec: Any, splitter: Any) -> Any:
-    """Returns the specs of the network's input, given the observation's."""
-    return observation_spec if splitter is None else splitter(observation_spec)[0]
-
-
-def split_mask(splitter: Any, observation: Any) -> tuple[Any, Any]:
-    """Splits an observation into the network's input and the mask; the mask is None without a splitter."""
-    return (observation, None) if splitter is None else splitter(observation)
 
 
 def categorical_for(spec: Any, logits: tf.Tensor, mask: Any = None) -> tfp.distributions.Distribution:

@@ -11,6 +11,7 @@ from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.policies.seeded_draws import row_choice, seeded_draws
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
+from distpolicy.specs.uniform_draw import sampling_bounds
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import flatten, map_structure
@@ -28,7 +29,8 @@ class RandomPyPolicy(PyPolicy):
 
     Args:
         time_step_spec: A TimeStep of specs, or None for observations of any shape.
-        action_spec: Nest of specs. Floats without bounds are drawn from their dtype's whole range.
+        action_spec: Nest of specs. Floats without bounds are drawn from an eighth of their dtype's range, as in
+            RandomTFPolicy.
         policy_state_spec: Nest of specs.
         info_spec: Nest of specs.
         seed: Seed of the stream, anything that ``np.random.default_rng`` takes; None for one from the system.
@@ -152,6 +154,9 @@ def _draw_of(spec: ArraySpec) -> _Draw:
     if spec.dtype == np.bool_:
         return lambda rng, outer: rng.random(outer + shape) < 0.5
     bounded = spec if isinstance(spec, BoundedArraySpec) else BoundedArraySpec(shape, spec.dtype)
+    if np.issubdtype(spec.dtype, np.floating):
+        low, high = sampling_bounds(bounded.minimum, bounded.maximum, float(np.finfo(spec.dtype).max))
+        bounded = BoundedArraySpec(shape, spec.dtype, low, high)
     draw = bounded.uniform_draw
     return lambda rng, outer: np.asarray(draw(rng, outer + shape))
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from distpolicy.distributions.draws import sample
 from distpolicy.distributions.masked import MaskedCategorical
-from distpolicy.errors import SpecMismatchError
+from distpolicy.policies.masks import num_values, split_mask
 from distpolicy.policies.row_draws import outer_shape_of, seeds_of_rows
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
@@ -121,20 +121,15 @@ class RandomTFPolicy(TFPolicy):
     def num_actions(self) -> int:
         """Number of values of the discrete action that masks apply to."""
         (spec,) = flatten(self.action_spec)
-        minimum, maximum = _bounds(spec)
-        return int(maximum.item()) - int(minimum.item()) + 1
+        return num_values(spec)
 
     def _mask(self, time_step: TimeStep) -> tf.Tensor:
         """Returns the mask ``[..., num_actions]``, not 0 where an action is allowed."""
-        return tf.convert_to_tensor(self._splitter(time_step.observation)[1])
+        (spec,) = flatten(self.action_spec)
+        return tf.convert_to_tensor(split_mask(self._splitter, time_step.observation, spec)[1])
 
     def _masked(self, time_step: TimeStep, flat: bool = False) -> MaskedCategorical:
         mask = self._mask(time_step)
-        if not mask.shape[-1:].is_compatible_with([self.num_actions]):
-            raise SpecMismatchError(
-                f"{self.name}: action_spec has {self.num_actions} actions, but the mask has shape {mask.shape}; "
-                f"make its last dimension {self.num_actions}"
-            )
         mask = tf.reshape(mask, [-1, self.num_actions]) if flat else mask
         (spec,) = flatten(self.action_spec)
         return MaskedCategorical(tf.zeros(tf.shape(mask)), mask, dtype=spec.dtype)
@@ -168,7 +163,7 @@ def _log_density(spec: Any) -> float:
     """Returns the log-probability, or log-density, of every value of a spec; they are all equally likely."""
     minimum, maximum = _bounds(spec)
     if spec.dtype.is_floating:
-        low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), float(spec.dtype.max))
+        low, high = sampling_bounds(minimum, maximum, float(spec.dtype.max))
         width = np.broadcast_to(np.asarray(high) - low, spec.shape.as_list())
         # An element with equal bounds is certain.
         return -float(np.sum(np.log(np.where(width > 0, width, 1.0))))

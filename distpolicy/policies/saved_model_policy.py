@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import sys
 from typing import Any
 
 import tensorflow as tf
@@ -18,10 +18,16 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.files.bounded_files import check_file, parse_json
+from distpolicy.utils.files.gfiles import read_gfile
 from distpolicy.utils.nest_utils import flatten_up_to
 from distpolicy.utils.sampling.tensor_draws import fold_rows
 from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.utils.variables.saved_variables import read_variables
+
+# The most that a protocol buffer may have.
+_MAX_PROTO_BYTES = 2**31 - 1
+_MAX_DETAILS_BYTES = 64 * 2**20
 
 _logger = logging.getLogger(__name__)
 
@@ -176,7 +182,11 @@ class SavedModelPolicy(TFPolicy):
             distributions = tf.nest.flatten(step.action)
         else:
             tensors = flatten_up_to(self.action_spec, step.action)
-            distributions = [decode_distribution(*pair) for pair in zip(descriptions, tensors, strict=True)]
+            try:
+                distributions = [decode_distribution(*pair) for pair in zip(descriptions, tensors, strict=True)]
+            except Exception as error:  # The descriptions may be anything.
+                file = os.path.join(self._path, POLICY_SPECS_JSON)
+                raise CheckpointError(f"{file} does not describe the distributions of the model: {error!r}") from error
         state = tf.nest.flatten(step.state)
         if outer != 1:
             shape = tf.shape(time_step.step_type)
@@ -219,6 +229,7 @@ def _load(path: str) -> Any:
         raise CheckpointError(f"{path} holds no saved_model.pb; give the folder that PolicySaver.save wrote")
     # TF-Agents' models return distributions. TensorFlow knows their types only after TFP has been imported.
     assert tfp.distributions.Distribution is not None
+    _check_files(path)
     try:
         saved = tf.saved_model.load(path)
     except Exception as error:  # TensorFlow raises a dozen error classes for damaged files.
@@ -230,11 +241,28 @@ def _load(path: str) -> Any:
     return saved
 
 
+def _check_files(path: str) -> None:
+    """Checks that a local folder has only files that TensorFlow can read."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = os.path.join(folder, name)
+            try:
+                check_file(file, _MAX_PROTO_BYTES if name.startswith("saved_model.pb") else sys.maxsize)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(f"{file} cannot be read: {error}") from error
+
+
 def _read_specs(path: str) -> dict[str, Any]:
     file = os.path.join(path, POLICY_SPECS_PBTXT)
     if not tf.io.gfile.exists(file):
         raise ConfigError(f"{path} holds no {POLICY_SPECS_PBTXT}; give time_step_spec and action_spec")
-    return specs_from_collect_data_spec(tensor_spec.from_pbtxt_file(file))
+    specs = tensor_spec.from_pbtxt_file(file)
+    try:
+        return specs_from_collect_data_spec(specs)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{file} does not hold the specs of a policy: {error!r}; save the policy again"
+        ) from error
 
 
 def _read_details(path: str) -> dict[str, Any]:
@@ -243,12 +271,14 @@ def _read_details(path: str) -> dict[str, Any]:
     if not tf.io.gfile.exists(file):
         return {}
     try:
-        with tf.io.gfile.GFile(file) as stream:
-            details = json.loads(stream.read())
-    except ValueError as error:
+        details = parse_json(read_gfile(file, _MAX_DETAILS_BYTES))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}") from error
     if not isinstance(details, dict):
         raise CheckpointError(f"{file} cannot be read: it does not hold a JSON object; save the policy again")
+    variables = details.get("variables", [])
+    if not isinstance(variables, list) or not all(isinstance(name, str) for name in variables):
+        raise CheckpointError(f"{file} cannot be read: its variables are not a list of names; save the policy again")
     return details
 
 

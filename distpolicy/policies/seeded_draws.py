@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.specs.uniform_draw import sampling_bounds
+from distpolicy.utils.nests.array_nest import leaf_places, map_structure
 from distpolicy.utils.sampling.array_draws import row_bits, row_uniform
 
 _LOW_HALF, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -23,18 +23,7 @@ def row_choice(rows: np.ndarray) -> np.ndarray:
 
 def seeded_draws(specs: Any) -> Any:
     """Returns a :class:`SeededDraw` for each spec of a nest, with its place in TensorFlow's order of leaves."""
-    places = itertools.count()
-
-    def build(nest: Any) -> Any:
-        if isinstance(nest, dict):
-            built = {key: build(nest[key]) for key in sorted(nest)}
-            return type(nest)({key: built[key] for key in nest})
-        if isinstance(nest, tuple | list):
-            children = [build(child) for child in nest]
-            return type(nest)(*children) if hasattr(nest, "_fields") else type(nest)(children)
-        return SeededDraw(nest, next(places))
-
-    return build(specs)
+    return map_structure(SeededDraw, specs, leaf_places(specs))
 
 
 class SeededDraw:
@@ -56,8 +45,7 @@ class SeededDraw:
         if is_bool:
             self._draw = _draw_bools
         elif np.issubdtype(spec.dtype, np.floating):
-            bounds = bounded.minimum.astype(np.float64), bounded.maximum.astype(np.float64)
-            low, high = sampling_bounds(*bounds, float(np.finfo(spec.dtype).max))
+            low, high = sampling_bounds(bounded.minimum, bounded.maximum, float(np.finfo(spec.dtype).max))
             self._draw = functools.partial(_draw_floats, bounded, low, high - low)
         else:
             self._draw = _integer_draw(bounded)

@@ -179,11 +179,12 @@ class TFPolicy(tf.Module):
         """
         time_step, policy_state, num_outer_dims = self._checked(time_step, policy_state)
         step = self._action(time_step, policy_state, _seed_tensor(seed, time_step))
+        if self._validate_args:
+            # Before clipping, which casts: an action of another dtype is an error of the policy.
+            self._check_output(step, num_outer_dims)
         if self._clip:
             clipped = tf.nest.map_structure(_clip_to_spec, step.action, self.action_spec)
             step = step._replace(action=clipped)
-        if self._validate_args:
-            self._check_output(step, num_outer_dims)
         return step
 
     def _check_output(self, step: PolicyStep, num_outer_dims: int) -> None:

@@ -13,6 +13,9 @@ from tensorflow.core.protobuf import struct_pb2
 from tensorflow.python.saved_model import nested_structure_coder
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.files.gfiles import read_gfile
+
+_MAX_BYTES = 16 * 2**20
 
 
 def encode(spec: Any) -> struct_pb2.StructuredValue:
@@ -48,9 +51,12 @@ def from_pbtxt_file(spec_path: str | Path) -> Any:
         tf.errors.NotFoundError: If the file does not exist.
         ConfigError: If the file holds something else.
     """
-    with tf.io.gfile.GFile(str(spec_path), "r") as file:
-        text = file.read()
     try:
+        text = read_gfile(spec_path, _MAX_BYTES)
         return from_proto(text_format.Parse(text, struct_pb2.StructuredValue()))
-    except (text_format.ParseError, nested_structure_coder.NotEncodableError, ValueError) as error:
-        raise ConfigError(f"{spec_path} holds no specs; give a file that to_pbtxt_file wrote: {error}") from None
+    except tf.errors.NotFoundError:
+        raise
+    # Its content is anything, so that TensorFlow may raise anything.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{spec_path} holds no specs; give a file that to_pbtxt_file wrote: {reason}") from None

@@ -9,7 +9,24 @@ import numpy as np
 RandomSource = np.random.RandomState | np.random.Generator
 
 
-def sampling_bounds(minimum: np.ndarray, maximum: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
+def sampling_bounds(minimum: Any, maximum: Any, largest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bounds that random policies draw floats between; their width is the density of a draw.
+
+    They lie within an eighth of the dtype's range, as TF-Agents limits them for tensors: numbers from the whole range
+    would be too large for networks.
+
+    Args:
+        minimum: Lower bounds, an array of floats.
+        maximum: Upper bounds, in the same form.
+        largest: The dtype's largest number.
+
+    Returns:
+        Two float64 arrays.
+    """
+    return _limited(np.asarray(minimum, np.float64), np.asarray(maximum, np.float64), largest / 8)
+
+
+def _limited(minimum: np.ndarray, maximum: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
     """Limits bounds to ``[-largest, largest]``, so that their difference does not overflow.
 
     If both bounds lie on the same side beyond the limit, they stay unchanged.
@@ -34,7 +51,7 @@ class UniformDraw:
         low, high = minimum, maximum
         if self._is_float:
             half = float(np.finfo(np.float64).max) / 2
-            low, high = sampling_bounds(minimum.astype(np.float64), maximum.astype(np.float64), half)
+            low, high = _limited(minimum.astype(np.float64), maximum.astype(np.float64), half)
         # NumPy draws faster between scalars than between arrays.
         is_uniform = bool(low.size and np.all(low == low.flat[0]) and np.all(high == high.flat[0]))
         self._low: Any = low.flat[0].item() if is_uniform else low

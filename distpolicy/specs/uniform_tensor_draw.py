@@ -28,9 +28,7 @@ def draw_uniform(
     if dtype == tf.bool:
         return tf.cast(tf.bitwise.bitwise_and(bits, tf.constant(1, tf.uint64)), tf.bool)
     if dtype.is_floating:
-        bounds = np.asarray(minimum).astype(np.float64), np.asarray(maximum).astype(np.float64)
-        # The same limit as in TF-Agents. Draws from a dtype's whole range would be too large for networks.
-        low, high = sampling_bounds(*bounds, float(dtype.max) / 8)
+        low, high = sampling_bounds(minimum, maximum, float(dtype.max))
         # A float64 holds 53 bits.
         share = tf.cast(tf.bitwise.right_shift(bits, tf.constant(11, tf.uint64)), tf.float64) * 2.0**-53
         drawn = tf.cast(low + share * (high - low), dtype)

@@ -44,9 +44,11 @@ def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[N
     finally:
         others = _with_descendants(_children() - started)
         with _orphans_adopted():
-            stop()
-            _end_all(others)
-            _end(_marked(mark), psutil.Process.kill, _KILLED_S)
+            try:
+                stop()
+            finally:
+                _end_all(others)
+                _end(_marked(mark), psutil.Process.kill, _KILLED_S)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,15 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.cluster import authentication
 from launch.cluster.child_processes import none_left
 from launch.cluster.placement import ActorGroup, Node, check_places, this_machine, total_resources
+from launch.cluster.session_folder import session_folder
 
 _CONNECT_TIMEOUT_S = 10.0
 _TOKEN_ADVICE = "copy the head's ~/.ray/auth_token here, and set RAY_AUTH_MODE=token"
@@ -35,7 +38,8 @@ def connected(
         debug: Whether to show Ray's log and the workers' output.
 
     Raises:
-        ConfigError: If there is no cluster at the address, or it has no room for the actors.
+        ConfigError: If there is no cluster at the address, it has no room for the actors, or other users may know its
+            token.
         DistPolicyError: If Ray does not start.
     """
     if ray.is_initialized():
@@ -46,6 +50,9 @@ def connected(
     if address is None:
         machine = [this_machine()]
         check_places(actors(total_resources(machine)), machine, "this machine", grows=False)
+        authentication.provide_token()
+    else:
+        authentication.check_token()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # workers/actors.py decides for each actor whether it sees GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -54,7 +61,9 @@ def connected(
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address is not None:
         check_reachable(address)
-    with none_left(lambda: _start(address, debug), ray.shutdown):
+    with contextlib.ExitStack() as resources:
+        folder = resources.enter_context(session_folder()) if address is None else None
+        resources.enter_context(none_left(lambda: _start(address, folder, debug), ray.shutdown))
         if not debug:
             # Raylets print a paragraph about each worker that ended, whatever log_to_driver says. We print one line.
             ray._private.worker._worker_logs_enabled = False
@@ -85,15 +94,21 @@ def describe_starting(collectors: str, num_cpus: float) -> str:
     return f"starting {collectors}{waiting}"
 
 
-def _start(address: str | None, debug: bool) -> None:
-    """Starts or joins Ray, and reports errors in one line."""
+def _start(address: str | None, folder: Path | None, debug: bool) -> None:
+    """Starts Ray in a folder, or joins it at an address. Reports errors in one line."""
     level = "info" if debug else "error"
     try:
         if address is None:
             # If SIGTERM arrives during the start, Ray would wait half a minute for open requests, and there are none.
             ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
             with _on_loopback_alone(), _from_any_thread():
-                ray.init(address="local", include_dashboard=False, log_to_driver=debug, logging_level=level)
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=debug,
+                    logging_level=level,
+                    _temp_dir=str(folder),
+                )
         else:
             ray.init(address=address, log_to_driver=debug, logging_level=level)
     except ConnectionError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 
 from rich.console import Console
 
@@ -13,6 +12,7 @@ from launch.collection.progress import CollectionProgress
 from launch.collection.summary import describe_progress, summary
 from launch.output.progress_line import ProgressLine
 from launch.supervision.faults import RunFault, fault_file
+from workers.datasets.files import faults_folder
 
 
 class ConsoleObserver(CollectionObserver):
@@ -21,19 +21,17 @@ class ConsoleObserver(CollectionObserver):
     Args:
         console: Where to print.
         command_start: Clock time at which the command began.
-        while_saving: Returns a context manager that is entered while an interrupted run writes its last steps.
     """
 
     def __init__(
         self,
         console: Console,
         command_start: float,
-        while_saving: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        self._console, self._command_start, self._while_saving = console, command_start, while_saving
+        self._console, self._command_start = console, command_start
         self._run: ObservedRun | None = None
         self._line = ProgressLine(console)
-        self._shown, self._saving = contextlib.ExitStack(), contextlib.ExitStack()
+        self._shown = contextlib.ExitStack()
         self._was_interrupted = False
 
     def on_preparing(self, what: str) -> None:
@@ -57,7 +55,7 @@ class ConsoleObserver(CollectionObserver):
         if fault.recovery_s is not None:
             self._say(fault.line)
             return
-        line, path = fault.line, fault_file(self._run.folder, fault.name)
+        line, path = fault.line, fault_file(faults_folder(self._run.folder), fault.name)
         if path.exists():
             line += f"; see {path}"
         if self._was_interrupted:
@@ -71,19 +69,19 @@ class ConsoleObserver(CollectionObserver):
     def on_interrupt(self) -> None:
         self._was_interrupted = True
         self._shown.close()
-        self._saving.enter_context(self._while_saving())
         self._say("interrupted: writing what has been collected")
 
     def on_end(self, end: CollectionEnd) -> None:
         assert self._run is not None
         self._shown.close()
-        with self._saving:
-            if end.manifest.finished:
-                for line in summary(end.totals, end.server, end.manifest, self._run.folder):
-                    self._say(line)
-            elif self._was_interrupted:
-                num_steps = end.manifest.num_rows
-                self._say(f"{num_steps:,} steps are whole; go on with: distpolicy collect --resume {self._run.folder}")
+        if end.manifest.finished:
+            for line in summary(end.totals, end.server, end.manifest, self._run.folder):
+                self._say(line)
+        elif self._was_interrupted:
+            num_steps = end.manifest.num_rows
+            self._say(f"{num_steps:,} steps are whole; go on with: distpolicy collect --resume {self._run.folder}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text)
+        # What an interrupted run saves must not be lost with a terminal or a reader of the output that is gone.
+        with contextlib.suppress(*((OSError, SystemExit) if self._was_interrupted else ())):
+            self._console.print(text)

@@ -14,15 +14,16 @@ from distpolicy.utils.atomic_files import write_file
 from launch.collection.resume import StartingPoint, is_anything_left, limits_left
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
+from launch.config.seal import sealed
 from workers.datasets.collector import DatasetWriterConfig
-from workers.datasets.manifest import DatasetManifest, ShardRecord, remove_unnamed, stacks_file
+from workers.datasets.files import CONFIG_FILE
+from workers.datasets.manifest import DatasetManifest, remove_unnamed, stacks_file
 from workers.datasets.schema import DatasetSchema
-
-CONFIG_FILE = "config.yaml"
+from workers.datasets.shard_journal import ShardJournal, ShardRecord
 
 
 class GrowingDataset:
-    """Keeps the manifest: finished shards, the generation of each slot, and the step at which each slot goes on.
+    """Keeps the manifest and the journal: finished shards, the generation and the next step of each slot.
 
     Args:
         folder: The dataset's folder.
@@ -37,7 +38,9 @@ class GrowingDataset:
     def __init__(self, folder: Path, config: CollectConfig, before: StartingPoint) -> None:
         self.folder, self.before = folder, before
         self._config = config
+        # Its shards are those of the start; the journal has all.
         self._manifest: DatasetManifest | None = None
+        self._journal: ShardJournal | None = None
         self._generations = itertools.count(before.generation)
         # Generations of collectors that were replaced before there was a manifest.
         self._early_generations: list[tuple[int, range]] = []
@@ -45,9 +48,14 @@ class GrowingDataset:
     @property
     def manifest(self) -> DatasetManifest:
         """The dataset's manifest, once the dataset is begun."""
-        if self._manifest is None:
+        if self._manifest is None or self._journal is None:
             raise ConfigError(f"{self.folder} is not begun: run the job first")
-        return self._manifest
+        return dataclasses.replace(self._manifest, shards=tuple(self._journal.shards))
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all finished shards."""
+        return 0 if self._journal is None else self._journal.num_bytes
 
     def next_generation(self) -> int:
         """Returns a generation that no collector of the dataset has had."""
@@ -78,13 +86,15 @@ class GrowingDataset:
         manifest = manifest.with_generation(time.time(), self.before.generation)
         for generation, slots in self._early_generations:
             manifest = manifest.with_generation(time.time(), generation, slots)
-        write_file(self.folder / CONFIG_FILE, dump(config))
+        write_file(self.folder / f"_{CONFIG_FILE}", sealed(dump(config)))
+        (self.folder / CONFIG_FILE).unlink(missing_ok=True)
+        self._journal = ShardJournal(self.folder, manifest.num_slots, manifest.shards)
         self._save(manifest)
 
     def begin_generation(self, generation: int, slots: range) -> None:
         """Notes that another collector starts slots again."""
         if self._manifest is not None:
-            self._save(self._manifest.with_generation(time.time(), generation, slots))
+            self._save(self.manifest.with_generation(time.time(), generation, slots))
         elif generation != self.before.generation:
             self._early_generations.append((generation, slots))
 
@@ -96,8 +106,8 @@ class GrowingDataset:
             slots: Its slots.
         """
         next_steps, limits = self.before.next_steps, self.before.limits
-        if self._manifest is not None:
-            next_steps, limits = self._manifest.next_steps(), limits_left(self.folder, self._config)
+        if self._journal is not None:
+            next_steps, limits = self._journal.next_steps, limits_left(self.folder, self._config)
         return DatasetWriterConfig(
             str(self.folder.absolute()),
             name,
@@ -109,7 +119,8 @@ class GrowingDataset:
 
     def is_complete(self, slots: range) -> bool:
         """Returns True if the finished shards hold all steps of these slots, up to their limits."""
-        return not is_anything_left(limits_left(self.folder, self._config), self.manifest.next_steps(), slots)
+        next_steps = self.before.next_steps if self._journal is None else self._journal.next_steps
+        return not is_anything_left(limits_left(self.folder, self._config), next_steps, slots)
 
     def add(self, records: Sequence[ShardRecord]) -> list[ShardRecord]:
         """Adds finished shards.
@@ -117,16 +128,19 @@ class GrowingDataset:
         Returns:
             Those that were not there yet.
         """
+        if self._journal is None:
+            raise ConfigError(f"{self.folder} is not begun: run the job first")
         # The shards that a collector returns at its end were in its reports, too, unless these were not read.
-        named = {shard.file for shard in self.manifest.shards}
-        new = [record for record in records if record.file not in named]
-        if new:
-            self._save(self.manifest.with_shards(new))
-        return new
+        return self._journal.append(records)
 
     def finish(self) -> None:
         """Notes that everything has been collected."""
         self._save(dataclasses.replace(self.manifest, finished=True))
+
+    def close(self) -> None:
+        """Closes the journal. It may be called twice."""
+        if self._journal is not None:
+            self._journal.close()
 
     def remove_unnamed(self, name: str) -> None:
         """Removes a collector's files that are not part of the dataset.
@@ -143,5 +157,5 @@ class GrowingDataset:
                 path.unlink(missing_ok=True)
 
     def _save(self, manifest: DatasetManifest) -> None:
-        manifest.save(self.folder)
+        manifest.save_without_shards(self.folder)
         self._manifest = manifest

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+import ray
+
 from distpolicy.errors import DistPolicyError, EnvironmentCrashedError
 from launch.collection.dataset import GrowingDataset
 from launch.collection.observer import CollectionObserver
@@ -13,11 +15,16 @@ from launch.collection.totals import CollectionTotals
 from launch.collection.workers import CollectionWorkers
 from launch.output.recent_speed import RecentSpeed
 from launch.supervision import calls
-from launch.supervision.actor_errors import is_death, reason_of_death
+from launch.supervision.actor_errors import is_death, is_late, reason_of_death
 from launch.supervision.collector_handle import MAX_PENDING_CALLS, CollectorHandle
 from launch.supervision.faults import RunFault, environment_fault, note_fault
 from workers.datasets.collector import DatasetReport
-from workers.datasets.manifest import ShardRecord
+from workers.datasets.files import faults_folder
+from workers.datasets.shard_journal import ShardRecord
+
+# How long an interrupted job waits for collectors. They have up to two rollouts to finish before they can answer.
+_HURRY_S = 4.0
+_HURRY_ROLLOUTS = 3.0
 
 
 class CollectionLoop:
@@ -42,6 +49,7 @@ class CollectionLoop:
         # Collectors whose slots are at their limits, but whose last shards are not finished yet.
         self._drained: set[CollectorHandle] = set()
         self._is_stopped = False
+        self._longest_rollout_s = 0.0
 
     def __iter__(self) -> Iterator[CollectionProgress]:
         """Collects until everything is collected or :meth:`stop` is called.
@@ -58,7 +66,7 @@ class CollectionLoop:
                 self._ask(handle)
             for handle in self._pool.ready():
                 self._take_answer(handle)
-                num_bytes = self._dataset.manifest.num_bytes
+                num_bytes = self._dataset.num_bytes
                 yield progress_of(self.totals, self._dataset.before, num_bytes, time.monotonic() - start, speed)
             for handle in self._pool.handles:
                 if handle.waiting_s > self._timeout_s:
@@ -73,23 +81,37 @@ class CollectionLoop:
         """Ends the iteration after the answers that have come."""
         self._is_stopped = True
 
-    def flush(self) -> None:
+    def flush(self, in_a_hurry: bool = False) -> None:
         """Has all collectors that are alive finish their shards.
+
+        Args:
+            in_a_hurry: Whether to wait for seconds only, or for the time that collectors have taken for a few rollouts
+                if that is longer, instead of ``timeout_s``. Those that do not answer in time count as lost.
 
         Raises:
             DistPolicyError: If a collector raised an error.
         """
+        timeout_s = self._timeout_s
+        if in_a_hurry:
+            timeout_s = min(max(_HURRY_S, _HURRY_ROLLOUTS * self._longest_rollout_s), timeout_s)
+        deadline = time.monotonic() + timeout_s
         asked = [(handle, handle.actor.flush.remote()) for handle in self._pool.handles]
         for handle, answer in asked:
             try:
-                self._add(handle, calls.get(answer, self._timeout_s))
+                self._add(handle, calls.get(answer, max(deadline - time.monotonic(), 0.1)))
             except DistPolicyError as error:
-                if not is_death(error):
+                if not (is_death(error) or (in_a_hurry and is_late(error))):
                     raise
-                loss = self._workers.explain(handle, reason_of_death(error))
-                num_lost = self.totals[handle.index].take_back()
-                fault = RunFault(str(handle), loss.reason, num_lost, name=handle.name, stacks=loss.stacks)
-                self._tell_fault(fault, str(error.__cause__))
+                self._give_up(handle, f"no answer in {timeout_s:.0f} s" if is_late(error) else "", error)
+
+    def _give_up(self, handle: CollectorHandle, reason: str, error: DistPolicyError) -> None:
+        """Notes that a collector is lost at the end of the job, with what it had not made whole."""
+        ray.kill(handle.actor)
+        loss = self._workers.explain(handle, reason or reason_of_death(error))
+        num_lost = self.totals[handle.index].take_back()
+        fault = RunFault(str(handle), loss.reason, num_lost, name=handle.name, stacks=loss.stacks)
+        self._dataset.remove_unnamed(handle.name)
+        self._tell_fault(fault, str(error.__cause__))
 
     def _ask(self, handle: CollectorHandle) -> None:
         """Makes calls until a collector has as many pending as it may."""
@@ -115,6 +137,7 @@ class CollectionLoop:
 
     def _account(self, handle: CollectorHandle, report: DatasetReport) -> None:
         self.totals[handle.index].add(report)
+        self._longest_rollout_s = max(self._longest_rollout_s, report.env_s + report.policy_s)
         for fault in report.faults:
             self._tell_fault(environment_fault(handle.name, fault))
         self._add(handle, report.shards)
@@ -144,7 +167,7 @@ class CollectionLoop:
             fault = self._pool.lose(handle, reason, num_lost)
         except DistPolicyError as error:
             trace = error.traceback if isinstance(error, EnvironmentCrashedError) else ray_text
-            note_fault(self._dataset.folder, handle.name, str(error), trace)
+            note_fault(faults_folder(self._dataset.folder), handle.name, str(error), trace)
             raise
         finally:
             self._dataset.remove_unnamed(handle.name)
@@ -152,7 +175,7 @@ class CollectionLoop:
             self._tell_fault(fault, ray_text)
 
     def _tell_fault(self, fault: RunFault, ray_text: str = "") -> None:
-        note_fault(self._dataset.folder, fault.name, fault.line, fault.stacks or ray_text)
+        note_fault(faults_folder(self._dataset.folder), fault.name, fault.line, fault.stacks or ray_text)
         self._observer.on_fault(fault)
 
     def _tell_recovered(self, faults: Sequence[RunFault]) -> None:

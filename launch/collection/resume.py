@@ -10,6 +10,7 @@ from distpolicy.errors import ConfigError
 from launch.config.collect import CollectConfig
 from launch.output.writable import check_writable
 from workers.datasets.episode_index import SlotLimits
+from workers.datasets.files import MANIFEST_FILE, file_beside_shards
 from workers.datasets.manifest import DatasetManifest, prepare_resume
 from workers.datasets.reader import count_episodes
 
@@ -52,8 +53,9 @@ class StartingPoint:
                 written.
             CheckpointError: If it is damaged.
         """
-        if not (out / "manifest.json").is_file():
-            raise ConfigError(f"{out} is not a dataset: it has no manifest.json")
+        manifest_file = file_beside_shards(out, MANIFEST_FILE)
+        if not manifest_file.is_file():
+            raise ConfigError(f"{out} is not a dataset: it has no {manifest_file.name}")
         check_writable(out)
         manifest = prepare_resume(out)
         if (manifest.env_id, manifest.policy, manifest.seed) != (config.env, config.policy, config.seed):

@@ -22,6 +22,7 @@ from launch.collection.progress import CollectionProgress
 from launch.collection.resume import StartingPoint
 from launch.collection.workers import CollectionWorkers
 from launch.config.collect import CollectConfig
+from launch.output.folder_lock import used_alone
 from launch.supervision.faults import RunFault
 from workers.datasets.collector import CollectorDescription
 from workers.datasets.manifest import DatasetManifest
@@ -79,14 +80,17 @@ class CollectionRun:
         policy = PolicySource(_absolute(config.policy), inference, config.seed)
         specs = probe(factory, for_training=False)
         policy.check(specs[1], specs[0].observation)
-        before = StartingPoint.after(self._folder, config) if resume else StartingPoint.new(self._folder, config)
-        self._dataset = GrowingDataset(self._folder, config, before)
         self._description: CollectorDescription | None = None
         with contextlib.ExitStack() as resources:
+            # Given back when the collecting has ended, even if the run is not closed.
+            self._lock = resources.enter_context(contextlib.ExitStack())
+            before = _starting_point(self._folder, config, resume, self._lock)
+            self._dataset = GrowingDataset(self._folder, config, before)
             actors = functools.partial(collecting_actors, config)
             self._observers.on_preparing(session.describe_connecting(config.address))
             resources.enter_context(session.connected(config.address, actors, debug))
             self._workers = CollectionWorkers(config, factory, self._dataset, policy, *specs)
+            resources.callback(self._dataset.close)
             resources.callback(self._workers.close)
             self._resources = resources.pop_all()
         self._loop = CollectionLoop(self._dataset, self._workers, config.timeout_s, self._observers)
@@ -202,10 +206,11 @@ class CollectionRun:
             failure = error
             if isinstance(error, KeyboardInterrupt):
                 self._observers.on_interrupt()
-                self._loop.flush()
+                self._loop.flush(in_a_hurry=True)
             raise
         finally:
             self._observers.on_end(CollectionEnd(self.manifest, self._loop.totals, server, failure))
+            self._lock.close()
 
     def _start(self) -> list[RunFault]:
         """Starts the workers and begins the dataset; returns the faults of collectors that were replaced meanwhile."""
@@ -218,6 +223,18 @@ class CollectionRun:
         self._description = self._workers.describe()
         self._dataset.begin(self._description.schema)
         return recovered
+
+
+def _starting_point(folder: Path, config: CollectConfig, resume: bool, lock: contextlib.ExitStack) -> StartingPoint:
+    """Returns the point at which a job begins, once nothing else writes into its folder."""
+    if resume:
+        if folder.is_dir():
+            lock.enter_context(used_alone(folder))
+        return StartingPoint.after(folder, config)
+    StartingPoint.new(folder, config)
+    lock.enter_context(used_alone(folder))
+    # Another job may have collected into it meanwhile.
+    return StartingPoint.new(folder, config)
 
 
 def _absolute(policy: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from workers.datasets.collector import DatasetReport
-from workers.datasets.manifest import ShardRecord
+from workers.datasets.shard_journal import ShardRecord
 
 
 class _Open(NamedTuple):

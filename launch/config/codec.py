@@ -12,6 +12,9 @@ from typing import Any, Literal
 import yaml
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.files.bounded_files import MAX_DEPTH, read_text
+
+MAX_CONFIG_BYTES = 2**20
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -95,18 +98,45 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a list that occurs twice in full both times."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses nests that are too deep, and aliases, by which a short file can stand for a huge one."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*); write the value again instead")
+        if self._depth == MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} deep")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
 def dump(config: Any) -> str:
     """Returns the config as YAML."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False)
+    return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False)
 
 
 def load_yaml(path: Path) -> Any:
     """Returns what a YAML file holds.
 
     Raises:
-        ConfigError: If the file cannot be read, or is not YAML.
+        ConfigError: If the file cannot be read, or is not YAML, or is too large or too deep.
     """
     try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # A subclass of SafeLoader makes plain values only.
+        return yaml.load(read_text(path, MAX_CONFIG_BYTES), _Loader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distpolicy.errors import DistPolicyError, DistPolicyWarning
 from distpolicy.utils.atomic_files import GrowingFile
+from distpolicy.utils.files.bounded_files import read_text
+
+_MAX_BYTES = 2**30
 
 # The columns of every run; the columns of its algorithm follow.
 RUN_COLUMNS = (
@@ -46,15 +51,16 @@ class MetricsFile:
     Args:
         path: The file.
         more_columns: Names of metrics that observers measure; they become columns even if the first row lacks them.
-        first_update: The first update that will be written; existing rows from this update on are dropped.
+        first_update: The first update that will be written; existing rows from this update on are dropped. A row that
+            is missing before it, or is damaged, becomes a row with the update's number only, and a warning says so.
 
     Raises:
-        DistPolicyError: If the file cannot be written; :meth:`write` raises it, too.
+        DistPolicyError: If the file cannot be read or written; :meth:`write` raises it, too.
     """
 
     def __init__(self, path: Path, more_columns: Sequence[str] = (), first_update: int = 1) -> None:
         self._path, self._more_columns = path, tuple(more_columns)
-        self._kept = [row for row in read_rows(path) if int(float(row["update"])) < first_update]
+        self._kept = _complete(path, read_rows(path), first_update)
         self._columns: tuple[str, ...] | None = None
         self._file = GrowingFile(path, self._text([name for name in self._kept[0] if name] if self._kept else []))
 
@@ -112,9 +118,45 @@ def _short(value: Any) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a ``metrics.csv``, without a last line that a crash has cut off."""
+    """Returns the rows of a ``metrics.csv``, without a last line that a crash has cut off, and without damaged rows.
+
+    Raises:
+        DistPolicyError: If the file cannot be read.
+    """
     if not path.exists():
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.DictReader(io.StringIO(whole)) if row.get("update")]
+    try:
+        text = read_text(path, _MAX_BYTES)
+        whole = text[: text.rfind("\n") + 1]
+        return [row for row in csv.DictReader(io.StringIO(whole)) if _is_sound(row)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DistPolicyError(f"cannot read {path}: {error}; move it away to go on without it") from error
+
+
+def _is_sound(row: dict[Any, Any]) -> bool:
+    """Returns True if a row has a value for each column, and all values that it gives are numbers."""
+    if None in row or not row.get("update"):
+        return False
+    try:
+        if not float(row["update"]).is_integer():
+            return False
+        return all(value is not None and (not value or float(value) is not None) for value in row.values())
+    except ValueError:
+        return False
+
+
+def _complete(path: Path, rows: Sequence[dict[str, str]], first_update: int) -> list[dict[str, str]]:
+    """Returns the rows of all updates before ``first_update``. Those that are missing have the update's number only."""
+    found = {int(float(row["update"])): row for row in rows}
+    missing = sorted(set(range(1, first_update)) - set(found))
+    if missing and path.exists():
+        warnings.warn(
+            f"{path} lacks {len(missing)} of {first_update - 1} updates, from {missing[0]} to {missing[-1]}: it was "
+            "cut or changed; their rows are empty",
+            DistPolicyWarning,
+            stacklevel=3,
+        )
+    if not rows:
+        return []
+    empty = dict.fromkeys(rows[0], "")
+    return [found.get(update, {**empty, "update": str(update)}) for update in range(1, first_update)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from distpolicy.errors import ConfigError
 from distpolicy.utils.atomic_files import write_file
 from launch.config.codec import dump
+from launch.config.seal import sealed
 from launch.config.train import TrainConfig
 
 
@@ -23,6 +24,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.faults = path / "faults"
         self.checkpoints = path / "checkpoints"
         self.policy = path / "policy"
         self.metrics_file = path / "metrics.csv"
@@ -50,12 +52,12 @@ class RunDirectory:
         return cls(path)
 
     def write_config(self, config: TrainConfig) -> None:
-        """Writes the resolved config.
+        """Writes the resolved config, with the user's seal.
 
         Raises:
             DistPolicyError: If it cannot be written.
         """
-        write_file(self.config_file, dump(config))
+        write_file(self.config_file, sealed(dump(config)))
 
     def remove_if_empty(self) -> None:
         """Removes the folder of a run that has written nothing."""

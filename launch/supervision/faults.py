@@ -9,8 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from distpolicy.errors import DistPolicyError
 from distpolicy.utils.atomic_files import write_file
+from distpolicy.utils.files.bounded_files import read_text
 from workers.environments.base import Fault
+
+_MAX_BYTES = 2**30
 
 COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
 
@@ -89,11 +93,11 @@ class FaultTable:
             rows.writerow(COLUMNS)
         recovery = "" if fault.recovery_s is None else f"{fault.recovery_s:.3f}"
         rows.writerow([f"{fault.noticed:.3f}", update, fault.what, fault.reason, fault.env_steps_lost, recovery])
-        before = self._path.read_text() if self._path.exists() else ""
+        try:
+            before = read_text(self._path, _MAX_BYTES) if self._path.exists() else ""
+        except (OSError, ValueError) as error:
+            raise DistPolicyError(f"cannot read {self._path}: {error}; move it away") from error
         write_file(self._path, before + text.getvalue())
-
-
-FAULTS = "faults"
 
 
 def collector_name(index: int, generation: int) -> str:
@@ -101,21 +105,21 @@ def collector_name(index: int, generation: int) -> str:
     return f"generation{generation}-collector{index}"
 
 
-def fault_file(out: Path, name: str) -> Path:
+def fault_file(folder: Path, name: str) -> Path:
     """Returns the path of the file for a collector's failures.
 
     Args:
-        out: The folder of the dataset or of the run.
+        folder: The folder of a run's or a dataset's failures.
         name: Begins the names of the collector's files.
     """
-    return out / FAULTS / f"{name}.txt"
+    return folder / f"{name}.txt"
 
 
-def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
+def note_fault(folder: Path, name: str, line: str, trace: str) -> Path | None:
     """Adds a failure to the file of a collector.
 
     Args:
-        out: The folder of the dataset or of the run.
+        folder: The folder of a run's or a dataset's failures. It is made if it does not exist.
         name: Begins the names of the collector's files.
         line: What failed.
         trace: Traceback or stacks.
@@ -123,7 +127,7 @@ def note_fault(out: Path, name: str, line: str, trace: str) -> Path | None:
     Returns:
         The file; None if it cannot be written: this must not end the run.
     """
-    path = fault_file(out, name)
+    path = fault_file(folder, name)
     try:
         path.parent.mkdir(exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:

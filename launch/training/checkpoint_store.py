@@ -23,9 +23,13 @@ import numpy as np
 
 from distpolicy.errors import CheckpointError
 from distpolicy.utils.atomic_files import sync, write_folder, writing
+from distpolicy.utils.files.bounded_files import parse_json, read_bytes
 from launch.training.totals import TrainingTotals
 
 FORMAT = 1
+_MAX_MANIFEST_BYTES = 16 * 2**20
+# For parts of earlier versions, whose manifest does not say how large they are.
+_MAX_PART_BYTES = 16 * 2**30
 _NAME = re.compile(r"(\d+)(?:-(\d+))?")
 _LEFTOVER = re.compile(rf"\.{_NAME.pattern}\.(partial|old)")
 
@@ -85,7 +89,10 @@ class CheckpointStore:
             "format": FORMAT,
             "generation": self._newest_generation(),
             "totals": dataclasses.asdict(totals),
-            "parts": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
+            "parts": {
+                name: {"sha256": hashlib.sha256(data).hexdigest(), "num_bytes": len(data)}
+                for name, data in files.items()
+            },
         }
         manifest["sha256"] = _digest(manifest)
         files["manifest.json"] = _text(manifest).encode()
@@ -138,9 +145,9 @@ def load(path: Path) -> Checkpoint:
     """
     damaged = f"{path / 'manifest.json'} is missing or damaged"
     try:
-        data = (path / "manifest.json").read_bytes()
-        manifest = json.loads(data)
-    except (OSError, ValueError, RecursionError) as error:
+        data = read_bytes(path / "manifest.json", _MAX_MANIFEST_BYTES)
+        manifest = parse_json(data.decode())
+    except (OSError, ValueError) as error:
         raise CheckpointError(damaged) from error
     if not isinstance(manifest, dict):
         raise CheckpointError(damaged)
@@ -151,12 +158,15 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(damaged)
     try:
         generation, totals = int(manifest["generation"]), TrainingTotals(**manifest["totals"])
-        hashes = {name: entry["sha256"] for name, entry in manifest["parts"].items()}
-    except (KeyError, TypeError) as error:
+        parts = {
+            name: (str(entry["sha256"]), int(entry.get("num_bytes", _MAX_PART_BYTES)))
+            for name, entry in manifest["parts"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path / 'manifest.json'} is of another version: {error}") from error
     state: dict[str, np.ndarray] = {}
-    for name, sha256 in hashes.items():
-        state.update(_read_part(path / name, sha256))
+    for name, (sha256, num_bytes) in parts.items():
+        state.update(_read_part(path / name, sha256, num_bytes))
     totals = dataclasses.replace(totals, recent_returns=tuple(totals.recent_returns))
     return Checkpoint(path, generation, totals, state)
 
@@ -170,11 +180,11 @@ def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _read_part(path: Path, sha256: str) -> dict[str, np.ndarray]:
+def _read_part(path: Path, sha256: str, max_bytes: int = _MAX_PART_BYTES) -> dict[str, np.ndarray]:
     damaged = f"{path} is missing or damaged"
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = read_bytes(path, max_bytes)
+    except (OSError, ValueError) as error:
         raise CheckpointError(damaged) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise CheckpointError(damaged)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +24,17 @@ class ConsoleObserver(TrainingObserver):
     Args:
         console: Where to print.
         command_start: Clock time at which the command began.
-        while_saving: Returns a context manager that is entered while an interrupted run writes its checkpoint.
     """
 
     def __init__(
         self,
         console: Console,
         command_start: float,
-        while_saving: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        self._console, self._command_start, self._while_saving = console, command_start, while_saving
+        self._console, self._command_start = console, command_start
         self._run: ObservedRun | None = None
         self._line = ProgressLine(console)
-        self._shown, self._saving = contextlib.ExitStack(), contextlib.ExitStack()
+        self._shown = contextlib.ExitStack()
         self._has_stepped = self._was_interrupted = False
 
     def on_preparing(self, what: str) -> None:
@@ -73,7 +70,7 @@ class ConsoleObserver(TrainingObserver):
 
     def on_fault(self, fault: RunFault) -> None:
         assert self._run is not None
-        path = fault_file(self._run.directory.path, fault.name)
+        path = fault_file(self._run.directory.faults, fault.name)
         is_noted = fault.recovery_s is None and fault.stacks and path.exists()
         self._say(f"{fault.line}; see {path}" if is_noted else fault.line)
 
@@ -105,16 +102,14 @@ class ConsoleObserver(TrainingObserver):
     def on_interrupt(self) -> None:
         self._was_interrupted = True
         self._shown.close()
-        self._saving.enter_context(self._while_saving())
         self._say("interrupted: writing a checkpoint")
 
     def on_end(self, end: RunEnd) -> None:
         assert self._run is not None
         self._shown.close()
         path = self._run.directory.path
-        with self._saving:
-            if self._was_interrupted:
-                self._tell_what_is_left(end, path)
+        if self._was_interrupted:
+            self._tell_what_is_left(end, path)
         if end.error is None:
             memory = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in end.peak_memory_bytes.items())
             self._say(f"peak memory: {memory}")
@@ -129,4 +124,6 @@ class ConsoleObserver(TrainingObserver):
         self._say(f"go on with: distpolicy train --resume {path}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text)
+        # What an interrupted run saves must not be lost with a terminal or a reader of the output that is gone.
+        with contextlib.suppress(*((OSError, SystemExit) if self._was_interrupted else ())):
+            self._console.print(text)

@@ -15,10 +15,13 @@ import gymnasium as gym
 
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change_it
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
+from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
+from launch.output.folder_lock import used_alone
 from launch.output.run_directory import RunDirectory, check_free
 from launch.output.writable import check_writable
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
@@ -88,7 +91,7 @@ class TrainingRun:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
         before = None if resume is None else RunDirectory.open(Path(resume))
         new = None if run_dir is None else Path(run_dir)
-        self._config, self._factory = _settings(config, before, env)
+        self._config, self._factory = _settings(config, before, env, agent)
         code = None if agent is None else PickledCallable.of(agent, "agent", "a TFAgent")
         if code is not None:
             kwargs = self._config.agent.kwargs if isinstance(self._config.agent, CustomAgentConfig) else {}
@@ -105,12 +108,22 @@ class TrainingRun:
         self._has_started = self._is_training = self._has_ended = self._is_closed = False
         self._failure: BaseException | None = None
         self._final_policy: PyTFEagerPolicy | None = None
+        if self._config.jit_compile and self._config.compile_cache:
+            # The learner is often on this machine, and what it warns of is not shown.
+            with contextlib.suppress(OSError):
+                warn_if_others_may_change_it()
         with contextlib.ExitStack() as resources:
+            # Given back when the run has ended, even if it is not closed.
+            self._lock = resources.enter_context(contextlib.ExitStack())
+            if known := new if before is None else before.path:
+                self._lock.enter_context(used_alone(known))
             actors = functools.partial(training_actors, self._config)
             self._observers.on_preparing(session.describe_connecting(self._config.address))
             resources.enter_context(session.connected(self._config.address, actors, debug))
             self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
             self._directory = before or RunDirectory.create(new, self._config.env)
+            if known is None:
+                self._lock.enter_context(used_alone(self._directory.path))
             self._trainer = self._make_trainer()
             resources.callback(self._trainer.close)
             self._updates = self._trainer.updates()
@@ -315,6 +328,7 @@ class TrainingRun:
         end = RunEnd(self.totals, None, self.totals, evaluations, memory, self._workers.pool.open_faults)
         self._has_ended = True
         self._observers.on_end(end)
+        self._lock.close()
 
     def _end_early(self) -> None:
         self.stop()
@@ -349,16 +363,25 @@ class TrainingRun:
         # The error that ended the run is raised, not one of an observer.
         with contextlib.suppress(Exception):
             self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))
+        self._lock.close()
         if failure is not None:
             raise failure from error
 
 
 def _settings(
-    config: TrainConfig | None, resumed: RunDirectory | None, env: Callable[..., gym.Env] | None
+    config: TrainConfig | None,
+    resumed: RunDirectory | None,
+    env: Callable[..., gym.Env] | None,
+    agent: Callable[..., TFAgent] | None,
 ) -> tuple[TrainConfig, EnvironmentFactory]:
     """Returns the config of a run, completed where it is None, and the factory of its environments."""
-    if config is None:
-        config = TrainConfig() if resumed is None else load_train_config(resumed.config_file)
+    if config is None and resumed is None:
+        config = TrainConfig()
+    elif config is None:
+        assert resumed is not None
+        config = load_train_config(resumed.config_file)
+        given = (() if env is None else ("env",)) + (() if agent is None else ("agent", "custom.folder"))
+        check_names_of_code(resumed.config_file, config, given)
     if env is None:
         return config, config.environment_factory
     factory = config.environment_factory.with_callable(env)

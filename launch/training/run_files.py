@@ -114,7 +114,7 @@ class FaultFiles(TrainingObserver):
     def on_fault(self, fault: RunFault) -> None:
         assert self._run is not None
         if fault.stacks:
-            note_fault(self._run.directory.path, fault.name, fault.line, fault.stacks)
+            note_fault(self._run.directory.faults, fault.name, fault.line, fault.stacks)
         if fault.recovery_s is not None:
             self._add(fault)
 

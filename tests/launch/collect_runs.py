@@ -148,7 +148,12 @@ def check_whole(folder: Path, num_rows: int) -> DatasetManifest:
 def check_tidy(folder: Path) -> None:
     """There is nothing but what belongs to a dataset."""
     named = {shard.file for shard in DatasetManifest.load(folder).shards}
-    assert {path.name for path in folder.iterdir()} - {"faults"} == {"manifest.json", "config.yaml", *named}
+    assert {path.name for path in folder.iterdir()} - {"_faults"} == {
+        "_manifest.json",
+        "_shards.jsonl",
+        "_config.yaml",
+        *named,
+    }
 
 
 def check_cuts(folder: Path, manifest: DatasetManifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,19 +112,38 @@ def write_dataset(
     num_rollouts: int = 6,
     rows_per_shard: int = 40,
     compression: str = "zstd",
+    faults: Sequence[tuple[int, int]] = (),
 ) -> DatasetManifest:
-    """A finished dataset of random streams."""
+    """A finished dataset of random streams, in which a fault cuts at these slots and steps of the stream."""
     records = []
     share = num_slots // num_collectors
     for index in range(num_collectors):
         writer = DatasetWriter(folder, f"collector-{index}", schema, rows_per_shard, compression)
-        for rollout in rollouts(schema, range(index * share, (index + 1) * share), rollout_steps, num_rollouts):
-            records += writer.write(rollout)
+        slots = range(index * share, (index + 1) * share)
+        for number, rollout in enumerate(rollouts(schema, slots, rollout_steps, num_rollouts)):
+            records += writer.write(with_faults(rollout, faults, number * rollout_steps))
         records += writer.flush()
         writer.close()
     manifest = manifest_of(schema, num_slots).with_shards(records)
     manifest.save(folder)
     return manifest
+
+
+def with_faults(rollout: Rollout, faults: Sequence[tuple[int, int]], first_step: int) -> Rollout:
+    """The rollout with cuts at those of these slots and steps that are in it, where an episode ends."""
+    for slot, step in faults:
+        row, t = slot - int(rollout.first_slot), step - first_step
+        if 0 <= row < rollout.num_slots and 0 <= t < rollout.num_steps:
+            assert rollout.step_type[row, t + 1] == LAST
+            rollout.cuts[row, t] = True
+            rollout.reward[row, t], rollout.discount[row, t] = 0.0, 1.0
+    return rollout
+
+
+def ends_of(schema: DatasetSchema, slot: int, num_steps: int) -> list[int]:
+    """The steps of a slot's stream after which an episode ends."""
+    step_type = random_stream(schema, slot, num_steps, 0)["step_type"]
+    return np.flatnonzero(step_type[1:] == LAST).tolist()
 
 
 def manifest_of(schema: DatasetSchema, num_slots: int) -> DatasetManifest:

@@ -434,6 +434,44 @@ class ThreeNumbersEnv(gym.Env):
         return self.np_random.normal(size=3).clip(-10.0, 10.0).astype(np.float32)
 
 
+class AlikePathsEnv(gym.Env):
+    """Observations and actions whose leaves' keys, joined by slashes, read the same.
+
+    Each leaf of an observation is its number; the second element is what the leaf of the last action was.
+    """
+
+    def __init__(self) -> None:
+        leaves = iter(range(100))
+
+        def space() -> gym.spaces.Dict:
+            def leaf() -> gym.spaces.Box:
+                number = next(leaves)
+                return gym.spaces.Box(np.array([number, -1], np.float32), np.array([number, 1], np.float32))
+
+            return gym.spaces.Dict({"arm": gym.spaces.Dict({"pos": leaf()}), "arm/pos": leaf(), "arm~1pos": leaf()})
+
+        self.observation_space = gym.spaces.Dict({"a": space(), "b": gym.spaces.Tuple([space(), space()])})
+        self.action_space = self.observation_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        return self._observe(self.observation_space.sample(), 0.0), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        return self._observe(action, None), 1.0, False, False, {}
+
+    def _observe(self, nest: Any, second: float | None) -> Any:
+        """Returns a nest like ``nest``, with its own insertion order of keys, as environments return it."""
+        return _alike(self.observation_space, nest, second)
+
+
+def _alike(space: gym.Space, nest: Any, second: float | None) -> Any:
+    if isinstance(space, gym.spaces.Dict):
+        return {key: _alike(space[key], nest[key], second) for key in reversed(list(nest))}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(_alike(child, item, second) for child, item in zip(space, nest, strict=True))
+    return np.array([space.low[0], nest[1] if second is None else second], np.float32)
+
+
 def no_env() -> str:
     return "no env"
 

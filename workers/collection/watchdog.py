@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 from distpolicy.errors import DistPolicyError
+from distpolicy.utils.files.bounded_files import read_bytes
 
 # How often it checks the counter within the time limit.
 _CHECKS = 8
 _STEP_DIGITS = 20
+_MAX_BYTES = 16 * 2**20
 
 
 class Hang(NamedTuple):
@@ -143,8 +145,8 @@ def read_hang(path: Path) -> Hang | None:
         The hang, or None if nothing hung.
     """
     try:
-        first, _, stacks = path.read_text("utf-8", "replace").partition("\n")
-    except OSError:
+        first, _, stacks = read_bytes(path, _MAX_BYTES).decode("utf-8", "replace").partition("\n")
+    except (OSError, ValueError):
         return None
     if not stacks or not first.isdigit():
         return None

@@ -9,8 +9,9 @@ import numpy as np
 
 from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
 from workers.datasets.episode_index import SlotLimits
-from workers.datasets.manifest import ShardRecord, stacks_file
+from workers.datasets.manifest import stacks_file
 from workers.datasets.schema import DatasetSchema
+from workers.datasets.shard_journal import ShardRecord
 from workers.datasets.writer import DatasetWriter
 from workers.environments.base import Fault
 from workers.environments.factory import EnvironmentFactory

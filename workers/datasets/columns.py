@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from distpolicy.specs.array_spec import ArraySpec
-from distpolicy.utils.nests.array_nest import flatten
-from workers.datasets.schema import DatasetSchema, pack_like
+from distpolicy.utils.nests.array_nest import flatten, pack_leaves
+from workers.datasets.schema import DatasetSchema
 
 _LARGEST_TENSOR_BYTES = 512
 
@@ -112,7 +112,7 @@ class NestColumn:
 
     def decode(self, column: pa.Array) -> Any:
         """Returns an Arrow array as a nest of arrays ``[N, *shape]``."""
-        return pack_like(self._nest, self.decode_leaves(column))
+        return pack_leaves(self._nest, self.decode_leaves(column))
 
     def _assemble(self, nest: Any, leaves: list[tuple[Any, Any]]) -> tuple[Any, Any]:
         """Returns the Arrow type and array of a nest, given the type and array of each leaf; arrays may be None."""

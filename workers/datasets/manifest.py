@@ -1,6 +1,6 @@
-"""The manifest of a dataset: its contents, and the names of its finished files.
+"""The manifest of a dataset: its contents. The journal beside it names the finished shards.
 
-It is written after the files that it names. A file that it does not name does not belong to the dataset.
+A shard is named after it is finished. A file that is not named does not belong to the dataset.
 """
 
 from __future__ import annotations
@@ -11,49 +11,21 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError
-from distpolicy.utils.atomic_files import file_sha256, write_whole
+from distpolicy.utils.atomic_files import file_sha256, scratch_path, write_whole
+from distpolicy.utils.files.bounded_files import parse_json, read_text
+from workers.datasets.files import MANIFEST_FILE, file_beside_shards
 from workers.datasets.schema import DatasetSchema
+from workers.datasets.shard_journal import JOURNAL, ShardRecord, next_steps, read_journal, write_journal
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+FORMAT = 2
+_MAX_BYTES = 2**30
+MANIFEST = f"_{MANIFEST_FILE}"
 
-
-class SlotRange(NamedTuple):
-    """A range of steps of one env slot.
-
-    Attributes:
-        slot: Number of the env slot over the whole run.
-        first_step: The first step, counted over the dataset.
-        next_step: The last step plus one.
-    """
-
-    slot: int
-    first_step: int
-    next_step: int
-
-
-@dataclass(frozen=True)
-class ShardRecord:
-    """A finished shard.
-
-    Attributes:
-        file: Name of the file in the dataset's folder.
-        num_rows: Number of steps in it.
-        num_bytes: Size of the file.
-        sha256: SHA-256 of the file, in hexadecimal.
-        num_episodes: Number of episodes that end in it.
-        slots: The range of steps of each env slot in it, ordered by env slot.
-    """
-
-    file: str
-    num_rows: int
-    num_bytes: int
-    sha256: str
-    num_episodes: int
-    slots: tuple[SlotRange, ...]
+# The format of earlier versions, whose manifest also held the shards.
+_WITH_SHARDS = 1
 
 
 _START_KEYS = ("time", "seed_epoch", "next_steps")
@@ -123,18 +95,7 @@ class DatasetManifest:
         Raises:
             CheckpointError: If steps of an env slot are missing or in two shards.
         """
-        next_steps = [0] * self.num_slots
-        for slot, first_step, next_step in sorted(part for shard in self.shards for part in shard.slots):
-            if not 0 <= slot < self.num_slots or first_step != next_steps[slot]:
-                reason = f"there are {self.num_slots} env slots"
-                if 0 <= slot < self.num_slots:
-                    reason = f"step {first_step} comes after {next_steps[slot]} steps"
-                raise CheckpointError(
-                    f"the shards' steps of env slot {slot} do not follow on one another: {reason}; collect the "
-                    "dataset again"
-                )
-            next_steps[slot] = next_step
-        return tuple(next_steps)
+        return tuple(next_steps(self.num_slots, self.shards))
 
     def with_shards(self, records: Iterable[ShardRecord]) -> DatasetManifest:
         """Returns a manifest that names these shards, too."""
@@ -164,7 +125,7 @@ class DatasetManifest:
         return dataclasses.replace(self, generations=(*self.generations, generation), finished=False)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the manifest and replaces the old one in one step.
+        """Writes the manifest and the whole journal.
 
         Args:
             folder: The dataset's folder.
@@ -172,9 +133,21 @@ class DatasetManifest:
         Raises:
             CheckpointError: If steps of an env slot are missing or in two shards.
             ConfigError: If ``env_kwargs`` cannot be written as JSON.
+            DistPolicyError: If a file cannot be written; names the path.
+        """
+        write_journal(folder, self.num_slots, self.shards)
+        self.save_without_shards(folder)
+
+    def save_without_shards(self, folder: str | Path) -> None:
+        """Writes the manifest, whose shards are in the journal already, and replaces the old one in one step.
+
+        Args:
+            folder: The dataset's folder.
+
+        Raises:
+            ConfigError: If ``env_kwargs`` cannot be written as JSON.
             DistPolicyError: If the file cannot be written; names the path.
         """
-        self.next_steps()
         path = Path(folder) / MANIFEST
         try:
             value = self._to_json()
@@ -185,6 +158,7 @@ class DatasetManifest:
         value["sha256"] = _digest(value)
         try:
             write_whole(path, (json.dumps(value) + "\n").encode())
+            (Path(folder) / MANIFEST_FILE).unlink(missing_ok=True)
         except OSError as error:
             raise DistPolicyError(
                 f"cannot write {path}: {error.strerror or error}; free space or use another folder"
@@ -200,29 +174,32 @@ class DatasetManifest:
         Raises:
             CheckpointError: If the file is missing, damaged or has another format; names the file.
         """
-        path = Path(folder) / MANIFEST
+        path = file_beside_shards(folder, MANIFEST_FILE)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = parse_json(read_text(path, _MAX_BYTES))
         except FileNotFoundError as error:
             raise CheckpointError(f"there is no {path}; give the folder of a dataset") from error
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
+        if not isinstance(value, dict) or value.get("format") not in (FORMAT, _WITH_SHARDS):
             found = value.get("format") if isinstance(value, dict) else None
             raise CheckpointError(f"{path} has format {found}; this version reads {FORMAT}")
         if value.pop("sha256", None) != _digest(value):
             raise CheckpointError(f"{path} is damaged: its checksum differs")
+        shards = () if value["format"] == _WITH_SHARDS else read_journal(folder, value.get("num_shards", 0))
         try:
-            manifest = DatasetManifest._from_json(value)
+            if value["format"] == _WITH_SHARDS:
+                shards = tuple(ShardRecord.from_json(shard) for shard in value["shards"])
+            manifest = DatasetManifest._from_json(value, shards)
             manifest.next_steps()
-        except (KeyError, TypeError, ValueError, CheckpointError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, CheckpointError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
         return manifest
 
     def _to_json(self) -> dict[str, Any]:
         value = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         value["schema"] = self.schema.to_json()
-        value["shards"] = [{**vars(shard), "slots": [list(part) for part in shard.slots]} for shard in self.shards]
+        value["num_shards"] = len(value.pop("shards"))
         # These are the keys of earlier versions' datasets.
         starts = [(start.time, start.seed_generation, start.next_steps) for start in value.pop("generations")]
         value["epochs"] = [dict(zip(_START_KEYS, start, strict=True)) for start in starts]
@@ -230,15 +207,12 @@ class DatasetManifest:
         return json.loads(json.dumps({"format": FORMAT, **value}))
 
     @staticmethod
-    def _from_json(value: dict[str, Any]) -> DatasetManifest:
-        names = {field.name for field in dataclasses.fields(DatasetManifest)} - {"generations"}
+    def _from_json(value: dict[str, Any], shards: tuple[ShardRecord, ...]) -> DatasetManifest:
+        names = {field.name for field in dataclasses.fields(DatasetManifest)} - {"generations", "shards"}
         fields = {name: value[name] for name in names}
         fields["schema"] = DatasetSchema.from_json(value["schema"])
         fields["weights_version"] = None if value["weights_version"] is None else tuple(value["weights_version"])
-        fields["shards"] = tuple(
-            ShardRecord(**{**shard, "slots": tuple(SlotRange(*part) for part in shard["slots"])})
-            for shard in value["shards"]
-        )
+        fields["shards"] = shards
         fields["generations"] = tuple(
             DatasetStart(time, generation, tuple(next_steps))
             for time, generation, next_steps in (tuple(start[key] for key in _START_KEYS) for start in value["epochs"])
@@ -285,7 +259,8 @@ def prepare_resume(folder: str | Path) -> DatasetManifest:
     for shard in manifest.shards:
         _check_size(Path(folder) / shard.file, shard)
     remove_unnamed(folder, manifest)
-    (Path(folder) / f".{MANIFEST}.partial").unlink(missing_ok=True)
+    for name in (MANIFEST, JOURNAL):
+        scratch_path(Path(folder) / name).unlink(missing_ok=True)
     return manifest
 
 

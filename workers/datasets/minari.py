@@ -14,9 +14,10 @@ import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
+from distpolicy.trajectories.time_step import StepType
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.datasets.manifest import DatasetManifest
-from workers.datasets.reader import read_episodes
+from workers.datasets.reader import Steps, read_episodes
 from workers.datasets.schema import with_tuples
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 def export_minari(folder: str | Path, dataset_id: str) -> minari.MinariDataset:
     """Writes a dataset's episodes as a Minari dataset into Minari's folder.
 
-    An episode that never ended is marked as truncated at its last step, since Minari needs an end. Policy infos are
-    left out. Images are stored without JPEG compression.
+    An episode that never ended is marked as truncated at its last step, since Minari needs an end. Rows where a fault
+    cut an episode and policy infos are left out. Images are stored without JPEG compression.
 
     Args:
         folder: The dataset's folder.
@@ -115,7 +116,7 @@ def _bounds(spec: ArraySpec) -> tuple[np.ndarray, np.ndarray]:
 def _buffers(folder: str | Path) -> Iterator[Any]:
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
-    for number, steps in enumerate(map(with_tuples, read_episodes(folder))):
+    for number, steps in enumerate(filter(_has_steps, map(_without_fault, read_episodes(folder)))):
         truncations = steps["truncated"].copy()
         truncations[-1] = not steps["terminated"][-1]
         yield EpisodeBuffer(
@@ -130,6 +131,16 @@ def _buffers(folder: str | Path) -> Iterator[Any]:
             terminations=steps["terminated"],
             truncations=truncations,
         )
+
+
+def _without_fault(steps: Steps) -> Steps:
+    """Returns an episode with tuples for lists, and without the row where a fault cut it."""
+    is_fault = steps["cut"] & (steps["next_step_type"] == StepType.LAST)
+    return with_tuples(map_structure(lambda leaf: leaf[~is_fault], steps))
+
+
+def _has_steps(steps: Steps) -> bool:
+    return len(steps["eps_id"]) > 0
 
 
 def _environment_spec(manifest: DatasetManifest) -> gym.envs.registration.EnvSpec | None:

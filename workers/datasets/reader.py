@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.trajectories.time_step import StepType
+from distpolicy.utils.files.bounded_files import check_file
 from distpolicy.utils.nests.array_nest import flatten, map_structure
 from workers.datasets.columns import DatasetColumns
 from workers.datasets.episode_index import slot_and_generation
@@ -33,7 +34,8 @@ def read_steps(folder: str | Path, shuffle: int = 0, rng: np.random.Generator | 
     Yields:
         A dict of nests of arrays ``[N, *shape]``, where N varies: ``observation``, ``next_observation``, ``action``,
         ``reward``, ``discount`` and ``policy_info`` like their specs; bool ``terminated``, ``truncated`` and ``cut``
-        (a fault or a resume cut the episode); int32 ``step_type`` and ``next_step_type``; int64 ``eps_id``, ``t`` (the
+        (a fault or a resume cut the episode; after a fault, the row is LAST and not a transition of the environment, so
+        leave it out of losses); int32 ``step_type`` and ``next_step_type``; int64 ``eps_id``, ``t`` (the
         step within the episode), ``slot`` (the env slot), ``step`` (the step of the env slot), ``weights_epoch`` (the
         weights' generation) and ``weights_version``. Arrays may be read-only.
 
@@ -126,8 +128,9 @@ def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
     for shard in DatasetManifest.load(folder).shards:
         path = Path(folder) / shard.file
         try:
+            check_file(path)
             table = pq.read_table(path, columns=["slot", "next_step_type", "cut"])
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
         ended = (table["next_step_type"].to_numpy() == StepType.LAST) & ~table["cut"].to_numpy()
         counts += np.bincount(table["slot"].to_numpy()[ended], minlength=num_slots)
@@ -150,6 +153,7 @@ def _chunks(folder: str | Path, rng: np.random.Generator | None) -> Iterator[Ste
 
 def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     try:
+        check_file(path)
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
                 raise CheckpointError(
@@ -157,7 +161,7 @@ def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
                 )
             for index in range(file.num_row_groups):
                 yield file.read_row_group(index)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
 
 

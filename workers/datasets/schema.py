@@ -12,7 +12,7 @@ from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.policy_step import CommonFields
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.nests.array_nest import flatten, paths
+from distpolicy.utils.nests.array_nest import flatten, pack_leaves, paths
 from workers.datasets.spec_json import nest_from_json, nest_to_json
 
 ACTION_LOGP = "action_logp"
@@ -101,7 +101,7 @@ class DatasetSchema:
     def steps_of(self, columns: dict[str, Any]) -> dict[str, Any]:
         """Returns the columns of the files by their readers' names, with the policy info as a nest."""
         steps = {field: columns[name] for field, name in _FIELDS.items()}
-        steps[POLICY_INFO] = pack_like(self.info_spec, [columns[name] for name in self.info_columns])
+        steps[POLICY_INFO] = pack_leaves(self.info_spec, [columns[name] for name in self.info_columns])
         return steps
 
     @property
@@ -126,22 +126,6 @@ class DatasetSchema:
         """
         time_step, action, info = (nest_from_json(value[key]) for key in ("time_step_spec", "action_spec", "info_spec"))
         return DatasetSchema(TimeStep(*time_step), action, info)
-
-
-def pack_like(structure: Any, leaves: list[Any]) -> Any:
-    """Returns a nest like ``structure`` with the given leaves, which are in the order of ``flatten``."""
-    places = iter(range(len(leaves)))
-
-    def place(nest: Any) -> Any:
-        if isinstance(nest, dict):
-            placed = {key: place(nest[key]) for key in sorted(nest)}
-            return {key: placed[key] for key in nest}
-        if isinstance(nest, tuple | list):
-            children = [place(child) for child in nest]
-            return type(nest)(*children) if hasattr(nest, "_fields") else type(nest)(children)
-        return leaves[next(places)]
-
-    return place(structure)
 
 
 def with_tuples(nest: Any) -> Any:

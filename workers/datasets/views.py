@@ -15,6 +15,7 @@ from workers.datasets.columns import DatasetColumns, joined
 from workers.datasets.manifest import DatasetManifest
 from workers.datasets.reader import Steps, read_episodes, read_rollouts, read_steps
 from workers.datasets.schema import DatasetSchema, with_tuples
+from workers.datasets.without_cuts import shards_without_cuts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,12 +107,15 @@ def read_ray_dataset(folder: str | Path) -> ray.data.Dataset:
 def rllib_offline_data(folder: str | Path) -> dict[str, Any]:
     """Returns the arguments with which RLlib reads a dataset: ``config.offline_data(**rllib_offline_data(folder))``.
 
+    Rows where a fault cut an episode are left out; see :func:`workers.datasets.without_cuts.shards_without_cuts`.
+
     Args:
         folder: The dataset's folder.
 
     Raises:
-        CheckpointError: If the manifest is missing or damaged.
+        CheckpointError: If the manifest or a shard is missing or damaged.
         ConfigError: If the dataset has no steps yet.
+        DistPolicyError: If a shard has such rows, and the folder cannot be written.
         SpecMismatchError: If observations or actions have a tuple, or a large array in a dict: RLlib cannot read them.
     """
     manifest = DatasetManifest.load(folder)
@@ -127,7 +131,8 @@ def rllib_offline_data(folder: str | Path) -> dict[str, Any]:
             spec = column.leaves[0].spec
             tensors[name] = (spec.dtype, spec.shape)
     kwargs = {"tensor_column_schema": tensors} if tensors else {}
-    return {"input_": _shard_paths(folder, manifest), "input_read_method_kwargs": kwargs}
+    _check_has_steps(folder, manifest)
+    return {"input_": shards_without_cuts(folder, manifest), "input_read_method_kwargs": kwargs}
 
 
 class _FlatColumns:
@@ -146,9 +151,13 @@ class _FlatColumns:
 
 
 def _shard_paths(folder: str | Path, manifest: DatasetManifest) -> list[str]:
+    _check_has_steps(folder, manifest)
+    return [str(Path(folder).resolve() / shard.file) for shard in manifest.shards]
+
+
+def _check_has_steps(folder: str | Path, manifest: DatasetManifest) -> None:
     if not manifest.shards:
         raise ConfigError(f"{folder} has no steps yet; collect some first")
-    return [str(Path(folder).resolve() / shard.file) for shard in manifest.shards]
 
 
 def _has_sequence(nest: Any) -> bool:

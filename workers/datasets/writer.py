@@ -16,10 +16,10 @@ from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
 from workers.datasets.columns import DatasetColumns
 from workers.datasets.episode_index import SlotCounters, SlotLimits
-from workers.datasets.manifest import ShardRecord, SlotRange
 from workers.datasets.rows import Leaves, RolloutRows
 from workers.datasets.schema import DatasetSchema
 from workers.datasets.shard_file import ShardFile
+from workers.datasets.shard_journal import ShardRecord, SlotRange
 
 COMPRESSIONS = ("zstd", "lz4", "snappy", "none")
 

@@ -7,8 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from distpolicy.utils.nests.array_nest import flatten, packer
-from workers.environments.observations import leaf_places, pack_leaves
+from distpolicy.utils.nests.array_nest import flatten, leaf_places, pack_leaves, packer
 
 
 class ActionRows:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.environments.gymnasium_interface import shape_problem, structure_problem
-from distpolicy.utils.nests.array_nest import flatten, getters, map_structure, packer, paths
+from distpolicy.utils.nests.array_nest import flatten, getters, pack_leaves, paths
 
 
 class ObservationArrays:
@@ -71,24 +71,3 @@ class ObservationArrays:
         if not fits:
             raise shape_problem(self._names[index], value, dtype, shape)
         self.leaves[index][row] = array
-
-
-def pack_leaves(structure: Any, leaves: Sequence[Any]) -> Any:
-    """Returns a nest like ``structure`` with the given leaves, which are in the order of ``flatten``."""
-    return packer(leaf_places(structure))(leaves)
-
-
-def leaf_places(structure: Any) -> Any:
-    """Returns a nest like ``structure`` in which each leaf is its index in the order of ``flatten``."""
-    if isinstance(structure, dict | tuple | list):
-        places = {path: index for index, path in enumerate(paths(structure))}
-        return map_structure(places.__getitem__, _path_nest(structure, ""))
-    return 0
-
-
-def _path_nest(nest: Any, prefix: str) -> Any:
-    if isinstance(nest, dict):
-        return {key: _path_nest(nest[key], f"{prefix}/{key}") for key in nest}
-    if isinstance(nest, tuple | list):
-        return tuple(_path_nest(child, f"{prefix}/{index}") for index, child in enumerate(nest))
-    return prefix

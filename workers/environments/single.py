@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.named_code import why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
 
 Target: TypeAlias = "gym.envs.registration.EnvSpec | Callable[..., gym.Env]"
@@ -50,15 +51,15 @@ class WrapperConfig:
         """Returns the wrapper's class.
 
         Raises:
-            ConfigError: If the name is unknown, or is not a class.
+            ConfigError: If the name is unknown, or cannot be a wrapper.
         """
         module, _, attribute = self.name.rpartition(":" if ":" in self.name else ".")
         try:
             wrapper = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"unknown wrapper {self.name!r}: {error}; write package.module.Class") from error
-        if not callable(wrapper):
-            raise ConfigError(f"wrapper {self.name!r} is not a class")
+        if reason := why_unfit(wrapper, (gym.Env, gym.vector.VectorEnv)):
+            raise ConfigError(f"wrapper {self.name!r} {reason}")
         return wrapper
 
 
@@ -71,7 +72,8 @@ def resolve_target(env_id: str) -> Target:
     Raises:
         gymnasium.error.Error: If the environment is unknown.
         ImportError: If the module cannot be imported.
-        ConfigError: If the environment was defined in a script: it cannot be imported by its name.
+        ConfigError: If the environment was defined in a script: it cannot be imported by its name. Or if the name
+            stands for something that cannot make an environment.
     """
     module_name, _, name = env_id.rpartition(":")
     if module_name == "__main__":
@@ -89,6 +91,8 @@ def resolve_target(env_id: str) -> Target:
         except AttributeError:
             target = None
         if callable(target):
+            if reason := why_unfit(target, (gym.Env,)):
+                raise ConfigError(f"env {env_id} {reason}: name an environment, or a function that makes one") from None
             return target
         raise
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.files.bounded_files import parse_json
 from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 from workers.collection.collector import PolicyPair
 from workers.inference.saved_specs import read_saved_specs
@@ -18,6 +18,11 @@ from workers.inference.saved_specs import read_saved_specs
 Inference = Literal["auto", "litert", "tf"]
 
 _RANDOM, _FIXED = "random", "fixed:"
+
+
+def is_saved_model(name: str) -> bool:
+    """Returns True if the name of a policy is the folder of a SavedModel."""
+    return name != _RANDOM and not name.startswith(_FIXED)
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,8 @@ class PolicySource:
     def _fixed_action(self, action_spec: Any) -> Any:
         text = self.name.removeprefix(_FIXED)
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
+            value = parse_json(text)
+        except ValueError as error:
             raise ConfigError(
                 f"policy {self.name!r}: {text!r} is not a JSON value; write fixed:1 or fixed:[0.5,-1]"
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import sys
 import traceback
@@ -13,6 +14,19 @@ from distpolicy.errors import DistPolicyError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.weights import Weights
 from workers.learning.learner import AgentFactory, Learner
+
+
+def reserve_port() -> socket.socket:
+    """Returns a socket that keeps a free port for TensorFlow's server, which this process starts later.
+
+    Another process could take a port that is free in between. The server may share this one, since it belongs to the
+    same user and shares ports, too.
+    """
+    os.environ["TF_GRPC_REUSE_PORT"] = "1"
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("", 0))
+    return reserved
 
 
 class LearnerReplica(Learner):
@@ -32,13 +46,12 @@ class LearnerReplica(Learner):
         self._agent_factory, self._generation, self._rank = agent_factory, generation, rank
         self._max_policy_lag = max_policy_lag
         self._taken: tuple[Rollout, ...] = ()
+        self._reserved: socket.socket | None = None
 
     def address(self) -> str:
-        """Returns the address for the other replicas: the address of this node, and a free port."""
-        host = ray.util.get_node_ip_address()
-        with socket.socket() as listener:
-            listener.bind(("", 0))
-            return f"{host}:{listener.getsockname()[1]}"
+        """Returns the address for the other replicas: the address of this node, and a port that is kept until then."""
+        self._reserved = reserve_port()
+        return f"{ray.util.get_node_ip_address()}:{self._reserved.getsockname()[1]}"
 
     def join(self, *addresses: str) -> None:
         """Waits for the others, and builds the agent.
@@ -48,6 +61,8 @@ class LearnerReplica(Learner):
         """
         factory = functools.partial(self._agent_factory, addresses, self._rank)
         super().__init__(factory, self._generation, max_policy_lag=self._max_policy_lag)
+        if self._reserved is not None:
+            self._reserved.close()
 
     def take(self, *rollouts: Rollout) -> int:
         """Keeps rollouts for the next update, instead of any earlier ones.

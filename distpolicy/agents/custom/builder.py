@@ -15,6 +15,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.named_code import why_unfit
 
 
 def make_agent(
@@ -52,6 +53,6 @@ def _function(config: CustomAgentConfig) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"cannot import agent {config.factory}: {error}; also looked in {config.folder}") from error
-    if not callable(found):
-        raise ConfigError(f"agent {config.factory} is {type(found).__name__}; give a function that makes a TFAgent")
+    if reason := why_unfit(found, (TFAgent,)):
+        raise ConfigError(f"agent {config.factory} {reason}; give a function that makes a TFAgent")
     return found

@@ -50,11 +50,11 @@ class LiteRTFunction:
             self._set = self._interpreter.set_tensor
             self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
             details = self._interpreter.get_input_details()
-            places = {item["name"].split(":")[0].removeprefix("serving_default_"): item["index"] for item in details}
+            places = {item["name"].split(":")[0].removeprefix(f"{_SIGNATURE}_"): item["index"] for item in details}
             # The converter removes parameters and inputs that are not needed.
             self._input_places = [(i, places[f"x{i}"]) for i in self._used if f"x{i}" in places]
             self._parameter_places = {i: places[f"p{i}"] for i in range(len(graph.frontier)) if f"p{i}" in places}
-            outputs = self._interpreter.get_signature_runner("serving_default").get_output_details()
+            outputs = self._interpreter.get_signature_runner(_SIGNATURE).get_output_details()
             self._output_places = [outputs[f"y{i}"]["index"] for i in range(len(graph.computed))]
         self.refresh()
 
@@ -262,6 +262,13 @@ def _node_name(name: str) -> str:
     return name.split(":")[0]
 
 
+_SIGNATURE = "serving_default"
+
+# The converter writes a SavedModel into the folder of temporary files. If that fails, it converts the graph without its
+# signature, and says nothing.
+_ATTEMPTS = 3
+
+
 def _interpreter_class() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -271,6 +278,17 @@ def _interpreter_class() -> Any:
 
 
 def _interpreter(interpreter_class: Any, graph: _Graph) -> Any:
+    for _ in range(_ATTEMPTS):
+        interpreter = _converted(interpreter_class, graph)
+        if _SIGNATURE in interpreter.get_signature_list():
+            return interpreter
+    raise LiteRTError(
+        "LiteRT's converter left out the names of inputs and outputs; it does so if it cannot write into the folder of "
+        "temporary files"
+    )
+
+
+def _converted(interpreter_class: Any, graph: _Graph) -> Any:
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program()], tf.Module())
         # The converter's C++ code prints a line for each operation and call site; its error has all that matters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,6 +50,27 @@ def packer(structure: Any) -> Callable[[Sequence[Any]], Any]:
     return operator.itemgetter(structure)
 
 
+def leaf_places(structure: Any) -> Any:
+    """Returns a nest like ``structure`` in which each leaf is its index in the order of :func:`flatten`."""
+    places = itertools.count()
+
+    def placed(nest: Any) -> Any:
+        if isinstance(nest, dict):
+            children = {key: placed(nest[key]) for key in sorted(nest)}
+            return type(nest)({key: children[key] for key in nest})
+        if isinstance(nest, tuple | list):
+            items = [placed(child) for child in nest]
+            return type(nest)(*items) if hasattr(nest, "_fields") else type(nest)(items)
+        return next(places)
+
+    return placed(structure)
+
+
+def pack_leaves(structure: Any, leaves: Sequence[Any]) -> Any:
+    """Returns a nest like ``structure`` with the given leaves, which are in the order of :func:`flatten`."""
+    return packer(leaf_places(structure))(leaves)
+
+
 def getters(nest: Any) -> list[Callable[[Any], Any]]:
     """Returns for each leaf, in the order of :func:`flatten`, a function that takes it out of a nest like this one.
 
@@ -76,10 +98,18 @@ def _getter(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
     return lambda nest: functools.reduce(operator.getitem, keys, nest)
 
 
+def spelt(key: Any) -> str:
+    """Returns a dict's key as a part of a path, as in JSON pointers (RFC 6901): ``~1`` for ``/``, ``~0`` for ``~``."""
+    return str(key).replace("~", "~0").replace("/", "~1")
+
+
 def paths(nest: Any, prefix: str = "") -> list[str]:
-    """Returns the path of each leaf, such as ``/observation/camera``, in the order of :func:`flatten`."""
+    """Returns the path of each leaf, such as ``/observation/camera``, in the order of :func:`flatten`.
+
+    Two leaves of a nest never have the same path: see :func:`spelt`.
+    """
     if isinstance(nest, dict):
-        return [path for key in sorted(nest) for path in paths(nest[key], f"{prefix}/{key}")]
+        return [path for key in sorted(nest) for path in paths(nest[key], f"{prefix}/{spelt(key)}")]
     if isinstance(nest, tuple | list):
         names = getattr(nest, "_fields", range(len(nest)))
         return [path for name, child in zip(names, nest, strict=True) for path in paths(child, f"{prefix}/{name}")]

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from distpolicy.utils.nests.array_nest import spelt
+
 
 class NamedVariable(NamedTuple):
     """A variable and its path.
@@ -55,10 +57,10 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
         for index, weight in enumerate(weights):
             # A weight's own path contains automatic layer names, which differ between two instances of a network.
             # The attribute's name and the place in the layer replace them.
-            yield _join(path, f"{index}/{weight.name}" if nested else weight.name), weight.value
+            yield _join(path, f"{index}/{weight.name}" if nested else weight.name), _with_trainable(weight)
     elif isinstance(node, dict):
         for key in sorted(node, key=lambda item: natural_key(str(item))):
-            yield from _walk(node[key], _join(path, str(key)), visited)
+            yield from _walk(node[key], _join(path, spelt(key)), visited)
     elif isinstance(node, list | tuple):
         for index, child in enumerate(node):
             yield from _walk(child, _join(path, str(index)), visited)
@@ -74,6 +76,17 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
             # These attributes are tf.Module's own bookkeeping, or marked as not to be searched.
             if name not in _BOOKKEEPING and not name.startswith("_self_"):
                 yield from _walk(attributes[name], _join(path, name.lstrip("_")), visited)
+
+
+def _with_trainable(weight: keras.Variable) -> tf.Variable:
+    """Returns the tf.Variable of a Keras variable. It is trainable if the Keras variable is.
+
+    Keras freezes a layer without telling the tf.Variables, which agents ask. TensorFlow has no public setter.
+    """
+    variable = weight.value
+    if variable.trainable != weight.trainable:
+        variable._trainable = weight.trainable
+    return variable
 
 
 _BOOKKEEPING = frozenset({"_name", "_scope_name", "_name_scope", "_TF_MODULE_IGNORED_PROPERTIES"})

@@ -37,10 +37,66 @@ def test_log_probability_is_the_normal_s_corrected_by_the_slope() -> None:
     np.testing.assert_allclose(squashed.mode(), center + half * np.tanh(mean), rtol=1e-6)
     np.testing.assert_array_equal(squashed.mean(), squashed.mode())
     np.testing.assert_allclose(squashed.stddev(), stddev * half, rtol=1e-6)
-    entropy = 0.5 * np.log(2 * np.pi * np.e * stddev**2) + np.log(half * (1 - np.tanh(mean) ** 2))
-    np.testing.assert_allclose(squashed.entropy(), entropy.sum(axis=1), rtol=1e-4)
     assert squashed.batch_shape == (2,)
     assert squashed.event_shape == (2,)
+
+
+def integrated_entropy(mean: float, stddev: float, half: float) -> float:
+    """Integrates -p(y) log p(y) over y = half * tanh(x) (Haarnoja et al., 2018, appendix C, equation 21 for log p)."""
+    raw = np.linspace(mean - 12 * stddev, mean + 12 * stddev, 200_001)
+    logarithm = normal_logarithm(raw, mean, stddev)  # type: ignore[arg-type]
+    slope = np.log(half) + 2.0 * (np.log(2.0) - np.abs(raw) - np.log1p(np.exp(-2.0 * np.abs(raw))))
+    return float(np.trapezoid(-np.exp(logarithm) * (logarithm - slope), raw))
+
+
+@pytest.mark.parametrize(
+    ("mean", "stddev", "tolerance"),
+    [(0.0, 0.01, 1e-4), (0.0, 0.87, 1e-4), (0.4, 0.5, 1e-4), (-2.0, 1.0, 1e-4), (1.0, 3.0, 5e-3), (3.0, 8.0, 0.1)],
+)
+def test_entropy_and_its_gradient_are_the_integral_s(mean: float, stddev: float, tolerance: float) -> None:
+    low, high = -1.0, 4.0
+    spec = BoundedTensorSpec((), tf.float32, low, high)
+    with tf.GradientTape(persistent=True) as tape:
+        parameters = tf.constant(mean), tf.constant(stddev)
+        tape.watch(parameters)
+        entropy = SquashToSpecNormal(tfp.distributions.Normal(*parameters), spec).entropy()
+    half, step = (high - low) / 2, 1e-3 * stddev
+    np.testing.assert_allclose(entropy, integrated_entropy(mean, stddev, half), atol=tolerance)
+    slopes = [
+        (integrated_entropy(mean + m, stddev + s, half) - integrated_entropy(mean - m, stddev - s, half)) / (2 * step)
+        for m, s in ((step, 0.0), (0.0, step))
+    ]
+    np.testing.assert_allclose(tape.gradient(entropy, parameters), slopes, atol=2 * tolerance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+def test_entropy_of_an_action_is_the_sum_over_its_elements(shape: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(1)
+    mean, stddev = generator.normal(size=(4, *shape)), generator.uniform(0.1, 1.5, (4, *shape))
+    low = generator.uniform(-3.0, 0.0, shape).astype(np.float32)
+    spec = BoundedTensorSpec(shape, tf.float32, low, low + 5.0)
+    normal = diagonal_normal(tf.constant(mean, tf.float32), tf.constant(stddev, tf.float32), len(shape))
+    expected = [
+        sum(integrated_entropy(m, s, 2.5) for m, s in zip(means.ravel(), stddevs.ravel(), strict=True))
+        for means, stddevs in zip(mean, stddev, strict=True)
+    ]
+    entropy = SquashToSpecNormal(normal, spec).entropy()
+    assert entropy.shape == (4,)
+    np.testing.assert_allclose(entropy, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_ascending_the_entropy_ends_near_the_uniform_distribution() -> None:
+    spec = BoundedTensorSpec((1,), tf.float32, -1.0, 1.0)
+    log_stddev = tf.Variable([2.0])
+    for _ in range(300):
+        with tf.GradientTape() as tape:
+            stddev = tf.exp(log_stddev)
+            entropy = SquashToSpecNormal(diagonal_normal(tf.zeros([1]), stddev, 1), spec).entropy()
+        assert entropy < np.log(2.0)
+        log_stddev.assign_add(0.1 * tf.clip_by_value(tape.gradient(entropy, log_stddev), -1.0, 1.0))
+    # Its largest value, by integration: the squashed normal nearest to the uniform distribution.
+    np.testing.assert_allclose(stddev, [0.874], atol=5e-3)
+    np.testing.assert_allclose(entropy, 0.68364, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
@@ -89,10 +145,14 @@ def test_inverse_of_tanh_is_finite_at_the_ends() -> None:
     assert inverse[3] > 8.0
 
 
-def test_infinite_bounds_have_no_scale() -> None:
-    spec = BoundedTensorSpec((3,), tf.float32, [-np.inf, -1.0, 0.0], [np.inf, 3.0, np.inf])
-    center, half_width = action_scale(spec)
-    np.testing.assert_array_equal(center, [0.0, 1.0, 0.0])
-    np.testing.assert_array_equal(half_width, [1.0, 2.0, 1.0])
-    np.testing.assert_array_equal(bounded_elements(spec), [False, True, False])
-    assert not bounded_elements(TensorSpec((2,), tf.float32)).any()
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float32, tf.float64])
+def test_action_s_scale_follows_the_bounds_that_are_finite(dtype: tf.DType) -> None:
+    low = [-np.inf, -1.0, 0.0, 3.0, -np.inf, -100.0, 5.0]
+    high = [np.inf, 3.0, np.inf, np.inf, -0.5, np.inf, 5.0]
+    spec = BoundedTensorSpec((7,), dtype, low, high)
+    center, scale = action_scale(spec)
+    np.testing.assert_array_equal(center, [0.0, 1.0, 1.0, 6.0, -1.5, 0.0, 0.0])
+    np.testing.assert_array_equal(scale, [1.0, 2.0, 1.0, 3.0, 1.0, 100.0, 1.0])
+    np.testing.assert_array_equal(bounded_elements(spec), [False, True, False, False, False, False, False])
+    assert not bounded_elements(TensorSpec((2,), dtype)).any()
+    np.testing.assert_array_equal(action_scale(TensorSpec((2,), dtype)), [[0.0, 0.0], [1.0, 1.0]])

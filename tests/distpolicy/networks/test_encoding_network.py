@@ -210,3 +210,76 @@ def test_numbers_of_any_kind_become_float32(dtype: Any) -> None:
     assert encoding.dtype == tf.float32
     kernel, bias = (variable.numpy() for variable in network.variables)
     np.testing.assert_allclose(encoding[0], np.maximum(kernel[0] + kernel[2] + bias, 0.0), rtol=1e-5)
+
+
+SCALE = 3.0
+
+
+def layers_with_functions() -> dict[str, keras.Layer]:
+    """Layers and models with a Lambda inside, whose function reads a global name."""
+    inputs = keras.Input((3,))
+    scaled = keras.layers.Lambda(lambda values: values * SCALE)
+
+    def sequence(*before: Any) -> keras.Sequential:
+        function = keras.layers.Lambda(lambda values: values * SCALE)
+        return keras.Sequential([*before, function, keras.layers.Dense(2)])
+
+    return {
+        "sequential": sequence(),
+        "sequential with input": sequence(keras.Input((3,))),
+        "model": keras.Model(inputs, keras.layers.Dense(2)(scaled(inputs))),
+        "nested": keras.Model(inputs, sequence(keras.Input((3,)))(inputs)),
+        "time distributed": keras.Sequential(
+            [keras.layers.Reshape((1, 3)), keras.layers.TimeDistributed(sequence()), keras.layers.Flatten()]
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", list(layers_with_functions()))
+@pytest.mark.parametrize("is_built", [False, True])
+def test_layers_with_functions_inside_are_copied(kind: str, is_built: bool) -> None:
+    layer = layers_with_functions()[kind]
+    if is_built:
+        layer(vectors(2))
+    network = EncodingNetwork(VECTOR, layer)
+    found, _ = network(vectors(4))
+    assert found.shape == (4, 2)
+    assert not {id(item) for item in network.variables} & {id(item.value) for item in layer.weights}
+    if layer.built:
+        np.testing.assert_allclose(found, layer(vectors(4)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Dense(3, activation="tanh"),
+        keras.layers.Dense(3, trainable=False),
+        keras.layers.BatchNormalization(),
+        Sequential([keras.layers.Dense(4), keras.layers.Dense(3)], input_spec=VECTOR),
+    ],
+    ids=["dense", "frozen", "statistics", "network"],
+)
+def test_weights_of_a_layer_that_is_built_are_kept(layer: Any) -> None:
+    layer(vectors(2))
+    weights = layer.weights if isinstance(layer, keras.Layer) else layer.variables
+    for weight in weights:
+        weight.assign(weight * 2.0 + 1.0)
+    expected = layer(vectors(4)) if isinstance(layer, keras.Layer) else layer(vectors(4))[0]
+    network = EncodingNetwork(VECTOR, layer)
+    np.testing.assert_allclose(network(vectors(4))[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(network.copy()(vectors(4))[0], expected, rtol=1e-5)
+    assert [item.trainable for item in network.variables] == [item.trainable for item in weights]
+    for variable in network.variables:
+        variable.assign(tf.zeros_like(variable))
+    found = layer(vectors(4)) if isinstance(layer, keras.Layer) else layer(vectors(4))[0]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_layer_at_several_leaves_stays_one() -> None:
+    shared, spec = keras.layers.Dense(3), {"left": VECTOR, "right": VECTOR, "other": VECTOR}
+    layers = {"left": shared, "right": shared, "other": keras.layers.Dense(3)}
+    network = EncodingNetwork(spec, layers, keras.layers.Concatenate())
+    encoding, _ = network({name: vectors(4) for name in spec})
+    # In the order of the keys: left, other, right.
+    np.testing.assert_array_equal(encoding[:, :3], encoding[:, 6:])
+    assert len(network.variables) == 4

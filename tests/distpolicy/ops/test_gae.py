@@ -144,3 +144,15 @@ def test_discounted_returns_of_two_parts_equal_those_of_the_whole() -> None:
     first = discounted_returns(reward[:, :5], is_last[:, :5], initial, 0.9)
     second = discounted_returns(reward[:, 5:], is_last[:, 5:], first[:, -1], 0.9)
     np.testing.assert_array_equal(tf.concat([first, second], axis=1), whole)
+
+
+def test_step_before_a_cut_is_bootstrapped_from_the_last_real_observation() -> None:
+    # Two real steps, the row that a fault cut, LAST to FIRST, and a step of the next episode.
+    reward, discount = np.array([[-1.0, -1.0, 0.0, 0.0, 5.0]]), np.full((1, 5), 0.9)
+    value = np.array([[1.0, 2.0, 3.0, 100.0, 50.0, 60.0]])
+    is_boundary = np.array([[False, False, True, True, False]])
+    arrays = (tf.constant(array, tf.float32) for array in (reward, discount, value))
+    advantage = generalized_advantage_estimation(*arrays, tf.constant(is_boundary), lambda_=0.8)
+    second = -1.0 + 0.9 * 3.0 - 2.0
+    first = -1.0 + 0.9 * 2.0 - 1.0 + 0.9 * 0.8 * second
+    np.testing.assert_allclose(advantage[0, :4], [first, second, 0.0, 0.0], rtol=1e-5, atol=1e-6)

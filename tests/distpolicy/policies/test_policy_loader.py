@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -359,6 +360,15 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def huge(path: Path) -> None:
+    os.truncate(path, 40 * 2**30)
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x40
@@ -376,6 +386,22 @@ def flip(path: Path) -> None:
         ("policy_specs.json", cut),
         ("policy_specs.json", lambda path: path.write_text("[]")),
         ("policy_specs.json", lambda path: path.write_text('{"variables": ["one"]}')),
+        ("policy_specs.json", lambda path: path.write_text('{"variables": 3}')),
+        ("policy_specs.json", lambda path: path.write_text("[" * 100_000)),
+        ("policy_specs.json", huge),
+        ("policy_specs.json", fifo),
+        ("policy_specs.pbtxt", huge),
+        ("policy_specs.pbtxt", fifo),
+        ("policy_specs.pbtxt", lambda path: path.write_text("list_value { }")),
+        (
+            "policy_specs.pbtxt",
+            lambda path: path.write_text('dict_value { fields { key: "a" value { none_value { } } } }'),
+        ),
+        ("policy_specs.pbtxt", lambda path: path.write_text("list_value { values { " * 50_000)),
+        ("policy_specs.pbtxt", lambda path: path.write_bytes(b"\xff\x00")),
+        ("saved_model.pb", huge),
+        ("saved_model.pb", fifo),
+        ("variables/variables.index", fifo),
     ],
 )
 def test_damaged_model_is_refused_in_one_line(
@@ -383,7 +409,7 @@ def test_damaged_model_is_refused_in_one_line(
 ) -> None:
     folder = Path(shutil.copytree(actor_folder, tmp_path / "damaged"))
     damage(folder / file)
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises((CheckpointError, ConfigError)) as error:
         policy_loader.load(folder)
     assert str(folder) in first_line(error)
 

@@ -15,10 +15,14 @@ import tensorflow as tf
 
 from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.errors import ConfigError
+from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
+from distpolicy.networks.observation_encoding import preprocessing_for
 from distpolicy.policies import policy_loader
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.policy_saver import PolicySaver, specs_from_collect_data_spec
+from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+from distpolicy.policies.saved_signature import path_names
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.specs.array_spec import BoundedArraySpec
@@ -537,3 +541,45 @@ def test_saving_does_not_warn_about_names(make_policy: Callable[..., ActorPolicy
         logger.removeHandler(records)
     assert "something else" in records.messages
     assert not any("parameter name" in message for message in records.messages)
+
+
+BOX = BoundedArraySpec((2,), np.float32, -1, 1)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("joint pos (rad)", "größe"),
+        ("a%", "100%25", ""),
+        ("arm pos", "arm_pos", "Arm pos", "arm.pos", "arm/pos"),
+    ],
+    ids=["words", "signs", "alike"],
+)
+def test_any_keys_are_saved_served_and_converted(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    spec = {"nested": dict.fromkeys(keys, BOX), **dict.fromkeys(keys, BOX)}
+    layers, combiner = preprocessing_for(spec)
+    network = ActorDistributionNetwork(spec, spec, layers, preprocessing_combiner=combiner, fc_layer_params=(4,))
+    policy = ActorPolicy(ts.time_step_spec(spec), spec, network, emit_log_probability=True)
+    PolicySaver(policy).save(tmp_path / "policy")
+    generator = np.random.default_rng(0)
+    observation = tf.nest.map_structure(lambda _: generator.normal(size=(3, 2)).astype(np.float32), spec)
+    step, seed = ts.restart(tf.nest.map_structure(tf.constant, observation), 3), tf.constant([1, 2])
+    expected = policy.action(step, seed=seed)
+    loaded = policy_loader.load(tmp_path / "policy")
+    assert loaded.action_spec == policy.action_spec
+    tf.nest.map_structure(
+        lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-5),
+        loaded.action(step, seed=seed),
+        expected,
+    )
+    served = tf.saved_model.load(str(tmp_path / "policy")).signatures["action_with_seed"]
+    given = dict(zip(path_names((policy.time_step_spec,)), tf.nest.flatten((step,)), strict=True))
+    outputs = served(**given, seed=seed)
+    for name, leaf in zip(path_names(policy.policy_step_spec), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(outputs[name], leaf, rtol=1e-5)
+    converted = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="litert")
+    found = converted.action(tf.nest.map_structure(np.asarray, step), seed=np.asarray(seed))
+    tf.nest.map_structure(
+        lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4), found.action, expected.action
+    )
+    assert converted.inference == "litert"

@@ -53,6 +53,20 @@ def _assert_same(left: Any, right: Any) -> None:
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), [(None, None), (-np.inf, np.inf), (3.0, np.inf), (-np.inf, -1.0)])
+def test_floats_without_bounds_are_drawn_as_by_the_tf_policy(seed: Any, dtype: Any, low: Any, high: Any) -> None:
+    spec = ArraySpec((2,), dtype) if low is None else BoundedArraySpec((2,), dtype, low, high)
+    largest = np.finfo(dtype).max / 8
+    drawn = RandomPyPolicy(STEP_SPEC, spec, seed=1).action(_step((1000,)), seed=seed).action
+    bounds = [-largest if low in (None, -np.inf) else low, largest if high in (None, np.inf) else high]
+    np.testing.assert_allclose([drawn.min(), drawn.max()], bounds, atol=largest / 50)
+    if seed is not None:
+        expected = RandomTFPolicy(STEP_SPEC, spec).action(_step((1000,)), seed=seed).action
+        np.testing.assert_allclose(drawn, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("outer", [(), (3,), (3, 4)])
 @pytest.mark.parametrize("seed", [None, 5])
 def test_action_has_the_observation_s_outer_dimensions(outer: tuple[int, ...], seed: Any) -> None:

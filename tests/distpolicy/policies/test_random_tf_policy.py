@@ -59,6 +59,16 @@ def test_log_probability_is_that_of_the_bounds() -> None:
     np.testing.assert_allclose(info["z"], np.full(3, -np.log(2) - np.log(4)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, np.inf), (3.0, np.inf), (-np.inf, -1.0), (-1.0, 1.0)])
+def test_log_probability_has_the_width_that_draws_fill(dtype: Any, low: float, high: float) -> None:
+    spec = BoundedArraySpec((2,), dtype, low, high)
+    step = RandomTFPolicy(STEP_SPEC, spec, emit_log_probability=True).action(random_step(1000), seed=1)
+    drawn = np.asarray(step.action).astype(np.longdouble)
+    log_width = np.log(drawn.max() - drawn.min())
+    np.testing.assert_allclose(step.info.log_probability, np.full(1000, -2 * log_width, np.float32), atol=0.05)
+
+
 def test_element_without_width_is_certain() -> None:
     spec = BoundedArraySpec((2,), np.float32, [1.0, 0.0], [1.0, 2.0])
     result = RandomTFPolicy(STEP_SPEC, spec, emit_log_probability=True).action(random_step(3))

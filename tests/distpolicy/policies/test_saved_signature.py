@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distpolicy.policies.saved_signature import flat_signature, has_names, spec_names
+from distpolicy.policies.saved_signature import flat_signature, has_names, path_names, spec_names
 
 LEAVES = st.builds(
     tf.TensorSpec,
@@ -53,3 +54,23 @@ def test_flat_signature_takes_and_gives_nests_by_name() -> None:
     assert {name: value.numpy().tolist() for name, value in found.items()} == {"total": [2.0, 3.0]}
     by_path = flat_signature(lambda nest: {"sum": (nest["x"], nest["y"][0])}, specs, None)
     assert set(by_path(tf.constant(1.0), tf.constant([1.0, 2.0]))) == {"sum/0", "sum/1"}
+
+
+KEYS = st.text("a/~ %.ö_A", max_size=3)
+
+
+@given(st.recursive(LEAVES, lambda child: st.dictionaries(KEYS, child, min_size=1, max_size=4), max_leaves=8))
+def test_names_of_any_keys_are_such_that_tensorflow_takes_and_tells_apart(nest: Any) -> None:
+    names = path_names((nest,))
+    assert all(re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", name) for name in names)
+    sanitized = ["".join(character if character.isalnum() else "_" for character in name).lower() for name in names]
+    assert len(set(sanitized)) == len(names) == len(tf.nest.flatten(nest))
+
+
+def test_names_of_ordinary_keys_are_their_paths() -> None:
+    assert path_names(({"camera": 1, "joint_2": (2, 3)}, 4)) == ["0/camera", "0/joint_2/0", "0/joint_2/1", "1"]
+    assert path_names({"joint pos (rad)": 1, "joint/pos (rad)": 2, "": 3}) == [
+        "_",
+        "joint_pos__rad_",
+        "joint_1pos__rad_",
+    ]

@@ -116,8 +116,9 @@ def test_wrong_time_step_is_refused_and_the_leaf_is_named() -> None:
 
 
 def test_wrong_answers_are_refused_and_the_leaf_is_named() -> None:
-    with pytest.raises(TypeError, match=r"action.*int64.*int32"):
-        fixed_policy(tf.zeros([2], tf.int32), clip=False).action(nested_step())
+    for clip in (False, True):
+        with pytest.raises(TypeError, match=r"action.*int64.*int32"):
+            fixed_policy(tf.zeros([2], tf.int32), clip=clip).action(nested_step())
     with pytest.raises(ValueError, match="info"):
         FixedStepPolicy(PolicyStep(tf.zeros([2], tf.int64), (), tf.zeros([2]))).action(nested_step())
     info_spec = {"value": ArraySpec((), np.float32)}

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,12 +73,38 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
     # Nothing that was lost is counted, and what came in its place is.
     assert f"steps {num_steps:,}/{num_steps:,} ·" in output
     check_returns_told(folder, output)
-    noted = (folder / "faults" / f"generation0-collector{index}.txt").read_text()
+    noted = (folder / "_faults" / f"generation0-collector{index}.txt").read_text()
     assert noted.startswith(f"collector {index} (env slots {first} to {last}) was lost: its process was killed")
     others = range(2) if index == 1 else range(2, 4)
     limits = SlotLimits(next_steps=dict.fromkeys(others, num_steps // 4))
     collected_here(tmp_path / "undisturbed", EnvironmentFactory("CartPole-v1", "sync"), others, limits)
     assert rows_in_bytes(folder, others) == rows_in_bytes(tmp_path / "undisturbed")
+
+
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize("num_signals", [1, 2])
+def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals: int, tmp_path: Path) -> None:
+    began = 0.0
+
+    def stop_one_and_interrupt(process: subprocess.Popen[str]) -> None:
+        nonlocal began
+        os.kill(collector_processes()[0], signal.SIGSTOP)
+        for _ in range(num_signals):
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            time.sleep(1.0)
+
+    job = ("--out", "data", "--steps", "100000000", "--rows-per-shard", "32", "--collectors", "2", *QUICK)
+    code, output, errors = disturbed(tmp_path / "data", stop_one_and_interrupt, *job)
+    took_s = time.monotonic() - began
+    assert code == 128 + signal.SIGINT, output + errors
+    assert not errors
+    assert took_s < 10.0
+    assert "steps are whole; go on with: distpolicy collect --resume data" in output
+    if num_signals == 1:
+        assert re.search(r"was lost: no answer in \d+ s .*what it had not made whole is lost", output), output
+        check_tidy(tmp_path / "data")
+    assert verify(tmp_path / "data").num_rows > 0
 
 
 def hanging_slot(slot: int) -> dict[str, str | int]:
@@ -100,7 +127,7 @@ def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_ther
     assert 40 <= int(found[1]) <= 60  # the steps that only reset count too
     assert "took more than 4 s (step_timeout_s) (seed 0, generation 0); see data/faults/generation0-col" in told
     assert "see data/faults/generation0-collector1.txt; replaced, " in told
-    assert "in simulate_for_ever" in (folder / "faults" / "generation0-collector1.txt").read_text()
+    assert "in simulate_for_ever" in (folder / "_faults" / "generation0-collector1.txt").read_text()
     manifest = check_whole(folder, verify(folder).num_rows)
     ended = [episode for episode in read_episodes(folder, only_ended=True) if not episode["cut"][-1]]
     assert sorted(int(episode["slot"][0]) for episode in ended) == sorted(list(range(4)) * 40)

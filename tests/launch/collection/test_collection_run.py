@@ -169,6 +169,18 @@ def test_what_an_observer_raises_ends_the_run_and_all_are_told(tmp_path: Path) -
         assert isinstance(recorder.end.error, OSError)
 
 
+def test_two_jobs_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with CollectionRun(ENDLESS, folder) as run:
+        for resume in (False, True):
+            with pytest.raises(ConfigError, match="data is in use"):
+                CollectionRun(ENDLESS, folder, resume=resume)
+        next(iter(run))
+        with pytest.raises(ConfigError, match="data is in use"):
+            CollectionRun(ENDLESS, folder, resume=True)
+    assert run.manifest.num_rows > 0
+
+
 def test_bad_input_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a dataset"):
         CollectionRun(CONFIG, tmp_path, resume=True)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from launch.collection.totals import CollectionTotals
 from workers.datasets.collector import DatasetReport
-from workers.datasets.manifest import ShardRecord, SlotRange
+from workers.datasets.shard_journal import ShardRecord, SlotRange
 
 # For each rollout: rows, episodes that end in it, whether a shard ends after it.
 Rollouts = list[tuple[int, int, bool]]

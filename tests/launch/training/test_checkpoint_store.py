@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,15 @@ def test_no_checkpoint_is_an_error_that_names_the_folder(made: bool, tmp_path: P
     assert store.load_latest() is None
     with pytest.raises(CheckpointError, match=r"no checkpoint in .*checkpoints: there is nothing to resume"):
         store.latest_to_resume()
+
+
+def test_files_that_are_huge_or_never_end_are_refused_and_not_read(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    os.truncate(path / "policy.npz", 40 * 2**30)
+    with pytest.raises(CheckpointError, match=r"policy\.npz is missing or damaged"):
+        checkpoint_store.load(path)
+    for name in ("policy.npz", "manifest.json"):
+        (path / name).unlink()
+        os.mkfifo(path / name)
+        with pytest.raises(CheckpointError, match=f"{name} is missing or damaged"):
+            checkpoint_store.load(path)

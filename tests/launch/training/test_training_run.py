@@ -141,13 +141,22 @@ def test_a_run_is_iterated_left_and_gone_on_with_and_has_a_policy_at_any_time(
 
     assert recorder.events == other.events
     num = len(updates)
-    events = ["start", *["update"] * 2, "evaluation", *["update"] * (num - 2), "trained", "evaluation", "end"]
+    events = [
+        "start",
+        *["update"] * 2,
+        "evaluation",
+        *["update"] * (num - 2),
+        "trained",
+        "evaluation",
+        "evaluation",
+        "end",
+    ]
     assert recorder.events == events
     assert recorder.checkpoints == [(f"{num:08d}", num)]
     assert recorder.end is not None
     assert recorder.end.error is None
-    assert recorder.end.evaluation is not None
-    assert recorder.end.evaluation.lengths == [5, 5, 5]
+    assert [result.policy for result in recorder.end.evaluations] == ["greedy", "stochastic"]
+    assert [result.lengths for result in recorder.end.evaluations] == [[5, 5, 5]] * 2
     assert {"driver", "learner", "collector 0"} == recorder.end.peak_memory_bytes.keys()
 
     folder = run.directory

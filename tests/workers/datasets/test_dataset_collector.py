@@ -15,8 +15,9 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.collection.collector import CollectorConfig
 from workers.datasets.collector import DatasetCollector, DatasetReport, DatasetWriterConfig
 from workers.datasets.episode_index import SlotLimits
-from workers.datasets.manifest import DatasetManifest, ShardRecord, prepare_resume, remove_unnamed, stacks_file, verify
+from workers.datasets.manifest import DatasetManifest, prepare_resume, remove_unnamed, stacks_file, verify
 from workers.datasets.reader import read_episodes, read_steps
+from workers.datasets.shard_journal import ShardRecord
 from workers.environments.factory import EnvironmentFactory
 from workers.inference.policy_source import PolicySource
 
@@ -151,9 +152,9 @@ def test_what_a_dead_collector_has_left_is_removed_and_nothing_of_the_others(tmp
     left = {path.name for path in tmp_path.iterdir()}
     assert whole < left
     assert not any(dead + "-" in file or dead + "." in file for file in left - whole)
-    assert len(left - whole) == 3 * len(others) + 1
+    assert len(left - whole) == 3 * len(others) + len(("_manifest.json", "_shards.jsonl"))
     prepare_resume(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", *whole}
+    assert {path.name for path in tmp_path.iterdir()} == {"_manifest.json", "_shards.jsonl", *whole}
 
 
 def test_a_resumed_collector_goes_on_where_each_slot_stopped(tmp_path: Path) -> None:

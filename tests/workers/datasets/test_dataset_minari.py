@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from dataset_rollouts import CARTPOLE, NESTED, manifest_of, same_bits, write_dataset
+from dataset_rollouts import CARTPOLE, NESTED, ends_of, manifest_of, same_bits, write_dataset
 
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.specs import spec_from_space
@@ -48,6 +48,19 @@ def test_episodes_survive_minari_bit_for_bit(tmp_path: Path, schema: DatasetSche
         assert (found.terminations == steps["terminated"]).all()
         assert (found.terminations | found.truncations)[-1]
         assert not found.truncations[:-1].any()
+
+
+def test_a_row_that_a_fault_cut_is_left_out(tmp_path: Path) -> None:
+    last = ends_of(CARTPOLE, 0, 42)[0]
+    manifest = write_dataset(tmp_path / "data", CARTPOLE, faults=[(0, last)])
+    export_minari(tmp_path / "data", "toy/random-v0")
+    loaded = minari.load_dataset("toy/random-v0")
+    assert loaded.total_steps == manifest.num_rows - 1
+    cut = next(steps for steps in read_episodes(tmp_path / "data") if steps["cut"].any())
+    found = [episode for episode in loaded.iterate_episodes() if same_bits(episode.actions, cut["action"][:-1])]
+    assert len(found) == 1
+    assert found[0].truncations[-1]
+    assert same_bits(found[0].observations[:-1], cut["observation"][:-1])
 
 
 def test_an_id_that_is_taken_and_an_empty_dataset_are_refused(tmp_path: Path) -> None:

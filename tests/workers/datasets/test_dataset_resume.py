@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -11,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 from dataset_rollouts import CARTPOLE, FIRST, LAST, MID, manifest_of, random_stream, rollouts, write_dataset
 
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError
-from workers.datasets.manifest import MANIFEST, DatasetManifest, ShardRecord, SlotRange, prepare_resume, verify
-from workers.datasets.reader import read_episodes, read_steps
+from workers.datasets.files import faults_folder
+from workers.datasets.manifest import MANIFEST, DatasetManifest, prepare_resume, verify
+from workers.datasets.reader import count_episodes, read_episodes, read_steps
+from workers.datasets.shard_journal import JOURNAL, ShardJournal, ShardRecord, SlotRange
 from workers.datasets.writer import DatasetWriter
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,16 +51,18 @@ WRITE_FOR_EVER = """
 import sys
 from dataset_rollouts import CARTPOLE, manifest_of, rollouts
 from workers.datasets.manifest import DatasetManifest, prepare_resume
+from workers.datasets.shard_journal import ShardJournal
 from workers.datasets.writer import DatasetWriter
 import pathlib, time
 folder = pathlib.Path(sys.argv[1])
-if (folder / "manifest.json").exists():
+if (folder / "_manifest.json").exists():
     manifest = prepare_resume(folder)
     manifest = manifest.with_generation(time.time(), manifest.generations[-1].seed_generation + 1)
 else:
     manifest = manifest_of(CARTPOLE, 4)
     folder.mkdir(parents=True, exist_ok=True)
-manifest.save(folder)
+journal = ShardJournal(folder, 4, manifest.shards)
+manifest.save_without_shards(folder)
 generation = manifest.generations[-1]
 writers = [
     DatasetWriter(folder, f"c{i}", CARTPOLE, rows_per_shard=100 + 70 * i, generation=generation.seed_generation,
@@ -65,13 +73,10 @@ parts = [rollouts(CARTPOLE, range(2 * i, 2 * i + 2), 16, 40, seed=generation.see
 for index in range(40 if len(sys.argv) > 2 else 10**9):
     for writer, part in zip(writers, parts):
         records = writer.write(part[index % 40])
-        if records:
-            manifest = manifest.with_shards(records)
-            manifest.save(folder)
-            print(len(manifest.shards), flush=True)
+        if journal.append(records):
+            print(len(journal.shards), flush=True)
 for writer in writers:
-    manifest = manifest.with_shards(writer.flush())
-manifest.save(folder)
+    journal.append(writer.flush())
 """
 
 
@@ -89,7 +94,7 @@ def test_after_kill_9_nothing_is_twice_and_nothing_named_is_lost(tmp_path: Path)
         assert list(manifest.shards[: len(named)]) == named
         named = list(manifest.shards)
         assert len(named) >= shards
-        assert {path.name for path in folder.iterdir()} == {MANIFEST, *(shard.file for shard in named)}
+        assert {path.name for path in folder.iterdir()} == {MANIFEST, JOURNAL, *(shard.file for shard in named)}
         verify(folder)
     done = run_python(WRITE_FOR_EVER, str(folder), "once")
     out, err = done.communicate()
@@ -109,7 +114,7 @@ def test_prepare_resume_leaves_other_files_alone(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     assert prepare_resume(tmp_path) == manifest
     kept = {path.name for path in tmp_path.iterdir()}
-    assert kept == {MANIFEST, "notes.txt", "video.mp4", *(shard.file for shard in manifest.shards)}
+    assert kept == {MANIFEST, JOURNAL, "notes.txt", "video.mp4", *(shard.file for shard in manifest.shards)}
 
 
 def test_an_episode_that_a_resume_cut_is_flagged(tmp_path: Path) -> None:
@@ -175,7 +180,37 @@ def test_a_missing_or_cut_shard_is_named_when_it_is_read(tmp_path: Path) -> None
         list(read_steps(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "sha256": "x"}', "not json", "\x80"])
+def test_files_that_are_huge_or_never_end_are_named_and_not_read(tmp_path: Path) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE)
+    shard = tmp_path / manifest.shards[0].file
+    shard.unlink()
+    os.mkfifo(shard)
+    for read in (lambda: list(read_steps(tmp_path)), lambda: count_episodes(tmp_path, manifest.num_slots)):
+        with pytest.raises(CheckpointError, match=f"{shard.name} is missing or damaged: it is not a regular file"):
+            read()
+    os.truncate(tmp_path / MANIFEST, 40 * 2**30)
+    with pytest.raises(CheckpointError, match=rf"{MANIFEST} is damaged: it has 40\.0 GiB"):
+        DatasetManifest.load(tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(CheckpointError, match=f"{MANIFEST} is damaged: it is not a regular file"):
+        DatasetManifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "",
+        "[]",
+        "{}",
+        '{"format": 99}',
+        '{"format": 1, "sha256": "x"}',
+        "not json",
+        "\x80",
+    ],
+)
 def test_a_damaged_manifest_is_named_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text, encoding="latin-1")
     with pytest.raises(CheckpointError) as error:
@@ -191,6 +226,94 @@ def test_one_changed_number_in_the_manifest_is_found(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(value))
     with pytest.raises(CheckpointError, match="checksum"):
         DatasetManifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("tail", [b"", b"{", b'{"shard": {}}', b"\0\0\n", b'{"shard": {}, "check": ""}\n'])
+def test_a_line_that_a_crash_left_incomplete_is_not_part_of_the_journal(tmp_path: Path, tail: bytes) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE)
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + tail)
+    assert DatasetManifest.load(tmp_path) == manifest
+    more = ShardRecord("x", 1, 2, "", 0, (SlotRange(0, manifest.next_steps()[0], manifest.next_steps()[0] + 1),))
+    grown = ShardJournal(tmp_path, manifest.num_slots, DatasetManifest.load(tmp_path).shards)
+    assert grown.append([*manifest.shards, more]) == [more]
+    grown.close()
+    assert journal.read_bytes().startswith(whole)
+    assert DatasetManifest.load(tmp_path).shards == (*manifest.shards, more)
+
+
+@pytest.mark.parametrize("harm", ["number", "line", "order", "end", "gone"])
+def test_a_damaged_journal_is_named_in_one_line(tmp_path: Path, harm: str) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE, rows_per_shard=20)
+    assert len(manifest.shards) > 2
+    journal = tmp_path / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    changed = {
+        "number": [lines[0].replace('"num_rows": ', '"num_rows": 1'), *lines[1:]],
+        "line": [lines[0], *lines[2:]],
+        "order": [lines[1], lines[0], *lines[2:]],
+        "end": lines[:-1],
+        "gone": [],
+    }[harm]
+    journal.write_text("".join(changed))
+    if harm == "gone":
+        journal.unlink()
+    with pytest.raises(CheckpointError, match=JOURNAL) as error:
+        DatasetManifest.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_shard_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
+    journal = ShardJournal(tmp_path, 1, ())
+    sizes = []
+    for number in range(300):
+        record = ShardRecord(f"a-{number:06d}.parquet", 1, 1, "0" * 64, 0, (SlotRange(0, number, number + 1),))
+        before = (tmp_path / JOURNAL).stat().st_size
+        assert journal.append([record]) == [record]
+        sizes.append((tmp_path / JOURNAL).stat().st_size - before)
+        assert (journal.next_steps, journal.num_bytes) == ([number + 1], number + 1)
+    journal.close()
+    assert max(sizes) < min(sizes) + 10
+
+
+def as_earlier_versions_wrote(folder: Path) -> None:
+    """Changes a dataset to the form of format 1: one manifest with all shards, under names without underscores."""
+    value = json.loads((folder / MANIFEST).read_text())
+    shards = [json.loads(line)["shard"] for line in (folder / JOURNAL).read_text().splitlines()]
+    del value["sha256"], value["num_shards"]
+    value |= {"format": 1, "shards": shards}
+    value["sha256"] = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(value) + "\n")
+    (folder / MANIFEST).unlink()
+    (folder / JOURNAL).unlink()
+
+
+def test_datasets_of_earlier_versions_are_read_and_continued(tmp_path: Path) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE)
+    as_earlier_versions_wrote(tmp_path)
+    assert verify(tmp_path) == manifest
+    assert len(places(tmp_path)) == manifest.num_rows
+    continued = prepare_resume(tmp_path).with_generation(2.0, 1)
+    continued.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {MANIFEST, JOURNAL, *(shard.file for shard in manifest.shards)}
+    assert DatasetManifest.load(tmp_path) == continued
+
+
+def test_pandas_and_pyarrow_read_the_folder(tmp_path: Path) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE)
+    (tmp_path / "_config.yaml").write_text("env: CartPole-v1")
+    faults_folder(tmp_path).mkdir()
+    (faults_folder(tmp_path) / "generation0-collector0.txt").write_text("boom")
+    (tmp_path / ".collector-0-000100.parquet.partial").write_text("x")
+    table = pyarrow.dataset.dataset(tmp_path).to_table()
+    assert table.num_rows == manifest.num_rows
+    assert pyarrow.parquet.read_table(tmp_path).num_rows == manifest.num_rows
+    if importlib.util.find_spec("pandas"):
+        import pandas
+
+        frame = pandas.read_parquet(f"{tmp_path}/")
+        assert sorted(zip(frame["slot"], frame["step"], strict=True)) == sorted(places(tmp_path))
 
 
 def test_no_manifest_is_said(tmp_path: Path) -> None:
@@ -210,7 +333,7 @@ def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="file/data"):
         DatasetWriter(tmp_path / "file" / "data", "a", CARTPOLE)
-    with pytest.raises(DistPolicyError, match=r"manifest\.json"):
+    with pytest.raises(DistPolicyError, match=r"nowhere/_"):
         manifest_of(CARTPOLE, 1).save(tmp_path / "nowhere")
 
 
@@ -260,7 +383,8 @@ writer.close()
 assert len(messages) > 2, messages
 print(messages[0])
 assert verify(folder) == manifest and manifest.num_rows > 500
-assert sorted(path.name for path in folder.iterdir()) == sorted(["manifest.json", *(s.file for s in manifest.shards)])
+expected = ["_manifest.json", "_shards.jsonl", *(shard.file for shard in manifest.shards)]
+assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
 """
 
 

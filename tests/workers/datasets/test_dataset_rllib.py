@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from dataset_rollouts import CARTPOLE, NESTED, manifest_of, write_dataset
+from dataset_rollouts import CARTPOLE, NESTED, ends_of, manifest_of, write_dataset
 
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec
@@ -56,6 +57,22 @@ def test_rllib_is_told_how_to_read_images_and_which_files_belong(tmp_path: Path)
     write_dataset(tmp_path / "images", images)
     tensors = rllib_offline_data(tmp_path / "images")["input_read_method_kwargs"]["tensor_column_schema"]
     assert tensors == dict.fromkeys(("obs", "new_obs"), (np.uint8, (20, 20, 3)))
+
+
+def test_rows_that_a_fault_cut_are_not_among_rllibs(tmp_path: Path) -> None:
+    faults = [(slot, ends_of(CARTPOLE, slot, 42)[1]) for slot in (0, 2)]
+    manifest = write_dataset(tmp_path, CARTPOLE, faults=faults)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for _ in range(2):
+        paths = rllib_offline_data(tmp_path)["input_"]
+        tables = [pq.read_table(path) for path in paths]
+        assert sum(table.num_rows for table in tables) == manifest.num_rows - 2
+        assert not any(any(table["cut"].to_pylist()) for table in tables)
+        assert {path.name for path in tmp_path.iterdir()} - before.keys() == {"_without_cuts"}
+    assert all((tmp_path / name).read_bytes() == data for name, data in before.items())
+    # A shard without cuts is read where it is.
+    assert any(Path(path).parent == tmp_path for path in paths)
+    assert all(path.stem.rpartition("-")[0] for path in (tmp_path / "_without_cuts").iterdir())
 
 
 def test_what_rllib_cannot_read_is_refused_by_name(tmp_path: Path) -> None:

@@ -251,6 +251,29 @@ def test_a_fork_server_that_was_killed_is_started_again() -> None:
         environment.close()
 
 
+def test_ending_a_process_that_is_gone_signals_no_other_and_leaves_no_file_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = process_reports()
+    sent = []
+    try:
+        (pid, _) = environment.reset([0, 1]).observation[:, 2].astype(int).tolist()
+        os.kill(pid, signal.SIGKILL)
+        while alive(pid):
+            time.sleep(0.01)
+        # By now, another process may have this id.
+        monkeypatch.setattr(os, "kill", lambda *arguments: sent.append(arguments))
+        num_files = len(os.listdir("/proc/self/fd"))
+        for _ in range(2):
+            environment.step(np.zeros(2, np.int64))
+        assert len(environment.faults) == 1
+        assert len(os.listdir("/proc/self/fd")) == num_files
+    finally:
+        monkeypatch.undo()
+        environment.close()
+    assert not sent
+
+
 @pytest.mark.parametrize("env", ["ProcessReportEnv", "ProgramEnv"])
 def test_neither_slots_nor_their_programs_outlive_a_parent_that_was_killed(env: str) -> None:
     script = (

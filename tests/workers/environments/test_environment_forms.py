@@ -268,3 +268,17 @@ def test_an_envpool_that_cannot_be_made_is_refused(factory: EnvironmentFactory, 
 def test_envpool_that_is_not_installed_is_refused_with_what_to_install() -> None:
     with pytest.raises(ConfigError, match=r"pip install 'distpolicy\[envpool\]'"):
         EnvironmentFactory("CartPole-v1", "envpool")(1)
+
+
+@pytest.mark.parametrize("name", ["subprocess:Popen", "os:system", "subprocess:run", "gymnasium:make_vec.__class__"])
+def test_a_name_that_cannot_make_an_environment_is_refused_before_it_is_called(name: str, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    kwargs = {"args": ["touch", str(trap)]}
+    with pytest.raises(ConfigError, match=f"env {name} is "):
+        EnvironmentFactory(name, kwargs=kwargs)(1)
+    assert not trap.exists()
+
+
+def test_a_wrapper_that_is_not_one_is_refused_before_it_is_called() -> None:
+    with pytest.raises(ConfigError, match=r"wrapper 'subprocess\.Popen' is not a subclass of gymnasium\.Env"):
+        EnvironmentFactory("CartPole-v1", "sync", wrappers=("subprocess.Popen",))(1)

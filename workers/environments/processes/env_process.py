@@ -22,10 +22,10 @@ from distpolicy.environments.gymnasium_interface import (
     reset_result,
     step_result,
 )
-from distpolicy.utils.nests.array_nest import packer
+from distpolicy.utils.nests.array_nest import leaf_places, packer
 from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import in_one_line
-from workers.environments.observations import ObservationArrays, leaf_places
+from workers.environments.observations import ObservationArrays
 from workers.environments.processes.protocol import COMMAND, DONE, ENDED, MISMATCH, RAISED, RESET, receive, send_text
 from workers.environments.processes.shared_memory import SharedMemory
 

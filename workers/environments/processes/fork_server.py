@@ -28,6 +28,7 @@ from workers.environments.processes.protocol import receive
 
 _NUMBER = struct.Struct("<q")
 _NUM_FILES = 3
+_FORKED = b"F"
 _END_TIMEOUT_S = 3.0
 
 
@@ -45,7 +46,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
-    def fork(self, row: int, connection: socket.socket, memory_file: int, stacks_file: int) -> int:
+    def fork(self, row: int, connection: socket.socket, memory_file: int, stacks_file: int) -> int | None:
         """Starts the process of an environment.
 
         Args:
@@ -55,7 +56,8 @@ class ForkServer:
             stacks_file: File descriptor that stacks are dumped to.
 
         Returns:
-            The process id.
+            The process as a file descriptor (a pidfd), which never stands for another process, as its id may. None if
+            it has ended already.
 
         Raises:
             EnvironmentCrashedError: If the fork server cannot be started or does not answer.
@@ -67,7 +69,10 @@ class ForkServer:
                     self._start()
                 assert self._connection is not None
                 socket.send_fds(self._connection, [_NUMBER.pack(row)], files)
-                return _NUMBER.unpack(receive(self._connection, _NUMBER.size))[0]
+                message, process, _, _ = socket.recv_fds(self._connection, 1, 1)
+                if not message:
+                    raise EOFError
+                return process[0] if process else None
             except (OSError, EOFError) as error:
                 self.close()
                 if attempt:
@@ -143,8 +148,19 @@ def main(descriptor: int) -> None:
                 _run_process(job, _NUMBER.unpack(message)[0], *files)
             for file in files:
                 os.close(file)
-            server.sendall(_NUMBER.pack(pid))
+            _send_process(server, pid)
     _end_group()
+
+
+def _send_process(server: socket.socket, pid: int) -> None:
+    """Sends a process that was just forked to the parent, as a file descriptor."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        server.sendall(_FORKED)
+        return
+    socket.send_fds(server, [_FORKED], [process])
+    os.close(process)
 
 
 def _end_group() -> None:

@@ -32,18 +32,18 @@ class ProcessHandle:
 
     def __init__(self, fork_server: ForkServer, row: int, memory_file: int) -> None:
         self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        self._process: int | None = None
         self.connection, theirs = socket.socketpair()
         try:
             with theirs:
-                self._pid = fork_server.fork(row, theirs, memory_file, self._stacks.fileno())
+                self._process = fork_server.fork(row, theirs, memory_file, self._stacks.fileno())
         except BaseException:
             self.close()
             raise
 
     def dump_stacks(self) -> str:
         """Makes the process write the stacks of its threads and returns them. Returns an empty text if it cannot."""
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, DUMP_SIGNAL)
+        self._send(DUMP_SIGNAL)
         deadline = time.monotonic() + _DUMP_TIMEOUT_S
         text = before = ""
         while time.monotonic() < deadline and not (text and text == before):
@@ -58,12 +58,19 @@ class ProcessHandle:
 
     def kill(self) -> None:
         """Kills the process."""
-        # A process that is still alive keeps its id, and one that has ended need not be killed.
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         self.close()
 
     def close(self) -> None:
         """Closes the connection. The process ends then, unless it hangs."""
         self.connection.close()
         self._stacks.close()
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
+
+    def _send(self, number: int) -> None:
+        """Sends a signal to the process, if it is still there. Its id may be another process's by now."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)

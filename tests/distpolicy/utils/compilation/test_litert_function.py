@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.saved_model import save as saver
 
 from distpolicy.utils.compilation.litert_function import LiteRTError, LiteRTFunction
 
@@ -129,3 +131,27 @@ def test_without_litert_the_error_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(LiteRTError, match=r"cannot be imported .*pip install ai-edge-litert"):
         LiteRTFunction(lambda x: [x + 1.0], [X])
+
+
+@pytest.mark.parametrize("num_failures", [1, 100])
+def test_a_converter_that_loses_the_signature_is_asked_again_and_then_refused(
+    monkeypatch: pytest.MonkeyPatch, weight: tf.Variable, num_failures: int
+) -> None:
+    failures = iter(range(num_failures))
+    save = saver.save
+
+    def failing_save(*arguments: Any, **keywords: Any) -> None:
+        if next(failures, None) is not None:
+            raise OSError("no space left on device")
+        save(*arguments, **keywords)
+
+    monkeypatch.setattr(saver, "save", failing_save)
+
+    def function(x: tf.Tensor) -> list[tf.Tensor]:
+        return [tf.tanh(x @ weight)]
+
+    if num_failures == 1:
+        assert_alike(LiteRTFunction(function, [X]), function, INPUTS[:1])
+    else:
+        with pytest.raises(LiteRTError, match="temporary files"):
+            LiteRTFunction(function, [X])

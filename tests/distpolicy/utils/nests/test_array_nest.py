@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distpolicy.trajectories.policy_step import PolicyStep
-from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
+from distpolicy.utils.nests.array_nest import flatten, getters, leaf_places, map_structure, pack_leaves, paths
 
 NESTS = [
     3,
@@ -34,7 +36,33 @@ def test_nests_that_differ_in_length_are_refused() -> None:
         map_structure(lambda left, right: left, (1, 2), (1,))
 
 
+KEYS = st.text("a/~1%", max_size=3)
+SPELT_ALIKE = st.recursive(
+    st.just(0),
+    lambda child: st.one_of(st.dictionaries(KEYS, child, max_size=4), st.lists(child, max_size=2)),
+    max_leaves=8,
+)
+
+
+@given(SPELT_ALIKE)
+def test_no_two_leaves_have_the_same_path_or_place(nest: Any) -> None:
+    found = paths(nest)
+    assert len(set(found)) == len(found)
+    assert flatten(leaf_places(nest)) == list(range(len(found)))
+    leaves = [object() for _ in found]
+    packed = pack_leaves(nest, leaves)
+    assert flatten(packed) == leaves
+    assert [get(packed) for get in getters(packed)] == leaves
+
+
+@pytest.mark.parametrize("nest", NESTS, ids=repr)
+def test_packed_leaves_are_in_containers_of_the_same_types(nest: Any) -> None:
+    assert pack_leaves(nest, flatten(nest)) == nest
+    assert type(pack_leaves(nest, flatten(nest))) is type(nest)
+
+
 def test_paths_name_keys_indices_and_fields() -> None:
     assert paths(NESTS[2]) == ["/a/0", "/a/1/0", "/a/1/1/y", "/a/1/1/z", "/b"]
     assert paths(NESTS[3]) == ["/action/left", "/action/right", "/state/0"]
     assert paths(3) == [""]
+    assert paths({"a/b": 1, "a": {"b": 2}, "a~1b": 3, "": 4}) == ["/", "/a/b", "/a~1b", "/a~01b"]

@@ -58,3 +58,18 @@ def test_layers_inside_a_layer_have_paths_of_their_own() -> None:
     first, second = paths(Module(model=model())), paths(Module(model=model()))
     assert len(set(first)) == 4
     assert first == second
+
+
+def test_keys_that_read_like_nested_ones_have_paths_of_their_own() -> None:
+    root = Module(nest={"arm": {"pos": tf.Variable(1.0)}, "arm/pos": tf.Variable(2.0), "arm~1pos": tf.Variable(3.0)})
+    found = {item.path: float(item.variable.numpy()) for item in named_variables(root)}
+    assert found == {"nest/arm/pos": 1.0, "nest/arm~1pos": 2.0, "nest/arm~01pos": 3.0}
+
+
+def test_frozen_layers_of_keras_are_not_trained() -> None:
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    root = Module(layer=layer)
+    for trainable in (True, False, True):
+        layer.trainable = trainable
+        assert [item.variable.trainable for item in named_variables(root)] == [trainable, trainable]

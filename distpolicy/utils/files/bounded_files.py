@@ -1,0 +1,91 @@
+"""Reading of files that others may have made or damaged: regular files only, up to a size, nested up to a depth.
+
+Otherwise a FIFO would be waited for, a file of many gigabytes would use up the memory, and a deep nest the stack.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+MAX_DEPTH = 100
+
+
+def read_bytes(path: str | Path, max_bytes: int) -> bytes:
+    """Returns the content of a file.
+
+    Args:
+        path: The file.
+        max_bytes: The most bytes that it may have.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not a regular file, or larger.
+    """
+    # Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        _check(os.fstat(file.fileno()), max_bytes)
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"it has more than {_size(max_bytes)}")
+    return data
+
+
+def read_text(path: str | Path, max_bytes: int) -> str:
+    """Returns the content of a file as text; see :func:`read_bytes`.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not a regular file, is larger, or is not text.
+    """
+    try:
+        return read_bytes(path, max_bytes).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not text in UTF-8 (byte {error.start})") from error
+
+
+def check_file(path: str | Path, max_bytes: int = sys.maxsize) -> None:
+    """Checks that a file that a library is going to read is a regular one, and not larger than ``max_bytes``.
+
+    Raises:
+        OSError: If it does not exist.
+        ValueError: If it is something else or larger.
+    """
+    _check(os.stat(path), max_bytes)
+
+
+def parse_json(text: str) -> Any:
+    """Returns what a JSON text stands for.
+
+    Raises:
+        ValueError: If it is not JSON, or is nested too deeply.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from error
+    nests = [value]
+    for _ in range(MAX_DEPTH):
+        nests = [child for nest in nests if isinstance(nest, dict | list) for child in _children(nest)]
+    if nests:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    return value
+
+
+def _children(nest: dict[str, Any] | list[Any]) -> Any:
+    return nest.values() if isinstance(nest, dict) else nest
+
+
+def _check(found: os.stat_result, max_bytes: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a regular file")
+    if found.st_size > max_bytes:
+        raise ValueError(f"it has {_size(found.st_size)}, more than {_size(max_bytes)}")
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.3g} MiB"

@@ -1,0 +1,87 @@
+"""Signals, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import os, signal, sys, time
+from launch.signals import Interrupted, handled, interrupt
+
+def wait(text):
+    os.write(3, (text + "\\n").encode())
+    time.sleep(30)
+
+try:
+    with handled(interrupt):
+        with handled(interrupt):
+            try:
+                wait("runs")
+            except KeyboardInterrupt as first:
+                os.write(3, f"saves {first.exit_code}\\n".encode())
+                print("saving", flush=True)
+                wait("is saving")
+except Interrupted as last:
+    os.write(3, f"ends {last.exit_code}\\n".encode())
+    time.sleep(0.5)
+    os.write(3, b"has ended\\n")
+"""
+
+
+class Process:
+    def __init__(self, *before: str, stdout: int = subprocess.DEVNULL) -> None:
+        reader, writer = os.pipe()
+        command = [sys.executable, "-c", f"import os; os.dup2({writer}, 3)\n{SCRIPT}"]
+        self.process = subprocess.Popen([*before, *command], pass_fds=(writer,), stdout=stdout, stderr=stdout)
+        os.close(writer)
+        self._told = os.fdopen(reader)
+
+    def told(self) -> str:
+        return self._told.readline().strip()
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_saves_the_second_leaves_and_further_ones_do_not_disturb(number: int) -> None:
+    process = Process()
+    assert process.told() == "runs"
+    process.send(number)
+    assert process.told() == f"saves {128 + number}"
+    assert process.told() == "is saving"
+    process.send(number)
+    assert process.told() == f"ends {128 + number}"
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process.send(other)
+    assert process.told() == "has ended"
+    assert process.process.wait(30.0) == 0
+
+
+def test_output_to_a_terminal_that_is_closed_does_not_end_the_saving() -> None:
+    ours, theirs = pty.openpty()
+    process = Process(stdout=theirs)
+    os.close(theirs)
+    assert process.told() == "runs"
+    os.close(ours)
+    process.send(signal.SIGHUP)
+    assert process.told() == f"saves {128 + signal.SIGHUP}"
+    assert process.told() == "is saving"
+    process.process.kill()
+    process.process.wait()
+
+
+def test_nohup_keeps_its_meaning() -> None:
+    process = Process("nohup")
+    assert process.told() == "runs"
+    process.send(signal.SIGHUP)
+    process.send(signal.SIGTERM)
+    assert process.told() == f"saves {128 + signal.SIGTERM}"
+    process.process.kill()
+    process.process.wait()
