@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TextIO
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
-from launch.output.shown_paths import PathsConsole, shown_from
+from launch.output.shown_paths import OutputError, PathsConsole, shown_from
 from launch.suggestions import did_you_mean
 
 EXIT_FAILURE = 1
@@ -45,14 +46,16 @@ def main() -> None:
         sys.unraisablehook = lambda _: None
     _show_warnings_in_one_line()
     try:
-        code = run(arguments, start)
+        code = _run_and_flush(arguments, start)
     except KeyboardInterrupt as interruption:
         code = getattr(interruption, "exit_code", 130)
     except BrokenPipeError:
-        # The reader of the output has ended, as with `| head`. Python would print an error when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has ended, as with `| head`.
+        _forget_output()
         code = EXIT_FAILURE
     except DistPolicyError as error:
+        if isinstance(error, OutputError):
+            _forget_output()
         if "--debug" in arguments:
             traceback.print_exc()
             original = getattr(error, "traceback", "")
@@ -61,6 +64,23 @@ def main() -> None:
         print(f"distpolicy: error: {shown_from(folder, str(error))}", file=sys.stderr)
         code = EXIT_BAD_INPUT if isinstance(error, ConfigError) else EXIT_FAILURE
     sys.exit(code)
+
+
+def _run_and_flush(arguments: list[str], start: float) -> int:
+    try:
+        code = run(arguments, start)
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        # Errors of files have the file's name.
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise OutputError(error) from error
+        raise
+
+
+def _forget_output() -> None:
+    """Lets the rest of the output go nowhere: Python would print an error when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _working_directory() -> str:
@@ -184,8 +204,10 @@ def _doctor(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_doctor(arguments)
     _use_token(parsed.config.address)
     from launch.cluster.doctor import examine
+    from launch.signals import handled, interrupt
 
-    return 0 if examine(parsed.config, PathsConsole(), parsed.debug) else EXIT_FAILURE
+    with handled(interrupt):
+        return 0 if examine(parsed.config, PathsConsole(), parsed.debug) else EXIT_FAILURE
 
 
 _COMMANDS = {"train": _train, "collect": _collect, "evaluate": _evaluate, "submit": _submit, "doctor": _doctor}

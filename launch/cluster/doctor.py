@@ -9,6 +9,7 @@ from rich.console import Console
 from distpolicy.errors import DistPolicyError
 from launch.cluster.finding import Finding
 from launch.config.cluster import DoctorConfig
+from launch.signals import handled, interrupt
 
 
 def examine(config: DoctorConfig, console: Console, debug: bool = False) -> bool:
@@ -43,7 +44,8 @@ def _findings(config: DoctorConfig, debug: bool) -> Iterator[Finding]:
         yield Finding("FAIL", "this machine", f"import ray: {error}")
         return
     try:
-        with session.connected(config.address, debug=debug):
+        # Ray, which is there by now, has set its own handler of SIGTERM.
+        with session.connected(config.address, debug=debug), handled(interrupt):
             yield from doctor_checks.check_cluster(config)
     except DistPolicyError as error:
         yield Finding("FAIL", "Ray", str(error))

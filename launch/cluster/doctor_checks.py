@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distpolicy.errors import DistPolicyError
@@ -40,7 +41,7 @@ def check_cluster(config: DoctorConfig) -> Iterator[Finding]:
     ray.cloudpickle.register_pickle_by_value(node_check)
     try:
         if config.address is not None:
-            yield check_authentication()
+            yield check_authentication(ray.get_runtime_context().gcs_address)
         nodes, finding = wait_for_resources(config)
         yield finding
         reports: dict[str, dict[str, Any]] = {}
@@ -56,12 +57,28 @@ def check_cluster(config: DoctorConfig) -> Iterator[Finding]:
         ray.cloudpickle.unregister_pickle_by_value(node_check)
 
 
-def check_authentication() -> Finding:
-    """Checks that only those who have the token can use the cluster."""
-    if authentication.is_on():
+def check_authentication(address: str) -> Finding:
+    """Checks that only those who have the token can use the cluster.
+
+    Args:
+        address: ``HOST:PORT`` of the head's control store. It is asked without a token, since a cluster without
+            authentication takes a token, too, and ignores it.
+    """
+    if authentication.is_on() and not _answers_anybody(address):
         return Finding("ok", "authentication", "by token")
-    advice = "run ray get-auth-token --generate and set RAY_AUTH_MODE=token"
+    advice = "run ray get-auth-token --generate and start Ray with RAY_AUTH_MODE=token"
     return Finding("warn", "authentication", f"none: everyone who reaches the head can run code on it; {advice}")
+
+
+def _answers_anybody(address: str) -> bool:
+    grpc = gcs_service_pb2_grpc.grpc  # The one that Ray's own stubs use.
+    with grpc.insecure_channel(address) as channel:
+        stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+        try:
+            stub.GetAllNodeInfo(gcs_service_pb2.GetAllNodeInfoRequest(), timeout=_ANSWER_S)
+        except grpc.RpcError:  # It asks for a token, or for a certificate.
+            return False
+        return True
 
 
 def wait_for_resources(config: DoctorConfig) -> tuple[list[Node], Finding]:

@@ -164,6 +164,8 @@ def check_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # "auto": Ray looks the address up.
+    if not 0 < int(port) < 65536:
+        raise ConfigError(f"no Ray cluster at {address}: a port is from 1 to 65535")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:

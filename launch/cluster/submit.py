@@ -101,7 +101,10 @@ def _host_and_port(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme not in _HTTP_PORTS or not parts.hostname:
         raise ConfigError(f"{address} is not a dashboard's address: it must begin with http:// or https://")
-    return f"{parts.hostname}:{parts.port or _HTTP_PORTS[parts.scheme]}"
+    try:
+        return f"{parts.hostname}:{parts.port or _HTTP_PORTS[parts.scheme]}"
+    except ValueError as error:
+        raise ConfigError(f"{address} is not a dashboard's address: {error}") from error
 
 
 def _next_commands(job: Job, target: str, dashboard_port: int) -> Iterator[str]:

@@ -7,6 +7,19 @@ from typing import Any
 
 from rich.console import Console
 
+from distpolicy.errors import DistPolicyError
+
+
+class OutputError(DistPolicyError):
+    """The standard output cannot be written, for example because its disk is full.
+
+    Args:
+        error: What writing raised.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write the output: {error.strerror or error}")
+
 
 def shown_from(folder: str, text: str) -> str:
     """Returns a text with the paths in a folder relative to it.
@@ -31,4 +44,14 @@ class PathsConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         shown = [shown_from(self._folder, item) if isinstance(item, str) else item for item in objects]
-        super().print(*shown, **options)
+        try:
+            super().print(*shown, **options)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error) from error
+
+    def on_broken_pipe(self) -> None:
+        # Rich would raise SystemExit, which a run takes for a signal.
+        self.quiet = True
+        raise BrokenPipeError

@@ -6,19 +6,22 @@ import ast
 import inspect
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import distpolicy, no_process_left  # noqa: F401
+from commands import distpolicy, environment, no_process_left  # noqa: F401
 from ray import cloudpickle
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray_head import RayHead
 
-from launch.cluster.doctor_checks import judge_node, judge_versions
+from launch.cluster.doctor_checks import check_authentication, judge_node, judge_versions
 from launch.cluster.placement import Node
 from workers import node_check
 
@@ -68,6 +71,46 @@ def test_what_a_cluster_lacks_fails_each_with_its_line(head: RayHead, tmp_path: 
     assert any(line.startswith("ok    node 127.0.0.1 (head): weights of 1 MB there in") for line in lines)
     assert lines[-1].endswith("2 failed")
     assert time.monotonic() - start > 1.0
+
+
+@pytest.mark.parametrize(("open_to_all", "verdict"), [(True, "warn"), (False, "ok")])
+def test_a_cluster_that_lets_anybody_in_is_told_whatever_token_is_here(
+    monkeypatch: pytest.MonkeyPatch, open_to_all: bool, verdict: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    grpc = gcs_service_pb2_grpc.grpc
+
+    class Nodes(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
+        def GetAllNodeInfo(self, request: Any, context: Any) -> Any:
+            if not open_to_all:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "Authentication token is missing or incorrect")
+            return gcs_service_pb2.GetAllNodeInfoReply()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    gcs_service_pb2_grpc.add_NodeInfoGcsServiceServicer_to_server(Nodes(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        finding = check_authentication(f"127.0.0.1:{port}")
+    finally:
+        server.stop(0.0)
+    assert (finding.verdict, finding.subject) == (verdict, "authentication")
+    assert ("everyone who reaches the head can run code on it" in finding.text) == open_to_all
+
+
+def test_sigterm_ends_the_command_with_its_exit_code_and_nothing_else(
+    tmp_path: Path,
+    no_process_left: None,  # noqa: F811
+) -> None:
+    command = [sys.executable, "-m", "launch", "doctor"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("ok    resources")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60.0)
+    assert (process.returncode, errors) == (143, "")
 
 
 def test_a_cluster_that_is_not_there_fails(tmp_path: Path) -> None:
