@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
 from launch.output.shown_paths import OutputError, PathsConsole, shown_from
+from launch.preset_list import list_envs, list_presets
 from launch.suggestions import did_you_mean
 
 EXIT_FAILURE = 1
@@ -29,6 +31,8 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
+  distpolicy presets            lists the presets that train can begin from, with targets and times
+  distpolicy envs               lists the envs that have presets
   distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
@@ -210,7 +214,30 @@ def _doctor(arguments: list[str], start: float) -> int:
         return 0 if examine(parsed.config, PathsConsole(), parsed.debug) else EXIT_FAILURE
 
 
-_COMMANDS = {"train": _train, "collect": _collect, "evaluate": _evaluate, "submit": _submit, "doctor": _doctor}
+def _presets(arguments: list[str], start: float) -> int:
+    return _list("presets", arguments, list_presets)
+
+
+def _envs(arguments: list[str], start: float) -> int:
+    return _list("envs", arguments, list_envs)
+
+
+def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
+    if arguments and not {"-h", "--help", "--help-all"} & set(arguments):
+        raise ConfigError(f"distpolicy {command} takes no options, but got {' '.join(arguments)}")
+    print(make() if not arguments else f"usage: distpolicy {command}\n\n{make.__doc__}\n", end="")
+    return 0
+
+
+_COMMANDS = {
+    "train": _train,
+    "collect": _collect,
+    "evaluate": _evaluate,
+    "submit": _submit,
+    "doctor": _doctor,
+    "presets": _presets,
+    "envs": _envs,
+}
 
 
 def _use_token(address: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 
 import yaml
@@ -9,6 +10,24 @@ import yaml
 from distpolicy.errors import ConfigError
 from launch.config.codec import from_dict
 from launch.config.train import TrainConfig
+from launch.suggestions import did_you_mean
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset.
+
+    Attributes:
+        name: Its name.
+        config: Its settings.
+        has_env: Whether it is for one environment; otherwise it is for any.
+        expected_s: Seconds from the first env step to the target on 2 cores; None if it was not measured.
+    """
+
+    name: str
+    config: TrainConfig
+    has_env: bool
+    expected_s: float | None
 
 
 def preset_names() -> list[str]:
@@ -23,10 +42,22 @@ def load_preset(name: str) -> TrainConfig:
     Raises:
         ConfigError: If the name is unknown.
     """
+    return read_preset(name).config
+
+
+def read_preset(name: str) -> Preset:
+    """Returns a preset by its name, with what is known about it.
+
+    Raises:
+        ConfigError: If the name is unknown.
+    """
     if name not in preset_names():
-        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(preset_names())}")
+        meant = did_you_mean(name, preset_names())
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(preset_names())}{meant}")
     text = (resources.files("launch.config") / "presets" / f"{name}.yaml").read_text()
-    return from_dict(TrainConfig, yaml.safe_load(text), f"preset {name}")
+    values = yaml.safe_load(text)
+    expected_s = values.pop("expected_s", None)
+    return Preset(name, from_dict(TrainConfig, values, f"preset {name}"), "env" in values, expected_s)
 
 
 def preset_for(env: str | None, agent: str) -> str | None:
