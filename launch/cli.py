@@ -8,6 +8,7 @@ import time
 import traceback
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from typing import TextIO
 
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
@@ -168,7 +169,7 @@ def _evaluate(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_evaluate(arguments)
     from launch.evaluation import evaluate
 
-    evaluate(parsed.source, parsed.config, PathsConsole())
+    evaluate(Path(parsed.source), parsed.config, PathsConsole())
     return 0
 
 
