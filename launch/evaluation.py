@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     with without_stderr():
         policy = policy_source(time_step_spec, action_spec).greedy
     evaluator = Evaluator(factory, policy, config.num_envs, config.max_episode_steps)
-    with _watchdog(evaluator, factory):
-        result = evaluator.evaluate(config.episodes, seed=config.seed)
+    with _watchdog(evaluator, factory) as watchdog:
+        result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)
     result = dataclasses.replace(result, policy="stochastic" if config.stochastic else "greedy")
     told = Console(stderr=True, markup=False, highlight=False, soft_wrap=True) if config.json else console
     if config.json:
@@ -77,10 +78,12 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     return result
 
 
-def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> contextlib.AbstractContextManager[Any]:
-    """Returns what ends this process if a step hangs; ``async`` environments are watched one by one already."""
+@contextlib.contextmanager
+def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> Iterator[Watchdog | None]:
+    """Yields what ends this process if a step hangs; ``async`` environments are watched one by one already."""
     if factory.resolved_vectorization() == "async":
-        return contextlib.nullcontext()
+        yield None
+        return
     # In a folder of its own, which nobody else can write to.
     folder = Path(tempfile.mkdtemp(prefix="distpolicy-evaluate-"))
     path = folder / "stacks.txt"
@@ -96,11 +99,11 @@ def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> contextlib.A
         )
 
     watchdog = Watchdog(path, factory.step_timeout_s, lambda: evaluator.steps_begun, tell)
-    stack = contextlib.ExitStack()
-    stack.callback(folder.rmdir)
-    stack.callback(watchdog.close)
-    stack.enter_context(watchdog)
-    return stack
+    try:
+        yield watchdog
+    finally:
+        watchdog.close()
+        folder.rmdir()
 
 
 def _as_json(env: str, folder: Path, result: EvaluationResult) -> dict[str, Any]:

@@ -260,8 +260,7 @@ class Collector:
         num_envs = min(job.num_envs or self._config.num_slots, job.num_episodes)
         evaluator = Evaluator(factory, policy, num_envs, job.max_episode_steps, self._config.index, environment)
         self._evaluator = evaluator
-        with self._watch or contextlib.nullcontext():
-            return evaluator.evaluate(job.num_episodes, job.first_episode, job.seed)
+        return evaluator.evaluate(job.num_episodes, job.first_episode, job.seed, self._watch)
 
     def _environment_to_reuse(self, factory: EnvironmentFactory) -> Environment | None:
         """Returns environments of the rollouts for an evaluation after the last of them.
