@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -13,6 +15,7 @@ Processes = frozenset[psutil.Process]
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _GRACE_S = 3.0
+_MARK = "DISTPOLICY_STARTED_BY"
 _KILLED_S = 2.0
 
 
@@ -20,7 +23,8 @@ _KILLED_S = 2.0
 def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
     """Calls ``start``, which starts processes; at the end calls ``stop`` and waits until they have ended.
 
-    Processes that do not end within seconds are killed, and their descendants, too. Other children of this process are
+    Processes that do not end within seconds are killed, and their descendants, too, also those that have left their
+    parents, such as a simulator that an environment has started in the background. Other children of this process are
     left alone.
 
     Args:
@@ -29,8 +33,9 @@ def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[N
     """
     before = _children()
     started: Processes = frozenset()
+    mark = uuid.uuid4().hex
     try:
-        with _orphans_adopted():
+        with _orphans_adopted(), _marking(mark):
             try:
                 start()
             finally:
@@ -43,6 +48,7 @@ def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[N
                 stop()
             finally:
                 _end_all(others)
+                _end(_marked(mark), psutil.Process.kill, _KILLED_S)
 
 
 @contextlib.contextmanager
@@ -62,6 +68,26 @@ def _orphans_adopted() -> Iterator[None]:
 def _adopt_orphans(on: bool) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
+
+
+@contextlib.contextmanager
+def _marking(mark: str) -> Iterator[None]:
+    """Gives a variable to the processes that are started meanwhile, and so to those that they start."""
+    os.environ[_MARK] = mark
+    try:
+        yield
+    finally:
+        del os.environ[_MARK]
+
+
+def _marked(mark: str) -> Processes:
+    found = set()
+    for process in psutil.process_iter():
+        # It may have ended, or be another user's.
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process)
+    return frozenset(found)
 
 
 def _children() -> Processes:

@@ -56,8 +56,6 @@ def connected(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # workers/actors.py decides for each actor whether it sees GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Processes that an environment has started end with its collector, also if that is killed.
-    os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
     if not debug:
         # The first error ends the run and is reported in one line. Errors of calls that depended on it add nothing.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
@@ -73,6 +71,27 @@ def connected(
             found = nodes()
             check_places(actors(total_resources(found)), found, f"the Ray cluster at {address}", grows=True)
         yield
+
+
+def describe_connecting(address: str | None) -> str:
+    """Returns what :func:`connected` does for an address, in a few words."""
+    if ray.is_initialized():
+        return "using the Ray of this process"
+    return "starting Ray" if address is None else f"joining the Ray cluster at {address}"
+
+
+def describe_starting(collectors: str, num_cpus: float) -> str:
+    """Returns that collectors are started, and the number of CPUs that they have to wait for.
+
+    Args:
+        collectors: The collectors in words.
+        num_cpus: Number of CPUs that the first ones need together.
+    """
+    # A node that has just started does not tell what is free.
+    free = sum((node.free or node.total).get("CPU", 0.0) for node in nodes())
+    lacking = num_cpus - free
+    waiting = f"; waiting for {lacking:g} CPU{'s' if lacking > 1 else ''}" if lacking > 0 else ""
+    return f"starting {collectors}{waiting}"
 
 
 def _start(address: str | None, folder: Path | None, debug: bool) -> None:

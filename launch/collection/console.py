@@ -34,6 +34,9 @@ class ConsoleObserver(CollectionObserver):
         self._shown = contextlib.ExitStack()
         self._was_interrupted = False
 
+    def on_preparing(self, what: str) -> None:
+        self._say(what)
+
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
         config, description = run.config, run.description

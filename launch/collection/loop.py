@@ -13,6 +13,7 @@ from launch.collection.observer import CollectionObserver
 from launch.collection.progress import CollectionProgress, progress_of
 from launch.collection.totals import CollectionTotals
 from launch.collection.workers import CollectionWorkers
+from launch.output.recent_speed import RecentSpeed
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, is_late, reason_of_death
 from launch.supervision.collector_handle import MAX_PENDING_CALLS, CollectorHandle
@@ -58,7 +59,7 @@ class CollectionLoop:
             EnvironmentCrashedError: If a collector hung and has been replaced too often.
             WorkerLostError: If a collector has been replaced too often for other reasons, or none comes up.
         """
-        start = time.monotonic()
+        start, speed = time.monotonic(), RecentSpeed(0.0)
         while not (self.is_finished or self._is_stopped):
             self._tell_recovered(self._pool.admit() if self._pool.handles else self._pool.wait_for_one())
             for handle in self._pool.handles:
@@ -66,7 +67,7 @@ class CollectionLoop:
             for handle in self._pool.ready():
                 self._take_answer(handle)
                 num_bytes = self._dataset.num_bytes
-                yield progress_of(self.totals, self._dataset.before, num_bytes, time.monotonic() - start)
+                yield progress_of(self.totals, self._dataset.before, num_bytes, time.monotonic() - start, speed)
             for handle in self._pool.handles:
                 if handle.waiting_s > self._timeout_s:
                     self._lose(handle, f"no answer in {self._timeout_s:g} s (timeout_s)")

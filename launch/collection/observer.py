@@ -68,8 +68,11 @@ class CollectionObserver:
     :meth:`on_end` of every observer that was told of the start is called.
     """
 
+    def on_preparing(self, what: str) -> None:
+        """Something that may take long begins before the first rollout, such as ``starting Ray``."""
+
     def on_start(self, run: ObservedRun) -> None:
-        """All collectors are up, and the dataset is begun. Comes before all other events."""
+        """All collectors are up, and the dataset is begun. Only preparations come before."""
 
     def on_progress(self, progress: CollectionProgress) -> None:
         """A collector has answered."""
@@ -97,6 +100,10 @@ class Observers(CollectionObserver):
     def __init__(self, observers: Sequence[CollectionObserver]) -> None:
         self._observers = tuple(observers)
         self._started: list[CollectionObserver] = []
+
+    def on_preparing(self, what: str) -> None:
+        for observer in self._observers:
+            observer.on_preparing(what)
 
     def on_start(self, run: ObservedRun) -> None:
         for observer in self._observers:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from launch.collection.resume import StartingPoint
 from launch.collection.totals import CollectionTotals
+from launch.output.recent_speed import RecentSpeed
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class CollectionProgress:
         num_episodes: Number of episodes that ended.
         num_bytes: Size of the dataset's shards, earlier ones included.
         elapsed_s: Seconds since the first rollout was asked for.
+        steps_per_s: Steps per second over the last seconds.
     """
 
     unit: str
@@ -31,20 +33,18 @@ class CollectionProgress:
     num_episodes: int
     num_bytes: int
     elapsed_s: float
-
-    @property
-    def steps_per_s(self) -> float:
-        """Steps per second."""
-        return self.num_steps / max(self.elapsed_s, 1e-9)
+    steps_per_s: float
 
     @property
     def eta_s(self) -> float:
         """Remaining seconds at this speed; infinite if nothing has been collected yet."""
-        return (self.num_asked - self.num_done) * self.elapsed_s / self.num_done if self.num_done else math.inf
+        # Episodes may have any length, so their number grows with the steps.
+        done_per_s = self.steps_per_s * self.num_done / max(self.num_steps, 1)
+        return (self.num_asked - self.num_done) / done_per_s if done_per_s > 0.0 else math.inf
 
 
 def progress_of(
-    totals: Sequence[CollectionTotals], before: StartingPoint, num_bytes: int, elapsed_s: float
+    totals: Sequence[CollectionTotals], before: StartingPoint, num_bytes: int, elapsed_s: float, speed: RecentSpeed
 ) -> CollectionProgress:
     """Returns the progress of a job.
 
@@ -53,13 +53,19 @@ def progress_of(
         before: The starting point of the job.
         num_bytes: Size of the dataset's shards.
         elapsed_s: Seconds since the first rollout was asked for.
+        speed: The speed in steps, from that time on; it is told the newest number of steps.
     """
     num_steps = sum(item.num_rows for item in totals)
     num_episodes = sum(len(item.returns) for item in totals)
+    steps_per_s = max(speed.add(elapsed_s, num_steps), 0.0)  # Steps that were lost are taken back.
     limits = before.limits
     if limits.next_steps is not None:
         num_asked = sum(limits.next_steps[slot] - step for slot, step in enumerate(before.next_steps))
-        return CollectionProgress("steps", num_steps, num_asked, num_steps, num_episodes, num_bytes, elapsed_s)
+        return CollectionProgress(
+            "steps", num_steps, num_asked, num_steps, num_episodes, num_bytes, elapsed_s, steps_per_s
+        )
     assert limits.num_episodes is not None
     num_asked = sum(limits.num_episodes.values())
-    return CollectionProgress("episodes", num_episodes, num_asked, num_steps, num_episodes, num_bytes, elapsed_s)
+    return CollectionProgress(
+        "episodes", num_episodes, num_asked, num_steps, num_episodes, num_bytes, elapsed_s, steps_per_s
+    )

@@ -87,6 +87,7 @@ class CollectionRun:
             before = _starting_point(self._folder, config, resume, self._lock)
             self._dataset = GrowingDataset(self._folder, config, before)
             actors = functools.partial(collecting_actors, config)
+            self._observers.on_preparing(session.describe_connecting(config.address))
             resources.enter_context(session.connected(config.address, actors, debug))
             self._workers = CollectionWorkers(config, factory, self._dataset, policy, *specs)
             resources.callback(self._dataset.close)
@@ -213,6 +214,10 @@ class CollectionRun:
 
     def _start(self) -> list[RunFault]:
         """Starts the workers and begins the dataset; returns the faults of collectors that were replaced meanwhile."""
+        number = self._config.collectors
+        self._observers.on_preparing(
+            session.describe_starting(f"{number} collector{'s' if number > 1 else ''}", number)
+        )
         self._workers.start()
         recovered = self._workers.pool.begin()
         self._description = self._workers.describe()

@@ -5,8 +5,11 @@ tensorboardX's own writer uses a thread. The thread dies if the disk is full, an
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import socket
 import struct
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,8 +30,8 @@ class TensorBoardWriter:
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
+        self._events, self._summaries = _module("proto.event_pb2"), _module("proto.summary_pb2")
+        Event, SessionLog = self._events.Event, self._events.SessionLog
         events = [Event(wall_time=time.time(), file_version="brain.Event:2")]
         if purge_step is not None:
             log = SessionLog(status=SessionLog.START)
@@ -48,9 +51,7 @@ class TensorBoardWriter:
         Raises:
             DistPolicyError: If they cannot be written.
         """
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
-
+        Event, Summary = self._events.Event, self._summaries.Summary
         values = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in figures.items()]
         event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
         self._file.append(_record(event.SerializeToString()))
@@ -61,8 +62,29 @@ class TensorBoardWriter:
 
 
 def _record(data: bytes) -> bytes:
-    """A TFRecord: length and data, each with its masked CRC-32C."""
-    from tensorboardX.record_writer import masked_crc32c
-
+    """Returns a TFRecord: length and data, each with its masked CRC-32C."""
     length = struct.pack("<Q", len(data))
-    return b"".join([length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))])
+    return b"".join([length, _masked_crc32c(length), data, _masked_crc32c(data)])
+
+
+def _masked_crc32c(data: bytes) -> bytes:
+    crc = _module("crc32c").crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _module(name: str) -> Any:
+    """Returns a module of tensorboardX without the package's own imports, which include PyTorch if it is installed.
+
+    PyTorch takes 650 MiB, and a driver would have it only for this.
+    """
+    package = "tensorboardX"
+    if package in sys.modules or f"{package}.{name}" in sys.modules:
+        return importlib.import_module(f"{package}.{name}")
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    # The package is there as a place for its modules, but is not executed. Whoever imports it later gets it whole.
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    finally:
+        del sys.modules[package]

@@ -37,6 +37,9 @@ class ConsoleObserver(TrainingObserver):
         self._shown = contextlib.ExitStack()
         self._has_stepped = self._was_interrupted = False
 
+    def on_preparing(self, what: str) -> None:
+        self._say(what)
+
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
         if run.generation:

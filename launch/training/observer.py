@@ -76,8 +76,11 @@ class TrainingObserver:
 
     metrics: tuple[str, ...] = ()
 
+    def on_preparing(self, what: str) -> None:
+        """Something that may take long begins before the first update, such as ``starting Ray``."""
+
     def on_start(self, run: ObservedRun) -> None:
-        """The workers are up, and the run directory exists. Comes before all other events."""
+        """The workers are up, and the run directory exists. Only preparations and damaged checkpoints come before."""
 
     def measure(self, result: UpdateResult) -> Mapping[str, float]:
         """Returns metrics of an update, by those names of :attr:`metrics` that have a value."""
@@ -90,7 +93,7 @@ class TrainingObserver:
         """A checkpoint was written."""
 
     def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
-        """A damaged checkpoint was found, and an older one is used. The only event that may come before the start."""
+        """A damaged checkpoint was found, and an older one is used. It may come before the start."""
 
     def on_fault(self, fault: RunFault) -> None:
         """A worker or an environment has failed; an environment with a ``recovery_s`` has been replaced already."""
@@ -125,6 +128,10 @@ class Observers(TrainingObserver):
         self._observers = tuple(observers)
         self._started: list[TrainingObserver] = []
         self.metrics = tuple(dict.fromkeys(name for observer in observers for name in observer.metrics))
+
+    def on_preparing(self, what: str) -> None:
+        for observer in self._observers:
+            observer.on_preparing(what)
 
     def on_start(self, run: ObservedRun) -> None:
         for observer in self._observers:

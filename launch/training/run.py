@@ -118,6 +118,7 @@ class TrainingRun:
             if known := new if before is None else before.path:
                 self._lock.enter_context(used_alone(known))
             actors = functools.partial(training_actors, self._config)
+            self._observers.on_preparing(session.describe_connecting(self._config.address))
             resources.enter_context(session.connected(self._config.address, actors, debug))
             self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
             self._directory = before or RunDirectory.create(new, self._config.env)
@@ -308,7 +309,10 @@ class TrainingRun:
             return
         self._has_started = True
         start, self._start_from = self._start_from, None
+        config = self._config
+        self._observers.on_preparing(session.describe_starting(config.describe_collectors(), config.least_collectors))
         self._trainer.start(None if start is None else start.state)
+        self._observers.on_preparing("compiling the update")
         if start is None:
             self._directory.write_config(self._config)
         self._is_training = True

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from launch.config.train import TrainConfig
+from launch.output.recent_speed import RecentSpeed
 from workers.collection.rollout_report import RolloutReport
 
 
@@ -66,6 +67,7 @@ class TotalsTracker:
         self._config = config
         self._first_step_time: float | None = None
         self._session_steps = 0
+        self._speed: RecentSpeed | None = None
         self._train_s_before = totals.train_s
         self._best: float | None = None
         self.go_back(totals)
@@ -106,7 +108,10 @@ class TotalsTracker:
         self._session_steps += steps
         if self._first_step_time is None:
             self._first_step_time = min(report.first_step_time for report in reports)
-        session_s = time.time() - self._first_step_time
+        if self._speed is None:
+            self._speed = RecentSpeed(self._first_step_time)
+        now = time.time()
+        session_s = now - self._first_step_time
         mean = float(np.mean(self._returns)) if self._returns else float("nan")
         target = self._config.target_return
         solved = target is not None and len(self._returns) == 100 and mean >= target
@@ -124,7 +129,7 @@ class TotalsTracker:
             "update": self._totals.updates,
             "env_steps": self._totals.env_steps,
             "episodes": self._totals.episodes,
-            "steps_per_s": self._session_steps / max(session_s, 1e-9),
+            "steps_per_s": self._speed.add(now, self._session_steps),
             "train_s": self._totals.train_s,
             "rollout_s": max(report.total_s for report in reports),
             "env_s": float(np.mean([report.env_s for report in reports])),

@@ -370,11 +370,19 @@ class Unreadable:
 
 
 class ProgramEnv(ProcessReportEnv):
-    """Starts a program that would run for long; its observation ends with that program's process id."""
+    """Starts a program that would run for long; its observation ends with that program's process id.
+
+    Args:
+        new_session: Whether the program leaves the group of processes of this one.
+    """
+
+    def __init__(self, new_session: bool = False) -> None:
+        super().__init__()
+        self._new_session = new_session
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         observation, info = super().reset(seed=seed, options=options)
-        observation[2] = subprocess.Popen(["sleep", "300"]).pid
+        observation[2] = subprocess.Popen(["sleep", "300"], start_new_session=self._new_session).pid
         return observation, info
 
 

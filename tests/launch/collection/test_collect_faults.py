@@ -213,7 +213,7 @@ def test_a_full_disk_ends_the_job_in_one_line_and_resume_goes_on_once_there_is_r
 
 
 @pytest.mark.usefixtures("no_process_left")
-def test_programs_that_an_environment_started_end_with_a_collector_that_is_killed(tmp_path: Path) -> None:
+def test_programs_that_an_environment_started_end_with_a_killed_collector(tmp_path: Path) -> None:
     programs: list[psutil.Process] = []
 
     def kill_and_interrupt(process: subprocess.Popen[str]) -> None:
@@ -223,7 +223,18 @@ def test_programs_that_an_environment_started_end_with_a_collector_that_is_kille
         psutil.wait_procs(programs, timeout=30.0)
         process.send_signal(signal.SIGINT)
 
-    job = ("--out", "data", "--env", "toy_envs:ProgramEnv", "--steps", "1G", "--rows-per-shard", "500")
+    job = (
+        "--out",
+        "data",
+        "--env",
+        "toy_envs:ProgramEnv",
+        "--env-kwargs",
+        "new_session=true",
+        "--steps",
+        "1G",
+        "--rows-per-shard",
+        "500",
+    )
     disturbed(tmp_path / "data", kill_and_interrupt, *job, "--collectors", "1", "--num-envs", "2")
     assert len(programs) >= 2
     assert not any(program.is_running() and program.status() != psutil.STATUS_ZOMBIE for program in programs)
