@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import TextIO
 
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
@@ -192,7 +193,7 @@ def _evaluate(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_evaluate(arguments)
     from launch.evaluation import evaluate
 
-    evaluate(parsed.source, parsed.config, PathsConsole())
+    evaluate(Path(parsed.source), parsed.config, PathsConsole())
     return 0
 
 

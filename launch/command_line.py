@@ -26,7 +26,7 @@ from launch.config.presets import load_preset, preset_for
 from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import REGISTRY, absolute_path
-from launch.output.run_directory import RunDirectory
+from launch.output.run_directory import RunDirectory, policy_folder
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
@@ -71,6 +71,8 @@ class CollectArguments:
     """Folder of a new dataset."""
     resume: Path | None = None
     """Dataset to continue, after Ctrl-C or a crash, or to add to by a larger --steps or --episodes."""
+    stochastic: bool = False
+    """Let a run's policy draw its actions, as in training (its collect_policy), instead of the greedy one."""
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
     debug: bool = False
@@ -81,7 +83,7 @@ class CollectArguments:
 class EvaluateArguments:
     """Plays whole episodes on fresh seeds. Shows mean return with its interval and lengths, and makes videos."""
 
-    source: tyro.conf.Positional[Path]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")]
     """Run directory, or the folder of a SavedModel with --env."""
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)
     debug: bool = False
@@ -207,8 +209,11 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
         check_names_of_code(file, base, _given(arguments))
     parsed = _parse(CollectArguments, arguments, CollectArguments(config=base), "collect")
     policy = absolute_path(parsed.config.policy)
-    if policy.is_dir() and known.resume is None:
-        parsed = dataclasses.replace(parsed, config=dataclasses.replace(parsed.config, policy=str(policy)))
+    if known.resume is not None and parsed.stochastic:
+        raise ConfigError("--stochastic and --resume exclude each other: a dataset keeps its policy")
+    if (policy.is_dir() or parsed.stochastic) and known.resume is None:
+        chosen = str(policy_folder(policy, parsed.stochastic))
+        parsed = dataclasses.replace(parsed, config=dataclasses.replace(parsed.config, policy=chosen))
     if (parsed.out is None) == (parsed.resume is None):
         raise ConfigError("give either --out for a new dataset or --resume for one to go on with")
     return parsed
@@ -221,7 +226,10 @@ def parse_evaluate(arguments: list[str]) -> EvaluateArguments:
         ConfigError: If a value is invalid.
         SystemExit: After help.
     """
-    return _parse(EvaluateArguments, arguments, None, "evaluate")
+    parsed = _parse(EvaluateArguments, arguments, None, "evaluate")
+    # A policy without a folder, such as random, keeps its name.
+    source = absolute_path(parsed.source)
+    return dataclasses.replace(parsed, source=str(source)) if source.exists() else parsed
 
 
 def parse_doctor(arguments: list[str]) -> DoctorArguments:
@@ -298,7 +306,13 @@ def _known(arguments: list[str], *options: str) -> argparse.Namespace:
 _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "what is learned": ("config.env", "config.env_kwargs", "config.wrappers", "preset", "agent"),
-        "how long": ("config.total_steps", "config.target_return", "config.seed", "config.eval_episodes"),
+        "how long": (
+            "config.total_steps",
+            "config.target_return",
+            "config.seed",
+            "config.eval_episodes",
+            "config.eval_every",
+        ),
         "the algorithm": (),
         "what runs": (
             "config.collectors",
@@ -312,7 +326,14 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
         "trying and tracing": ("dry_run", "debug"),
     },
     "collect": {
-        "what is collected": ("config.env", "config.env_kwargs", "config.wrappers", "config.policy", "config.seed"),
+        "what is collected": (
+            "config.env",
+            "config.env_kwargs",
+            "config.wrappers",
+            "config.policy",
+            "stochastic",
+            "config.seed",
+        ),
         "how much": ("config.steps", "config.episodes"),
         "what runs": (
             "config.collectors",
@@ -328,7 +349,14 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "evaluate": {
         "": ("source",),
-        "episodes": ("config.episodes", "config.seed", "config.video"),
+        "episodes": (
+            "config.episodes",
+            "config.stochastic",
+            "config.num_envs",
+            "config.seed",
+            "config.video",
+            "config.json",
+        ),
         "environment": ("config.env", "config.env_kwargs", "config.wrappers", "config.inference"),
         "tracing": ("debug",),
     },

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from launch.config.evaluate import EvaluateConfig
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.formatting import describe_evaluation
+from launch.output.run_directory import policy_folder
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import record_episode
 from workers.collection.watchdog import Watchdog
@@ -57,8 +59,8 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     with without_stderr():
         policy = policy_source(time_step_spec, action_spec).greedy
     evaluator = Evaluator(factory, policy, config.num_envs, config.max_episode_steps)
-    with _watchdog(evaluator, factory):
-        result = evaluator.evaluate(config.episodes, seed=config.seed)
+    with _watchdog(evaluator, factory) as watchdog:
+        result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)
     result = dataclasses.replace(result, policy="stochastic" if config.stochastic else "greedy")
     told = Console(stderr=True, markup=False, highlight=False, soft_wrap=True) if config.json else console
     if config.json:
@@ -76,11 +78,15 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     return result
 
 
-def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> contextlib.AbstractContextManager[Any]:
-    """Returns what ends this process if a step hangs; ``async`` environments are watched one by one already."""
+@contextlib.contextmanager
+def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> Iterator[Watchdog | None]:
+    """Yields what ends this process if a step hangs; ``async`` environments are watched one by one already."""
     if factory.resolved_vectorization() == "async":
-        return contextlib.nullcontext()
-    path = Path(tempfile.gettempdir()) / f"distpolicy-evaluate-{os.getpid()}.stacks"
+        yield None
+        return
+    # In a folder of its own, which nobody else can write to.
+    folder = Path(tempfile.mkdtemp(prefix="distpolicy-evaluate-"))
+    path = folder / "stacks.txt"
 
     def tell() -> None:
         step = evaluator.steps_begun
@@ -93,10 +99,11 @@ def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> contextlib.A
         )
 
     watchdog = Watchdog(path, factory.step_timeout_s, lambda: evaluator.steps_begun, tell)
-    stack = contextlib.ExitStack()
-    stack.callback(watchdog.close)
-    stack.enter_context(watchdog)
-    return stack
+    try:
+        yield watchdog
+    finally:
+        watchdog.close()
+        folder.rmdir()
 
 
 def _as_json(env: str, folder: Path, result: EvaluationResult) -> dict[str, Any]:
@@ -141,26 +148,17 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
     if run_config.is_file():
         run: Any = load_train_config(run_config)
         check_names_of_code(run_config, run, _not_from(run, config))
-        env, folder = config.env or run.env, source
-        if not in_run:
-            folder = source / ("collect_policy" if config.stochastic else "policy")
+        env = config.env or run.env
+        folder = policy_folder(source, config.stochastic)
         # The run's arguments do not apply to another environment.
         kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
         wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
-        if not folder.is_dir():
-            if config.stochastic and (source / "policy").is_dir():
-                raise ConfigError(f"{source} has no policy that draws its actions: leave out --stochastic")
-            raise ConfigError(
-                f"{source} has no policy yet: a run writes it with its first checkpoint; continue it with "
-                "distpolicy train --resume"
-            )
     else:
         if config.env is None:
             raise ConfigError(f"{source} is not a run directory: give --env, if it is the folder of a SavedModel")
-        if config.stochastic:
-            raise ConfigError(f"--stochastic is for a run directory: {source} is one policy, and is evaluated as it is")
-        env, folder, kwargs, wrappers = config.env, source, config.env_kwargs, config.wrappers
+        folder = policy_folder(source, config.stochastic)
+        env, kwargs, wrappers = config.env, config.env_kwargs, config.wrappers
         vectorization = config.vectorization or "auto"
     factory = EnvironmentFactory(
         env,

@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from distpolicy.policies.saved_functions import BATCH_SIZE_SPEC, SEED_SPEC, SavedFunctions, with_outer_dims
 from distpolicy.policies.saved_signature import flat_signature, has_names, quiet_about_names, spec_names
+from distpolicy.policies.string_keys_policy import StringKeysPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.nests.integer_keys import integer_key_paths, with_string_keys
 from distpolicy.utils.variables.saved_variables import variables_prefix
 from distpolicy.utils.whole_folder import whole_folder
 
@@ -45,7 +47,8 @@ class PolicySaver:
     ``action``), ``1/...`` for the state, ``action``, ``state/...``, ``info/...``.
 
     Two files lie beside the model: ``policy_specs.pbtxt`` with the specs in TF-Agents' format, and
-    ``policy_specs.json`` with what that format cannot hold, which is the variables' paths and the distributions' types.
+    ``policy_specs.json`` with what that format cannot hold: the variables' paths, the distributions' types, and which
+    dicts have integers as keys. The saved functions take and return strings as keys.
 
     Args:
         policy: The policy. Its variables and its observation normaliser are saved with it.
@@ -60,8 +63,9 @@ class PolicySaver:
 
     Raises:
         TypeError: If the policy is not a TFPolicy, or ``metadata`` is not a dict of variables.
-        ValueError: If the batch size is not a positive int, the train step is not a variable, or names of specs are
-            missing or not unique although ``use_nest_path_signatures`` is False.
+        ValueError: If the batch size is not a positive int, the train step is not a variable, a key of a spec is
+            neither a string nor an integer, or names of specs are missing or not unique although
+            ``use_nest_path_signatures`` is False.
     """
 
     def __init__(
@@ -81,17 +85,20 @@ class PolicySaver:
         ):
             raise ValueError(f"batch_size must be None or an int above 0, not {batch_size!r}")
         self._raw_policy = policy
+        specs = (policy.collect_data_spec, policy.policy_state_spec)
+        self._saved_policy = StringKeysPolicy(policy) if integer_key_paths(specs) else policy
         self._train_step = _checked_train_step(train_step)
         self._metadata = _checked_metadata(metadata)
 
         input_fn, example_spec = input_fn_and_spec or (None, None)
-        inputs: tuple[Any, ...] = (policy.time_step_spec, policy.policy_state_spec)
+        saved_policy = self._saved_policy
+        inputs: tuple[Any, ...] = (saved_policy.time_step_spec, saved_policy.policy_state_spec)
         if input_fn is not None:
             inputs = (tensor_spec.from_spec(example_spec),)
         by_path = use_nest_path_signatures and not (input_fn is not None and has_names(inputs))
         self._action_input_spec = spec_names(inputs, by_path)
-        self._policy_step_spec = spec_names(policy.policy_step_spec, use_nest_path_signatures)
-        self._policy_state_spec = spec_names(policy.policy_state_spec, use_nest_path_signatures)
+        self._policy_step_spec = spec_names(saved_policy.policy_step_spec, use_nest_path_signatures)
+        self._policy_state_spec = spec_names(saved_policy.policy_state_spec, use_nest_path_signatures)
 
         self._module = tf.Module()
         # This is a list, since a SavedModel would drop an empty tuple.
@@ -100,7 +107,7 @@ class PolicySaver:
         self._module.metadata = self._metadata
         self._parts = ["model_variables", "train_step", "metadata"]
         with quiet_about_names():
-            self._functions = SavedFunctions(policy, self._action_input_spec, batch_size, seed, input_fn)
+            self._functions = SavedFunctions(saved_policy, self._action_input_spec, batch_size, seed, input_fn)
             self._add_functions()
         self._signatures = self._make_signatures(batch_size)
 
@@ -192,6 +199,7 @@ class PolicySaver:
         policy = self._raw_policy
         specs = {"collect_data_spec": policy.collect_data_spec, "policy_state_spec": policy.policy_state_spec}
         details = {
+            "integer_keys": integer_key_paths(specs),
             "variables": [item.path for item in policy.named_variables()],
             "distributions": self._functions.distributions,
         }
@@ -199,7 +207,7 @@ class PolicySaver:
             tf.saved_model.save(self._module, scratch, signatures=self._signatures, options=options)
             with tf.io.gfile.GFile(os.path.join(scratch, POLICY_SPECS_JSON), "w") as file:
                 file.write(json.dumps(details, indent=2) + "\n")
-            tensor_spec.to_pbtxt_file(os.path.join(scratch, POLICY_SPECS_PBTXT), specs)
+            tensor_spec.to_pbtxt_file(os.path.join(scratch, POLICY_SPECS_PBTXT), with_string_keys(specs))
 
     def save_checkpoint(
         self, export_dir: str | os.PathLike[str], options: tf.train.CheckpointOptions | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +22,8 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.files.bounded_files import check_file, parse_json
 from distpolicy.utils.files.gfiles import read_gfile
 from distpolicy.utils.nest_utils import flatten_up_to
+from distpolicy.utils.nests.array_nest import flatten, pack_leaves
+from distpolicy.utils.nests.integer_keys import with_integer_keys, with_keys_of, with_string_keys
 from distpolicy.utils.sampling.tensor_draws import fold_rows
 from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.utils.variables.saved_variables import read_variables
@@ -63,9 +66,9 @@ class SavedModelPolicy(TFPolicy):
         name: str | None = None,
     ) -> None:
         path = os.fspath(saved_model_path)
-        saved = _load(path)
+        saved, details = _load(path), _read_details(path)
         if time_step_spec is None:
-            specs = _read_specs(path)
+            specs = _read_specs(path, details.get("integer_keys", ()))
             time_step_spec, action_spec = specs["time_step_spec"], specs["action_spec"]
             policy_state_spec, info_spec = specs["policy_state_spec"], specs["info_spec"]
         # The saved action already clips actions and resets the state.
@@ -82,7 +85,7 @@ class SavedModelPolicy(TFPolicy):
         self._path = path
         self._saved = saved
         # Avoids tf.Module's tracking, which would wrap dicts and lists.
-        object.__setattr__(self, "_details", _read_details(path))
+        object.__setattr__(self, "_details", details)
         variables = list(saved.model_variables)
         paths = self._details.get("variables", [f"model_variables/{index}" for index in range(len(variables))])
         if len(paths) != len(variables):
@@ -153,6 +156,7 @@ class SavedModelPolicy(TFPolicy):
         else:
             self._check_batch_size(tf.get_static_value(batch_size))
             state = self._saved.get_initial_state()
+        state = with_keys_of(self.policy_state_spec, state)
         return tf.nest.pack_sequence_as(self.policy_state_spec, tf.nest.flatten(state))
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
@@ -163,11 +167,12 @@ class SavedModelPolicy(TFPolicy):
         else:
             # The model gets B * T rows here, but there are only B seeds, so these are combined into one.
             step = self._saved.action(*inputs, fold_rows(seed) if seed.shape.rank == 2 and outer != 1 else seed)
-        leaves = [tf.nest.flatten(nest) for nest in (step.action, step.state, step.info)]
+        spec = self.policy_step_spec
+        parts = zip(spec, (step.action, step.state, step.info), strict=True)
+        leaves = [tf.nest.flatten(with_keys_of(nest, part)) for nest, part in parts]
         if outer != 1:
             shape = tf.shape(time_step.step_type)
             leaves = [[tf.reshape(leaf, tf.concat([shape, tf.shape(leaf)[1:]], 0)) for leaf in part] for part in leaves]
-        spec = self.policy_step_spec
         return PolicyStep(*(tf.nest.pack_sequence_as(nest, part) for nest, part in zip(spec, leaves, strict=True)))
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
@@ -181,19 +186,22 @@ class SavedModelPolicy(TFPolicy):
         if descriptions is None:
             distributions = tf.nest.flatten(step.action)
         else:
-            tensors = flatten_up_to(self.action_spec, step.action)
+            tensors = flatten_up_to(with_string_keys(self.action_spec), step.action)
             try:
-                distributions = [decode_distribution(*pair) for pair in zip(descriptions, tensors, strict=True)]
+                saved = [decode_distribution(*pair) for pair in zip(descriptions, tensors, strict=True)]
             except Exception as error:  # The descriptions may be anything.
                 file = os.path.join(self._path, POLICY_SPECS_JSON)
                 raise CheckpointError(f"{file} does not describe the distributions of the model: {error!r}") from error
-        state = tf.nest.flatten(step.state)
+            packed = pack_leaves(with_string_keys(self.action_spec), saved)
+            distributions = flatten(with_keys_of(self.action_spec, packed))
+        state = tf.nest.flatten(with_keys_of(self.policy_state_spec, step.state))
         if outer != 1:
             shape = tf.shape(time_step.step_type)
             distributions = [_with_batch_shape(item, shape) for item in distributions]
             state = [tf.reshape(leaf, tf.concat([shape, tf.shape(leaf)[1:]], 0)) for leaf in state]
         # TF-Agents' policies may leave out the info in distribution().
-        info, info_spec = tf.nest.flatten(step.info), self.info_spec
+        info_spec = self.info_spec
+        info = tf.nest.flatten(with_keys_of(info_spec, step.info) if tf.nest.flatten(step.info) else ())
         return PolicyStep(
             tf.nest.pack_sequence_as(self.action_spec, distributions),
             tf.nest.pack_sequence_as(self.policy_state_spec, state),
@@ -214,7 +222,8 @@ class SavedModelPolicy(TFPolicy):
 
         time_step = tf.nest.map_structure(batched, time_step, self.time_step_spec)
         self._check_batch_size(time_step.step_type.shape[0])
-        return time_step, tf.nest.map_structure(batched, policy_state, self.policy_state_spec)
+        policy_state = tf.nest.map_structure(batched, policy_state, self.policy_state_spec)
+        return with_string_keys(time_step), with_string_keys(policy_state)
 
     def _check_batch_size(self, batch_size: Any) -> None:
         if None not in (self._batch_size, batch_size) and int(batch_size) != self._batch_size:
@@ -252,13 +261,13 @@ def _check_files(path: str) -> None:
                 raise CheckpointError(f"{file} cannot be read: {error}") from error
 
 
-def _read_specs(path: str) -> dict[str, Any]:
+def _read_specs(path: str, integer_keys: Collection[str]) -> dict[str, Any]:
     file = os.path.join(path, POLICY_SPECS_PBTXT)
     if not tf.io.gfile.exists(file):
         raise ConfigError(f"{path} holds no {POLICY_SPECS_PBTXT}; give time_step_spec and action_spec")
     specs = tensor_spec.from_pbtxt_file(file)
     try:
-        return specs_from_collect_data_spec(specs)
+        return specs_from_collect_data_spec(with_integer_keys(specs, integer_keys))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{file} does not hold the specs of a policy: {error!r}; save the policy again"

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from distpolicy.agents.agent_training import train_arguments_of, train_with, zero_rollout_for
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
-from distpolicy.specs.tensor_spec import to_nest_array_spec
 from distpolicy.testing.data import assert_nests_close, random_time_step, row_seeds
-from distpolicy.trajectories.rollout import Rollout, zero_rollout
+from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.utils.variables.module_variables import named_variables
@@ -43,10 +43,7 @@ class TFAgentConformance:
     def make_rollout(self, agent: TFAgent, seed: int = 0) -> Rollout:
         """Returns steps that the collect policy acted on; two environments end an episode, one by truncation."""
         policy, num_slots, num_steps = agent.collect_policy, self.num_slots, self.num_steps
-        spec = to_nest_array_spec(policy.collect_data_spec)
-        state_spec = to_nest_array_spec(policy.policy_state_spec)
-        shapes = (spec.observation, spec.action, spec.policy_info, num_slots, num_steps)
-        rollout = zero_rollout(*shapes, policy_state_spec=state_spec)
+        rollout = zero_rollout_for(agent, num_slots, num_steps)
         rollout.step_type[:] = StepType.MID
         rollout.step_type[:, 0] = StepType.FIRST
         rollout.discount[:] = 1.0
@@ -69,14 +66,8 @@ class TFAgentConformance:
 
     def train(self, agent: TFAgent, rollout: Rollout) -> LossInfo:
         """Trains on a rollout as a learner does."""
-        known = {
-            "final_observation": rollout.final_observation,
-            "policy_state": rollout.policy_state,
-            "discounted_return": rollout.discounted_return,
-            "progress": np.float32(0.0),
-        }
-        asked = {name: known[name] for name in agent.train_arguments}
-        return agent.train(rollout.trajectory, rollout.step_weights, **asked)
+        known = {**train_arguments_of(rollout), "progress": np.float32(0.0)}
+        return train_with(agent, rollout.trajectory, rollout.step_weights, known)
 
     def state(self, agent: TFAgent) -> dict[str, np.ndarray]:
         """Returns what a checkpoint would hold."""

@@ -19,7 +19,7 @@ class CollectConfig:
     env: str = "CartPole-v1"
     """Gymnasium id of the environment; module:id to import a module first; or module:factory."""
     policy: str = "random"
-    """The policy: random, fixed:ACTION with the action as JSON, or the folder of a SavedModel."""
+    """The policy: random, fixed:ACTION with the action as JSON, or a run directory or the folder of a SavedModel."""
     steps: int | None = None
     """Number of steps to collect, over all environments together. Give either --steps or --episodes."""
     episodes: int | None = None

@@ -27,6 +27,7 @@ class RunDirectory:
         self.faults = path / "faults"
         self.checkpoints = path / "checkpoints"
         self.policy = path / "policy"
+        self.collect_policy = path / "collect_policy"
         self.metrics_file = path / "metrics.csv"
         self.faults_file = path / "faults.csv"
         self.report_file = path / "report.html"
@@ -75,6 +76,31 @@ class RunDirectory:
         if not run.config_file.is_file():
             raise ConfigError(f"{path} is not a run directory: it has no config.yaml")
         return run
+
+
+def policy_folder(path: Path, stochastic: bool) -> Path:
+    """Returns the folder of a policy, given a run directory or the folder itself.
+
+    Args:
+        path: A run directory, or the folder of a SavedModel.
+        stochastic: Whether to take the policy that draws its actions; only a run directory has two.
+
+    Raises:
+        ConfigError: If the run has not exported the policy yet, or there is nothing to choose from.
+    """
+    run = RunDirectory(path)
+    if not run.config_file.is_file():
+        if stochastic:
+            raise ConfigError(f"--stochastic is for a run directory: {path} is one policy, and acts as it is")
+        return path
+    if not run.policy.is_dir():
+        raise ConfigError(
+            f"{path} has no policy yet: a run writes it with its first checkpoint; continue it with distpolicy train "
+            "--resume"
+        )
+    if stochastic and not run.collect_policy.is_dir():
+        raise ConfigError(f"{path} has no policy that draws its actions: leave out --stochastic")
+    return run.collect_policy if stochastic else run.policy
 
 
 def check_free(path: Path) -> None:

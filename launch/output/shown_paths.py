@@ -34,12 +34,12 @@ def shown_from(folder: str, text: str) -> str:
 class PathsConsole(Console):
     """A console that shows paths relative to the folder in which it was made.
 
-    Its output is plain: extras such as distpolicy[gpu] must not be read as markup, and lines of a log must not be
-    wrapped.
+    Its output is plain: extras such as distpolicy[gpu] must not be read as markup, nor env ids such as module:Snake as
+    emoji, and lines of a log must not be wrapped.
     """
 
     def __init__(self) -> None:
-        super().__init__(markup=False, highlight=False, soft_wrap=True)
+        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True)
         self._folder = os.getcwd()
 
     def print(self, *objects: Any, **options: Any) -> None:

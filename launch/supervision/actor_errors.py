@@ -117,5 +117,7 @@ def describe_hang(hang: Hang, env: str, step_timeout_s: float, num_groups: int =
     """
     step = math.ceil(hang.step / num_groups)
     where = f"step {step:,}" if step else "its first reset"
+    if hang.was_stopped:
+        return f"was stopped (SIGSTOP) for more than {step_timeout_s:g} s (step_timeout_s)"
     later = " or a later step that kept the GIL" if hang.held_gil else ""
     return f"hung in {where}{later}: {env} took more than {step_timeout_s:g} s (step_timeout_s)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import ray
@@ -9,7 +10,11 @@ from ray import exceptions as ray_errors
 
 from distpolicy.errors import DistPolicyError, WorkerLostError
 from launch.supervision.actor_errors import describe_ray_error
+from launch.supervision.own_ray import check_alive
 from workers.constructor_errors import ConstructorError
+
+# How often it looks whether Ray is still there.
+_LOOK_S = 1.0
 
 _STORE_FULL = (
     "a node's object store is full and so is the disk that it spills to: free space, start Ray with a larger "
@@ -25,11 +30,20 @@ def get(references: Any, timeout_s: float) -> Any:
         timeout_s: Maximum number of seconds to wait.
 
     Raises:
-        WorkerLostError: If a worker does not answer or has died, or an object that it made is lost.
+        WorkerLostError: If a worker does not answer or has died, or an object that it made is lost, or a Ray that this
+            process has started has ended.
         DistPolicyError: If a worker raised an error, in a call or in its constructor.
     """
+    deadline = time.monotonic() + timeout_s
     try:
-        return ray.get(references, timeout=timeout_s)
+        while True:
+            check_alive()
+            left_s = max(deadline - time.monotonic(), 0.0)
+            try:
+                return ray.get(references, timeout=min(left_s, _LOOK_S))
+            except ray_errors.GetTimeoutError:
+                if left_s <= _LOOK_S:
+                    raise
     except ray_errors.GetTimeoutError as error:
         raise WorkerLostError(
             f"no answer from a worker in {timeout_s:g} s; raise timeout_s if its work takes longer"

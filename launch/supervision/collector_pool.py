@@ -14,6 +14,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle, describe_collector
 from launch.supervision.faults import RunFault
+from launch.supervision.own_ray import check_alive
 from workers.restart_budget import RestartBudget, RestartBudgetConfig
 
 # Used in training, where one rollout counts as a step: the window covers failures without a rollout in between.
@@ -158,6 +159,7 @@ class CollectorPool:
         Returns:
             The collectors whose oldest call is answered. Empty if the time is over, or a collector can be admitted.
         """
+        check_alive()
         asked = {handle.next_answer: handle for handle in self.handles if handle.num_pending}
         starting = [entry.answer for entry in self._entries if entry.starting is not None]
         if not asked and not starting:
@@ -232,6 +234,7 @@ class CollectorPool:
         deadline = time.monotonic() + self._timeout_s
         back: list[RunFault] = []
         while len(self.handles) < number:
+            check_alive()
             left = deadline - time.monotonic()
             if left <= 0.0:
                 raise WorkerLostError(

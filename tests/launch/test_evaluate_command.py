@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from commands import distpolicy
 
+from distpolicy.errors import ConfigError
+from launch.command_line import parse_collect
 from launch.config.codec import dump
 from launch.config.train import TrainConfig
 
@@ -33,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run directory `run` as training leaves it, of CartPole-v1, and one without a policy, `young`."""
     from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
     from distpolicy.policies.actor_policy import ActorPolicy
+    from distpolicy.policies.greedy_policy import GreedyPolicy
     from distpolicy.policies.policy_saver import PolicySaver
     from workers.environments.factory import EnvironmentFactory
 
@@ -42,7 +46,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("run", "young"):
         (made / name).mkdir()
         (made / name / "config.yaml").write_text(dump(TrainConfig()))
-    PolicySaver(ActorPolicy(env.time_step_spec, env.action_spec, network)).save(str(made / "run" / "policy"))
+    policy = ActorPolicy(env.time_step_spec, env.action_spec, network)
+    PolicySaver(GreedyPolicy(policy)).save(str(made / "run" / "policy"))
+    shutil.copytree(made / "run", made / "both")
+    PolicySaver(policy).save(str(made / "both" / "collect_policy"))
     (made / "empty").mkdir()
     return made
 
@@ -94,6 +101,29 @@ def test_the_result_as_json_is_all_of_the_output(folder: Path) -> None:
     # A folder inside a run takes the run's environment.
     inside = evaluate("run/policy", "--episodes", "3", "--json", cwd=folder)
     assert json.loads(inside.stdout)["returns"] == told["returns"]
+
+
+def test_either_policy_of_a_run_can_be_evaluated(folder: Path) -> None:
+    greedy, stochastic = (
+        json.loads(evaluate("both", "--episodes", "5", "--json", *option, cwd=folder).stdout)
+        for option in ((), ("--stochastic",))
+    )
+    assert (greedy["kind"], stochastic["kind"]) == ("greedy", "stochastic")
+    assert (Path(greedy["policy"]).name, Path(stochastic["policy"]).name) == ("policy", "collect_policy")
+    assert greedy["returns"] != stochastic["returns"]
+
+
+def test_collect_takes_either_policy_of_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    options = ("--out", "data", "--steps", "10")
+    for more, name in (((), "policy"), (("--stochastic",), "collect_policy")):
+        parsed = parse_collect(["--policy", "both", *options, *more])
+        assert parsed.config.policy == str(folder / "both" / name)
+    assert parse_collect(["--policy", "both/policy", *options]).config.policy == str(folder / "both" / "policy")
+    with pytest.raises(ConfigError, match="run has no policy that draws its actions"):
+        parse_collect(["--policy", "run", "--stochastic", *options])
+    with pytest.raises(ConfigError, match="--stochastic is for a run directory"):
+        parse_collect(["--stochastic", *options])
 
 
 def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> None:

@@ -92,3 +92,8 @@ def test_paths_are_shown_relative_to_the_folder_of_the_command(
     console.print(f"run directory: {tmp_path / 'run'}")
     assert capsys.readouterr().out == "run directory: run\n"
     assert shown_from("/", "/a/b") == "/a/b"
+
+
+def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    PathsConsole().print("envs:snake: 2 collectors, distpolicy[gpu]")
+    assert capsys.readouterr().out == "envs:snake: 2 collectors, distpolicy[gpu]\n"

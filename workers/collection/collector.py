@@ -25,6 +25,7 @@ from workers.collection.episode_statistics import EpisodeStatistics
 from workers.collection.evaluator import EvaluationJob, EvaluationResult, Evaluator
 from workers.collection.rollout_report import RolloutReport
 from workers.collection.seeding import slot_seeds
+from workers.collection.stop_guard import StopGuard
 from workers.collection.watchdog import Watchdog
 from workers.environments.base import Environment
 from workers.environments.factory import EnvironmentFactory
@@ -95,7 +96,8 @@ class Collector:
 
     If ``stacks_file`` is given, a step of all slots in a rollout (policy call, environments, resets) that takes longer
     than ``environment_factory.step_timeout_s`` ends this process; see :class:`workers.collection.watchdog.Watchdog`.
-    This does not apply to ``async``, which watches its own processes.
+    This does not apply to ``async``, which watches its own processes. In all forms, a :class:`StopGuard` ends this
+    process if it is stopped (SIGSTOP) for that long.
 
     Args:
         config: The settings.
@@ -137,9 +139,12 @@ class Collector:
         self._episodes = EpisodeStatistics(config.num_slots, config.num_steps, config.reward_discount)
         self._evaluator: Evaluator | None = None
         self._watch: Watchdog | None = None
-        if stacks_file is not None and environment_factory.resolved_vectorization() != "async":
-            path = Path(tempfile.gettempdir()) / stacks_file
-            self._watch = Watchdog(path, environment_factory.step_timeout_s, lambda: self.steps_begun)
+        self._guard: StopGuard | None = None
+        if stacks_file is not None:
+            path, timeout_s = Path(tempfile.gettempdir()) / stacks_file, environment_factory.step_timeout_s
+            self._guard = StopGuard(path, timeout_s)
+            if environment_factory.resolved_vectorization() != "async":
+                self._watch = Watchdog(path, timeout_s, lambda: self.steps_begun)
         self._first_step_time = 0.0
         self._num_rollouts = 0
         self._closed = False
@@ -260,8 +265,7 @@ class Collector:
         num_envs = min(job.num_envs or self._config.num_slots, job.num_episodes)
         evaluator = Evaluator(factory, policy, num_envs, job.max_episode_steps, self._config.index, environment)
         self._evaluator = evaluator
-        with self._watch or contextlib.nullcontext():
-            return evaluator.evaluate(job.num_episodes, job.first_episode, job.seed)
+        return evaluator.evaluate(job.num_episodes, job.first_episode, job.seed, self._watch)
 
     def _environment_to_reuse(self, factory: EnvironmentFactory) -> Environment | None:
         """Returns environments of the rollouts for an evaluation after the last of them.
@@ -287,6 +291,8 @@ class Collector:
         """Closes the environments and ends the threads; may be called twice."""
         if not self._closed:
             self._closed = True
+            if self._guard is not None:
+                self._guard.close()
             if self._watch is not None:
                 self._watch.close()
             self._threads.run([group.close for group in self._groups])

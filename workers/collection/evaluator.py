@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -152,13 +154,21 @@ class Evaluator:
         self._collector = collector
         self.steps_begun = 0
 
-    def evaluate(self, num_episodes: int, first_episode: int = 0, seed: int = 0) -> EvaluationResult:
+    def evaluate(
+        self,
+        num_episodes: int,
+        first_episode: int = 0,
+        seed: int = 0,
+        watch: AbstractContextManager[Any] | None = None,
+    ) -> EvaluationResult:
         """Runs episodes ``first_episode`` to ``first_episode + num_episodes - 1``.
 
         Args:
             num_episodes: Number of episodes.
             first_episode: Number of the first episode. An episode's seed depends on its number.
             seed: Seed of the evaluation.
+            watch: Is entered while environments are stepped, and not while they are made: a
+                :class:`workers.collection.watchdog.Watchdog` of ``steps_begun``, for example.
 
         Raises:
             EnvironmentCrashedError: If an environment fails more often than its restart budget allows, or returns NaN
@@ -176,7 +186,8 @@ class Evaluator:
             if environment is None:
                 environment = self._make_environment(min(self._num_envs, len(open_episodes)))
             try:
-                num_repeated += self._play(environment, open_episodes, done)
+                with watch or contextlib.nullcontext():
+                    num_repeated += self._play(environment, open_episodes, done)
             finally:
                 if environment is not self._given:
                     environment.close()

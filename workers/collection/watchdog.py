@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from distpolicy.errors import DistPolicyError
 from distpolicy.utils.files.bounded_files import read_bytes
+from workers.collection.stop_guard import STOPPED
 
 # How often it checks the counter within the time limit.
 _CHECKS = 8
@@ -33,6 +34,11 @@ class Hang(NamedTuple):
     step: int
     held_gil: bool
     stacks: str
+
+    @property
+    def was_stopped(self) -> bool:
+        """True if the process was stopped from outside, so that no code of it is at fault."""
+        return STOPPED in self.stacks
 
 
 class Watchdog:

@@ -164,7 +164,7 @@ def joined(column: pa.ChunkedArray) -> pa.Array:
 def _children(nest: Any) -> list[tuple[str, Any]]:
     """Returns the names and children of a nest, in the order of ``flatten``."""
     if isinstance(nest, dict):
-        return [(key, nest[key]) for key in sorted(nest)]
+        return [(str(key), nest[key]) for key in sorted(nest)]
     names = getattr(nest, "_fields", [str(index) for index in range(len(nest))])
     return list(zip(names, nest, strict=True))
 

@@ -16,17 +16,18 @@ def nest_to_json(nest: Any) -> dict[str, Any]:
     """Returns a nest of array specs as a JSON value.
 
     Args:
-        nest: Dicts with string keys, tuples, namedtuples and lists of array specs.
+        nest: Dicts with strings or integers as keys, tuples, namedtuples and lists of array specs.
 
     Raises:
         SpecMismatchError: If a leaf is not an array spec, has an unknown dimension or has a dtype that cannot be
-            stored, or if a key is not a string.
+            stored, or if a key is neither a string nor an integer.
     """
     if isinstance(nest, dict):
         for key in nest:
-            if not isinstance(key, str):
-                raise SpecMismatchError(f"a dict of specs has the key {key!r}; use strings")
-        return {"dict": {key: nest_to_json(child) for key, child in nest.items()}}
+            if not isinstance(key, str | int) or isinstance(key, bool):
+                raise SpecMismatchError(f"a dict of specs has the key {key!r}; use strings or integers")
+        kind = "integer_dict" if any(isinstance(key, int) for key in nest) else "dict"
+        return {kind: {str(key): nest_to_json(child) for key, child in nest.items()}}
     if isinstance(nest, tuple) and hasattr(nest, "_fields"):
         children = {name: nest_to_json(getattr(nest, name)) for name in nest._fields}
         return {"namedtuple": type(nest).__name__, "fields": children}
@@ -45,6 +46,8 @@ def nest_from_json(value: Any) -> Any:
     """
     if "dict" in value:
         return {key: nest_from_json(child) for key, child in value["dict"].items()}
+    if "integer_dict" in value:
+        return {int(key): nest_from_json(child) for key, child in value["integer_dict"].items()}
     if "namedtuple" in value:
         names, children = tuple(value["fields"]), [nest_from_json(child) for child in value["fields"].values()]
         if value["namedtuple"] == PolicyInfo.__name__ and names == PolicyInfo._fields:

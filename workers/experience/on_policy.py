@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from distpolicy.agents.agent_training import train_arguments_of
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Experience, Sample
@@ -38,16 +39,7 @@ class OnPolicyExperience(Experience):
 
 def sample_of(rollout: Rollout) -> Sample:
     """Returns a rollout as a sample; the arrays are views of it."""
-    return Sample(
-        rollout.trajectory,
-        rollout.step_weights,
-        {
-            "final_observation": rollout.final_observation,
-            "policy_state": rollout.policy_state,
-            "discounted_return": rollout.discounted_return,
-        },
-        rollout.weights_version,
-    )
+    return Sample(rollout.trajectory, rollout.step_weights, train_arguments_of(rollout), rollout.weights_version)
 
 
 def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:

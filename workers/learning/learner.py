@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from distpolicy.agents.agent_training import train_with, zero_rollout_for
 from distpolicy.errors import ConfigError, DistPolicyError
-from distpolicy.trajectories.rollout import Rollout, zero_rollout
+from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.compilation.compile_cache import seal_compile_cache
 from distpolicy.utils.memory import peak_memory_bytes
 from distpolicy.weights import Weights, WeightsPacker
@@ -66,7 +67,7 @@ class Learner:
         """
         start = time.perf_counter()
         state = self.state()
-        self._train(sample_of(self._zero_rollout(num_slots, num_steps)), 0.0)
+        self._train(sample_of(zero_rollout_for(self._agent, num_slots, num_steps)), 0.0)
         seal_compile_cache()
         if late := sorted({item.path for item in self._agent.named_variables()} - set(state)):
             raise ConfigError(
@@ -76,15 +77,6 @@ class Learner:
         self._assign(state)
         self._last_end = time.perf_counter()
         return self._last_end - start
-
-    def _zero_rollout(self, num_slots: int, num_steps: int) -> Rollout:
-        from distpolicy.specs.tensor_spec import to_nest_array_spec
-
-        policy = self._agent.collect_policy
-        spec = to_nest_array_spec(policy.collect_data_spec)
-        state_spec = to_nest_array_spec(policy.policy_state_spec)
-        shapes = (spec.observation, spec.action, spec.policy_info, num_slots, num_steps)
-        return zero_rollout(*shapes, policy_state_spec=state_spec)
 
     def update(self, progress: float, *rollouts: Rollout) -> tuple[Weights, dict[str, float]]:
         """Learns from rollouts.
@@ -117,11 +109,8 @@ class Learner:
 
     def _train(self, sample: Sample, progress: float) -> dict[str, float]:
         """Trains on a sample; returns the figures by name."""
-        known: Mapping[str, Any] = {**sample.arguments, "progress": np.float32(progress)}
-        asked = self._agent.train_arguments
-        if unknown := [name for name in asked if name not in known]:
-            raise ConfigError(f"the agent's train asks for {unknown[0]}; a learner knows {', '.join(sorted(known))}")
-        info = self._agent.train(sample.experience, sample.weights, **{name: known[name] for name in asked})
+        known = {**sample.arguments, "progress": np.float32(progress)}
+        info = train_with(self._agent, sample.experience, sample.weights, known)
         return {"loss": float(info.loss), **_figures(info.extra)}
 
     def _checked_lag(self, sample: Sample) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from agent_training import train, zeros_for
+from rollout_training import train
 
+from distpolicy.agents.agent_training import zero_rollout_for
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.minibatches import draw_minibatches
 from distpolicy.agents.ppo.ppo_agent import PPOAgent
@@ -75,7 +76,7 @@ def make_agent(case: str, replicas: Replicas | None) -> PPOAgent:
 def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     """Random steps, more of which are boundaries in the later slots, so that parts differ in what counts."""
     generator = np.random.default_rng(seed)
-    zeros = zeros_for(agent, NUM_SLOTS, NUM_STEPS)
+    zeros = zero_rollout_for(agent, NUM_SLOTS, NUM_STEPS)
 
     def normal(array: np.ndarray, offset: float = 0.0) -> np.ndarray:
         return generator.normal(offset, 0.5, array.shape).astype(array.dtype)

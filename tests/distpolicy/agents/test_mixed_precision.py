@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from agent_training import train, zeros_for
+from rollout_training import train
 
 from distpolicy.agents.actor_critic import ActorCritic
+from distpolicy.agents.agent_training import zero_rollout_for
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.ppo_agent import PPOAgent
@@ -65,7 +66,7 @@ def make_agent(kind: str, mixed_precision: bool, config: PPOConfig = CONFIG) -> 
 def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     """Random steps on which the action that is the place of the greatest of the first three numbers is rewarded."""
     generator = np.random.default_rng(seed)
-    zeros = zeros_for(agent, NUM_SLOTS, NUM_STEPS)
+    zeros = zero_rollout_for(agent, NUM_SLOTS, NUM_STEPS)
     observation = generator.uniform(-1.0, 1.0, zeros.observation.shape).astype(np.float32)
     flat = observation[:, :-1].reshape(NUM_SLOTS, NUM_STEPS, -1)
     action = generator.integers(0, 3, (NUM_SLOTS, NUM_STEPS))

@@ -30,6 +30,8 @@ from distpolicy.specs.tensor_spec import TensorSpec
 from distpolicy.trajectories import time_step as ts
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep
+from distpolicy.utils.nests.array_nest import flatten
+from distpolicy.utils.nests.integer_keys import with_string_keys
 from distpolicy.utils.sampling.tensor_draws import row_uniform
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
@@ -552,11 +554,12 @@ BOX = BoundedArraySpec((2,), np.float32, -1, 1)
         ("joint pos (rad)", "größe"),
         ("a%", "100%25", ""),
         ("arm pos", "arm_pos", "Arm pos", "arm.pos", "arm/pos"),
+        (10, 2, -1),
     ],
-    ids=["words", "signs", "alike"],
+    ids=["words", "signs", "alike", "integers"],
 )
-def test_any_keys_are_saved_served_and_converted(tmp_path: Path, keys: tuple[str, ...]) -> None:
-    spec = {"nested": dict.fromkeys(keys, BOX), **dict.fromkeys(keys, BOX)}
+def test_any_keys_are_saved_served_and_converted(tmp_path: Path, keys: tuple[Any, ...]) -> None:
+    spec: Any = {"nested": (dict.fromkeys(keys, BOX), BOX), "10": dict.fromkeys(keys, BOX)}
     layers, combiner = preprocessing_for(spec)
     network = ActorDistributionNetwork(spec, spec, layers, preprocessing_combiner=combiner, fc_layer_params=(4,))
     policy = ActorPolicy(ts.time_step_spec(spec), spec, network, emit_log_probability=True)
@@ -572,10 +575,16 @@ def test_any_keys_are_saved_served_and_converted(tmp_path: Path, keys: tuple[str
         loaded.action(step, seed=seed),
         expected,
     )
+    for left, right in zip(
+        flatten(loaded.distribution(step).action), flatten(policy.distribution(step).action), strict=True
+    ):
+        np.testing.assert_allclose(left.mode(), right.mode(), rtol=1e-5)
     served = tf.saved_model.load(str(tmp_path / "policy")).signatures["action_with_seed"]
-    given = dict(zip(path_names((policy.time_step_spec,)), tf.nest.flatten((step,)), strict=True))
+    names = path_names((with_string_keys(policy.time_step_spec),))
+    given = dict(zip(names, tf.nest.flatten(with_string_keys(step)), strict=True))
     outputs = served(**given, seed=seed)
-    for name, leaf in zip(path_names(policy.policy_step_spec), tf.nest.flatten(expected), strict=True):
+    names = path_names(with_string_keys(policy.policy_step_spec))
+    for name, leaf in zip(names, tf.nest.flatten(with_string_keys(expected)), strict=True):
         np.testing.assert_allclose(outputs[name], leaf, rtol=1e-5)
     converted = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="litert")
     found = converted.action(tf.nest.map_structure(np.asarray, step), seed=np.asarray(seed))

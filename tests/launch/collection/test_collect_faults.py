@@ -107,6 +107,24 @@ def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals:
     assert verify(tmp_path / "data").num_rows > 0
 
 
+@pytest.mark.usefixtures("no_process_left")
+def test_a_collector_that_is_stopped_is_noticed_from_outside_and_replaced(tmp_path: Path) -> None:
+    folder, let_go = tmp_path / "data", tmp_path / "let_go"
+
+    def stop_one(process: subprocess.Popen[str]) -> None:
+        os.kill(collector_processes()[0], signal.SIGSTOP)
+        let_go.touch()
+
+    job = ("--out", "data", "--steps", "20000", "--rows-per-shard", "500", "--collectors", "2", *QUICK)
+    code, output, errors = disturbed(folder, stop_one, *job, *paced(let_go), "--step-timeout-s", "3")
+    assert code == 0, output + errors
+    assert re.search(r"collector \d .* was lost: was stopped \(SIGSTOP\) for more than 3 s .*; replaced, ", output), (
+        output
+    )
+    check_whole(folder, 20_000)
+    check_tidy(folder)
+
+
 def hanging_slot(slot: int) -> dict[str, str | int]:
     """Arguments of an env that hangs in its 40th step in one slot, and not in its replacement."""
     [seed] = slot_seeds(0, slot, 1, generation=0).environment

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from toy_policies import ScriptedPolicy, empty_weights, kept, rollout_bytes, scr
 from distpolicy.errors import EnvironmentCrashedError
 from workers.collection.evaluator import EVALUATION_STREAM, EvaluationJob, EvaluationResult, Evaluator
 from workers.collection.seeding import slot_seeds
+from workers.environments.base import Environment
 from workers.environments.factory import EnvironmentFactory
 from workers.restart_budget import RestartBudgetConfig
 
@@ -161,3 +164,24 @@ def test_a_value_that_is_not_finite_is_not_a_result(fault: str) -> None:
     assert result.num_repeated == 1
     assert np.isfinite(result.returns).all()
     assert len(result.returns) == len(expected)
+
+
+def test_making_environments_does_not_count_as_a_step_that_hangs() -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def watch() -> Iterator[None]:
+        events.append("watched")
+        yield
+        events.append("not watched")
+
+    factory = EnvironmentFactory("evaluation_envs:Base", "sync")
+    environment = factory(1)
+
+    def made(num_slots: int) -> Environment:
+        events.append("made")
+        return factory(num_slots)
+
+    policy = ScriptedPolicy(environment.time_step_spec, environment.action_spec)
+    assert len(Evaluator(made, policy, num_envs=2).evaluate(3, watch=watch()).returns) == 3
+    assert events == ["made", "watched", "not watched"]

@@ -42,7 +42,8 @@ LEAVES = st.builds(
 NESTS = st.recursive(
     LEAVES,
     lambda children: st.one_of(
-        st.dictionaries(st.text("abz/ ", min_size=1, max_size=3), children, min_size=1, max_size=3),
+        st.dictionaries(st.text("abz/ %.~öA_", max_size=3), children, min_size=1, max_size=3),
+        st.dictionaries(st.integers(-2, 12), children, min_size=1, max_size=3),
         st.lists(children, min_size=1, max_size=3).map(tuple),
         st.builds(PolicyInfo, children),
     ),

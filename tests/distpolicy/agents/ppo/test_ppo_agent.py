@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from agent_training import train
+from rollout_training import train
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.ppo_agent import PPOAgent

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from agent_training import train
 from recurrent_networks import (
     DISCRETE,
     ENCODING,
@@ -24,6 +23,7 @@ from recurrent_networks import (
     random_observations,
     random_state,
 )
+from rollout_training import train
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.ppo_agent import PPOAgent

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from agent_training import train
+from rollout_training import train
 from test_ppo_agent import make_agent, make_rollout
 
 from distpolicy.agents.ppo.config import PPOConfig
