@@ -62,7 +62,7 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     with _watchdog(evaluator, factory) as watchdog:
         result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)
     result = dataclasses.replace(result, policy="stochastic" if config.stochastic else "greedy")
-    told = Console(stderr=True, markup=False, highlight=False, soft_wrap=True) if config.json else console
+    told = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True) if config.json else console
     if config.json:
         sys.stdout.write(json.dumps(_as_json(factory.env_id, folder, result)) + "\n")
     else:

@@ -74,11 +74,12 @@ def test_arguments_without_a_value_or_a_name_are_refused(texts: list[str], messa
 
 def test_paths_are_resolved_when_the_command_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "saved").mkdir()
+    (tmp_path / "runs" / "x").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     train, evaluate = parse_train(["--run-dir", "runs/x"]), parse_evaluate(["runs/x", "--video", "videos"])
     collect = parse_collect(["--steps", "1", "--out", "data", "--policy", "saved"])
     assert train.run_dir == tmp_path / "runs/x"
-    assert (evaluate.source, evaluate.config.video) == (tmp_path / "runs/x", tmp_path / "videos")
+    assert (Path(evaluate.source), evaluate.config.video) == (tmp_path / "runs/x", tmp_path / "videos")
     assert (collect.out, collect.config.policy) == (tmp_path / "data", str(tmp_path / "saved"))
     assert parse_collect(["--steps", "1", "--out", "data"]).config.policy == "random"
 
