@@ -27,6 +27,7 @@ def connected(
     address: str | None,
     actors: Callable[[Mapping[str, float]], Sequence[ActorGroup]] = lambda totals: (),
     debug: bool = False,
+    on_preparing: Callable[[str], None] = lambda what: None,
 ) -> Iterator[None]:
     """Starts Ray or joins a cluster for the time of a run. A Ray that it started ends with all its processes.
 
@@ -36,6 +37,7 @@ def connected(
         address: Address of a cluster, ``auto`` for the one on this machine, or None to start Ray.
         actors: Returns the actors of the run, given the sum of all nodes' resources.
         debug: Whether to show Ray's log and the workers' output.
+        on_preparing: Is told in a few words that Ray is started or joined, once the input has passed its checks.
 
     Raises:
         ConfigError: If there is no cluster at the address, it has no room for the actors, or other users may know its
@@ -61,6 +63,7 @@ def connected(
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address is not None:
         check_reachable(address)
+    on_preparing("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     with contextlib.ExitStack() as resources:
         folder = resources.enter_context(session_folder()) if address is None else None
         resources.enter_context(none_left(lambda: _start(address, folder, debug), ray.shutdown))
@@ -71,13 +74,6 @@ def connected(
             found = nodes()
             check_places(actors(total_resources(found)), found, f"the Ray cluster at {address}", grows=True)
         yield
-
-
-def describe_connecting(address: str | None) -> str:
-    """Returns what :func:`connected` does for an address, in a few words."""
-    if ray.is_initialized():
-        return "using the Ray of this process"
-    return "starting Ray" if address is None else f"joining the Ray cluster at {address}"
 
 
 def describe_starting(collectors: str, num_cpus: float) -> str:

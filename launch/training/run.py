@@ -118,8 +118,8 @@ class TrainingRun:
             if known := new if before is None else before.path:
                 self._lock.enter_context(used_alone(known))
             actors = functools.partial(training_actors, self._config)
-            self._observers.on_preparing(session.describe_connecting(self._config.address))
-            resources.enter_context(session.connected(self._config.address, actors, debug))
+            connection = session.connected(self._config.address, actors, debug, self._observers.on_preparing)
+            resources.enter_context(connection)
             self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
             self._directory = before or RunDirectory.create(new, self._config.env)
             if known is None:

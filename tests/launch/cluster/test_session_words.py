@@ -7,6 +7,7 @@ import importlib
 import pytest
 from rich.console import Console
 
+from distpolicy.errors import DistPolicyError
 from launch.cluster import session
 from launch.cluster.placement import Node
 
@@ -31,8 +32,25 @@ def test_a_node_that_has_just_started_counts_with_all_its_cpus(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("address", "told"), [(None, "starting Ray"), ("h:1", "joining the Ray cluster at h:1")])
-def test_the_way_to_ray_is_told(address: str | None, told: str) -> None:
-    assert session.describe_connecting(address) == told
+def test_the_way_to_ray_is_told_after_the_checks(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, told: str
+) -> None:
+    events: list[str] = []
+    for name in ("this_machine", "check_reachable", "check_places"):
+        monkeypatch.setattr(session, name, lambda *arguments, name=name, **options: events.append(name))
+    for name in ("provide_token", "check_token"):
+        monkeypatch.setattr(session.authentication, name, lambda: None)
+    monkeypatch.setattr(session, "total_resources", lambda nodes: {})
+
+    def start(*arguments: object) -> None:
+        raise DistPolicyError("stop here")
+
+    monkeypatch.setattr(session, "_start", start)
+    connection = session.connected(address, on_preparing=events.append)
+    with pytest.raises(DistPolicyError, match="stop here"):
+        connection.__enter__()
+    assert events[-1] == told
+    assert len(events) > 1
 
 
 @pytest.mark.parametrize("kind", ["training", "collection"])
