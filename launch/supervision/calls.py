@@ -15,6 +15,8 @@ from workers.constructor_errors import ConstructorError
 
 # How often it looks whether Ray is still there.
 _LOOK_S = 1.0
+# Workers may be told to be lost before the raylet that they are lost with has ended.
+_LOOK_AGAIN_S = 0.5
 
 _STORE_FULL = (
     "a node's object store is full and so is the disk that it spills to: free space, start Ray with a larger "
@@ -51,8 +53,10 @@ def get(references: Any, timeout_s: float) -> Any:
     except ray_errors.RayTaskError as error:
         raise _raised_by_worker(error.cause) from error
     except ray_errors.RayActorError as error:
+        check_alive(_LOOK_AGAIN_S)
         raise WorkerLostError(f"a worker died: {describe_ray_error(error)}") from error
     except ray_errors.RayError as error:
+        check_alive(_LOOK_AGAIN_S)
         raise WorkerLostError(f"a worker failed: {describe_ray_error(error)}") from error
 
 

@@ -21,7 +21,7 @@ from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.learner_group import LearnerGroup
 from workers.actors import start_collector, start_learners
 from workers.collection.collector import CollectorConfig
-from workers.collection.watchdog import read_hang
+from workers.collection.watchdog import RUN_PREFIX, read_hang
 from workers.environments.factory import EnvironmentFactory
 from workers.pickled_callable import PickledCallable
 
@@ -52,7 +52,7 @@ class TrainingWorkers:
     ) -> None:
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
-        self._name = f"distpolicy-{uuid.uuid4().hex}"
+        self._name = f"{RUN_PREFIX}{uuid.uuid4().hex}"
         # Killed collectors leave their files. All collectors are gone when this runs, at the latest when the process
         # ends.
         weakref.finalize(self, _remove_files, self._name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
 import os
 import threading
 import time
@@ -19,6 +20,9 @@ from workers.collection.stop_guard import STOPPED
 # How often it checks the counter within the time limit.
 _CHECKS = 8
 _STEP_DIGITS = 20
+_LEFTOVER_S = 60.0
+# Begins the names of the files of training runs, which lie in the folder of temporary files.
+RUN_PREFIX = "distpolicy-"
 _MAX_BYTES = 16 * 2**20
 
 
@@ -109,8 +113,13 @@ class Watchdog:
             self._path.unlink(missing_ok=True)
 
     def _open(self) -> int:
+        remove_leftovers(self._path.parent)
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            # Without locks in its file system, the file may be taken for a leftover, and a hang is told without stacks.
+            with contextlib.suppress(OSError):
+                _lock(file)
+            return file
         except OSError as error:
             raise DistPolicyError(
                 f"cannot write {self._path}: {error.strerror or error}; make its folder writable"
@@ -139,6 +148,36 @@ class Watchdog:
         with contextlib.suppress(OSError):
             os.lseek(self._file, 0, os.SEEK_SET)
             os.write(self._file, f"{steps:0{_STEP_DIGITS}d}\n".encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the files of collectors that were killed together with their run; those of living ones are locked.
+
+    Args:
+        folder: The folder; files of a dataset are left alone.
+    """
+    for path in folder.glob(f"{RUN_PREFIX}*.stacks"):
+        # It is another user's, or another collector has just removed it.
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            # The run of a collector that has just hung may still have to read its file.
+            if found.st_uid == os.getuid() and time.time() - found.st_mtime > _LEFTOVER_S:
+                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    _lock(file)
+                    path.unlink()
+                finally:
+                    os.close(file)
+
+
+def _lock(file: int) -> None:
+    """Locks a file for as long as this process lives.
+
+    Raises:
+        BlockingIOError: If another process has locked it.
+        OSError: If it cannot be locked.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_hang(path: Path) -> Hang | None:

@@ -30,7 +30,7 @@ from collect_runs import (
     rows_in_bytes,
     toys_importable,
 )
-from commands import no_process_left  # noqa: F401
+from commands import no_process_left, our_processes  # noqa: F401
 
 from distpolicy.errors import EnvironmentCrashedError
 from launch.collection.run import CollectionRun
@@ -123,6 +123,26 @@ def test_a_collector_that_is_stopped_is_noticed_from_outside_and_replaced(tmp_pa
     )
     check_whole(folder, 20_000)
     check_tidy(folder)
+
+
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize(("program", "name"), [("raylet", "raylet"), ("gcs_server", "GCS"), ("ray::Runtime", "raylet")])
+def test_a_ray_of_its_own_that_ends_ends_the_job_in_one_line_and_resume_goes_on(
+    program: str, name: str, tmp_path: Path
+) -> None:
+    def kill(process: subprocess.Popen[str]) -> None:
+        for folder in our_processes():
+            if program in (folder / "cmdline").read_bytes().decode().split("\0")[0]:
+                os.kill(int(folder.name), signal.SIGKILL)
+
+    job = ("--out", "data", "--steps", "100000000", "--rows-per-shard", "500", "--collectors", "1", *QUICK)
+    code, output, errors = disturbed(tmp_path / "data", kill, *job)
+    assert code == 1, output + errors
+    assert re.fullmatch(rf"distpolicy: error: the {name} of the Ray .* continue it with --resume\n", errors), errors
+    num_rows = verify(tmp_path / "data").num_rows
+    target = 4 * (num_rows // 4 + 1000)
+    collected("--resume", "data", "--steps", str(target), cwd=tmp_path)
+    check_whole(tmp_path / "data", target)
 
 
 def hanging_slot(slot: int) -> dict[str, str | int]:

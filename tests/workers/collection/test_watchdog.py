@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.collection.watchdog import Watchdog, read_hang
+from distpolicy.errors import DistPolicyError
+from workers.collection.watchdog import Watchdog, read_hang, remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -142,3 +143,33 @@ def test_a_collector_of_slots_in_processes_outlives_a_step_that_hangs(tmp_path: 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "hung in step" in result.stdout
     assert not list(tmp_path.glob(".a.stacks"))
+
+
+def test_files_of_killed_runs_go_and_those_of_living_collectors_stay(tmp_path: Path) -> None:
+    long_ago = time.time() - 1000.0
+    gone, fresh, other = (
+        tmp_path / name for name in ("distpolicy-1-c0.stacks", "distpolicy-2-c0.stacks", ".generation0-c0.stacks")
+    )
+    for path in (gone, fresh, other):
+        path.touch()
+    for path in (gone, other):
+        os.utime(path, (long_ago, long_ago))
+    used = tmp_path / "distpolicy-3-c0.stacks"
+    watchdog = Watchdog(used, 60.0, lambda: 1)
+    with watchdog:
+        os.utime(used, (long_ago, long_ago))
+        remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([fresh.name, other.name, used.name])
+    assert used.stat().st_mode & 0o077 == 0
+    watchdog.close()
+    assert not used.exists()
+
+
+def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("kept")
+    (tmp_path / "stacks").symlink_to(target)
+    watchdog = Watchdog(tmp_path / "stacks", 60.0, lambda: 1)
+    with pytest.raises(DistPolicyError, match="cannot write"), watchdog:
+        pass
+    assert target.read_text() == "kept"
