@@ -153,10 +153,13 @@ def main(descriptor: int) -> None:
 
 
 def _send_process(server: socket.socket, pid: int) -> None:
-    """Sends a process that was just forked to the parent, as a file descriptor."""
+    """Sends a process that was just forked to the parent, as a file descriptor.
+
+    Linux before 5.3 has none. There, a process that hangs is left until the fork server ends.
+    """
     try:
         process = os.pidfd_open(pid)
-    except ProcessLookupError:
+    except (OSError, AttributeError):
         server.sendall(_FORKED)
         return
     socket.send_fds(server, [_FORKED], [process])
