@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
 WITH_RAY = ("launch", "cluster")
+
+# The key that seals config files is made here, and not among the user's own settings.
+if "DISTPOLICY_TEST_SETTINGS" not in os.environ:
+    folder = tempfile.mkdtemp(prefix="distpolicy-test-")
+    os.environ["DISTPOLICY_TEST_SETTINGS"] = os.environ["XDG_CONFIG_HOME"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 # Examples may take any time: a machine may be busy.
 settings.register_profile("any time", deadline=None)

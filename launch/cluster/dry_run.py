@@ -18,6 +18,7 @@ from launch.cluster.placement import (
     training_actors,
 )
 from launch.config.collect import CollectConfig
+from launch.config.common import counted
 from launch.config.train import TrainConfig
 from workers.environments.probe import probe
 
@@ -60,8 +61,9 @@ def dry_run_collecting(config: CollectConfig, console: Console) -> bool:
     """
     factory = config.environment_factory
     probe(factory, for_training=False)
+    collectors, envs = counted(config.collectors, "collector"), counted(config.num_envs, "env")
     return _show(
-        f"{config.env}: {config.collectors} collectors, {config.num_envs} envs, {factory.describe()}",
+        f"{config.env}: {collectors}, {envs}, {factory.describe()}",
         lambda totals: collecting_actors(config, totals),
         config.address,
         console,

@@ -10,6 +10,7 @@ from rich.console import Console
 from launch.collection.observer import CollectionEnd, CollectionObserver, ObservedRun
 from launch.collection.progress import CollectionProgress
 from launch.collection.summary import describe_progress, summary
+from launch.config.common import counted
 from launch.output.progress_line import ProgressLine
 from launch.supervision.faults import RunFault, fault_file
 from workers.datasets.files import faults_folder
@@ -40,7 +41,8 @@ class ConsoleObserver(CollectionObserver):
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
         config, description = run.config, run.description
-        self._say(f"{config.env}: {config.collectors} collectors, {config.num_envs} envs, {description.vectorization}")
+        collectors = counted(config.collectors, "collector")
+        self._say(f"{config.env}: {collectors}, {counted(config.num_envs, 'env')}, {description.vectorization}")
         self._say(f"policy {config.policy}, inference by {description.inference}")
         if run.generation:
             self._say(f"going on after {run.manifest.num_rows:,} steps, generation {run.generation}")

@@ -9,7 +9,7 @@ from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.codec import from_dict, load_yaml
-from launch.config.common import EnvValue
+from launch.config.common import EnvValue, counted
 from launch.config.interval import Interval
 from workers.collection.evaluator import MAX_EPISODE_STEPS
 from workers.environments.factory import EnvironmentFactory, Vectorization
@@ -160,7 +160,9 @@ class TrainConfig:
     def describe_collectors(self) -> str:
         """Returns ``2 collectors``, or ``2 to 8 collectors`` if some may join later."""
         least = self.least_collectors
-        return f"{self.collectors if least == self.collectors else f'{least} to {self.collectors}'} collectors"
+        if least < self.collectors:
+            return f"{least} to {self.collectors} collectors"
+        return counted(least, "collector")
 
     @property
     def batch_size(self) -> int:

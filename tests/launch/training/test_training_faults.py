@@ -171,7 +171,7 @@ def test_accounts_of_a_run_are_exact_whatever_has_happened_to_it(story: Story) -
 @pytest.mark.usefixtures("no_process_left")
 def test_sigterm_while_workers_start_ends_with_code_143_and_leaves_nothing(tmp_path: Path) -> None:
     run = TrainingRun(tmp_path, *WITHIN_A_RUN, *ONE, *paced(tmp_path))
-    run.wait_for_line("1 collectors x 4 envs")
+    run.wait_for_line("1 collector x 4 envs")
     code, _, errors = ended(run, signal.SIGTERM)
     assert code == 143, errors
     assert not errors

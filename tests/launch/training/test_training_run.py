@@ -119,7 +119,7 @@ def test_a_run_is_iterated_left_and_gone_on_with_and_has_a_policy_at_any_time(
     recorder, other = Recorder(), Recorder()
     config = dataclasses.replace(steps(6), env_kwargs={"length": 5}, eval_episodes=3)
     with TrainingRun(config, [recorder, other], tmp_path / "run", env=CountingEnv) as run:
-        assert run.describe().startswith(f"{__name__}:CountingEnv: 1 collectors x 4 envs, sync")
+        assert run.describe().startswith(f"{__name__}:CountingEnv: 1 collector x 4 envs, sync")
         updates = []
         for result in run:
             updates.append(result.totals.updates)
