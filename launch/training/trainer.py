@@ -17,7 +17,7 @@ from distpolicy.weights import Acknowledgement
 from launch.config.interval import Interval, IntervalClock
 from launch.config.train import TrainConfig
 from launch.supervision import calls
-from launch.supervision.actor_errors import is_late, lacks_argument, reason_of_death
+from launch.supervision.actor_errors import is_death, is_late, lacks_argument, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
@@ -304,11 +304,14 @@ class Trainer:
         return result
 
     def _settle_evaluation(self, update: int, evaluation: PendingEvaluation) -> list[EvaluationResult]:
-        """Waits for an evaluation; returns no results if its weights were lost, for instance with their node."""
+        """Waits for an evaluation. Returns no results if it failed: training goes on without it.
+
+        Its weights may be lost with their node, or its environments fail more often than their budget allows.
+        """
         try:
             return self._evaluator.settle(evaluation)
         except DistPolicyError as error:
-            if not lacks_argument(error):
+            if not isinstance(error.__cause__, ray.exceptions.RayTaskError):
                 raise
             reason = reason_of_death(error)
             self._observer.on_fault(RunFault(f"the evaluation of update {update}", reason, happened="was left out"))
@@ -490,12 +493,19 @@ class Trainer:
         return results
 
     def _again_after_losses(self, call: Callable[[], _Result]) -> _Result:
-        """Calls a function until no worker is lost meanwhile."""
+        """Calls a function, and again if the learner was lost meanwhile and has been replaced."""
         while True:
             try:
                 return call()
             except DistPolicyError as error:
-                self._recover(error)
+                if is_late(error):
+                    self._recovery.kill_late([], self._rollout_steps)
+                elif not (is_death(error) or lacks_argument(error)):
+                    raise
+                death = self._recovery.learner_death()
+                if death is None:
+                    raise
+                self._replace_learners(death, list(self._pending))
 
     def peak_memory_bytes(self) -> dict[str, int]:
         """Returns the peak resident memory of each worker, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from commands import read_metrics
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.networks.network_config import NetworkConfig
 from launch import TrainConfig, TrainingObserver, TrainingRun
+from launch.supervision.faults import RunFault
 from launch.training.totals import TrainingTotals
 from workers.collection.evaluator import EvaluationResult
 
@@ -50,9 +52,27 @@ class Likes(gym.Env):
         return np.full(2, self.count / 5, np.float32), float(action), has_ended, False, info
 
 
+class FailsBesideOthers(Likes):
+    """The fifth environment of a process and all later ones do not keep to Gymnasium's interface."""
+
+    def __init__(self) -> None:
+        # Counted for the process: each copy of the class that is sent to a worker has attributes of its own.
+        num_made = int(os.environ.get("NUM_MADE", "0")) + 1
+        os.environ["NUM_MADE"] = str(num_made)
+        self.is_sound = num_made <= 4
+
+    def step(self, action: Any) -> Any:
+        result = super().step(action)
+        return result if self.is_sound else result[:4]
+
+
 class Recorder(TrainingObserver):
     def __init__(self) -> None:
         self.evaluations: list[tuple[int, EvaluationResult]] = []
+        self.faults: list[RunFault] = []
+
+    def on_fault(self, fault: RunFault) -> None:
+        self.faults.append(fault)
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         self.evaluations.append((totals.updates, result))
@@ -110,6 +130,20 @@ def test_evaluations_do_not_change_what_is_learned(tmp_path: Path) -> None:
     assert states[0].keys() == states[1].keys()
     for path, value in states[0].items():
         np.testing.assert_array_equal(value, states[1][path])
+
+
+def test_training_goes_on_without_an_evaluation_whose_environments_fail(tmp_path: Path) -> None:
+    recorder = Recorder()
+    changes = {"collectors": 1, "eval_every": 2, "eval_episodes": 4}
+    with TrainingRun(config(3, **changes), [recorder], tmp_path / "run", env=FailsBesideOthers) as run:
+        totals = run.run()
+    assert totals.updates >= 4
+    assert [int(row["update"]) for row in read_metrics(run.directory.path)] == list(range(1, totals.updates + 1))
+    lines = [fault.line for fault in recorder.faults]
+    assert len(lines) == totals.updates // 2
+    assert lines[0].startswith("the evaluation of update 2 was left out: env ")
+    # The one at the end uses the environments of the rollouts, which are sound.
+    assert {update for update, _ in recorder.evaluations} == {totals.updates}
 
 
 def test_a_run_directory_has_policies_and_report_from_its_first_checkpoint_on(tmp_path: Path) -> None:
