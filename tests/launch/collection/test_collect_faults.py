@@ -163,8 +163,8 @@ def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_ther
     found = re.match(r"collector 1 \(env slots 2 to 3\) was lost: hung in step (\d+): toy_envs:FaultyEnv ", told)
     assert found, told
     assert 40 <= int(found[1]) <= 60  # the steps that only reset count too
-    assert "took more than 4 s (step_timeout_s) (seed 0, generation 0); see data/faults/generation0-col" in told
-    assert "see data/faults/generation0-collector1.txt; replaced, " in told
+    assert "took more than 4 s (step_timeout_s) (seed 0, generation 0); see data/_faults/generation0-col" in told
+    assert "see data/_faults/generation0-collector1.txt; replaced, " in told
     assert "in simulate_for_ever" in (folder / "_faults" / "generation0-collector1.txt").read_text()
     manifest = check_whole(folder, verify(folder).num_rows)
     ended = [episode for episode in read_episodes(folder, only_ended=True) if not episode["cut"][-1]]
