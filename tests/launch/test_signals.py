@@ -38,7 +38,14 @@ class Process:
     def __init__(self, *before: str, stdout: int = subprocess.DEVNULL) -> None:
         reader, writer = os.pipe()
         command = [sys.executable, "-c", f"import os; os.dup2({writer}, 3)\n{SCRIPT}"]
-        self.process = subprocess.Popen([*before, *command], pass_fds=(writer,), stdout=stdout, stderr=stdout)
+        self.process = subprocess.Popen(
+            [*before, *command],
+            pass_fds=(writer,),
+            stdout=stdout,
+            stderr=stdout,
+            # The tests themselves may run under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        )
         os.close(writer)
         self._told = os.fdopen(reader)
 
