@@ -349,7 +349,7 @@ class Trainer:
         metrics = self.get(iteration.metrics)
         reports = self.get([part.report for part in iteration.parts])
         self._recovery.note_success()
-        self._last_update_s = float(metrics["update_s"])
+        self._last_update_s = float(metrics.get("update_s", 0.0))
         for part in iteration.parts:
             self._pool.delivered(part.handle)
         return self._totals.add(reports, metrics)

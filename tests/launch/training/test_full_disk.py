@@ -16,8 +16,9 @@ from launch.training.checkpoint_store import CheckpointStore
 
 __all__ = ["no_process_left"]
 
-# Checkpoints of 220 kB or so: there is room for three, and none for the fourth.
-LARGE = ("--network.actor-units", "128", "128", "--checkpoint-every", "2", "--keep-checkpoints", "3")
+# Checkpoints of 800 kB or so, because of the critic, and small policies: there is room for three checkpoints, and none
+# for the fourth.
+LARGE = ("--ppo.value-units", "256", "256", "--checkpoint-every", "2", "--keep-checkpoints", "3")
 ENDLESS = ("--total-steps", "100000000", "--target-return", "None", "--eval-episodes", "0")
 
 
@@ -32,7 +33,7 @@ class Stopped(NamedTuple):
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
     folder = tmp_path_factory.mktemp("full")
-    with small_disk(folder, "800k") as disk:
+    with small_disk(folder, "3200k") as disk:
         run = disk / "run"
         yield Stopped(disk, run, distpolicy("train", "--run-dir", str(run), *QUICK, *LARGE, *ENDLESS, cwd=folder))
 
@@ -42,7 +43,9 @@ def test_a_full_disk_ends_a_run_in_one_line_and_leaves_the_checkpoints_before(st
     result, run = stopped.result, stopped.run
     assert result.returncode == 1, result.stdout + result.stderr
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith(f"distpolicy: error: cannot write {run}/checkpoints/0000000")
+    # Paths are shown from the folder in which the command ran.
+    shown = run.relative_to(stopped.disk.parent)
+    assert line.startswith(f"distpolicy: error: cannot write {shown}/checkpoints/0000000")
     assert line.endswith(": No space left on device")
 
     folders = sorted((run / "checkpoints").iterdir())
@@ -57,7 +60,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_leaves_the_checkpoints_before(st
 @pytest.mark.usefixtures("no_process_left")
 def test_resume_goes_on_once_there_is_room_from_the_newest_checkpoint_that_is_not_damaged(stopped: Stopped) -> None:
     run = stopped.run
-    enlarge(stopped.disk, "8m")
+    enlarge(stopped.disk, "16m")
     damaged = CheckpointStore(run / "checkpoints", keep=1).load_latest().path
     part = damaged / "optimizer.npz"
     data = bytearray(part.read_bytes())
@@ -69,7 +72,8 @@ def test_resume_goes_on_once_there_is_room_from_the_newest_checkpoint_that_is_no
     steps = found.totals.env_steps + 300
     result = distpolicy("train", "--resume", str(run), "--total-steps", str(steps), cwd=stopped.disk)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{part} is missing or damaged: going on from {found.path}" in result.stdout.splitlines()
+    shown, shown_before = (path.relative_to(stopped.disk) for path in (part, found.path))
+    assert f"{shown} is missing or damaged: going on from {shown_before}" in result.stdout.splitlines()
     last = CheckpointStore(run / "checkpoints", keep=1).load_latest()
     assert last.totals.env_steps >= steps
     assert not last.refused
