@@ -82,7 +82,7 @@ def train(options: Sequence[str], cache: Path | None = None) -> Run:
     warm_up = re.search(r"compiling the update took ([\d.]+) s", output)
     if warm_up is None:
         raise RuntimeError(f"the command did not print what this script reads:\n{output}")
-    evaluation = re.search(r"evaluation: .* mean return (-?[\d.]+)", output)
+    evaluation = re.search(r"evaluation of the greedy policy: .* mean return (-?[\d.]+)", output)
     first, last = rows[0], rows[-1]
     # The first row is written once the first update is done. Its seconds are those of a rollout, of an update, and, if
     # the update was not compiled yet, of waiting for that. Collectors compile their policies inside the rollout: that

@@ -23,7 +23,7 @@ class RaisingEnv(CartPoleEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         if seed is not None:
-            self._is_faulty = seed in self._seeds
+            self._is_faulty, self._num_steps = seed in self._seeds, 0
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:

@@ -126,12 +126,30 @@ def test_collect_takes_either_policy_of_a_run(folder: Path, monkeypatch: pytest.
         parse_collect(["--stochastic", *options])
 
 
+@pytest.mark.slow
+def test_an_env_that_fails_again_and_again_is_one_line_and_its_traceback_is_shown_with_debug(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "import gymnasium as gym, numpy as np\n"
+        "class Failing(gym.Env):\n"
+        "    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)\n"
+        "    def reset(self, *, seed=None, options=None): return np.zeros(1, np.float32), {}\n"
+        "    def step(self, action): fail_on_purpose()\n"
+        "def fail_on_purpose(): raise OSError('the simulator is gone')\n"
+    )
+    result = evaluate("random", "--env", "failing:Failing", "--num-envs", "1", "--debug", cwd=tmp_path)
+    assert result.returncode == 1
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("distpolicy: error: env failing:Failing raised OSError in step: the simulator is gone; ")
+    assert "(in an evaluation) (env slot 0, step 0, seed " in line
+    assert "in fail_on_purpose" in result.stderr.rpartition("In the worker:\n")[2]
+
+
 def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "sleepy.py").write_text(
         "import time, gymnasium as gym, numpy as np\n"
         "class Sleepy(gym.Env):\n"
         "    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)\n"
-        "    def reset(self, **kwargs): return np.zeros(1, np.float32), {}\n"
+        "    def reset(self, *, seed=None, options=None): return np.zeros(1, np.float32), {}\n"
         "    def step(self, action): time.sleep(1e6)\n"
     )
     result = distpolicy(

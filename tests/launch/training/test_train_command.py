@@ -59,7 +59,9 @@ def test_train_without_options_solves_cartpole_through_ray(solved: tuple[Path, s
 
 
 def test_evaluation_on_fresh_seeds_confirms_the_solution(solved: tuple[Path, str]) -> None:
-    line = next(line for line in solved[1].splitlines() if line.startswith("evaluation: 100 episodes"))
+    line = next(
+        line for line in solved[1].splitlines() if line.startswith("evaluation of the greedy policy: 100 episodes")
+    )
     assert float(line.split("mean return ")[1].split()[0]) >= 475
 
 
