@@ -127,6 +127,7 @@ def test_ctrl_c_and_sigterm_leave_all_that_was_collected_whole_and_resume_comple
     check_cuts(folder, manifest)
 
 
+@pytest.mark.slow
 def test_a_fixed_policy_takes_only_its_action(tmp_path: Path) -> None:
     collected(*ONE, "--policy", "fixed:1", "--steps", "200", "--out", "data", cwd=tmp_path)
     steps = sorted_steps(tmp_path / "data")
@@ -161,6 +162,7 @@ def save_cartpole_policy(folder: Path) -> None:
     PolicySaver(ActorPolicy(env.time_step_spec, env.action_spec, network, emit_log_probability=True)).save(str(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_an_env_that_crashes_by_chance_is_told_and_flagged_and_the_job_finishes(tmp_path: Path) -> None:
     env = ("--env", "toy_envs:FaultyEnv", "--env-kwargs", "fault", "step", "probability", "0.01", "length", "9")
@@ -177,6 +179,7 @@ def test_an_env_that_crashes_by_chance_is_told_and_flagged_and_the_job_finishes(
     assert set(steps["slot"][cut].tolist()) <= named <= set(range(4))
 
 
+@pytest.mark.slow
 def test_dict_tuple_and_multi_discrete_spaces_are_collected_and_read_again(tmp_path: Path) -> None:
     env = ("--env", "toy_envs:EverySpaceEnv", "--env-kwargs", "kind", "nested")
     collected(*ONE, *env, "--episodes", "8", "--out", "data", cwd=tmp_path)

@@ -82,7 +82,7 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
 
 
 @pytest.mark.usefixtures("no_process_left")
-@pytest.mark.parametrize("num_signals", [1, 2])
+@pytest.mark.parametrize("num_signals", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals: int, tmp_path: Path) -> None:
     began = 0.0
 
@@ -107,6 +107,7 @@ def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals:
     assert verify(tmp_path / "data").num_rows > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_collector_that_is_stopped_is_noticed_from_outside_and_replaced(tmp_path: Path) -> None:
     folder, let_go = tmp_path / "data", tmp_path / "let_go"
@@ -126,7 +127,14 @@ def test_a_collector_that_is_stopped_is_noticed_from_outside_and_replaced(tmp_pa
 
 
 @pytest.mark.usefixtures("no_process_left")
-@pytest.mark.parametrize(("program", "name"), [("raylet", "raylet"), ("gcs_server", "GCS"), ("ray::Runtime", "raylet")])
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        pytest.param("raylet", "raylet", marks=pytest.mark.slow),
+        ("gcs_server", "GCS"),
+        pytest.param("ray::Runtime", "raylet", marks=pytest.mark.slow),
+    ],
+)
 def test_a_ray_of_its_own_that_ends_ends_the_job_in_one_line_and_resume_goes_on(
     program: str, name: str, tmp_path: Path
 ) -> None:
@@ -250,6 +258,7 @@ def test_a_full_disk_ends_the_job_in_one_line_and_resume_goes_on_once_there_is_r
     check_tidy(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_programs_that_an_environment_started_end_with_a_killed_collector(tmp_path: Path) -> None:
     programs: list[psutil.Process] = []

@@ -8,7 +8,7 @@ import pytest
 from light_workers import Watcher, light_driver, small_store
 
 from distpolicy.errors import WorkerLostError
-from launch.training.trainer import MAX_FAILURES
+from launch.training.recovery import MAX_FAILURES
 from workers.restart_budget import RestartBudgetConfig
 
 BEARS = MAX_FAILURES + 2

@@ -121,6 +121,7 @@ def test_evaluations_during_training_are_in_the_metrics_and_the_best_policy_is_k
     assert "evaluation of the stochastic policy: 10 episodes" in report
 
 
+@pytest.mark.slow
 def test_evaluations_do_not_change_what_is_learned(tmp_path: Path) -> None:
     states = []
     for name, changes in (("plain", {}), ("evaluated", {"eval_every": 1, "checkpoint_every": 2})):
@@ -161,6 +162,7 @@ def test_a_run_directory_has_policies_and_report_from_its_first_checkpoint_on(tm
         assert not np.array_equal(*seen), "a later checkpoint brings a later policy"
 
 
+@pytest.mark.slow
 def test_checkpoints_and_evaluations_may_come_by_time(tmp_path: Path) -> None:
     recorder = Recorder()
     changes = {"checkpoint_every": "0.01s", "eval_every": "0.01s", "eval_episodes": 2, "keep_checkpoints": 100}

@@ -59,6 +59,7 @@ def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_script_trains_an_agent_that_it_defines_itself(tmp_path: Path) -> None:
     main = """
 from launch import TrainConfig, TrainingRun

@@ -14,9 +14,8 @@ def train(folder: Path, *options: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize(
-    "preset", [pytest.param("stateless-cartpole-lstm", marks=pytest.mark.slow), "stateless-cartpole-gru"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["stateless-cartpole-lstm", "stateless-cartpole-gru"])
 def test_cartpole_without_velocities_is_learned_with_a_recurrent_state(preset: str, tmp_path: Path) -> None:
     assert "solved: mean return" in train(tmp_path, "--preset", preset, "--seed", "4")
 

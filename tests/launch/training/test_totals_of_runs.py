@@ -46,6 +46,7 @@ def saved(recorder: Recorder) -> Checkpoint:
     return recorder.saved
 
 
+@pytest.mark.slow
 def test_a_linear_schedule_over_ten_batches_begins_in_full_and_ends_with_a_tenth() -> None:
     """No episode ends in these steps, so that every batch is a tenth of the run."""
     config = dataclasses.replace(CONFIG, env=MOUNTAIN_CAR, total_steps=10 * CONFIG.batch_size)

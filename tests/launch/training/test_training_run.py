@@ -321,6 +321,7 @@ def test_a_script_trains_in_an_env_of_its_own_and_acts_by_the_policy(tmp_path: P
     assert load_train_config(tmp_path / found[1] / "config.yaml").env == "__main__:Corridor"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_an_observer_of_a_dozen_lines_stops_early_and_adds_a_metric(tmp_path: Path) -> None:
     done = python(str(ROOT / "examples" / "early_stopping.py"), "2", cwd=tmp_path)
@@ -332,6 +333,7 @@ def test_an_observer_of_a_dozen_lines_stops_early_and_adds_a_metric(tmp_path: Pa
     assert max(values[:-2], default=0) < 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_thread_may_train_and_a_script_need_not_close(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
