@@ -110,7 +110,7 @@ def test_up_brings_the_project_and_ray_to_every_machine(launched: Launched) -> N
     assert launched.num_raylets() == len(launched.machines)
     for machine in launched.machines:
         home = machine.path(HOME)
-        assert (home / "distpolicy" / "launch" / "driver.py").is_file()
+        assert (home / "distpolicy" / "launch" / "cli.py").is_file()
         assert not (home / "distpolicy" / ".git").exists()
         asked = set((home / "pip.txt").read_text().splitlines())
         assert asked == {f"install -q {HOME}/distpolicy ray[default,rllib]==2.60.0"}
