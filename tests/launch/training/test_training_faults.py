@@ -368,7 +368,9 @@ def test_an_env_that_always_raises_ends_the_run_with_slot_step_seed_and_tracebac
 def test_a_collector_that_is_lost_before_every_first_rollout_ends_the_run(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = functools.partial(CollectorPool, restart_budget=RestartBudgetConfig(max_restarts=1, backoff_s=0.0))
+    patient = functools.partial(
+        CollectorPool, restart_budget=RestartBudgetConfig(max_restarts=1, window_steps=1, backoff_s=0.0)
+    )
     monkeypatch.setattr(training_workers, "CollectorPool", patient)
     kind = EnvironmentCrashedError if fault == "hang" else WorkerLostError
     with pytest.raises(kind, match=r"^collector 0 \(env slots 0 to 3\) was lost 2 times in a row; ") as error:
