@@ -42,7 +42,7 @@ def test_collect_gives_the_steps_asked_for_and_the_same_bytes_from_one_and_two_c
         output = collected(
             *QUICK, "--collectors", num_collectors, "--policy", "random", "--steps", "1003", "--out", name, cwd=tmp_path
         )
-        assert f"CartPole-v1: {counted(num_collectors, 'collector')}, 4 envs, sync (as asked for)" in output
+        assert f"CartPole-v1: {counted(int(num_collectors), 'collector')}, 4 envs, sync (as asked for)" in output
         assert "policy random, inference by numpy" in output
         assert "1,003 steps" in output.splitlines()[-1]
         manifest = check_whole(tmp_path / name, 1003)
