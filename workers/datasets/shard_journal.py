@@ -111,12 +111,18 @@ class ShardJournal:
 
     def __init__(self, folder: str | Path, num_slots: int, shards: Iterable[ShardRecord]) -> None:
         self.shards = list(shards)
-        self.next_steps = next_steps(num_slots, self.shards)
+        self._num_slots, self._path = num_slots, Path(folder) / JOURNAL
+        self._write_all()
+
+    def _write_all(self) -> None:
+        """Writes the whole journal, and counts the shards anew."""
+        self.next_steps = next_steps(self._num_slots, self.shards)
         self.num_bytes = sum(shard.num_bytes for shard in self.shards)
         self._files = {shard.file for shard in self.shards}
-        self._path = Path(folder) / JOURNAL
         lines, self._check = _encoded(self.shards, "")
         self._file = GrowingFile(self._path, lines)
+        # False while a line is being added: an interrupt may come in the middle.
+        self._is_whole = True
 
     def append(self, records: Iterable[ShardRecord]) -> list[ShardRecord]:
         """Adds finished shards.
@@ -131,6 +137,9 @@ class ShardJournal:
             CheckpointError: If steps of an env slot are missing or in two shards.
             DistPolicyError: If the file cannot be written; names the path. The journal then ends as before.
         """
+        if not self._is_whole:
+            self._file.close()
+            self._write_all()
         new = [record for record in records if record.file not in self._files]
         if not new:
             return []
@@ -139,6 +148,7 @@ class ShardJournal:
             for part in record.slots:
                 _follow(steps, part)
         lines, check = _encoded(new, self._check)
+        self._is_whole = False
         self._file.append(lines)
         with writing(self._path):
             sync(self._path)
@@ -146,6 +156,7 @@ class ShardJournal:
         self.shards += new
         self._files |= {record.file for record in new}
         self.num_bytes += sum(record.num_bytes for record in new)
+        self._is_whole = True
         return new
 
     def close(self) -> None:

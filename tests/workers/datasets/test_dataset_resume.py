@@ -19,6 +19,7 @@ import pytest
 from dataset_rollouts import CARTPOLE, FIRST, LAST, MID, manifest_of, random_stream, rollouts, write_dataset
 
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError
+from workers.datasets import shard_journal
 from workers.datasets.files import faults_folder
 from workers.datasets.manifest import MANIFEST, DatasetManifest, prepare_resume, verify
 from workers.datasets.reader import count_episodes, read_episodes, read_steps
@@ -418,3 +419,21 @@ def test_closing_without_flush_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DistPolicyError, match="closed"):
         writer.write(rollouts(CARTPOLE, range(2), 8, 1)[0])
+
+
+def test_a_journal_that_was_interrupted_while_a_shard_was_added_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shard(number: int) -> ShardRecord:
+        return ShardRecord(f"{number}.parquet", 10, 100, "0", 0, (SlotRange(0, 10 * number, 10 * number + 10),))
+
+    journal = ShardJournal(tmp_path, 1, [shard(0)])
+    with monkeypatch.context() as patch:
+        # Ctrl-C comes after the line was written.
+        patch.setattr(shard_journal, "sync", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            journal.append([shard(1)])
+    assert len(shard_journal.read_journal(tmp_path, 1)) == 2
+    assert journal.append([shard(1), shard(2)]) == [shard(1), shard(2)]
+    journal.close()
+    assert shard_journal.read_journal(tmp_path, 3) == (shard(0), shard(1), shard(2))
