@@ -233,11 +233,10 @@ class Trainer:
         state = self._learners.state() if saves else None
         exports = self._policies is not None and (saves or evaluates)
         policies = self._learners.export_policies(self._exported) if exports else None
-        evaluation = self._submit_evaluation() if evaluates else None
+        evaluation = None
+        if evaluates:
+            evaluation = self._evaluator.submit(self._weights, self._config.eval_episodes, self._evaluated)
         self._pending.append(PendingUpdate(update, parts, metrics, state, policies, evaluation))
-
-    def _submit_evaluation(self, is_last: bool = False) -> PendingEvaluation:
-        return self._evaluator.submit(self._weights, self._config.eval_episodes, self._evaluated, is_last)
 
     @property
     def _exported(self) -> tuple[str, ...]:
@@ -287,7 +286,7 @@ class Trainer:
         for one in evaluated:
             self._observer.on_evaluation(one, self.totals)
         if evaluated:
-            self._keep_if_best(evaluated, update.policies)
+            self._keep_if_best(evaluated, lambda: self.get(update.policies))
         if update.state is not None:
             self._save(self.get(update.state), None if update.policies is None else self.get(update.policies))
         return result
@@ -317,11 +316,12 @@ class Trainer:
             self._observer.on_fault(RunFault(f"the evaluation of update {update}", reason, happened="was left out"))
             return []
 
-    def _keep_if_best(self, results: Sequence[EvaluationResult], policies: Any) -> None:
+    def _keep_if_best(
+        self, results: Sequence[EvaluationResult], policies: Callable[[], dict[str, dict[str, bytes]]]
+    ) -> None:
         """Keeps the policies as the best if no earlier evaluation was better."""
-        found = best_return(results)
-        if self._policies is not None and self._totals.note_evaluation(found):
-            self._policies.write(self.get(policies), is_best=True)
+        if self._policies is not None and self._totals.note_evaluation(best_return(results)):
+            self._policies.write(policies(), is_best=True)
 
     def _save(self, state: dict[str, np.ndarray], policies: Mapping[str, Mapping[str, bytes]] | None) -> None:
         path = self._checkpoints.save(state, self.totals)
@@ -484,12 +484,8 @@ class Trainer:
     def evaluate_at_end(self) -> list[EvaluationResult]:
         """Evaluates the policies that are exported, after the last update; keeps them if they are the best."""
         results = self.evaluate(self._config.eval_episodes, self._evaluated, is_last=True)
-        if (
-            self._evaluation_clock.is_on
-            and self._policies is not None
-            and self._totals.note_evaluation(best_return(results))
-        ):
-            self._policies.write(self.export_policies(), is_best=True)
+        if self._evaluation_clock.is_on:
+            self._keep_if_best(results, self.export_policies)
         return results
 
     def _again_after_losses(self, call: Callable[[], _Result]) -> _Result:
