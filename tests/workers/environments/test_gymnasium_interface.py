@@ -134,10 +134,27 @@ def test_a_bad_reward_or_flag_is_told_in_the_same_words_everywhere(env: Returns)
     assert messages.pop().startswith("env toy returned ")
 
 
-@pytest.mark.parametrize("make", FORMS)
-def test_the_slot_of_a_bad_value_is_named(make: Any) -> None:
+class RewardIsTextAfterOne(Returns):
+    def step(self, action: Any) -> Any:
+        return step_with(reward="much" if action == 1 else 1.0)
+
+
+@pytest.mark.parametrize("make", [sync, processes])
+@pytest.mark.parametrize("slot", [0, 1])
+def test_the_slot_of_a_bad_value_is_named(make: Any, slot: int) -> None:
+    slots = make(RewardIsTextAfterOne())
+    try:
+        slots.reset([0, 1])
+        with pytest.raises(EnvironmentCrashedError) as caught:
+            slots.step(np.arange(2) == slot)
+    finally:
+        slots.close()
+    assert caught.value.slot == slot
+
+
+def test_the_slot_of_a_bad_value_of_a_vectorised_environment_is_named() -> None:
     with pytest.raises(EnvironmentCrashedError) as caught:
-        stepped(make, Returns(step_with(reward="much")))
+        stepped(vector, Returns(step_with(reward="much")))
     assert caught.value.slot == 0
 
 
