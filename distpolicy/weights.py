@@ -7,8 +7,8 @@ and applies it by ``policy.update``. This module needs no TensorFlow, so that a 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +70,9 @@ class Weights:
         layout: What each variable is, in the policy's order.
         buffers: Each variable's value by its path. As packed they are read-only and lie in TensorFlow's own memory,
             which it does not write to while they live; the one copy is the object store's.
-        checksum: Sum of the buffers' words; see :func:`checksum`.
+        checksum: Sum of the words of buffers and parameters; see :func:`checksum`.
+        parameters: What TensorFlow has computed from the variables for programs that run without it, by the program's
+            key; see :class:`distpolicy.policies.policy_program.PolicyProgram`.
     """
 
     generation: int
@@ -78,6 +80,7 @@ class Weights:
     layout: tuple[VariableLayout, ...]
     buffers: dict[str, np.ndarray]
     checksum: int
+    parameters: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
     @property
     def num_bytes(self) -> int:
@@ -94,7 +97,7 @@ class Weights:
         Raises:
             SpecMismatchError: If they differ: the buffers were damaged or written over.
         """
-        found = checksum(self.buffers)
+        found = checksum(_all_arrays(self.buffers, self.parameters))
         if found != self.checksum:
             raise SpecMismatchError(
                 f"weights ({self.generation}, {self.version}): checksum {found:#x} instead of {self.checksum:#x}; "
@@ -116,11 +119,28 @@ class WeightsPacker:
         named = policy.named_variables()
         self._layout = make_layout(named)
         self._sources = [(item.path, item.variable.handle, item.variable.dtype) for item in named]
+        self._parameters: dict[str, Callable[[], Sequence[np.ndarray]]] = {}
+
+    def add_parameters(self, key: str, compute: Callable[[], Sequence[np.ndarray]]) -> None:
+        """Adds to every snapshot what a program takes that was made from the policy.
+
+        Args:
+            key: The program's key.
+            compute: Computes its parameters from the present variables.
+        """
+        self._parameters[key] = compute
 
     def pack(self, generation: int, version: int) -> Weights:
         """A snapshot of the variables as they are now."""
         buffers = {path: _memory(self._read(resource=handle, dtype=dtype)) for path, handle, dtype in self._sources}
-        return Weights(generation, version, self._layout, buffers, checksum(buffers))
+        parameters = {key: tuple(compute()) for key, compute in self._parameters.items()}
+        return Weights(
+            generation, version, self._layout, buffers, checksum(_all_arrays(buffers, parameters)), parameters
+        )
+
+
+def _all_arrays(buffers: Mapping[str, np.ndarray], parameters: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    return [*buffers.values(), *(array for arrays in parameters.values() for array in arrays)]
 
 
 def _memory(tensor: Any) -> np.ndarray:
@@ -132,8 +152,14 @@ def _memory(tensor: Any) -> np.ndarray:
     return np.asarray(memoryview(tensor))
 
 
+def layout_of(policy: Any) -> tuple[VariableLayout, ...]:
+    """What each variable of a policy is, in the order of its ``named_variables()``."""
+    known: tuple[VariableLayout, ...] | None = getattr(policy, "variable_layout", None)
+    return make_layout(policy.named_variables()) if known is None else known
+
+
 def make_layout(variables: Sequence[Any]) -> tuple[VariableLayout, ...]:
-    """What each variable of ``named_variables()`` is, in their order."""
+    """What each of these tf.Variables with their paths is, in their order."""
     return tuple(
         VariableLayout(
             item.path,
@@ -145,13 +171,13 @@ def make_layout(variables: Sequence[Any]) -> tuple[VariableLayout, ...]:
     )
 
 
-def checksum(buffers: dict[str, np.ndarray]) -> int:
-    """Sum of all 64-bit words of each buffer, and of the bytes that are left, modulo 2**64.
+def checksum(buffers: Iterable[np.ndarray]) -> int:
+    """Sum of all 64-bit words of each array, and of the bytes that are left, modulo 2**64.
 
     It runs at the speed of memory, which a CRC does not, and finds torn and overwritten buffers.
     """
     total = 0
-    for buffer in buffers.values():
+    for buffer in buffers:
         flat = buffer.reshape(-1)
         if rest := flat.nbytes % 8:
             flat = flat.view(np.uint8)
@@ -172,7 +198,7 @@ class WeightsReceiver:
     def __init__(self, policy: Any, name: str) -> None:
         self._policy = policy
         self._name = name
-        self._layout = make_layout(policy.named_variables())
+        self._layout = layout_of(policy)
         self._held: tuple[int, int] | None = None
         self._lock = threading.Lock()
 

@@ -57,7 +57,7 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     factory = factory.with_seed_for_each_slot()
     # TensorFlow prints to stderr when it is imported, whatever its settings.
     with without_stderr():
-        policy = policy_source(time_step_spec, action_spec).greedy
+        policy = policy_source(time_step_spec, action_spec).greedy()
     evaluator = Evaluator(factory, policy, config.num_envs, config.max_episode_steps)
     with _watchdog(evaluator, factory) as watchdog:
         result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)

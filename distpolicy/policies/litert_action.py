@@ -2,80 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.policies.action_program import (
+    ActionProgram,
+    ActionRunner,
+    Draw,
+    PreparedSeed,
+    UsedInput,
+    padded_rows,
+)
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.compilation.litert_function import LiteRTError, LiteRTFunction
+from distpolicy.utils.compilation.litert_function import LiteRTFunction
+from distpolicy.utils.compilation.litert_program import LiteRTError, LiteRTRunner
 from distpolicy.utils.nest_utils import assert_matches_spec
-from distpolicy.utils.nests.array_nest import flatten, getters, packer
-from distpolicy.utils.sampling.array_draws import row_uniform
+from distpolicy.utils.nests.array_nest import flatten
 from distpolicy.utils.sampling.tensor_draws import generate_uniform, noise_from
 from distpolicy.utils.variables.variable_watch import watch
 
-# Batches are padded to a multiple of this many rows, the width of vector instructions. Remaining rows would be computed
-# by other instructions with other rounding, but a row's result must not depend on the size of its batch.
-LANES = 8
-
-
-class PreparedSeed(NamedTuple):
-    """The seed of a call with the random numbers drawn from it.
-
-    Attributes:
-        seed: int32 ``[B, 2]``.
-        noise: For each draw, float32 ``[B, num]``.
-    """
-
-    seed: np.ndarray
-    noise: list[np.ndarray]
-
-
-class _Draw(NamedTuple):
-    """Random numbers that the policy asks for in each call.
-
-    Attributes:
-        offset: What the draw adds to a row's seed, int32 ``[2]``; None for nothing.
-        num: Number of random numbers for each row.
-    """
-
-    offset: np.ndarray | None
-    num: int
-
-
-class _Program(NamedTuple):
-    """The program for one number of rows.
-
-    Attributes:
-        function: Takes the leaves of the time step and the state, then the random numbers of each draw.
-        draws: The draws of one call, in order.
-        inputs: For each leaf that the policy uses, its place among the function's inputs and a getter that takes it out
-            of ``(time_step, policy_state)``.
-        num_inputs: Number of inputs before the random numbers.
-        padded: For each used input, its place, an array with rows added up to a multiple of ``LANES``, and a view of
-            the rows to fill. None if the batch needs no padding.
-        pack: Packs the flat outputs into a PolicyStep.
-    """
-
-    function: LiteRTFunction
-    draws: list[_Draw]
-    inputs: list[tuple[int, Callable[[Any], Any]]]
-    num_inputs: int
-    padded: list[tuple[int, np.ndarray, np.ndarray]] | None
-    pack: Callable[[Sequence[Any]], PolicyStep]
-
 
 class LiteRTAction:
-    """Converts ``policy.action`` once for each batch size. A call adds a few microseconds to the arithmetic.
+    """Converts ``policy.action`` once for each batch size, and runs the programs.
 
-    The program takes the uniform numbers for every draw as inputs. They are generated here, in NumPy, from the same
-    seeds and by the same generator as in TensorFlow. Actions and log-probabilities therefore equal TensorFlow's except
-    for rounding. The program holds a copy of the variables. Every ``update`` of a policy with these variables renews
-    the copy, and so does :meth:`refresh`.
+    Actions and log-probabilities equal TensorFlow's except for rounding. The programs hold a copy of the variables.
+    Every ``update`` of a policy with these variables renews the copy, and so does :meth:`refresh`.
 
     Args:
         policy: The policy.
@@ -83,7 +38,8 @@ class LiteRTAction:
 
     def __init__(self, policy: TFPolicy) -> None:
         self._policy = policy
-        self._programs: dict[tuple[int, ...], _Program] = {}
+        self._converted: list[tuple[ConvertedAction, LiteRTRunner]] = []
+        self._runners: dict[tuple[int, ...], ActionRunner] = {}
         self.stale = False
         self.tracing_count = 0
         watch(policy.variables(), self)
@@ -91,8 +47,8 @@ class LiteRTAction:
     def refresh(self) -> None:
         """Copies the present values of the policy's variables."""
         self.stale = False
-        for program in self._programs.values():
-            program.function.refresh()
+        for converted, runner in self._converted:
+            runner.set_parameters(converted.function.parameter_values())
 
     def prepare_seeds(self, seeds: np.ndarray) -> Any:
         """Draws the random numbers of T coming calls at once, which is faster than in each call.
@@ -103,12 +59,8 @@ class LiteRTAction:
         Returns:
             T seeds for :meth:`__call__`. They are unchanged if this batch size has not been converted yet.
         """
-        program = self._programs.get((seeds.shape[1],))
-        if program is None:
-            return seeds
-        flat = seeds.reshape(-1, 2)
-        noise = [part.reshape(*seeds.shape[:2], -1) for part in _noise(flat, program.draws)]
-        return [PreparedSeed(seed, [part[t] for part in noise]) for t, seed in enumerate(seeds)]
+        runner = self._runners.get((seeds.shape[1],))
+        return seeds if runner is None else runner.prepare_seeds(seeds)
 
     def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray | PreparedSeed) -> PolicyStep:
         """Returns the policy's step as NumPy arrays.
@@ -123,39 +75,48 @@ class LiteRTAction:
             ValueError: If an array that the policy uses does not have its spec's shape.
             TypeError: If such an array does not have its spec's dtype.
         """
-        noise: list[np.ndarray] | None = None
-        if isinstance(seed, PreparedSeed):
-            noise = seed.noise
-            seed = seed.seed
-        program = self._programs.get(time_step.step_type.shape)
-        if program is None:
-            program = self._programs[time_step.step_type.shape] = self._convert(time_step, policy_state, seed)
+        runner = self._runners.get(time_step.step_type.shape)
+        if runner is None:
+            runner = self._runners[time_step.step_type.shape] = self._convert(time_step, policy_state)
         if self.stale:
             self.refresh()
-        leaves: list[Any] = [None] * program.num_inputs
-        leaves += _noise(seed, program.draws) if noise is None else noise
-        nest = (time_step, policy_state)
         try:
-            for place, get in program.inputs:
-                leaves[place] = get(nest)
-            if program.padded is None:
-                return program.pack(program.function(leaves))
-            num_rows = len(seed)
-            for place, array, rows in program.padded:
-                np.copyto(rows, leaves[place], "equiv")
-                leaves[place] = array
-            return program.pack([output[:num_rows] for output in program.function(leaves)])
+            return runner(time_step, policy_state, seed)
         except (ValueError, TypeError, LookupError):
             # Errors of LiteRT and NumPy do not say which array is wrong; these checks do.
             assert_matches_spec(time_step, self._policy.time_step_spec, "time_step", 1)
             assert_matches_spec(policy_state, self._policy.policy_state_spec, "policy_state", 1)
             raise
 
-    def _convert(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray) -> _Program:
-        num_rows = -(-len(seed) // LANES) * LANES
-        seed = np.resize(seed, (num_rows, 2))
+    def _convert(self, time_step: TimeStep, policy_state: Any) -> ActionRunner:
+        converted = ConvertedAction(self._policy, time_step, policy_state)
+        runner = LiteRTRunner(converted.program.function, converted.function.parameter_values())
+        self._converted.append((converted, runner))
+        self.tracing_count += 1
+        return ActionRunner(converted.program, runner, (time_step, policy_state), len(time_step.step_type))
+
+
+class ConvertedAction:
+    """A policy's action as a program, and the function that it was made from.
+
+    Args:
+        policy: The policy.
+        time_step: Nest of arrays ``[B, ...]``, an example.
+        policy_state: Nest of arrays or tensors ``[B, ...]``, an example.
+
+    Raises:
+        LiteRTError: If the policy cannot be converted. The message says why.
+
+    Attributes:
+        program: The program, for the next multiple of ``LANES`` rows.
+        function: Gives the values of the program's parameters.
+    """
+
+    def __init__(self, policy: TFPolicy, time_step: TimeStep, policy_state: Any) -> None:
+        num_rows = padded_rows(len(time_step.step_type))
+        seed = np.random.default_rng(1).integers(2**31, size=(num_rows, 2), dtype=np.int32)
         inputs = tf.nest.map_structure(lambda leaf: _like_given(leaf, num_rows), (time_step, policy_state))
-        step, draws = self._record(inputs, seed)
+        step, draws = _record(policy, inputs, seed)
         places: list[PolicyStep] = []
         num_leaves = len(flatten(inputs))
 
@@ -165,57 +126,60 @@ class LiteRTAction:
                 given = tf.nest.pack_sequence_as(inputs, leaves[:num_leaves])
                 # The seed is an input too. A draw that does not use the noise would turn a fixed seed into a constant;
                 # the check of needed_inputs below finds it instead.
-                step = self._policy.action(given[0], given[1], leaves[-1])
+                step = policy.action(given[0], given[1], leaves[-1])
             places.append(tf.nest.pack_sequence_as(step, list(range(len(tf.nest.flatten(step))))))
             return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(step)]
 
         specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in flatten(inputs)]
         specs += [tf.TensorSpec((num_rows, draw.num), tf.float32) for draw in draws]
         specs.append(tf.TensorSpec(seed.shape, tf.int32))
-        function = LiteRTFunction(flat_action, specs)
-        if len(specs) - 1 in function.needed_inputs:
+        self.function = LiteRTFunction(flat_action, specs)
+        needed = self.function.needed_inputs
+        if len(specs) - 1 in needed:
             raise LiteRTError(
                 "it draws from its seed without distpolicy.utils.sampling.tensor_draws; use that module's functions"
             )
-        self.tracing_count += 1
-        _check_alike(step, function([*flatten(inputs), *_noise(seed, draws), seed]))
-        padded = None
-        num_given = len(time_step.step_type)
-        if num_given != num_rows:
-            arrays = [(i, np.zeros(specs[i].shape, specs[i].dtype.as_numpy_dtype)) for i in function.needed_inputs]
-            padded = [(i, array, array[:num_given]) for i, array in arrays]
-        get = getters((time_step, policy_state))
-        used = [(place, get[place]) for place in function.needed_inputs if place < num_leaves]
-        return _Program(function, draws, used, num_leaves, padded, packer(places[-1]))
-
-    def _record(self, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[_Draw]]:
-        """Returns TensorFlow's step for these inputs, and the draws that it made."""
-
-        def run(seed: np.ndarray) -> tuple[PolicyStep, list[tuple[np.ndarray, int]]]:
-            asked: list[tuple[np.ndarray, int]] = []
-
-            def source(asked_seed: tf.Tensor, num: int) -> tf.Tensor:
-                asked.append((asked_seed.numpy(), num))
-                return generate_uniform(asked_seed, num)
-
-            tensors = tf.nest.map_structure(tf.constant, inputs)
-            with noise_from(source):
-                step = self._policy.action(tensors[0], tensors[1], tf.constant(seed))
-            return step, asked
-
-        step, asked = run(seed)
-        other_seed = np.random.default_rng(0).integers(2**31, size=seed.shape, dtype=np.int32)
-        draws = []
-        for (first, num), (second, _) in zip(asked, run(other_seed)[1], strict=True):
-            offset = first - seed
-            if not (np.array_equal(offset, second - other_seed) and (offset == offset[:1]).all()):
-                raise LiteRTError("it mixes the rows' seeds before it draws")
-            draws.append(_Draw(offset[0].copy() if offset.any() else None, num))
-        return step, draws
+        used = [
+            UsedInput(place, tuple(specs[place].shape), np.dtype(specs[place].dtype.as_numpy_dtype))
+            for place in needed
+            if place < num_leaves
+        ]
+        self.program = ActionProgram(num_rows, self.function.program, tuple(draws), tuple(used), num_leaves, places[-1])
+        _check_alike(step, self.function([*flatten(inputs), *self.program.noise(seed), seed]))
 
 
-def _noise(seed: np.ndarray, draws: list[_Draw]) -> list[np.ndarray]:
-    return [row_uniform(seed if offset is None else seed + offset, num) for offset, num in draws]
+def reason_for_tensorflow(policy: TFPolicy) -> str:
+    """Returns why a policy is faster in TensorFlow; empty if it is not."""
+    if any(variable.shape.rank == 4 for variable in policy.variables()):
+        # Weights are inputs of the LiteRT program, and it rearranges those of convolutions in every call.
+        return "TensorFlow's convolutions are faster"
+    return ""
+
+
+def _record(policy: TFPolicy, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[Draw]]:
+    """Returns TensorFlow's step for these inputs, and the draws that it made."""
+
+    def run(seed: np.ndarray) -> tuple[PolicyStep, list[tuple[np.ndarray, int]]]:
+        asked: list[tuple[np.ndarray, int]] = []
+
+        def source(asked_seed: tf.Tensor, num: int) -> tf.Tensor:
+            asked.append((asked_seed.numpy(), num))
+            return generate_uniform(asked_seed, num)
+
+        tensors = tf.nest.map_structure(tf.constant, inputs)
+        with noise_from(source):
+            step = policy.action(tensors[0], tensors[1], tf.constant(seed))
+        return step, asked
+
+    step, asked = run(seed)
+    other_seed = np.random.default_rng(0).integers(2**31, size=seed.shape, dtype=np.int32)
+    draws = []
+    for (first, num), (second, _) in zip(asked, run(other_seed)[1], strict=True):
+        offset = first - seed
+        if not (np.array_equal(offset, second - other_seed) and (offset == offset[:1]).all()):
+            raise LiteRTError("it mixes the rows' seeds before it draws")
+        draws.append(Draw(offset[0].copy() if offset.any() else None, num))
+    return step, draws
 
 
 def _like_given(leaf: Any, num_rows: int) -> np.ndarray:

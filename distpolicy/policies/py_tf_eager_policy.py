@@ -1,28 +1,36 @@
-"""PyTFEagerPolicy: a TFPolicy that takes and returns NumPy arrays."""
+"""PyTFEagerPolicy: a policy that takes and returns NumPy arrays.
+
+TensorFlow is imported where a TFPolicy is wrapped: a process that acts by a policy's program does not need it.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import tensorflow as tf
 
 from distpolicy.errors import ConfigError
-from distpolicy.policies.compiled_action import CompiledAction
-from distpolicy.policies.litert_action import LiteRTAction, PreparedSeed
+from distpolicy.policies.action_program import PreparedSeed
+from distpolicy.policies.policy_program import ProgramPolicy
 from distpolicy.policies.py_policy import PyPolicy
-from distpolicy.policies.saved_model_policy import SavedModelPolicy
-from distpolicy.policies.tf_policy import TFPolicy
-from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.compilation.litert_function import LiteRTError
+from distpolicy.utils.compilation.litert_program import LiteRTError
 from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.utils.sampling.array_draws import array_seed, row_seeds
-from distpolicy.utils.variables.module_variables import NamedVariable
+from distpolicy.weights import VariableLayout, layout_of
+
+if TYPE_CHECKING:
+    from distpolicy.policies.compiled_action import CompiledAction
+    from distpolicy.policies.eager_action import EagerAction
+    from distpolicy.policies.litert_action import LiteRTAction
+    from distpolicy.policies.saved_model_policy import SavedModelPolicy
+    from distpolicy.policies.tf_policy import TFPolicy
+    from distpolicy.utils.variables.module_variables import NamedVariable
+    from distpolicy.weights import WeightView
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +44,8 @@ class PyTFEagerPolicyBase(PyPolicy):
 
     Args:
         policy: An object with ``action(time_step, policy_state, seed)``, ``get_initial_state(batch_size)`` and
-            ``variables()``, and with ``update`` if this policy is to be updated. Its variables stay shared.
+            ``variables()``, and with ``update`` if this policy is to be updated. Its variables stay shared. Or a
+            :class:`distpolicy.policies.policy_program.ProgramPolicy`, which LiteRT runs without TensorFlow.
         time_step_spec: Array specs of one time step, without batch dimensions.
         action_spec: Nest of bounded array specs.
         policy_state_spec: Nest of array specs.
@@ -81,16 +90,30 @@ class PyTFEagerPolicyBase(PyPolicy):
         )
         self._policy = policy
         self._batch_time_steps = batch_time_steps
-        self._compiled = CompiledAction(policy, jit_compile) if use_tf_function or inference != "tf" else None
         self._seeds = np.random.default_rng(seed)
         self._inference_note = ""
-        if inference == "auto" and tf.config.get_visible_devices("GPU"):
-            inference, self._inference_note = "tf", "TensorFlow has a GPU"
-        if inference == "auto" and any(variable.shape.rank == 4 for variable in policy.variables()):
-            # Weights are inputs of the LiteRT program, and it rearranges those of convolutions in every call.
-            inference, self._inference_note = "tf", "TensorFlow's convolutions are faster"
         self._wants_litert = inference == "litert"
-        self._litert = None if inference == "tf" else LiteRTAction(policy)
+        self._tensorflow: CompiledAction | EagerAction | None = None
+        self._litert: LiteRTAction | ProgramPolicy | None = None
+        self._is_compiled = use_tf_function or inference != "tf" or isinstance(policy, ProgramPolicy)
+        if isinstance(policy, ProgramPolicy):
+            self._litert = policy
+        else:
+            self._take_engines(policy, jit_compile, inference)
+
+    def _take_engines(self, policy: Any, jit_compile: bool | None, inference: Inference) -> None:
+        import tensorflow as tf
+
+        from distpolicy.policies.compiled_action import CompiledAction
+        from distpolicy.policies.eager_action import EagerAction
+        from distpolicy.policies.litert_action import LiteRTAction, reason_for_tensorflow
+
+        self._tensorflow = CompiledAction(policy, jit_compile) if self._is_compiled else EagerAction(policy)
+        if inference == "auto":
+            has_gpu = bool(tf.config.get_visible_devices("GPU"))
+            self._inference_note = "TensorFlow has a GPU" if has_gpu else reason_for_tensorflow(policy)
+        if inference != "tf" and not self._inference_note:
+            self._litert = LiteRTAction(policy)
 
     @property
     def policy(self) -> Any:
@@ -112,20 +135,25 @@ class PyTFEagerPolicyBase(PyPolicy):
         """Number of times the call was traced or converted: once for each batch size."""
         if self._litert is not None:
             return self._litert.tracing_count
-        return 0 if self._compiled is None else self._compiled.tracing_count
+        return 0 if self._tensorflow is None else self._tensorflow.tracing_count
 
     @property
     def jit_compiled(self) -> bool:
         """Whether XLA compiled the call."""
-        return self._litert is None and self._compiled is not None and self._compiled.jit_compiled
+        return self._litert is None and self._tensorflow is not None and self._tensorflow.jit_compiled
 
-    def named_variables(self) -> list[NamedVariable]:
-        """Returns the wrapped policy's variables with their paths."""
+    def named_variables(self) -> list[NamedVariable] | list[WeightView]:
+        """Returns the wrapped policy's variables with their paths: tf.Variables, or a program's arrays."""
         return self._policy.named_variables()
+
+    @property
+    def variable_layout(self) -> tuple[VariableLayout, ...]:
+        """What each of the wrapped policy's variables is."""
+        return layout_of(self._policy)
 
     def variables(self) -> tuple[np.ndarray, ...]:
         """Returns copies of the wrapped policy's variables as arrays."""
-        return tuple(variable.numpy() for variable in self._policy.variables())
+        return tuple(np.array(variable) for variable in self._policy.variables())
 
     def update(
         self,
@@ -143,7 +171,7 @@ class PyTFEagerPolicyBase(PyPolicy):
             self._litert.refresh()
 
     def get_initial_state(self, batch_size: int | None = None) -> Any:
-        """Returns the wrapped policy's initial state as tensors.
+        """Returns the wrapped policy's initial state as tensors, or as arrays from a program.
 
         Args:
             batch_size: The batch size. None means 1 if ``batch_time_steps``, otherwise no batch dimension.
@@ -154,7 +182,7 @@ class PyTFEagerPolicyBase(PyPolicy):
 
     def warm_up(self, batch_size: int) -> None:
         """Compiles the call for batches of this size with a seed for each row, which is how collectors call it."""
-        if not self._batch_time_steps and (self._litert is not None or self._compiled is not None):
+        if not self._batch_time_steps and self._is_compiled:
             step = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), self.time_step_spec)
             self.action(step, self.get_initial_state(batch_size), np.zeros((batch_size, 2), np.int32))
 
@@ -210,14 +238,16 @@ class PyTFEagerPolicyBase(PyPolicy):
                     return self._litert(time_step, policy_state, seed)
                 except LiteRTError as error:
                     self._fall_back(error)
-        if self._compiled is not None:
-            return self._compiled(time_step, policy_state, seed)
-        tensors = map_structure(tf.constant, time_step)
-        policy_state = map_structure(tf.convert_to_tensor, policy_state)
-        step = self._policy.action(tensors, policy_state, tf.constant(seed))
-        return PolicyStep(map_structure(np.asarray, step.action), step.state, map_structure(np.asarray, step.info))
+        if self._tensorflow is None:
+            raise ValueError(
+                f"{self._policy.name} is a program, which takes a batch of time steps, but step_type has the shape "
+                f"{shape}"
+            )
+        return self._tensorflow(time_step, policy_state, seed)
 
     def _fall_back(self, error: LiteRTError) -> None:
+        if self._tensorflow is None:
+            raise error
         self._litert = None
         self._inference_note = str(error)
         level = logging.WARNING if self._wants_litert else logging.INFO
@@ -234,7 +264,7 @@ class PyTFEagerPolicyBase(PyPolicy):
 
 
 class PyTFEagerPolicy(PyTFEagerPolicyBase):
-    """Wraps a TFPolicy for environments of NumPy arrays. Collectors act by it at every step.
+    """Wraps a policy for environments of NumPy arrays. Collectors act by it at every step.
 
     :class:`PyTFEagerPolicyBase` explains the arguments in full.
 
@@ -249,19 +279,20 @@ class PyTFEagerPolicy(PyTFEagerPolicyBase):
 
     def __init__(
         self,
-        policy: TFPolicy,
+        policy: TFPolicy | ProgramPolicy,
         use_tf_function: bool = False,
         batch_time_steps: bool = True,
         jit_compile: bool | None = None,
         seed: int | None = None,
         inference: Inference = "tf",
     ) -> None:
+        # PyPolicy converts tensor specs.
         super().__init__(
             policy,
-            tensor_spec.to_nest_array_spec(policy.time_step_spec),
-            tensor_spec.to_nest_array_spec(policy.action_spec),
-            tensor_spec.to_nest_array_spec(policy.policy_state_spec),
-            tensor_spec.to_nest_array_spec(policy.info_spec),
+            policy.time_step_spec,
+            policy.action_spec,
+            policy.policy_state_spec,
+            policy.info_spec,
             use_tf_function,
             batch_time_steps,
             jit_compile,
@@ -307,7 +338,9 @@ class SavedModelPyTFEagerPolicy(PyTFEagerPolicy):
         seed: int | None = None,
         inference: Inference = "tf",
     ) -> None:
-        self._saved_model_policy = SavedModelPolicy(
+        from distpolicy.policies.saved_model_policy import SavedModelPolicy
+
+        self._saved_model_policy: SavedModelPolicy = SavedModelPolicy(
             model_path, time_step_spec, action_spec, policy_state_spec, info_spec
         )
         self._train_step_from_path: int | None = None

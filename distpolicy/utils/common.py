@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.errors import SpecMismatchError
 from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
 from distpolicy.utils.ou_process import OUProcess, ornstein_uhlenbeck_process
 from distpolicy.utils.sampling.action_distributions import entropy, log_probability
@@ -24,14 +22,13 @@ from distpolicy.utils.tensor_ops import (
     transpose_batch_time,
 )
 from distpolicy.utils.variables.creation import create_variable, extract_shared_variables
-from distpolicy.utils.variables.module_variables import NamedVariable, natural_key
+from distpolicy.utils.variables.module_variables import NamedVariable
+from distpolicy.utils.variables.pairing import SourceVariable, check_tau, paired_variables
 from distpolicy.utils.variables.variable_watch import mark_updated
 
 __all__ = [
     "OUProcess",
     "SoftUpdate",
-    "SourceVariable",
-    "check_tau",
     "clip_to_spec",
     "create_variable",
     "element_wise_huber_loss",
@@ -43,7 +40,6 @@ __all__ = [
     "index_with_actions",
     "log_probability",
     "ornstein_uhlenbeck_process",
-    "paired_variables",
     "replicate",
     "safe_has_state",
     "scale_to_spec",
@@ -52,60 +48,6 @@ __all__ = [
     "spec_means_and_magnitudes",
     "transpose_batch_time",
 ]
-
-
-class SourceVariable(Protocol):
-    """A source to copy a variable from: a tf.Variable with its path, or an entry of ``Weights``."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def variable(self) -> Any: ...
-
-
-def check_tau(name: str, tau: float) -> float:
-    """Returns tau as a float.
-
-    Raises:
-        ValueError: If tau is NaN or not in [0, 1].
-    """
-    value = float(tau)
-    if math.isnan(value) or not 0.0 <= value <= 1.0:
-        raise ValueError(f"`{name}` must be in [0, 1], but is {tau}")
-    return value
-
-
-def paired_variables(
-    source: Sequence[SourceVariable], target: Sequence[NamedVariable], sort_variables_by_name: bool
-) -> list[tuple[Any, tf.Variable]]:
-    """Pairs source and target variables by position, or by the natural order of their paths.
-
-    Raises:
-        SpecMismatchError: If numbers, shapes or dtypes differ. The message names the first variable that differs.
-    """
-    if len(source) != len(target):
-        raise SpecMismatchError(
-            f"source has {len(source)} variables, but target has {len(target)}; build both with the same arguments "
-            f"(only in source: {_only(source, target)}; only in target: {_only(target, source)})"
-        )
-    if sort_variables_by_name:
-        source = sorted(source, key=lambda item: natural_key(item.path))
-        target = sorted(target, key=lambda item: natural_key(item.path))
-    for left, right in zip(source, target, strict=True):
-        left_dtype = tf.as_dtype(left.variable.dtype)
-        if tuple(left.variable.shape) != tuple(right.variable.shape) or left_dtype != right.variable.dtype:
-            raise SpecMismatchError(
-                f"variable {right.path}: source {left.path} has shape {tuple(left.variable.shape)} and dtype "
-                f"{left_dtype.name}, but target has {tuple(right.variable.shape)} and {right.variable.dtype.name}"
-            )
-    return [(left.variable, right.variable) for left, right in zip(source, target, strict=True)]
-
-
-def _only(these: Sequence[SourceVariable], others: Sequence[SourceVariable]) -> str:
-    paths = {item.path for item in others}
-    missing = [item.path for item in these if item.path not in paths]
-    return ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "") if missing else "none"
 
 
 class SoftUpdate:
@@ -135,10 +77,9 @@ class SoftUpdate:
             return
         pairs = paired_variables(source, self._target, sort_variables_by_name)
         # All pairs are checked and all values computed before the first is assigned, so that errors change nothing.
-        values = [_tensor(value) for value, _ in pairs]
-        order = [variable for _, variable in pairs]
+        values = [_tensor(source.variable) for source, _ in pairs]
         if sort_variables_by_name:
-            by_id = {id(variable): value for variable, value in zip(order, values, strict=True)}
+            by_id = {id(item.variable): value for (_, item), value in zip(pairs, values, strict=True)}
             values = [by_id[id(item.variable)] for item in self._target]
         if tau == 1.0 and other == 1.0:
             for item, value in zip(self._target, values, strict=True):
@@ -180,8 +121,8 @@ class SoftUpdate:
         pairs = paired_variables(source, self._target, sort_variables_by_name)
 
         def copy_all() -> list[tf.Tensor]:
-            for value, variable in pairs:
-                variable.assign(value)
+            for one, item in pairs:
+                item.variable.assign(one.variable)
             return []
 
         copy = flat_call(tf.function(copy_all, autograph=False).get_concrete_function(), [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,18 @@ class PoolEvaluator:
         config: The run's config.
         pool: The collectors.
         recovery: Replaces those that die.
+        greedy_program: Returns a reference of the greedy policy's program, or None.
     """
 
-    def __init__(self, config: TrainConfig, pool: CollectorPool, recovery: WorkerRecovery) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        pool: CollectorPool,
+        recovery: WorkerRecovery,
+        greedy_program: Callable[[], Any],
+    ) -> None:
         self._config, self._pool, self._recovery = config, pool, recovery
+        self._greedy_program = greedy_program
 
     def submit(
         self, weights: Any, num_episodes: int, policies: Sequence[EvaluatedPolicy], is_last: bool = False
@@ -65,9 +73,12 @@ class PoolEvaluator:
     def _ask(self, weights: Any, jobs: Sequence[EvaluationJob]) -> list[PendingEpisodes]:
         self._recovery.wait_for_handles()
         return [
-            PendingEpisodes(job, handle, handle.actor.evaluate.remote(weights, job))
+            PendingEpisodes(job, handle, handle.actor.evaluate.remote(weights, job, self._program(job.policy)))
             for job, handle in zip(jobs, itertools.cycle(self._pool.handles), strict=False)
         ]
+
+    def _program(self, policy: EvaluatedPolicy) -> Any:
+        return self._greedy_program() if policy == "greedy" else None
 
     def settle(self, pending: PendingEvaluation) -> list[EvaluationResult]:
         """Waits for an evaluation; plays the shares of collectors that die again.

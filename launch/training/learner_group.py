@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import ray
+
+from workers.learning.learner import ProgramKind
 
 
 class LearnerGroup:
@@ -18,11 +21,18 @@ class LearnerGroup:
 
     Args:
         start: Starts the actors for a generation.
+        batch_sizes: The batch sizes of each policy that is asked for as a program; empty for no programs.
     """
 
-    def __init__(self, start: Callable[[int], Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        start: Callable[[int], Sequence[Any]],
+        batch_sizes: Mapping[ProgramKind, Sequence[int]] = MappingProxyType({}),
+    ) -> None:
         self._start = start
+        self._batch_sizes = batch_sizes
         self._actors: tuple[Any, ...] = ()
+        self._programs: dict[ProgramKind, Any] = {}
 
     @property
     def actors(self) -> tuple[Any, ...]:
@@ -35,6 +45,7 @@ class LearnerGroup:
         Args:
             generation: Generation of the learner, higher than the generations of the run's earlier learners.
         """
+        self._programs.clear()
         self._actors = tuple(self._start(generation))
         if len(self._actors) > 1:
             addresses = [actor.address.remote() for actor in self._actors]
@@ -53,6 +64,16 @@ class LearnerGroup:
     def weights(self) -> Any:
         """Returns a reference of the current weights."""
         return self._actors[0].weights.remote()
+
+    def policy_program(self, kind: ProgramKind) -> Any:
+        """Returns a reference of a policy's program, which the learner makes once; None if there are no programs.
+
+        Args:
+            kind: ``collect`` for the policy that acts in rollouts, ``greedy`` for its greedy form.
+        """
+        if kind not in self._programs and kind in self._batch_sizes:
+            self._programs[kind] = self._actors[0].policy_program.remote(kind, tuple(self._batch_sizes[kind]))
+        return self._programs.get(kind)
 
     def warm_up(self, num_slots: int, num_steps: int) -> Any:
         """Compiles the update. Returns a reference of the seconds that it takes.

@@ -108,7 +108,7 @@ class Trainer:
         self._observer = observer or TrainingObserver()
         self._totals = TotalsTracker(config, totals or TrainingTotals())
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
-        self._evaluator = PoolEvaluator(config, pool, self._recovery)
+        self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
         self._checkpoint_clock = IntervalClock(
             Interval.of(config.checkpoint_every, "checkpoint_every"), time.monotonic()
         )
@@ -154,7 +154,7 @@ class Trainer:
             ConfigError: If the state belongs to another architecture.
             WorkerLostError: If the learner or collectors do not come up.
         """
-        # All start at once: each spends seconds importing TensorFlow.
+        # All start at once. The learner builds the policy while collectors make their environments.
         generation = self._generations()
         self._learners.start(generation)
         self._pool.start(generation)

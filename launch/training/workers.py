@@ -23,6 +23,7 @@ from workers.actors import start_collector, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import RUN_PREFIX, read_hang
 from workers.environments.factory import EnvironmentFactory
+from workers.inference.program_source import ProgramSource
 from workers.pickled_callable import PickledCallable
 
 
@@ -58,16 +59,20 @@ class TrainingWorkers:
         weakref.finalize(self, _remove_files, self._name)
         agent_factory = AgentFactory(config, specs, agent)
         self.learner_has_gpu = "GPU" in groups[LEARNER]
+        slots = config.envs_per_collector
         self.learners = LearnerGroup(
             lambda generation: start_learners(
                 agent_factory, generation, config.learners, groups[LEARNER], config.max_policy_lag
-            )
+            ),
+            {"collect": (slots,), "greedy": (config.eval_envs or slots,)},
         )
         self.pool = CollectorPool(
             lambda index, generation: start_collector(
                 _collector_config(config, index, generation),
                 environment_factory,
-                PolicyFactory(config, agent),
+                ProgramSource(
+                    (self.learners.policy_program("collect"),), PolicyFactory(config, agent), config.timeout_s
+                ),
                 groups[COLLECTOR],
                 Path(self._stacks_file(index, generation)),
             ),

@@ -25,7 +25,7 @@ class LightCollector:
 def weights_of(version: int) -> Weights:
     buffers = {"kernel": np.random.default_rng(version).random(NUM_BYTES // 4, np.float32)}
     return Weights(
-        0, version, (VariableLayout("kernel", (NUM_BYTES // 4,), "float32", True),), buffers, checksum(buffers)
+        0, version, (VariableLayout("kernel", (NUM_BYTES // 4,), "float32", True),), buffers, checksum(buffers.values())
     )
 
 

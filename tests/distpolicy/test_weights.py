@@ -202,8 +202,8 @@ def test_damaged_buffers_are_refused(place: int, snapshot: Snapshot, assert_same
 def test_checksum_is_of_the_words_and_of_the_bytes_left() -> None:
     rest = np.array([1, 2, 3], np.uint8)
     words = np.array([2**63, 2**63 + 4], np.uint64)
-    assert checksum({"uint8": rest, "uint64": words}) == 1 + 2 + 3 + 4
-    assert checksum({}) == 0
+    assert checksum([rest, words]) == 1 + 2 + 3 + 4
+    assert checksum([]) == 0
 
 
 def test_views_are_read_only_and_no_copies() -> None:

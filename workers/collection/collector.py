@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,20 +31,41 @@ from workers.environments.base import Environment
 from workers.environments.factory import EnvironmentFactory
 
 
+class Policies(Protocol):
+    """The policies that a collector's policy factory makes; they share their variables."""
+
+    @property
+    def collect(self) -> Any:
+        """Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``.
+
+        Two groups of slots call it one at a time, unless its ``is_thread_safe`` is true.
+        """
+
+    def greedy(self, program: Any = None) -> Any:
+        """Returns the policy that acts in evaluations.
+
+        Args:
+            program: Its program, if it was sent with the evaluation.
+        """
+
+
 class PolicyPair(NamedTuple):
-    """The policies that a collector's policy factory makes; they share their variables.
+    """Two policies that exist already.
 
     Attributes:
-        collect: Acts in rollouts: takes and returns arrays, and has ``update`` and ``named_variables``. Two groups of
-            slots call it one at a time, unless its ``is_thread_safe`` is true.
-        greedy: Acts in evaluations.
+        collect: Acts in rollouts.
+        evaluated: Acts in evaluations.
     """
 
     collect: Any
-    greedy: Any
+    evaluated: Any
+
+    def greedy(self, program: Any = None) -> Any:
+        """Returns the policy that acts in evaluations."""
+        return self.evaluated
 
 
-PolicyFactory = Callable[[TimeStep, Any], PolicyPair]
+PolicyFactory = Callable[[TimeStep, Any], Policies]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +141,8 @@ class Collector:
         self._threads = GroupThreads(config.num_groups)
         environments = self._threads.run([partial(environment_factory, size) for size in sizes])
         self._time_step_spec, self._action_spec = environments[0].time_step_spec, environments[0].action_spec
-        self._policy, self._greedy_policy = policy_factory(self._time_step_spec, self._action_spec)
+        self._policies = policy_factory(self._time_step_spec, self._action_spec)
+        self._policy = self._policies.collect
         # Done now, while the learner is being built, so that the environments do not wait for it later.
         for size in set(sizes):
             self._policy.warm_up(size)
@@ -248,12 +270,13 @@ class Collector:
         self._num_rollouts += 1
         return rollout, report
 
-    def evaluate(self, weights: Weights, job: EvaluationJob) -> EvaluationResult:
+    def evaluate(self, weights: Weights, job: EvaluationJob, greedy_program: Any = None) -> EvaluationResult:
         """Runs whole episodes, in environments of their own unless this is the collector's last work.
 
         Args:
             weights: The weights to act with.
             job: The episodes to run.
+            greedy_program: The program of the greedy policy, if there is one.
 
         Raises:
             EnvironmentCrashedError: If an environment fails more often than its restart budget allows.
@@ -261,7 +284,7 @@ class Collector:
         self.apply_weights(weights)
         factory = self._environment_factory.with_seed_for_each_slot()
         environment = self._environment_to_reuse(factory) if job.is_last else None
-        policy = self._policy if job.policy == "stochastic" else self._greedy_policy
+        policy = self._policy if job.policy == "stochastic" else self._policies.greedy(greedy_program)
         num_envs = min(job.num_envs or self._config.num_slots, job.num_episodes)
         evaluator = Evaluator(factory, policy, num_envs, job.max_episode_steps, self._config.index, environment)
         self._evaluator = evaluator

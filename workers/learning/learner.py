@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from distpolicy.agents.agent_training import train_with, zero_rollout_for
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.policies.policy_program import NeedsTensorFlow, PolicyProgram
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.compilation.compile_cache import seal_compile_cache
+from distpolicy.utils.compilation.litert_program import LiteRTError
 from distpolicy.utils.memory import peak_memory_bytes
 from distpolicy.weights import Weights, WeightsPacker
 from workers.experience.experience import Experience, Sample
@@ -21,6 +23,8 @@ from workers.learning.policy_export import PolicyExporter
 # Makes an initialised distpolicy.agents.tf_agent.TFAgent. Its type is not imported: this module is also imported in
 # processes without TensorFlow.
 AgentFactory = Callable[..., Any]
+
+ProgramKind = Literal["collect", "greedy"]
 
 
 class Learner:
@@ -51,6 +55,26 @@ class Learner:
     def weights(self) -> Weights:
         """Returns the collect policy's current weights."""
         return self._packer.pack(self._generation, self._version)
+
+    def policy_program(self, kind: ProgramKind, batch_sizes: Sequence[int]) -> PolicyProgram | NeedsTensorFlow:
+        """Returns a policy as a program, which collectors run without TensorFlow.
+
+        Args:
+            kind: ``collect`` for the policy that acts in rollouts, ``greedy`` for its greedy form.
+            batch_sizes: The sizes of the batches that it acts for.
+        """
+        from distpolicy.policies.greedy_policy import GreedyPolicy
+        from distpolicy.policies.program_builder import ProgramBuilder
+
+        owner = self._agent.collect_policy
+        try:
+            policy = GreedyPolicy(owner) if kind == "greedy" else owner
+            builder = ProgramBuilder(policy, batch_sizes, kind, owner)
+        except LiteRTError as error:
+            return NeedsTensorFlow(str(error))
+        if builder.program.parameters.computed:
+            self._packer.add_parameters(kind, builder.computed_parameters)
+        return builder.program
 
     def warm_up(self, num_slots: int, num_steps: int) -> float:
         """Compiles the update, and leaves the agent unchanged.

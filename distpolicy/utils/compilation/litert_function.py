@@ -8,18 +8,26 @@ TensorFlow computes them when the variables change, and the program takes them a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.utils.compilation.array_expressions import ArrayExpression
 from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
+from distpolicy.utils.compilation.graph_expression import expression_of
+from distpolicy.utils.compilation.litert_program import (
+    SIGNATURE,
+    LiteRTError,
+    LiteRTProgram,
+    LiteRTRunner,
+    Source,
+    input_places,
+    interpreter_class,
+    new_interpreter,
+)
 from distpolicy.utils.quiet import without_stderr
-
-
-class LiteRTError(Exception):
-    """Raised if a function cannot be converted to a LiteRT program. The message says why."""
 
 
 class LiteRTFunction:
@@ -31,44 +39,51 @@ class LiteRTFunction:
 
     Raises:
         LiteRTError: If LiteRT cannot be imported, or does not support the function.
+
+    Attributes:
+        program: The program, which a process without TensorFlow can run.
     """
 
     def __init__(self, function: Callable[..., Sequence[tf.Tensor]], input_specs: Sequence[tf.TensorSpec]) -> None:
-        interpreter_class = _interpreter_class()
+        interpreter_class()
         concrete = tf.function(function, autograph=False).get_concrete_function(*input_specs)
         if any(op.type in _CALLS for op in concrete.graph.get_operations()):
             concrete = _inlined(concrete, input_specs)
         graph = _Graph(concrete, len(input_specs))
-        self._used = graph.used
         # The graph holds only the variables' handles, so this reference keeps the variables alive.
-        self._concrete, self._parameters = concrete, graph.parameter_function()
-        self._plan = graph.plan
-        self._invoked = bool(graph.computed)
-        self._all_computed = self._plan == [("computed", place) for place in range(len(self._plan))]
-        if self._invoked:
-            self._interpreter = _interpreter(interpreter_class, graph)
-            self._set = self._interpreter.set_tensor
-            self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
-            details = self._interpreter.get_input_details()
-            places = {item["name"].split(":")[0].removeprefix(f"{_SIGNATURE}_"): item["index"] for item in details}
-            # The converter removes parameters and inputs that are not needed.
-            self._input_places = [(i, places[f"x{i}"]) for i in self._used if f"x{i}" in places]
-            self._parameter_places = {i: places[f"p{i}"] for i in range(len(graph.frontier)) if f"p{i}" in places}
-            outputs = self._interpreter.get_signature_runner(_SIGNATURE).get_output_details()
-            self._output_places = [outputs[f"y{i}"]["index"] for i in range(len(graph.computed))]
-        self.refresh()
+        self._concrete, self._graph = concrete, graph
+        self._parameters = graph.parameter_function()
+        self.program = _program(graph)
+        self._runner = LiteRTRunner(self.program, self.parameter_values())
 
     @property
     def needed_inputs(self) -> list[int]:
         """Places of the inputs that the outputs depend on. Other inputs may be None."""
-        return sorted({*self._used, *(place for kind, place in self._plan if kind == "input")})
+        return self.program.needed_inputs
+
+    def parameter_values(self, places: Sequence[int] | None = None) -> list[np.ndarray]:
+        """Returns the parameters' values for the present values of the variables.
+
+        Args:
+            places: Which parameters; None for all.
+        """
+        values = self._parameters([])
+        return [value.numpy() for value in (values if places is None else [values[place] for place in places])]
+
+    def parameter_expression(self, paths: Mapping[int, str]) -> ArrayExpression:
+        """Returns how the parameters follow from the variables, for a process without TensorFlow.
+
+        Args:
+            paths: The path of each variable by the ``id`` of its handle.
+
+        Raises:
+            LiteRTError: If they read another variable, or NumPy cannot compute them.
+        """
+        return expression_of(self._graph.parameter_graph(), self._graph.parameter_names, self._graph.captures, paths)
 
     def refresh(self) -> None:
         """Copies the present values of the variables."""
-        self._parameter_values = [value.numpy() for value in self._parameters([])]
-        if self._invoked:
-            for index, place in self._parameter_places.items():
-                self._set(place, self._parameter_values[index])
+        self._runner.set_parameters(self.parameter_values())
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the outputs, in new memory unless an output is an input or depends only on variables.
@@ -76,17 +91,7 @@ class LiteRTFunction:
         Raises:
             ValueError: If a needed input has another shape or dtype.
         """
-        computed: list[np.ndarray] = []
-        if self._invoked:
-            set_tensor, get_tensor = self._set, self._get
-            for index, place in self._input_places:
-                set_tensor(place, inputs[index])
-            self._invoke()
-            computed = [get_tensor(place) for place in self._output_places]
-            if self._all_computed:
-                return computed
-        sources = {"input": inputs, "parameter": self._parameter_values, "computed": computed}
-        return [sources[kind][index] for kind, index in self._plan]
+        return self._runner(inputs)
 
 
 # The operations that call another function, such as one from a SavedModel, and pass variables to it.
@@ -138,7 +143,7 @@ class _Graph:
         self.frontier: list[tf.Tensor] = []
         self.fed: set[int] = set()
         self._nodes: set[str] = set()
-        self.plan: list[tuple[str, int]] = []
+        self.plan: list[Source] = []
         self.computed: list[tf.Tensor] = []
         for output in concrete.outputs:
             self.plan.append(self._source(output))
@@ -146,7 +151,7 @@ class _Graph:
             self._walk(output.op)
         self.used = [place for place, tensor in enumerate(self.inputs) if tensor.op.name in self._nodes]
 
-    def _source(self, output: tf.Tensor) -> tuple[str, int]:
+    def _source(self, output: tf.Tensor) -> Source:
         """Returns the operation and index that an output comes from."""
         while output.op.type == "Identity":  # which tf.function puts after each output
             output = output.op.inputs[0]
@@ -187,20 +192,32 @@ class _Graph:
                 else:
                     self.fed.add(self._parameter(tensor))
 
+    @property
+    def captures(self) -> dict[str, Any]:
+        """The tensors that the graph takes from outside, such as variables' handles, by their operation's name."""
+        inner = {inner.op.name: outer for outer, inner in self._concrete.graph.captures}
+        return {name: outer for name, outer in inner.items() if name not in self._input_ops}
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """The parameters' names in the graph."""
+        return [tensor.name for tensor in self.frontier]
+
+    def parameter_graph(self) -> Any:
+        """Returns the part of the graph that makes the parameters, as a GraphDef."""
+        graph_def = self._concrete.graph.as_graph_def()
+        return _cut(graph_def, {tensor.op.name for tensor in self.frontier}, set(self.captures))
+
     def parameter_function(self) -> FlatCall:
         """Returns a function without inputs that computes the parameters' values."""
-        graph_def = self._concrete.graph.as_graph_def()
-        names = [tensor.name for tensor in self.frontier]
-        captures = {inner.op.name: outer for outer, inner in self._concrete.graph.captures}
-        for name in self._input_ops:
-            captures.pop(name, None)
-        kept = _cut(graph_def, {tensor.op.name for tensor in self.frontier}, set(captures))
-        used = {name: outer for name, outer in captures.items() if name in {node.name for node in kept.node}}
-        for node in [node for node in kept.node if node.name in used]:
-            kept.node.remove(node)
-
+        names = self.parameter_names
         if not names:
             return lambda inputs: []
+        kept = self.parameter_graph()
+        present = {node.name for node in kept.node}
+        used = {name: outer for name, outer in self.captures.items() if name in present}
+        for node in [node for node in kept.node if node.name in used]:
+            kept.node.remove(node)
 
         def parameters() -> list[tf.Tensor]:
             mapped = {f"{name}:0": tf.identity(outer) for name, outer in used.items()}
@@ -262,42 +279,41 @@ def _node_name(name: str) -> str:
     return name.split(":")[0]
 
 
-_SIGNATURE = "serving_default"
-
 # The converter writes a SavedModel into the folder of temporary files. If that fails, it converts the graph without its
 # signature, and says nothing.
 _ATTEMPTS = 3
 
 
-def _interpreter_class() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise LiteRTError(f"LiteRT cannot be imported ({error}); pip install ai-edge-litert") from error
-    return Interpreter
-
-
-def _interpreter(interpreter_class: Any, graph: _Graph) -> Any:
+def _program(graph: _Graph) -> LiteRTProgram:
+    if not graph.computed:
+        return LiteRTProgram(None, (), (), 0, tuple(graph.plan))
     for _ in range(_ATTEMPTS):
-        interpreter = _converted(interpreter_class, graph)
-        if _SIGNATURE in interpreter.get_signature_list():
-            return interpreter
+        content, interpreter = _converted(graph)
+        if SIGNATURE in interpreter.get_signature_list():
+            places = input_places(interpreter)
+            return LiteRTProgram(
+                content,
+                tuple((place, f"x{place}") for place in graph.used if f"x{place}" in places),
+                tuple((place, f"p{place}") for place in range(len(graph.frontier)) if f"p{place}" in places),
+                len(graph.computed),
+                tuple(graph.plan),
+            )
     raise LiteRTError(
         "LiteRT's converter left out the names of inputs and outputs; it does so if it cannot write into the folder of "
         "temporary files"
     )
 
 
-def _converted(interpreter_class: Any, graph: _Graph) -> Any:
+def _converted(graph: _Graph) -> tuple[bytes, Any]:
+    """Returns the flatbuffer, and an interpreter of it."""
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program()], tf.Module())
         # The converter's C++ code prints a line for each operation and call site; its error has all that matters.
         with without_stderr():
-            interpreter = interpreter_class(model_content=converter.convert(), num_threads=1)
-            interpreter.allocate_tensors()
+            content = bytes(converter.convert())
+            return content, new_interpreter(content)
     except Exception as error:  # The converter raises many classes, among them one of its own.
         raise LiteRTError(_reason(error)) from error
-    return interpreter
 
 
 def _reason(error: Exception) -> str:

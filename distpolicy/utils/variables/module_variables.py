@@ -7,7 +7,6 @@ in attributes (in the natural order of their names), nests, tf.Modules and Keras
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from distpolicy.utils.nests.array_nest import spelt
+from distpolicy.utils.variables.pairing import natural_key
 
 
 class NamedVariable(NamedTuple):
@@ -27,12 +27,6 @@ class NamedVariable(NamedTuple):
 
     path: str
     variable: tf.Variable
-
-
-def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
-    """Returns a sort key that puts ``dense_9`` before ``dense_10``."""
-    parts = re.split(r"(\d+)", path)
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
 
 
 def named_variables(root: tf.Module) -> list[NamedVariable]:

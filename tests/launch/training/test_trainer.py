@@ -41,7 +41,7 @@ def weights_of(driver: Trainer) -> Weights:
 
 def changed(weights: Weights, version: int, value: float) -> Weights:
     buffers = {dtype: np.full_like(buffer, value) for dtype, buffer in weights.buffers.items()}
-    return Weights(weights.generation, version, weights.layout, buffers, checksum(buffers))
+    return Weights(weights.generation, version, weights.layout, buffers, checksum(buffers.values()))
 
 
 def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:

@@ -43,7 +43,7 @@ def packed(collector: Collector, version: int = 0) -> Weights:
 
 def zeroed(weights: Weights, version: int) -> Weights:
     buffers = {dtype: np.zeros_like(buffer) for dtype, buffer in weights.buffers.items()}
-    return Weights(weights.generation, version, weights.layout, buffers, checksum(buffers))
+    return Weights(weights.generation, version, weights.layout, buffers, checksum(buffers.values()))
 
 
 def collect(collector: Collector, weights: Weights) -> list[Any]:
@@ -126,7 +126,7 @@ def test_zeroed_weights_give_the_zero_weight_action_on_every_collector(first_slo
 
 def test_zeroed_weights_take_the_greedy_policy_along(weights: Weights) -> None:
     collector = make()
-    greedy = collector._greedy_policy
+    greedy = collector._policies.greedy()
     collector.apply_weights(zeroed(weights, version=1))
     assert [item.path for item in greedy.named_variables()]
     assert not any(item.variable.numpy().any() for item in greedy.named_variables())

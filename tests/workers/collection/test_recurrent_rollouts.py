@@ -170,7 +170,7 @@ def test_state_before_a_rollout_is_the_one_after_the_rollout_before(
 
         pair = PolicyFactory(CONFIG)(*specs)
         eager = PyTFEagerPolicy(pair.collect.policy, True, False, jit_compile=False, inference=inference)
-        return PolicyPair(eager, pair.greedy)
+        return PolicyPair(eager, pair.greedy())
 
     collector = make_collector(policy=factory, num_slots=3)
     collectors.append(collector)
@@ -252,7 +252,7 @@ def greedy() -> PolicyPair:
     probed = SLOTS(1)
     pair = PolicyFactory(CONFIG)(probed.time_step_spec, probed.action_spec)
     randomize(pair.collect.policy, 16)
-    pair.greedy.refresh()
+    pair.greedy().refresh()
     return pair
 
 
@@ -275,11 +275,11 @@ def test_evaluation_of_many_slots_is_that_of_each_episode_alone(greedy: PolicyPa
     from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
     num_episodes, seed = 6, 3
-    whole = Evaluator(SLOTS, greedy.greedy).evaluate(num_episodes, seed=seed)
+    whole = Evaluator(SLOTS, greedy.greedy()).evaluate(num_episodes, seed=seed)
     assert len(set(whole.lengths)) > 2
-    singles = [Evaluator(SLOTS, greedy.greedy).evaluate(1, episode, seed) for episode in range(num_episodes)]
+    singles = [Evaluator(SLOTS, greedy.greedy()).evaluate(1, episode, seed) for episode in range(num_episodes)]
     assert [length for single in singles for length in single.lengths] == whole.lengths
-    alone = PyTFEagerPolicy(greedy.greedy.policy, use_tf_function=True, jit_compile=False)
+    alone = PyTFEagerPolicy(greedy.greedy().policy, use_tf_function=True, jit_compile=False)
     seeds = slot_seeds(seed, 0, num_episodes, generation=0, stream=EVALUATION_STREAM).environment
     assert [play_alone(alone, int(env_seed)) for env_seed in seeds] == whole.lengths
     assert [play_alone(alone, int(env_seed), remembers=False) for env_seed in seeds] != whole.lengths
@@ -287,7 +287,7 @@ def test_evaluation_of_many_slots_is_that_of_each_episode_alone(greedy: PolicyPa
 
 
 def test_one_slot_evaluated_over_and_over_forgets_the_episode_before(greedy: PolicyPair) -> None:
-    evaluator = Evaluator(SLOTS, greedy.greedy)
+    evaluator = Evaluator(SLOTS, greedy.greedy())
     first = evaluator.evaluate(2, seed=3).lengths
     evaluator.evaluate(2, seed=8)
     assert evaluator.evaluate(2, seed=3).lengths == first

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from distpolicy.utils.variables.module_variables import named_variables, natural_key
+from distpolicy.utils.variables.module_variables import named_variables
+from distpolicy.utils.variables.pairing import natural_key
 
 
 class Module(tf.Module):

@@ -1,0 +1,160 @@
+"""ActionProgram: a policy's action as a LiteRT program, which runs without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.compilation.litert_program import LiteRTProgram, LiteRTRunner
+from distpolicy.utils.nests.array_nest import getters, packer
+from distpolicy.utils.sampling.array_draws import row_uniform
+
+# Batches are padded to a multiple of this many rows, the width of vector instructions. Remaining rows would be computed
+# by other instructions with other rounding, but a row's result must not depend on the size of its batch.
+LANES = 8
+
+
+def padded_rows(num_rows: int) -> int:
+    """Returns the number of rows of the program for a batch: the next multiple of ``LANES``."""
+    return -(-num_rows // LANES) * LANES
+
+
+class PreparedSeed(NamedTuple):
+    """The seed of a call with the random numbers drawn from it.
+
+    Attributes:
+        seed: int32 ``[B, 2]``.
+        noise: For each draw, float32 ``[B, num]``.
+    """
+
+    seed: np.ndarray
+    noise: list[np.ndarray]
+
+
+class Draw(NamedTuple):
+    """Random numbers that a policy asks for in each call.
+
+    Attributes:
+        offset: What the draw adds to a row's seed, int32 ``[2]``; None for nothing.
+        num: Number of random numbers for each row.
+    """
+
+    offset: np.ndarray | None
+    num: int
+
+
+class UsedInput(NamedTuple):
+    """An array that a policy's action depends on.
+
+    Attributes:
+        place: Its place among the leaves of ``(time_step, policy_state)``.
+        shape: Its shape in the program.
+        dtype: Its dtype.
+    """
+
+    place: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class ActionProgram:
+    """A policy's action for one number of rows.
+
+    The program takes the uniform numbers for every draw as inputs. They are generated in NumPy, from the same seeds and
+    by the same generator as in TensorFlow.
+
+    Attributes:
+        num_rows: The number of rows, a multiple of ``LANES``.
+        function: Takes the leaves of the time step and the state, then the random numbers of each draw.
+        draws: The draws of one call, in order.
+        used: The arrays that the action depends on.
+        num_leaves: Number of leaves of the time step and the state.
+        structure: A PolicyStep in which each leaf is its place among the outputs.
+    """
+
+    num_rows: int
+    function: LiteRTProgram
+    draws: tuple[Draw, ...]
+    used: tuple[UsedInput, ...]
+    num_leaves: int
+    structure: PolicyStep
+
+    def noise(self, seed: np.ndarray) -> list[np.ndarray]:
+        """Draws the random numbers of one call.
+
+        Args:
+            seed: int32 ``[B, 2]``.
+
+        Returns:
+            For each draw, float32 ``[B, num]``.
+        """
+        return [row_uniform(seed if draw.offset is None else seed + draw.offset, draw.num) for draw in self.draws]
+
+
+class ActionRunner:
+    """Runs a program for batches of one size. A call adds a few microseconds to the arithmetic.
+
+    Args:
+        program: The program. It must have at least as many rows as the batches.
+        runner: Runs the program's function; several batch sizes may share it.
+        nest: A nest like ``(time_step, policy_state)``.
+        batch_size: B, the number of rows of the batches.
+    """
+
+    def __init__(self, program: ActionProgram, runner: LiteRTRunner, nest: Any, batch_size: int) -> None:
+        self._program, self._runner = program, runner
+        self._batch_size = batch_size
+        get = getters(nest)
+        self._inputs: list[tuple[int, Callable[[Any], Any]]] = [(item.place, get[item.place]) for item in program.used]
+        # For each used input an array with rows added, and a view of the rows to fill. None without added rows.
+        self._padded: list[tuple[int, np.ndarray, np.ndarray]] | None = None
+        if batch_size != program.num_rows:
+            arrays = [(item.place, np.zeros(item.shape, item.dtype)) for item in program.used]
+            arrays += [
+                (program.num_leaves + place, np.zeros((program.num_rows, draw.num), np.float32))
+                for place, draw in enumerate(program.draws)
+                if program.num_leaves + place in program.function.needed_inputs
+            ]
+            self._padded = [(place, array, array[:batch_size]) for place, array in arrays]
+        self._pack: Callable[[Sequence[Any]], PolicyStep] = packer(program.structure)
+
+    def prepare_seeds(self, seeds: np.ndarray) -> list[PreparedSeed]:
+        """Draws the random numbers of T calls at once, which is faster than in each call.
+
+        Args:
+            seeds: int32 ``[T, B, 2]``.
+        """
+        noise = [part.reshape(*seeds.shape[:2], -1) for part in self._program.noise(seeds.reshape(-1, 2))]
+        return [PreparedSeed(seed, [part[t] for part in noise]) for t, seed in enumerate(seeds)]
+
+    def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray | PreparedSeed) -> PolicyStep:
+        """Returns the policy's step as arrays.
+
+        Args:
+            time_step: Nest of arrays ``[B, ...]``.
+            policy_state: Nest of arrays or tensors ``[B, ...]``.
+            seed: int32 ``[B, 2]``, or one of :meth:`prepare_seeds`.
+
+        Raises:
+            ValueError: If an array that the policy uses does not have the program's shape.
+            TypeError: If such an array does not have the program's dtype.
+        """
+        program = self._program
+        leaves: list[Any] = [None] * program.num_leaves
+        leaves += seed.noise if isinstance(seed, PreparedSeed) else program.noise(seed)
+        nest = (time_step, policy_state)
+        for place, get in self._inputs:
+            leaves[place] = get(nest)
+        if self._padded is None:
+            return self._pack(self._runner(leaves))
+        batch_size = self._batch_size
+        for place, array, rows in self._padded:
+            np.copyto(rows, leaves[place], "equiv")
+            leaves[place] = array
+        return self._pack([output[:batch_size] for output in self._runner(leaves)])

@@ -1,0 +1,168 @@
+"""ArrayExpression: a value that follows from variables, computed by NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ArrayOperation:
+    """One step of an expression.
+
+    Attributes:
+        kind: TensorFlow's name of the operation, or ``Variable``.
+        inputs: For each input, the operation's index and which of its outputs is meant.
+        value: The array of a ``Const``, or the path of a ``Variable``.
+        attributes: Settings of the operation.
+    """
+
+    kind: str
+    inputs: tuple[tuple[int, int], ...] = ()
+    value: Any = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArrayExpression:
+    """Values that follow from variables: what a program's parameters are made of.
+
+    Results equal TensorFlow's except for rounding.
+
+    Attributes:
+        operations: The steps; each one's inputs come before it.
+        results: The parameters: each one's operation and which of its outputs is meant.
+    """
+
+    operations: tuple[ArrayOperation, ...]
+    results: tuple[tuple[int, int], ...]
+
+    def __call__(self, variables: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Returns the results.
+
+        Args:
+            variables: The variables' values by path.
+        """
+        found: list[tuple[np.ndarray, ...]] = []
+        # As in TensorFlow: a variance of 0 may give infinity, which a later step leaves out.
+        with np.errstate(all="ignore"):
+            for operation in self.operations:
+                inputs = [found[index][output] for index, output in operation.inputs]
+                if operation.kind == "Variable":
+                    found.append((variables[operation.value],))
+                elif operation.kind == "Const":
+                    found.append((operation.value,))
+                else:
+                    result = OPERATIONS[operation.kind](operation.attributes, *inputs)
+                    found.append(result if isinstance(result, tuple) else (np.asarray(result),))
+        return [found[index][output] for index, output in self.results]
+
+
+_Operation = Callable[..., Any]
+
+
+def _plain(function: Callable[..., Any]) -> _Operation:
+    return lambda attributes, *inputs: function(*inputs)
+
+
+def _rounded(function: Callable[..., Any]) -> _Operation:
+    """Computes in float64 and rounds, so that the result is the nearest number of the input's dtype."""
+    return lambda attributes, x: np.asarray(function(x.astype(np.float64))).astype(x.dtype)
+
+
+def _reduction(function: Callable[..., Any]) -> _Operation:
+    def reduced(attributes: Mapping[str, Any], x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+        keepdims = bool(attributes.get("keep_dims", False))
+        return np.asarray(function(x, axis=tuple(int(axis) for axis in axes.reshape(-1)), keepdims=keepdims))
+
+    return reduced
+
+
+def _strided_slice(
+    attributes: Mapping[str, Any], x: np.ndarray, begin: np.ndarray, end: np.ndarray, strides: np.ndarray
+) -> np.ndarray:
+    index: list[Any] = []
+    for axis, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
+
+        def has(name: str, bit: int = 1 << axis) -> bool:
+            return bool(int(attributes.get(name, 0)) & bit)
+
+        if has("ellipsis_mask"):
+            index.append(Ellipsis)
+        elif has("new_axis_mask"):
+            index.append(np.newaxis)
+        elif has("shrink_axis_mask"):
+            index.append(int(first))
+        else:
+            index.append(
+                slice(None if has("begin_mask") else int(first), None if has("end_mask") else int(last), int(step))
+            )
+    return np.asarray(x[tuple(index)])
+
+
+def _squeeze(attributes: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
+    axes = tuple(attributes.get("squeeze_dims", ()))
+    return np.squeeze(x, axis=axes or None)
+
+
+OPERATIONS: dict[str, _Operation] = {
+    "Identity": _plain(lambda x: x),
+    "StopGradient": _plain(lambda x: x),
+    "Cast": lambda attributes, x: x.astype(attributes["DstT"]),
+    "Add": _plain(np.add),
+    "AddV2": _plain(np.add),
+    "Sub": _plain(np.subtract),
+    "Mul": _plain(np.multiply),
+    "RealDiv": _plain(np.true_divide),
+    "Maximum": _plain(np.maximum),
+    "Minimum": _plain(np.minimum),
+    "Neg": _plain(np.negative),
+    "Abs": _plain(np.abs),
+    "Square": _plain(np.square),
+    "Sqrt": _plain(np.sqrt),
+    "Rsqrt": _plain(lambda x: 1 / np.sqrt(x)),
+    "Reciprocal": _plain(lambda x: 1 / x),
+    "Exp": _rounded(np.exp),
+    "Log": _rounded(np.log),
+    "Log1p": _rounded(np.log1p),
+    "Expm1": _rounded(np.expm1),
+    "Tanh": _rounded(np.tanh),
+    "Sigmoid": _rounded(lambda x: 1 / (1 + np.exp(-x))),
+    "Softplus": _rounded(lambda x: np.logaddexp(x, 0.0)),
+    "Pow": _plain(np.power),
+    "Greater": _plain(np.greater),
+    "GreaterEqual": _plain(np.greater_equal),
+    "Less": _plain(np.less),
+    "LessEqual": _plain(np.less_equal),
+    "Equal": _plain(np.equal),
+    "NotEqual": _plain(np.not_equal),
+    "LogicalAnd": _plain(np.logical_and),
+    "LogicalOr": _plain(np.logical_or),
+    "LogicalNot": _plain(np.logical_not),
+    "SelectV2": _plain(np.where),
+    "Sum": _reduction(np.sum),
+    "Mean": _reduction(np.mean),
+    "Max": _reduction(np.max),
+    "Min": _reduction(np.min),
+    "Prod": _reduction(np.prod),
+    "MatMul": lambda attributes, x, y: (
+        (x.T if attributes.get("transpose_a") else x) @ (y.T if attributes.get("transpose_b") else y)
+    ),
+    "Shape": lambda attributes, x: np.asarray(x.shape, attributes.get("out_type", np.int32)),
+    "Reshape": _plain(lambda x, shape: np.reshape(x, tuple(shape))),
+    "Squeeze": _squeeze,
+    "ExpandDims": _plain(lambda x, axis: np.expand_dims(x, int(np.reshape(axis, ())))),
+    "Fill": _plain(lambda dims, value: np.full(tuple(dims), value)),
+    "ZerosLike": _plain(np.zeros_like),
+    "OnesLike": _plain(np.ones_like),
+    "BroadcastTo": _plain(lambda x, shape: np.broadcast_to(x, tuple(shape)).copy()),
+    "Tile": _plain(np.tile),
+    "Transpose": _plain(lambda x, order: np.ascontiguousarray(np.transpose(x, tuple(order)))),
+    "Pack": lambda attributes, *parts: np.stack(parts, int(attributes.get("axis", 0))),
+    "ConcatV2": lambda attributes, *parts: np.concatenate(parts[:-1], int(parts[-1])),
+    "Split": lambda attributes, axis, x: tuple(np.split(x, int(attributes["num_split"]), int(axis))),
+    "StridedSlice": _strided_slice,
+}

@@ -1,0 +1,133 @@
+"""LiteRTProgram: a function that LiteRT's interpreter runs, in a process without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+
+class LiteRTError(Exception):
+    """Raised if a function cannot be converted to a LiteRT program. The message says why."""
+
+
+# Where an output comes from, and its place there.
+Source = tuple[Literal["input", "parameter", "computed"], int]
+
+
+@dataclass(frozen=True)
+class LiteRTProgram:
+    """A function that was converted for fixed shapes. Variables are not part of it.
+
+    Values that depend only on variables (a weight, a normaliser's scale) are its parameters, which persist between
+    calls.
+
+    Attributes:
+        content: The program as a flatbuffer; None if every output is an input or a parameter.
+        inputs: For each input that the flatbuffer reads, its place among the function's inputs and its name.
+        parameters: For each parameter that the flatbuffer reads, its place among the parameters and its name.
+        num_computed: Number of the flatbuffer's outputs, named ``y0``, ``y1`` and so on.
+        plan: Where each output of the function comes from.
+    """
+
+    content: bytes | None
+    inputs: tuple[tuple[int, str], ...]
+    parameters: tuple[tuple[int, str], ...]
+    num_computed: int
+    plan: tuple[Source, ...]
+
+    @property
+    def needed_inputs(self) -> list[int]:
+        """Places of the inputs that the outputs depend on. Other inputs may be None."""
+        return sorted({*(place for place, _ in self.inputs), *(place for kind, place in self.plan if kind == "input")})
+
+
+# The name under which the converter keeps the names of inputs and outputs.
+SIGNATURE = "serving_default"
+
+
+def new_interpreter(content: bytes) -> Any:
+    """Returns an interpreter of a flatbuffer, on one thread.
+
+    Raises:
+        LiteRTError: If LiteRT is not installed.
+    """
+    interpreter = interpreter_class()(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def interpreter_class() -> Any:
+    """Returns LiteRT's class of interpreters.
+
+    Raises:
+        LiteRTError: If LiteRT is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise LiteRTError(f"LiteRT cannot be imported ({error}); pip install ai-edge-litert") from error
+    return Interpreter
+
+
+def input_places(interpreter: Any) -> dict[str, int]:
+    """Returns the interpreter's index of each input by name. The converter removes inputs that are not needed."""
+    details = interpreter.get_input_details()
+    return {item["name"].split(":")[0].removeprefix(f"{SIGNATURE}_"): item["index"] for item in details}
+
+
+class LiteRTRunner:
+    """Runs a program. Calls take and return NumPy arrays.
+
+    Args:
+        program: The program.
+        parameters: The parameters' values.
+
+    Raises:
+        LiteRTError: If LiteRT is not installed.
+    """
+
+    def __init__(self, program: LiteRTProgram, parameters: Sequence[np.ndarray]) -> None:
+        self._plan = program.plan
+        self._all_computed = self._plan == tuple(("computed", place) for place in range(len(self._plan)))
+        self._interpreter: Any = None
+        self._parameter_places: list[tuple[int, int]] = []
+        if program.content is not None:
+            self._interpreter = new_interpreter(program.content)
+            self._set = self._interpreter.set_tensor
+            self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
+            places = input_places(self._interpreter)
+            self._input_places = [(place, places[name]) for place, name in program.inputs]
+            self._parameter_places = [(place, places[name]) for place, name in program.parameters]
+            outputs = self._interpreter.get_signature_runner(SIGNATURE).get_output_details()
+            self._output_places = [outputs[f"y{place}"]["index"] for place in range(program.num_computed)]
+        self.set_parameters(parameters)
+
+    def set_parameters(self, values: Sequence[np.ndarray]) -> None:
+        """Sets the parameters' values for the calls from now on."""
+        self._parameter_values = values
+        for place, index in self._parameter_places:
+            self._set(index, values[place])
+
+    def __call__(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """Returns the outputs, in new memory unless an output is an input or depends only on variables.
+
+        Args:
+            inputs: Arrays; those that are not needed may be None.
+
+        Raises:
+            ValueError: If a needed input has another shape or dtype.
+        """
+        computed: list[np.ndarray] = []
+        if self._interpreter is not None:
+            set_tensor, get_tensor = self._set, self._get
+            for place, index in self._input_places:
+                set_tensor(index, inputs[place])
+            self._invoke()
+            computed = [get_tensor(index) for index in self._output_places]
+            if self._all_computed:
+                return computed
+        sources = {"input": inputs, "parameter": self._parameter_values, "computed": computed}
+        return [sources[kind][place] for kind, place in self._plan]
