@@ -83,6 +83,17 @@ def start_dataset_collector(
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
+def start_policy_builder(policy_factory: PolicyFactory, time_step_spec: TimeStep, action_spec: Any) -> Any:
+    """Starts a :class:`workers.inference.policy_builder.PolicyBuilder` as an actor.
+
+    It does not reserve a CPU, since it works while the collectors wait.
+    """
+    from workers.inference.policy_builder import PolicyBuilder
+
+    actor = _actor_class(PolicyBuilder).options(**_options({}, _COLLECTOR_ENVIRONMENT))
+    return actor.remote(policy_factory, time_step_spec, action_spec)
+
+
 def start_inference_server(
     policy_factory: PolicyFactory,
     time_step_spec: TimeStep,

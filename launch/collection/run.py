@@ -219,7 +219,7 @@ class CollectionRun:
             session.describe_starting(f"{number} collector{'s' if number > 1 else ''}", number)
         )
         self._workers.start()
-        recovered = self._workers.pool.begin()
+        recovered = self._workers.begin()
         self._description = self._workers.describe()
         self._dataset.begin(self._description.schema)
         return recovered

@@ -16,14 +16,15 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import describe_hang
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool, WorkerLoss
-from launch.supervision.faults import collector_name
-from workers.actors import start_dataset_collector, start_inference_server
+from launch.supervision.faults import RunFault, collector_name
+from workers.actors import start_dataset_collector, start_inference_server, start_policy_builder
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import read_hang
 from workers.datasets.collector import CollectorDescription
 from workers.datasets.manifest import stacks_file
 from workers.environments.factory import EnvironmentFactory
 from workers.inference.policy_source import PolicySource, RemotePolicySource
+from workers.inference.program_source import ProgramSource
 from workers.inference.server import ServerStatistics
 
 
@@ -54,7 +55,8 @@ class CollectionWorkers:
         groups = collecting_actors(config, ray.cluster_resources())
         self._resources = {group.name: group.resources for group in groups}
         self._config, self._dataset = config, dataset
-        self._policy: PolicySource | RemotePolicySource = policy
+        self._policy: PolicySource | RemotePolicySource | ProgramSource = policy
+        self._builder: Any = None
         self._specs = time_step_spec, action_spec
         self._factory = environment_factory
         self._server: Any = None
@@ -78,7 +80,28 @@ class CollectionWorkers:
             rows = sum(-(-len(slots) // config.env_groups) for slots in self._slots)
             self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._resources[SERVER])
             self._policy = RemotePolicySource(self._server, config.timeout_s)
+        elif isinstance(self._policy, PolicySource) and self._policy.may_be_program:
+            self._builder = start_policy_builder(self._policy, *self._specs)
+            sizes = [size for slots in self._slots for size in split_evenly(len(slots), config.env_groups)]
+            program = self._builder.program.remote(sorted(set(sizes)))
+            self._policy = ProgramSource((program,), self._policy, config.timeout_s)
         self.pool.start(self._dataset.next_generation())
+
+    def begin(self) -> list[RunFault]:
+        """Waits until all collectors are up.
+
+        Returns:
+            The faults of collectors that were lost meanwhile and have been replaced.
+        """
+        recovered = self.pool.begin()
+        # What it has built stays in the object store for later collectors.
+        self._end_builder()
+        return recovered
+
+    def _end_builder(self) -> None:
+        if self._builder is not None:
+            ray.kill(self._builder)
+            self._builder = None
 
     def describe(self) -> CollectorDescription:
         """Returns the description of a collector that is up; all are alike."""
@@ -103,6 +126,7 @@ class CollectionWorkers:
         """Ends the actors; may be called twice."""
         self.pool.close()
         self._dataset.remove_stacks()
+        self._end_builder()
         if self._server is not None:
             ray.kill(self._server)
             self._server = None

@@ -312,6 +312,8 @@ class TrainingRun:
         config = self._config
         self._observers.on_preparing(session.describe_starting(config.describe_collectors(), config.least_collectors))
         self._trainer.start(None if start is None else start.state)
+        if note := self._workers.collectors_note():
+            self._observers.on_preparing(note)
         self._observers.on_preparing("compiling the update")
         if start is None:
             self._directory.write_config(self._config)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import ray
 
+from distpolicy.policies.policy_program import NeedsTensorFlow
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
 from launch.config.train import TrainConfig
+from launch.supervision import calls
 from launch.supervision.actor_errors import describe_hang
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool, WorkerLoss
@@ -87,6 +89,11 @@ class TrainingWorkers:
     def newest_generation(self) -> int:
         """The highest generation of the workers so far."""
         return self._newest_generation
+
+    def collectors_note(self) -> str:
+        """Returns why collectors need TensorFlow, and what it costs; empty if they act without it."""
+        program = calls.get(self.learners.policy_program("collect"), self._config.timeout_s)
+        return str(program) if isinstance(program, NeedsTensorFlow) else ""
 
     def next_generation(self) -> int:
         """Returns a generation that no worker of the run has had."""

@@ -40,6 +40,11 @@ class PolicySource:
     inference: Inference = "auto"
     seed: int = 0
 
+    @property
+    def may_be_program(self) -> bool:
+        """Whether the policy is built in TensorFlow, and collectors may run it as a program."""
+        return is_saved_model(self.name) and self.inference != "tf"
+
     def check(self, action_spec: Any, observation_spec: Any = None) -> None:
         """Checks the name before anything is started. It does not import TensorFlow.
 
@@ -81,19 +86,16 @@ class PolicySource:
 
             random = RandomPyPolicy(time_step_spec, action_spec, seed=self.seed)
             return PolicyPair(random, random)
+        if self.name.startswith(_FIXED):
+            from distpolicy.policies.fixed_py_policy import FixedPyPolicy
+
+            fixed = FixedPyPolicy(self._fixed_action(action_spec), time_step_spec, action_spec)
+            return PolicyPair(fixed, fixed)
+        from distpolicy.policies import policy_loader
         from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
-        policy: Any
-        if self.name.startswith(_FIXED):
-            from distpolicy.policies.fixed_policy import FixedPolicy
-
-            action = self._fixed_action(action_spec)
-            policy = FixedPolicy(action, time_step_spec, action_spec, emit_log_probability=False)
-        else:
-            from distpolicy.policies import policy_loader
-
-            policy = policy_loader.load(self.name)
-            self._check_specs(policy, time_step_spec, action_spec)
+        policy = policy_loader.load(self.name)
+        self._check_specs(policy, time_step_spec, action_spec)
         eager = PyTFEagerPolicy(
             policy, use_tf_function=True, batch_time_steps=False, seed=self.seed, inference=self.inference
         )

@@ -77,21 +77,23 @@ def _constants(
     """Returns the values that do not depend on variables, and that results or operations take."""
     changing = _changing(nodes, captures)
     taken = [name for node in nodes if node.name in changing for name in _inputs(node)]
-    names = sorted({name for name in [*taken, *map(_short, results)] if name.split(":")[0] not in changing})
-    if not names:
-        return {}
+    wanted = {name for name in [*taken, *map(_short, results)] if name.split(":")[0] not in changing}
+    given = {name: captures[name] for name in captures if name not in changing}
+    found = {name: given[name].numpy() for name in wanted if name in given}
+    names = sorted(wanted - set(found))
     kept = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
-    given = {node.name: captures[node.name] for node in nodes if node.name in captures and node.name not in changing}
-    for node in nodes:
-        if node.name not in changing and node.name not in given:
-            kept.node.add().CopyFrom(node)
+    kept.node.extend(node for node in nodes if node.name not in changing and node.name not in given)
+    used = {name for node in kept.node for name in _inputs(node) if name in given}
 
     def values() -> list[tf.Tensor]:
-        inputs = {f"{name}:0": tf.identity(tensor) for name, tensor in given.items()}
+        inputs = {f"{name}:0": tf.identity(given[name]) for name in used}
         full = [name if ":" in name else f"{name}:0" for name in names]
         return tf.graph_util.import_graph_def(kept, input_map=inputs, return_elements=full, name="")
 
-    return dict(zip(names, [value.numpy() for value in tf.function(values, autograph=False)()], strict=True))
+    if names:
+        computed = tf.function(values, autograph=False)()
+        found |= {name: value.numpy() for name, value in zip(names, computed, strict=True)}
+    return found
 
 
 def _inputs(node: Any) -> list[str]:
