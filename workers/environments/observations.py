@@ -53,7 +53,8 @@ class ObservationArrays:
             self._write_leaf(index, row, leaf)
 
     def _write_array(self, row: int, value: Any) -> None:
-        if type(value) is np.ndarray and value.dtype == self._dtype and value.shape == self._shape:
+        # An equal dtype that is another object goes the long way.
+        if type(value) is np.ndarray and value.dtype is self._dtype and value.shape == self._shape:
             self._array[row] = value
         else:
             self._write_leaf(0, row, value)

@@ -32,22 +32,33 @@ def map_structure(function: Callable[..., Any], *nests: Any) -> Any:
 def packer(structure: Any) -> Callable[[Sequence[Any]], Any]:
     """Returns a function that packs flat values into a nest.
 
-    It is many times as fast as :func:`map_structure`, for calls at every step.
+    It is many times as fast as :func:`map_structure`, for calls at every step: it is compiled from an expression such
+    as ``kind0(values[0], (), {key1: values[1]})``.
 
     Args:
         structure: A nest of places in the flat values.
     """
-    if isinstance(structure, dict):
-        kind, keys = type(structure), list(structure)
-        entries = [packer(structure[key]) for key in keys]
-        return lambda values: kind({key: entry(values) for key, entry in zip(keys, entries, strict=True)})
-    if isinstance(structure, tuple | list):
-        sequence: Any = type(structure)
-        children = [packer(child) for child in structure]
-        if hasattr(structure, "_fields"):
-            return lambda values: sequence(*[child(values) for child in children])
-        return lambda values: sequence([child(values) for child in children])
-    return operator.itemgetter(structure)
+    names: dict[str, Any] = {}
+
+    def named(prefix: str, value: Any) -> str:
+        name = f"{prefix}{len(names)}"
+        names[name] = value
+        return name
+
+    def expression(nest: Any) -> str:
+        if isinstance(nest, dict):
+            items = ", ".join(f"{named('key', key)}: {expression(child)}" for key, child in nest.items())
+            return f"{{{items}}}" if type(nest) is dict else f"{named('kind', type(nest))}({{{items}}})"
+        if isinstance(nest, tuple | list):
+            children = "".join(f"{expression(child)}, " for child in nest)
+            if hasattr(nest, "_fields"):
+                return f"{named('kind', type(nest))}({children})"
+            if type(nest) in (tuple, list):
+                return f"({children})" if type(nest) is tuple else f"[{children}]"
+            return f"{named('kind', type(nest))}([{children}])"
+        return f"values[{named('place', nest)}]"
+
+    return eval(f"lambda values: {expression(structure)}", names)
 
 
 def leaf_places(structure: Any) -> Any:

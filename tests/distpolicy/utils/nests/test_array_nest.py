@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import pytest
 import tensorflow as tf
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distpolicy.trajectories.policy_step import PolicyStep
-from distpolicy.utils.nests.array_nest import flatten, getters, leaf_places, map_structure, pack_leaves, paths
+from distpolicy.utils.nests.array_nest import flatten, getters, leaf_places, map_structure, pack_leaves, packer, paths
 
 NESTS = [
     3,
@@ -66,3 +67,42 @@ def test_paths_name_keys_indices_and_fields() -> None:
     assert paths(NESTS[3]) == ["/action/left", "/action/right", "/state/0"]
     assert paths(3) == [""]
     assert paths({"a/b": 1, "a": {"b": 2}, "a~1b": 3, "": 4}) == ["/", "/a/b", "/a~1b", "/a~01b"]
+
+
+class _Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+class _List(list):
+    pass
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        0,
+        (),
+        [],
+        {},
+        (0,),
+        [1, (0,)],
+        _List([1, 0]),
+        _Pair(1, ()),
+        _Pair((0,), {"b": 1, "a": _Pair(2, [3])}),
+        {"it's": 0, 'a "b"': 1, 3: 2, ("x", 1): 3},
+        OrderedDict(b=0, a={"c": 1}),
+    ],
+)
+def test_packer_makes_the_same_nest(structure: Any) -> None:
+    values = [object() for _ in range(4)]
+    packed = packer(structure)(values)
+    expected = map_structure(lambda place: values[place], structure)
+    assert packed == expected
+    assert _types(packed) == _types(expected)
+
+
+def _types(nest: Any) -> Any:
+    children = list(nest.values()) if isinstance(nest, dict) else nest if isinstance(nest, tuple | list) else []
+    keys = list(nest) if isinstance(nest, dict) else None
+    return type(nest), keys, [_types(child) for child in children]

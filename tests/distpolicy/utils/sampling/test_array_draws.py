@@ -73,3 +73,13 @@ def test_a_noise_source_takes_the_generators_place() -> None:
     with pytest.raises(ZeroDivisionError), sampling.noise_from(source):
         raise ZeroDivisionError
     np.testing.assert_array_equal(sampling.row_uniform(seed, 3), plain)
+
+
+def test_many_rows_draw_as_a_few_at_a_time() -> None:
+    seeds = np.random.default_rng(0).integers(-(2**31), 2**31, (30_000, 2)).astype(np.int32)
+    kept = seeds.copy()
+    parts = [array_sampling.row_uniform(part, 3) for part in np.array_split(seeds, 300)]
+    np.testing.assert_array_equal(array_sampling.row_uniform(seeds, 3), np.concatenate(parts))
+    np.testing.assert_array_equal(seeds, kept)
+    wide = array_sampling.row_uniform(seeds[:2], 20_000)
+    np.testing.assert_array_equal(wide[1:], array_sampling.row_uniform(seeds[1:2], 20_000))
