@@ -48,6 +48,8 @@ def step_result(result: Any) -> tuple[Any, Any, Any, Any, Any]:
     Raises:
         InterfaceError: If it returned something else, such as the four values of Gym before 0.26.
     """
+    if type(result) is tuple and len(result) == 5:
+        return result
     if isinstance(result, tuple | list) and len(result) == 5:
         return tuple(result)
     raise InterfaceError(f"returned {_described(result)} from step; Gymnasium asks for {STEP}")
@@ -120,8 +122,8 @@ def flag(value: Any, what: str) -> bool:
     Raises:
         InterfaceError: If it is something else.
     """
-    if type(value) is bool:
-        return value
+    if type(value) is bool or type(value) is np.bool_:
+        return bool(value)
     try:
         array = np.asarray(value)
         if array.size == 1 and array.dtype.kind in "biuf" and array.item() in (0, 1):
@@ -144,8 +146,11 @@ def numbers(values: Any, num_rows: int, what: str) -> np.ndarray:
     """
     try:
         array = np.asarray(values)
-        if array.size == num_rows == len(array) and array.dtype.kind in "biuf":
-            return array.reshape(num_rows).astype(np.float32)
+        if array.dtype.kind in "biuf":
+            if array.shape == (num_rows,):
+                return array.astype(np.float32)
+            if array.size == num_rows == len(array):
+                return array.reshape(num_rows).astype(np.float32)
     except Exception:  # Values of several shapes, or objects.
         pass
     return np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)], np.float32)
@@ -162,8 +167,11 @@ def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
     Raises:
         InterfaceError: If a value is not a flag, with its ``row``, or there are not B of them.
     """
-    if isinstance(values, np.ndarray) and values.dtype == np.bool_ and values.size == num_rows == len(values):
-        return values.reshape(num_rows)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "b":
+        if values.shape == (num_rows,):
+            return values
+        if values.size == num_rows == len(values):
+            return values.reshape(num_rows)
     return np.array([_row(flag, value, what, row) for row, value in _rows(values, num_rows, what)], np.bool_)
 
 
