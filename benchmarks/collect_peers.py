@@ -175,10 +175,13 @@ def measure(peer: Peer, python: str, turns: int) -> PeerFigures:
                 ours[form][turn] = OURS[form].num_slots * OURS[form].steps_in_turn / side.run()
         versions = next(iter(processes.values())).versions
     quickest, best = _quickest(speeds), _quickest(ours)
-    pairs = [Pair("best form of each", quickest, best, speeds[quickest], ours[best], peer.goal)]
+    is_same = peer.modes[quickest].form == best
+    title = f"best form of each{', the same' if is_same else ''}"
+    pairs = [Pair(title, quickest, best, speeds[quickest], ours[best], peer.goal)]
     pairs += [
         Pair("same form", name, mode.form, speeds[name], ours[mode.form], mode.goal)
         for name, mode in peer.modes.items()
+        if not (is_same and name == quickest)
     ]
     return PeerFigures(versions, pairs)
 
