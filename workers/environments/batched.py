@@ -84,8 +84,10 @@ class BatchedEnvironment(Environment):
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
-        rows = np.flatnonzero(ended & ~before).tolist() if info else []
-        self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
+        self._ended_infos = {}
+        if info:
+            rows = np.flatnonzero(ended & ~before).tolist()
+            self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
         discount = np.logical_not(terminated).astype(np.float32)
         return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
 
