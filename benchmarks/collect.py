@@ -14,8 +14,9 @@ process with one thread, as collectors have it.
 - groups: a collector whose slots are stepped in two groups, so that the policy acts for one while the other is stepped,
   beside one with one group; both may use all CPUs;
 - dataset: a collector that writes Parquet, until all is whole on disk, beside one that does not;
-- peers: each in a process of its own, with the same environment, slots, steps of a rollout and size of network, in the
-  quickest of its ways to step environments without more processes.
+- peers: each in a process of its own, with the same environment, slots, steps of a rollout and size of network, in each
+  of its ways to step environments without more processes: beside ours with the same form of the environment, and its
+  quickest beside our quickest.
 
 The goals are shares of env for environments stepped one by one, and of env + NumPy for vectorised ones, where inference
 costs as much as the environment.
@@ -202,13 +203,13 @@ def print_peers(pythons: dict[str, str | None], turns: int, tally: Tally) -> Non
             print(f"{peer.name}: skipped: {error}", flush=True)
             continue
         versions.append(", ".join(f"{name} {value}" for name, value in figures.versions.items()))
-        for name, speeds in figures.ours.items():
-            ratio, goal = float(np.median(speeds / figures.speeds)), peer.goals[name]
-            sides = f"{peer.name}, {figures.mode}; ours {name}"
-            row = [sides, _median(figures.speeds), _median(speeds), f"{ratio:.1f} x"]
-            rows.append([*row, f">= {goal:g} x", tally.judge(ratio >= goal)])
+        for pair in figures.pairs:
+            goal = "reported" if pair.goal is None else f">= {pair.goal:g} x"
+            judged = "" if pair.goal is None else tally.judge(pair.ratio >= pair.goal)
+            sides = [f"{peer.name}, {pair.mode}", f"{pair.form}, {pair.title}"]
+            rows.append([*sides, _median(pair.speeds), _median(pair.ours), f"{pair.ratio:.1f} x", goal, judged])
     if rows:
-        print_table(["peer, CartPole-v1, 64 slots", "peer/s", "ours/s", "ratio", "goal", ""], rows)
+        print_table(["peer, CartPole-v1, 64 slots", "ours", "peer/s", "ours/s", "ratio", "goal", ""], rows)
         print("\n".join(f"peer: {text}" for text in versions), flush=True)
 
 

@@ -13,10 +13,26 @@ import numpy as np
 from collect_sides import Case, CollectorSide
 
 SCRIPTS = Path(__file__).parent / "peers"
+VECTOR, SYNC = "vector_entry_point", "sync"
+# Ours, in each form of the environment.
 OURS = {
-    "best vector mode": Case("CartPole-v1", "vector_entry_point", 64, 80, "env", None),
-    "sync": Case("CartPole-v1", "sync", 64, 24, "env", None),
+    VECTOR: Case("CartPole-v1", "vector_entry_point", 64, 80, "env", None),
+    SYNC: Case("CartPole-v1", "sync", 64, 24, "env", None),
 }
+
+
+class Mode(NamedTuple):
+    """A peer's way to step environments in one process.
+
+    Attributes:
+        options: Of its script.
+        form: Ours with the same form of the environment, a key of :data:`OURS`.
+        goal: How many times as fast ours has to be in that form; None if it is only reported.
+    """
+
+    options: tuple[str, ...]
+    form: str
+    goal: float | None
 
 
 class Peer(NamedTuple):
@@ -26,40 +42,53 @@ class Peer(NamedTuple):
         name: Its name.
         script: In ``peers``.
         option: Of the command: a Python that has it.
-        goals: How many times as fast ours has to be, for each of :data:`OURS`.
-        modes: Options of the script for each of its ways to step environments in one process; the quickest counts.
+        goal: How many times as fast our quickest form has to be as its quickest mode.
+        modes: Its ways to step environments, by their names.
     """
 
     name: str
     script: str
     option: str
-    goals: dict[str, float]
-    modes: dict[str, tuple[str, ...]]
+    goal: float
+    modes: dict[str, Mode]
 
 
 PEERS = (
-    Peer(
-        "Stable-Baselines3",
-        "sb3_collect.py",
-        "--sb3-python",
-        {"best vector mode": 5.0, "sync": 2.0},
-        {"DummyVecEnv": ()},
-    ),
+    Peer("Stable-Baselines3", "sb3_collect.py", "--sb3-python", 5.0, {"DummyVecEnv": Mode((), SYNC, 2.0)}),
     Peer(
         "RLlib's env runner",
         "rllib_collect.py",
         "--rllib-python",
-        {"best vector mode": 20.0},
-        {mode: ("--vectorization", mode) for mode in ("vector_entry_point", "sync")},
+        20.0,
+        {form: Mode(("--vectorization", form), form, None) for form in (VECTOR, SYNC)},
     ),
-    Peer(
-        "TorchRL's collector",
-        "torchrl_collect.py",
-        "--torchrl-python",
-        {"best vector mode": 20.0},
-        {"SerialEnv": ()},
-    ),
+    Peer("TorchRL's collector", "torchrl_collect.py", "--torchrl-python", 20.0, {"SerialEnv": Mode((), SYNC, None)}),
 )
+
+
+class Pair(NamedTuple):
+    """One of a peer's modes beside one form of ours.
+
+    Attributes:
+        title: What is compared.
+        mode: The peer's mode.
+        form: Our form.
+        speeds: The peer's steps a second in every turn.
+        ours: Our steps a second in the same turns.
+        goal: The least median ratio; None if it is only reported.
+    """
+
+    title: str
+    mode: str
+    form: str
+    speeds: np.ndarray
+    ours: np.ndarray
+    goal: float | None
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast ours is: the median over the turns."""
+        return float(np.median(self.ours / self.speeds))
 
 
 class PeerFigures(NamedTuple):
@@ -67,15 +96,11 @@ class PeerFigures(NamedTuple):
 
     Attributes:
         versions: Of its packages.
-        mode: The quickest of its modes.
-        speeds: Its steps a second in every turn in that mode.
-        ours: Those of each of :data:`OURS` that has a goal.
+        pairs: Its quickest mode beside our quickest form, then each of its modes beside ours in the same form.
     """
 
     versions: dict[str, str]
-    mode: str
-    speeds: np.ndarray
-    ours: dict[str, np.ndarray]
+    pairs: list[Pair]
 
 
 class PeerProcess:
@@ -127,26 +152,39 @@ class PeerProcess:
 
 
 def measure(peer: Peer, python: str, turns: int) -> PeerFigures:
-    """Takes turns: the peer in each of its modes, and ours.
+    """Takes turns: the peer in each of its modes, and ours in each form.
 
     Raises:
         RuntimeError: If the peer does not run.
     """
     with ExitStack() as stack:
         processes = {}
-        for mode, options in peer.modes.items():
-            processes[mode] = PeerProcess(peer, python, options)
-            stack.callback(processes[mode].close)
-        ours = {name: CollectorSide(OURS[name]) for name in peer.goals}
-        for side in ours.values():
+        for name, mode in peer.modes.items():
+            processes[name] = PeerProcess(peer, python, mode.options)
+            stack.callback(processes[name].close)
+        sides = {form: CollectorSide(case) for form, case in OURS.items()}
+        for side in sides.values():
             stack.callback(side.close)
             side.run()
-        peer_speeds = {mode: np.zeros(turns) for mode in processes}
-        our_speeds = {name: np.zeros(turns) for name in ours}
+        speeds = {name: np.zeros(turns) for name in processes}
+        ours = {form: np.zeros(turns) for form in sides}
         for turn in range(turns):
-            for mode, process in processes.items():
-                peer_speeds[mode][turn] = process.run()
-            for name, side in ours.items():
-                our_speeds[name][turn] = OURS[name].num_slots * OURS[name].steps_in_turn / side.run()
-        best = max(peer_speeds, key=lambda mode: float(np.median(peer_speeds[mode])))
-        return PeerFigures(processes[best].versions, best, peer_speeds[best], our_speeds)
+            for name, process in processes.items():
+                speeds[name][turn] = process.run()
+            for form, side in sides.items():
+                ours[form][turn] = OURS[form].num_slots * OURS[form].steps_in_turn / side.run()
+        versions = next(iter(processes.values())).versions
+    quickest, best = _quickest(speeds), _quickest(ours)
+    is_same = peer.modes[quickest].form == best
+    title = f"best form of each{', the same' if is_same else ''}"
+    pairs = [Pair(title, quickest, best, speeds[quickest], ours[best], peer.goal)]
+    pairs += [
+        Pair("same form", name, mode.form, speeds[name], ours[mode.form], mode.goal)
+        for name, mode in peer.modes.items()
+        if not (is_same and name == quickest)
+    ]
+    return PeerFigures(versions, pairs)
+
+
+def _quickest(speeds: dict[str, np.ndarray]) -> str:
+    return max(speeds, key=lambda name: float(np.median(speeds[name])))

@@ -3,8 +3,10 @@
 In one process with one thread, as collectors have it, each of these takes its turns:
 
 - policy: ``PyTFEagerPolicy.action`` by TensorFlow, and by LiteRT: arrays in, arrays out, a seed for each row;
-- bare tf.function: the same network, draw and log-probability in a tf.function, on tensors that are already there;
-- NumPy: the same arithmetic in plain NumPy.
+- bare tf.function: the same network, draw and log-probability, compiled the same way (by XLA), on tensors that are
+  already there;
+- NumPy: the same arithmetic in plain NumPy;
+- TF-Agents' way: the same network, with TFP's own draw and log-probability, in a tf.function without XLA.
 
 And ``update``, beside one tf.function that assigns the same variables. Each ratio is the median over the turns of the
 two figures of one turn. Goals: TensorFlow within 1.25 times the bare tf.function at every batch size; LiteRT within
@@ -32,6 +34,7 @@ import tensorflow as tf
 from reporting import met, print_header, print_table
 
 from distpolicy import ActorPolicy, PyTFEagerPolicy
+from distpolicy.distributions.draws import log_prob, sample
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
 from distpolicy.policies.tf_policy import TFPolicy
@@ -89,7 +92,20 @@ def make_policy(actor: Actor) -> TFPolicy:
 
 
 def bare_function(policy: TFPolicy, batch_size: int) -> Call:
-    """The network, the draw and its log-probability as a tf.function on tensors."""
+    """The network, the policy's draw and log-probability as a function compiled by XLA, on tensors."""
+    network = policy._actor_network
+
+    @tf.function(autograph=False, jit_compile=True)
+    def act(observation: tf.Tensor, step_type: tf.Tensor, state: Any, seeds: tf.Tensor) -> Any:
+        distribution, state = network(observation, step_type=step_type, network_state=state)
+        action = sample(distribution, seeds)
+        return action, log_prob(distribution, action), state
+
+    return _on_tensors(policy, batch_size, act, tf.constant(_seeds(batch_size)))
+
+
+def tf_agents_function(policy: TFPolicy, batch_size: int) -> Call:
+    """The network, TFP's draw and log-probability as a plain tf.function, on tensors."""
     network = policy._actor_network
 
     @tf.function(autograph=False)
@@ -98,9 +114,12 @@ def bare_function(policy: TFPolicy, batch_size: int) -> Call:
         action = distribution.sample(seed=seed)
         return action, distribution.log_prob(action), state
 
+    return _on_tensors(policy, batch_size, act, tf.constant([1, 2]))
+
+
+def _on_tensors(policy: TFPolicy, batch_size: int, act: Callable[..., Any], seed: tf.Tensor) -> Call:
     observation = tf.constant(_observation(batch_size))
     step_type, state = tf.ones(batch_size, tf.int32), policy.get_initial_state(batch_size)
-    seed = tf.constant([1, 2])
 
     def call() -> Any:
         action, log_probability, _ = act(observation, step_type, state, seed)
@@ -149,7 +168,7 @@ def policy_call(policy: TFPolicy, batch_size: int, inference: Any) -> Call:
     """The policy's action on arrays."""
     eager = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference=inference)
     step = ts.transition(_observation(batch_size), np.zeros(batch_size, np.float32))
-    seeds = np.random.default_rng(0).integers(2**31, size=(batch_size, 2), dtype=np.int32)
+    seeds = _seeds(batch_size)
     state = eager.action(step, eager.get_initial_state(batch_size), seeds).state
     if eager.inference != inference:
         raise SystemExit(f"{inference} was asked for: {eager.inference_note}")
@@ -169,6 +188,10 @@ def assign_function(source: TFPolicy, target: TFPolicy) -> Call:
 
 def _observation(batch_size: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(batch_size, NUM_INPUTS)).astype(np.float32)
+
+
+def _seeds(batch_size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(2**31, size=(batch_size, 2), dtype=np.int32)
 
 
 def measure(calls: dict[str, Call], num_turns: int, turn_s: float) -> dict[str, np.ndarray]:
@@ -206,6 +229,7 @@ def action_rows(actor: Actor, num_turns: int, turn_s: float) -> list[list[str]]:
             "numpy": numpy_call(actor, batch_size),
             "tf": policy_call(policy, batch_size, "tf"),
             "litert": policy_call(policy, batch_size, "litert"),
+            "tf_agents": tf_agents_function(policy, batch_size),
         }
         figures = measure(calls, num_turns, turn_s)
         tf_ratio = median_ratio(figures, "tf", "bare")
@@ -215,10 +239,11 @@ def action_rows(actor: Actor, num_turns: int, turn_s: float) -> list[list[str]]:
             [
                 actor.name,
                 str(batch_size),
-                *(f"{np.median(figures[name]):.0f}" for name in ("bare", "numpy", "tf", "litert")),
+                *(f"{np.median(figures[name]):.0f}" for name in ("bare", "numpy", "tf", "litert", "tf_agents")),
                 f"{tf_ratio:.2f} {met(tf_ratio <= 1.25)}",
                 f"{litert_ratio:.2f} {met(litert_ratio <= 2.0) if batch_size <= 256 else ''}".strip(),
                 f"{speedup:.1f} {met(speedup >= 8.0) if batch_size == 64 else ''}".strip(),
+                f"{median_ratio(figures, 'tf_agents', 'litert'):.1f}",
             ]
         )
     return rows
@@ -247,8 +272,9 @@ def main() -> None:
     actors = [Actor(kind, recurrent) for recurrent in (False, True) for kind in ACTIONS]
     print_header("policy call: microseconds a call, one thread", PACKAGES)
     rows = [row for actor in actors for row in action_rows(actor, arguments.turns, arguments.turn_s)]
-    headings = ["actor", "batch", "bare tf.function", "NumPy", "TF", "LiteRT"]
-    print_table([*headings, "TF / bare (goal 1.25)", "LiteRT / NumPy (goal 2)", "bare / LiteRT (goal 8 at 64)"], rows)
+    headings = ["actor", "batch", "bare tf.function", "NumPy", "TF", "LiteRT", "TF-Agents' way"]
+    ratios = ["TF / bare (goal 1.25)", "LiteRT / NumPy (goal 2)", "bare / LiteRT (goal 8 at 64)"]
+    print_table([*headings, *ratios, "TF-Agents' way / LiteRT"], rows)
     print("update: microseconds")
     print_table(
         ["actor", "variables", "tf.function that assigns", "update", "ratio (goal 1.5)"],

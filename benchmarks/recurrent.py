@@ -28,7 +28,8 @@ from pathlib import Path
 
 from recurrent_configs import PRESETS, describe, feed_forward
 from reporting import met, print_header, print_table
-from score_race import Peer, race, run_peer, train
+from score_race import race
+from score_runs import Peer, run_peer, train
 
 from launch.config.presets import load_preset
 
@@ -44,7 +45,7 @@ def quicker_peer(python: str) -> Peer:
     counts = sorted({1, os.cpu_count() or 1})
     forms = {f"SB3, {count} thread{'s' if count > 1 else ''}": ["--threads", str(count)] for count in counts}
     seconds = {
-        name: run_peer(Peer(PEER_SCRIPT, python, forms), ["--max-steps", str(PROBE_STEPS), *form])["train_s"]
+        name: run_peer(Peer(PEER_SCRIPT, python, forms), ["--max-steps", str(PROBE_STEPS), *form]).train_s
         for name, form in forms.items()
     }
     best = min(seconds, key=lambda name: seconds[name])

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from reporting import print_header, print_table
 from scipy import stats
-from score_race import Run, train
+from score_runs import Run, train
 
 from launch.config.presets import load_preset
 

@@ -1,114 +1,47 @@
-"""Seconds from the first env step to a target mean return: ``distpolicy train`` beside a peer, seed by seed.
+"""Seconds to a target mean return: ``distpolicy train`` beside a peer, seed by seed.
+
+Two times are told of each run: from the first env step, and of the whole command, from its start to its exit. The
+second has in it what the first leaves out: imports, Ray's start, making the environments, and, for ours, the policy
+and the report that a run leaves.
 
 Ours compiles from its start on; what is left of that at the first env step is in its seconds, and is also told apart.
 It is measured twice: ``cold`` compiles everything, as the first run of some settings on a machine does; ``warm`` finds
 the update in the compile cache, as every later run does, with another seed, too. (The cache is the benchmark's own,
 filled by one run that is not counted.)
+
+A run that did not come to the target has no time. Its ratio is a bound: the peer would have taken longer than until it
+gave up (``> 3``), or ours would have (``< 3``).
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from reporting import met, print_table
-
-PEERS = Path(__file__).parent / "peers"
-TIMEOUT_S = 3600.0
+from score_runs import Peer, PeerRun, Run, run_peer, train
 
 
-class Run(NamedTuple):
-    """One run of ours.
+class Interval(NamedTuple):
+    """A ratio, or what is known of it.
 
     Attributes:
-        solved: Whether it reached the target.
-        env_steps: Steps that it took.
-        train_s: Seconds from the first env step.
-        compile_wait_s: How many of them the first update waited to be compiled.
-        warm_up_s: Seconds of compiling in all, most of it before the first env step.
-        best_return: The highest mean of 100 training episodes.
-        evaluation: Mean return of the final evaluation; None if there was none.
+        low: The least that it can be.
+        high: The most; infinity if the peer did not come to the target.
     """
 
-    solved: bool
-    env_steps: int
-    train_s: float
-    compile_wait_s: float
-    warm_up_s: float
-    best_return: float
-    evaluation: float | None
+    low: float
+    high: float
 
-
-class Peer(NamedTuple):
-    """A peer's script and how to run it.
-
-    Attributes:
-        script: In ``peers``.
-        python: A Python that has the peer.
-        forms: Names of the peer's columns, and the script's options for each.
-    """
-
-    script: str
-    python: str
-    forms: dict[str, list[str]]
-
-
-def train(options: Sequence[str], cache: Path | None = None) -> Run:
-    """A run of ``distpolicy train``.
-
-    Args:
-        options: Of the command.
-        cache: Where the compile cache is; None to do without.
-
-    Raises:
-        RuntimeError: If it fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        run_dir = Path(folder) / "run"
-        options = [*options, "--run-dir", str(run_dir), *([] if cache else ["--no-compile-cache"])]
-        environment = {**os.environ, **({"XDG_CACHE_HOME": str(cache)} if cache else {})}
-        output = _output([sys.executable, "-m", "launch", "train", *options], environment)
-        with open(run_dir / "metrics.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-    warm_up = re.search(r"compiling the update took ([\d.]+) s", output)
-    if warm_up is None:
-        raise RuntimeError(f"the command did not print what this script reads:\n{output}")
-    evaluation = re.search(r"evaluation of the greedy policy: .* mean return (-?[\d.]+)", output)
-    first, last = rows[0], rows[-1]
-    # The first row is written once the first update is done. Its seconds are those of a rollout, of an update, and, if
-    # the update was not compiled yet, of waiting for that. Collectors compile their policies inside the rollout: that
-    # stays in both figures.
-    update_s = float(np.median([float(row["update_s"]) for row in rows]))
-    wait_s = max(0.0, float(first["train_s"]) - float(first["rollout_s"]) - update_s)
-    # A mean of fewer episodes says little.
-    means = [float(row["return_mean_100"]) for row in rows if int(row["episodes"] or 0) >= 100]
-    return Run(
-        solved="solved:" in output,
-        env_steps=int(last["env_steps"]),
-        train_s=float(last["train_s"]),
-        compile_wait_s=wait_s,
-        warm_up_s=float(warm_up[1]),
-        best_return=max(means, default=float("nan")),
-        evaluation=None if evaluation is None else float(evaluation[1]),
-    )
-
-
-def run_peer(peer: Peer, options: Sequence[str]) -> dict[str, Any]:
-    """What a run of the peer prints.
-
-    Raises:
-        RuntimeError: If it fails.
-    """
-    return json.loads(_output([peer.python, str(PEERS / peer.script), *options]).splitlines()[-1])
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.low:.2f}"
+        if self.high == np.inf:
+            return f"> {self.low:.2f}" if self.low > 0.0 else "unknown"
+        return f"< {self.high:.2f}" if self.low == 0.0 else f"{self.low:.2f} to {self.high:.2f}"
 
 
 def race(num_seeds: int, options: Sequence[str], peer: Peer | None, goal: float) -> None:
@@ -121,7 +54,7 @@ def race(num_seeds: int, options: Sequence[str], peer: Peer | None, goal: float)
         goal: How many times as fast as the peer's quickest form ours has to be in the median.
     """
     ours: dict[str, list[Run]] = {"cold": [], "warm": []}
-    peers: dict[str, list[dict[str, Any]]] = {name: [] for name in (peer.forms if peer else ())}
+    peers: dict[str, list[PeerRun]] = {name: [] for name in (peer.forms if peer else ())}
     with tempfile.TemporaryDirectory() as cache:
         train(_options(options, num_seeds), Path(cache))
         for seed in range(num_seeds):
@@ -130,71 +63,83 @@ def race(num_seeds: int, options: Sequence[str], peer: Peer | None, goal: float)
             if peer:
                 for name, form in peer.forms.items():
                     peers[name].append(run_peer(peer, ["--seed", str(seed), *form]))
-            shown = [f"{name} {runs[-1].train_s:.1f} s" for name, runs in ours.items()]
-            shown += [f"{name} {runs[-1]['train_s']:.1f} s" for name, runs in peers.items()]
+            shown = [f"{name} {runs[-1].train_s:.1f} s" for name, runs in [*ours.items(), *peers.items()]]
             print(f"seed {seed}: {', '.join(shown)}", flush=True)
-    _report(ours, peers, goal)
+    _print_seconds(ours, peers)
+    for name, runs in [*ours.items(), *peers.items()]:
+        solved = sum(run.solved for run in runs)
+        unsolved = "" if solved == len(runs) else "; seconds of the others are those until they gave up"
+        print(f"{name}: {solved} of {len(runs)} seeds solved{unsolved}")
+    print(f"goal: every seed of ours solved: {met(all(run.solved for runs in ours.values() for run in runs))}")
+    if peers:
+        best = min(peers, key=lambda name: float(np.median([run.train_s for run in peers[name]])))
+        _print_ratios(ours, peers[best], best, goal)
+
+
+def ratio(peer: PeerRun, run: Run, peer_s: float, our_s: float) -> Interval:
+    """How many times as fast ours was; a bound where a side did not come to the target."""
+    value = peer_s / our_s
+    return Interval(value if run.solved else 0.0, value if peer.solved else np.inf)
+
+
+def median(ratios: Sequence[Interval]) -> Interval:
+    """The median, which is a bound if it depends on runs that did not come to the target."""
+    return Interval(float(np.median([item.low for item in ratios])), float(np.median([item.high for item in ratios])))
 
 
 def _options(options: Sequence[str], seed: int) -> list[str]:
     return [*options, "--seed", str(seed), "--eval-episodes", "0"]
 
 
-def _report(ours: dict[str, list[Run]], peers: dict[str, list[dict[str, Any]]], goal: float) -> None:
+def _print_seconds(ours: dict[str, list[Run]], peers: dict[str, list[PeerRun]]) -> None:
     cold, warm = ours["cold"], ours["warm"]
-    sides = {
-        "cold": np.array([run.train_s for run in cold]),
-        "warm": np.array([run.train_s for run in warm]),
-        "without compile": np.array([run.train_s - run.compile_wait_s for run in cold]),
-    }
-    columns = {name: _seconds(values) for name, values in sides.items()}
-    columns["compile, cold"] = _seconds(np.array([run.warm_up_s for run in cold]))
-    columns["compile, warm"] = _seconds(np.array([run.warm_up_s for run in warm]))
-    columns["steps"] = _counts([run.env_steps for run in cold])
-    solved = {name: [run.solved for run in runs] for name, runs in ours.items()}
-    for name, results in peers.items():
-        columns[name] = _seconds(np.array([result["train_s"] for result in results]))
-        columns[f"{name}: steps"] = _counts([result["env_steps"] for result in results])
-        solved[name] = [result["solved"] for result in results]
-    ratios: dict[str, np.ndarray] = {}
-    if peers:
-        peer_s = {name: np.array([result["train_s"] for result in results]) for name, results in peers.items()}
-        best = min(peer_s, key=lambda name: float(np.median(peer_s[name])))
-        ratios = {name: peer_s[best] / values for name, values in sides.items()}
-        columns |= {f"ratio {name}": _ratios(values) for name, values in ratios.items()}
-        versions = next(iter(peers.values()))[0]["versions"]
-        print(f"peer: {', '.join(f'{name} {value}' for name, value in versions.items())}; ratios are of {best}")
+    columns = {}
+    for name, runs in [*ours.items(), *peers.items()]:
+        columns[name] = _seconds([run.train_s for run in runs])
+        columns[f"{name}: command"] = _seconds([run.command_s for run in runs])
+    columns["without compile"] = _seconds([_without_compile(run) for run in cold])
+    columns["compile, cold"] = _seconds([run.warm_up_s for run in cold])
+    columns["compile, warm"] = _seconds([run.warm_up_s for run in warm])
+    for name, runs in [("", cold), *peers.items()]:
+        columns[f"{name}: steps" if name else "steps"] = _counts([run.env_steps for run in runs])
     seeds = [*(str(seed) for seed in range(len(cold))), "median"]
     print_table(["seed", *columns], [list(row) for row in zip(seeds, *columns.values(), strict=True)])
-    for name, flags in solved.items():
-        unsolved = "" if all(flags) else "; seconds of the others are those until they gave up"
-        print(f"{name}: {sum(flags)} of {len(flags)} seeds solved{unsolved}")
-    print(f"goal: every seed of ours solved: {met(all(solved['cold'] + solved['warm']))}")
-    for name, values in ratios.items():
-        median = float(np.median(values))
-        print(f"goal: at least {goal:g} x faster in the median, {name}: {met(median >= goal)} ({median:.2f})")
 
 
-def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
-    """What a command prints.
+def _print_ratios(ours: dict[str, list[Run]], peer: list[PeerRun], name: str, goal: float) -> None:
+    print(f"peer: {', '.join(f'{key} {value}' for key, value in peer[0].versions.items())}; ratios are of {name}")
+    sides: dict[str, tuple[list[Run], Callable[[PeerRun], float], Callable[[Run], float]]] = {
+        "cold": (ours["cold"], _train_s, _train_s),
+        "warm": (ours["warm"], _train_s, _train_s),
+        "without compile": (ours["cold"], _train_s, _without_compile),
+        "whole command, cold": (ours["cold"], _command_s, _command_s),
+        "whole command, warm": (ours["warm"], _command_s, _command_s),
+    }
+    rows = []
+    for side, (runs, peer_s, our_s) in sides.items():
+        ratios = [ratio(one, run, peer_s(one), our_s(run)) for one, run in zip(peer, runs, strict=True)]
+        middle = median(ratios)
+        judged = "reported" if side.startswith("whole") else met(middle.low >= goal)
+        rows.append([side, *map(str, ratios), str(middle), judged])
+    seeds = [f"seed {seed}" for seed in range(len(peer))]
+    print_table(["times as fast as the peer", *seeds, "median", f"goal: {goal:g}"], rows)
 
-    Raises:
-        RuntimeError: If it fails; holds the last lines that it wrote to stderr.
-    """
-    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
-    if result.returncode:
-        last = "\n".join(result.stderr.splitlines()[-20:])
-        raise RuntimeError(f"`{' '.join(command)}` ended with exit code {result.returncode}:\n{last}")
-    return result.stdout
+
+def _train_s(run: Run | PeerRun) -> float:
+    return run.train_s
 
 
-def _seconds(values: np.ndarray) -> list[str]:
+def _command_s(run: Run | PeerRun) -> float:
+    return run.command_s
+
+
+def _without_compile(run: Run) -> float:
+    return run.train_s - run.compile_wait_s
+
+
+def _seconds(values: Sequence[float]) -> list[str]:
     return [f"{value:.1f} s" for value in [*values, np.median(values)]]
 
 
-def _counts(values: list[int]) -> list[str]:
+def _counts(values: Sequence[int]) -> list[str]:
     return [f"{value:,.0f}" for value in [*values, np.median(values)]]
-
-
-def _ratios(values: np.ndarray) -> list[str]:
-    return [f"{value:.2f}" for value in [*values, np.median(values)]]

@@ -1,8 +1,8 @@
 """Seconds from the first env step to a 100-episode mean of 475 on CartPole-v1, beside Stable-Baselines3.
 
 Ours is ``distpolicy train`` with its default preset. Its compiling begins with the command; what is left of it at the
-first env step is in its seconds, and is also told apart; ``cold`` and ``warm`` are without and with the compile cache
-(see ``score_race.py``).
+first env step is in its seconds, and is also told apart; ``cold`` and ``warm`` are without and with the compile cache.
+The seconds of the whole command stand beside them (see ``score_race.py``).
 
 The peer is Stable-Baselines3's PPO with RL-Zoo's settings for this environment (``peers/sb3_cartpole.py``), once with
 PyTorch's own choice of threads and once with one thread; the one with the lower median is what ours is compared with.
@@ -23,7 +23,8 @@ import importlib.util
 import sys
 
 from reporting import print_header
-from score_race import Peer, race
+from score_race import race
+from score_runs import Peer
 
 GOAL = 5.0
 FORMS: dict[str, list[str]] = {"SB3": [], "SB3, 1 thread": ["--threads", "1"]}

@@ -4,8 +4,8 @@ Sync is what a run does after every update: pack the policy's variables, put the
 ``apply_weights`` on every collector (real collectors, with a real policy), and wait for all acknowledgements.
 
 The floor is the least that any way of doing this must do: put one contiguous array of the same size into the object
-store, make one no-op call to each actor, and have each actor copy the array into memory that it already owns.
-Its actors hold nothing but that memory.
+store, and make one call to each actor, which copies the array into memory that it already owns. Its actors hold nothing
+but that memory.
 
 Sync and floor take turns within one run, so that both see the same machine. The goal is a median sync of at most 1.5
 times the median floor, for every size and number of collectors.
@@ -53,9 +53,6 @@ class Copier:
     def __init__(self, num_bytes: int) -> None:
         self._memory = np.ones(num_bytes // 4, np.float32)
 
-    def no_op(self) -> None:
-        """Does nothing."""
-
     def copy(self, array: np.ndarray) -> int:
         """Copies an array of the same size; returns its size."""
         np.copyto(self._memory, array)
@@ -84,7 +81,6 @@ def measure(size: int, collector_counts: list[int], repeats: int) -> list[tuple[
     array = np.ones(packer.pack(0, 0).num_bytes // 4, np.float32)
     copiers = [ray.remote(Copier).options(num_cpus=0).remote(array.nbytes) for _ in range(most)]
     ray.get([actor.ping.remote() for actor in collectors], timeout=TIMEOUT_S)
-    ray.get([actor.no_op.remote() for actor in copiers], timeout=TIMEOUT_S)
     version = 0
     results = []
     for count in collector_counts:
@@ -111,10 +107,9 @@ def sync_s(packer: WeightsPacker, version: int, collectors: list[Any]) -> float:
 
 
 def floor_s(array: np.ndarray, copiers: list[Any]) -> float:
-    """Seconds of one floor: put, a no-op call to each actor, a copy in each actor."""
+    """Seconds of one floor: put, and a copy in each actor."""
     start = time.perf_counter()
     reference = ray.put(array)
-    ray.get([actor.no_op.remote() for actor in copiers], timeout=TIMEOUT_S)
     ray.get([actor.copy.remote(reference) for actor in copiers], timeout=TIMEOUT_S)
     return time.perf_counter() - start
 

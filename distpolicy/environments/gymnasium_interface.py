@@ -122,8 +122,8 @@ def flag(value: Any, what: str) -> bool:
     Raises:
         InterfaceError: If it is something else.
     """
-    if type(value) is bool:
-        return value
+    if type(value) is bool or type(value) is np.bool_:
+        return bool(value)
     try:
         array = np.asarray(value)
         if array.size == 1 and array.dtype.kind in "biuf" and array.item() in (0, 1):
@@ -146,8 +146,11 @@ def numbers(values: Any, num_rows: int, what: str) -> np.ndarray:
     """
     try:
         array = np.asarray(values)
-        if array.size == num_rows == len(array) and array.dtype.kind in "biuf":
-            return array.astype(np.float32) if array.ndim == 1 else array.reshape(num_rows).astype(np.float32)
+        if array.dtype.kind in "biuf":
+            if array.shape == (num_rows,):
+                return array.astype(np.float32)
+            if array.size == num_rows == len(array):
+                return array.reshape(num_rows).astype(np.float32)
     except Exception:  # Values of several shapes, or objects.
         pass
     return np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)], np.float32)
@@ -164,8 +167,11 @@ def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
     Raises:
         InterfaceError: If a value is not a flag, with its ``row``, or there are not B of them.
     """
-    if isinstance(values, np.ndarray) and values.dtype == np.bool_ and values.size == num_rows == len(values):
-        return values if values.ndim == 1 else values.reshape(num_rows)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "b":
+        if values.shape == (num_rows,):
+            return values
+        if values.size == num_rows == len(values):
+            return values.reshape(num_rows)
     return np.array([_row(flag, value, what, row) for row, value in _rows(values, num_rows, what)], np.bool_)
 
 

@@ -64,14 +64,8 @@ class ValueNetwork(Network):
             dtype=dtype,
             seed=seed,
         )
-        if last_kernel_initializer is None:
-            last_kernel_initializer = keras.initializers.RandomUniform(-0.03, 0.03)
-        index = num_layers(conv_layer_params, fc_layer_params)
-        self._value = keras.layers.Dense(
-            1,
-            kernel_initializer=clone_initializer(last_kernel_initializer, 0, None if seed is None else seed + index),
-            dtype=tf.as_dtype(dtype).name,
-        )
+        last_seed = None if seed is None else seed + num_layers(conv_layer_params, fc_layer_params)
+        self._value = value_layer(last_kernel_initializer, dtype, last_seed)
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
         """Returns the values.
@@ -90,3 +84,18 @@ class ValueNetwork(Network):
         )
         value = apply_dense(self._value, encoding, outer_rank(observation, self.input_tensor_spec))
         return tf.squeeze(value, axis=-1), network_state
+
+
+def value_layer(kernel_initializer: Any, dtype: Any, seed: int | None) -> keras.layers.Dense:
+    """Returns the output layer of a value network.
+
+    Args:
+        kernel_initializer: Initializer of the kernel; None for uniform in ±0.03.
+        dtype: Dtype of the layer.
+        seed: Seed of the kernel, for an initializer without a seed of its own; None to draw one.
+    """
+    if kernel_initializer is None:
+        kernel_initializer = keras.initializers.RandomUniform(-0.03, 0.03)
+    return keras.layers.Dense(
+        1, kernel_initializer=clone_initializer(kernel_initializer, 0, seed), dtype=tf.as_dtype(dtype).name
+    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from distpolicy.networks.layer_stacks import ConvLayerParams, DropoutLayerParams, clone_initializer
+from distpolicy.networks.layer_stacks import ConvLayerParams, DropoutLayerParams
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
 from distpolicy.networks.network import Network
 from distpolicy.networks.utils import apply_dense, outer_rank
+from distpolicy.networks.value_network import value_layer
 
 
 class ValueRnnNetwork(Network):
@@ -71,15 +71,8 @@ class ValueRnnNetwork(Network):
         )
         super().__init__(input_tensor_spec, encoder.state_spec, name)
         self._encoder = encoder
-        if last_kernel_initializer is None:
-            last_kernel_initializer = keras.initializers.RandomUniform(-0.03, 0.03)
-        self._value = keras.layers.Dense(
-            1,
-            kernel_initializer=clone_initializer(
-                last_kernel_initializer, 0, None if seed is None else seed + encoder.num_layers
-            ),
-            dtype=tf.as_dtype(dtype).name,
-        )
+        last_seed = None if seed is None else seed + encoder.num_layers
+        self._value = value_layer(last_kernel_initializer, dtype, last_seed)
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
         """Returns the values.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from launch.collection.observer import CollectionEnd, CollectionObserver, Observ
 from launch.collection.progress import CollectionProgress
 from launch.collection.summary import describe_progress, summary
 from launch.config.common import counted
-from launch.output.progress_line import ProgressLine
+from launch.output.run_terminal import RunTerminal
 from launch.supervision.faults import RunFault, fault_file
 from workers.datasets.files import faults_folder
 
@@ -24,16 +23,10 @@ class ConsoleObserver(CollectionObserver):
         command_start: Clock time at which the command began.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        command_start: float,
-    ) -> None:
-        self._console, self._command_start = console, command_start
+    def __init__(self, console: Console, command_start: float) -> None:
+        self._terminal, self._command_start = RunTerminal(console), command_start
+        self._say = self._terminal.say
         self._run: ObservedRun | None = None
-        self._line = ProgressLine(console)
-        self._shown = contextlib.ExitStack()
-        self._was_interrupted = False
 
     def on_preparing(self, what: str) -> None:
         self._say(what)
@@ -47,10 +40,10 @@ class ConsoleObserver(CollectionObserver):
         if run.generation:
             self._say(f"going on after {run.manifest.num_rows:,} steps, generation {run.generation}")
         self._say(f"ready after {time.time() - self._command_start:.1f} s")
-        self._shown.enter_context(self._line)
+        self._terminal.begin()
 
     def on_progress(self, progress: CollectionProgress) -> None:
-        self._line.show_text(describe_progress(progress))
+        self._terminal.line.show_text(describe_progress(progress))
 
     def on_fault(self, fault: RunFault) -> None:
         assert self._run is not None
@@ -60,7 +53,7 @@ class ConsoleObserver(CollectionObserver):
         line, path = fault.line, fault_file(faults_folder(self._run.folder), fault.name)
         if path.exists():
             line += f"; see {path}"
-        if self._was_interrupted:
+        if self._terminal.was_interrupted:
             self._say(f"{line}; what it had not made whole is lost")
         else:
             self._say(f"{line}; replaced, {fault.env_steps_lost:,} steps are collected again")
@@ -69,21 +62,14 @@ class ConsoleObserver(CollectionObserver):
         self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s")
 
     def on_interrupt(self) -> None:
-        self._was_interrupted = True
-        self._shown.close()
-        self._say("interrupted: writing what has been collected")
+        self._terminal.interrupt("interrupted: writing what has been collected")
 
     def on_end(self, end: CollectionEnd) -> None:
         assert self._run is not None
-        self._shown.close()
+        self._terminal.end()
         if end.manifest.finished:
             for line in summary(end.totals, end.server, end.manifest, self._run.folder):
                 self._say(line)
-        elif self._was_interrupted:
+        elif self._terminal.was_interrupted:
             num_steps = end.manifest.num_rows
             self._say(f"{num_steps:,} steps are whole; go on with: distpolicy collect --resume {self._run.folder}")
-
-    def _say(self, text: str) -> None:
-        # What an interrupted run saves must not be lost with a terminal or a reader of the output that is gone.
-        with contextlib.suppress(*((OSError, SystemExit) if self._was_interrupted else ())):
-            self._console.print(text)

@@ -10,7 +10,7 @@ from typing import Protocol
 from launch.collection.progress import CollectionProgress
 from launch.collection.totals import CollectionTotals
 from launch.config.collect import CollectConfig
-from launch.supervision.faults import RunFault
+from launch.supervision.observers import ObserverGroup, RunObserver
 from workers.datasets.collector import CollectorDescription
 from workers.datasets.manifest import DatasetManifest
 from workers.inference.server import ServerStatistics
@@ -60,80 +60,19 @@ class CollectionEnd:
     error: BaseException | None = None
 
 
-class CollectionObserver:
-    """Follows a collect job. The methods do nothing; a subclass overrides those that it needs.
-
-    A run has any number of observers. It calls them in the order in which they were given. An observer can end the run:
-    it calls ``stop()`` of the run that :meth:`on_start` received. If a method raises, the run ends with that error, and
-    :meth:`on_end` of every observer that was told of the start is called.
-    """
-
-    def on_preparing(self, what: str) -> None:
-        """Something that may take long begins before the first rollout, such as ``starting Ray``."""
-
-    def on_start(self, run: ObservedRun) -> None:
-        """All collectors are up, and the dataset is begun. Only preparations come before."""
+class CollectionObserver(RunObserver[ObservedRun, CollectionEnd]):
+    """Follows a collect job; see :class:`launch.supervision.observers.RunObserver`."""
 
     def on_progress(self, progress: CollectionProgress) -> None:
         """A collector has answered."""
 
-    def on_fault(self, fault: RunFault) -> None:
-        """A collector or an environment has failed; an environment with a ``recovery_s`` has been replaced already."""
 
-    def on_recovery(self, fault: RunFault) -> None:
-        """A collector that was lost has been replaced."""
-
-    def on_interrupt(self) -> None:
-        """The run was interrupted, for example by Ctrl-C, and will now write the collected steps."""
-
-    def on_end(self, end: CollectionEnd) -> None:
-        """The run is over, whatever ended it; the last event."""
-
-
-class Observers(CollectionObserver):
-    """Several observers as one.
+class Observers(ObserverGroup[CollectionObserver, ObservedRun, CollectionEnd], CollectionObserver):
+    """Several observers of a collect job as one.
 
     Args:
         observers: In the order in which they are told.
     """
 
-    def __init__(self, observers: Sequence[CollectionObserver]) -> None:
-        self._observers = tuple(observers)
-        self._started: list[CollectionObserver] = []
-
-    def on_preparing(self, what: str) -> None:
-        for observer in self._observers:
-            observer.on_preparing(what)
-
-    def on_start(self, run: ObservedRun) -> None:
-        for observer in self._observers:
-            observer.on_start(run)
-            self._started.append(observer)
-
     def on_progress(self, progress: CollectionProgress) -> None:
-        for observer in self._observers:
-            observer.on_progress(progress)
-
-    def on_fault(self, fault: RunFault) -> None:
-        for observer in self._observers:
-            observer.on_fault(fault)
-
-    def on_recovery(self, fault: RunFault) -> None:
-        for observer in self._observers:
-            observer.on_recovery(fault)
-
-    def on_interrupt(self) -> None:
-        for observer in self._observers:
-            observer.on_interrupt()
-
-    def on_end(self, end: CollectionEnd) -> None:
-        """Tells all observers that were told of the start; then raises the first error that one of them raised."""
-        errors = []
-        started, self._started = self._started, []
-        for observer in started:
-            try:
-                observer.on_end(end)
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        self.tell(lambda observer: observer.on_progress(progress))

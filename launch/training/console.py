@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from distpolicy.errors import CheckpointError
 from launch.output.formatting import describe_evaluation, show_return
-from launch.output.progress_line import ProgressLine
+from launch.output.run_terminal import RunTerminal
 from launch.supervision.faults import RunFault, fault_file
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
@@ -26,16 +25,11 @@ class ConsoleObserver(TrainingObserver):
         command_start: Clock time at which the command began.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        command_start: float,
-    ) -> None:
-        self._console, self._command_start = console, command_start
+    def __init__(self, console: Console, command_start: float) -> None:
+        self._terminal, self._command_start = RunTerminal(console), command_start
+        self._say = self._terminal.say
         self._run: ObservedRun | None = None
-        self._line = ProgressLine(console)
-        self._shown = contextlib.ExitStack()
-        self._has_stepped = self._was_interrupted = False
+        self._has_stepped = False
 
     def on_preparing(self, what: str) -> None:
         self._say(what)
@@ -46,7 +40,7 @@ class ConsoleObserver(TrainingObserver):
             self._say(
                 f"resuming {run.directory.path} at {run.totals.env_steps:,} env steps, generation {run.generation}"
             )
-        self._shown.enter_context(self._line)
+        self._terminal.begin()
 
     def on_update(self, result: UpdateResult) -> None:
         assert self._run is not None
@@ -55,7 +49,7 @@ class ConsoleObserver(TrainingObserver):
             self._say(f"first env step after {result.first_step_time - self._command_start:.1f} s")
         config, env_steps = self._run.config, result.totals.env_steps
         speed = float(result.metrics["steps_per_s"])
-        self._line.show(
+        self._terminal.line.show(
             env_steps=env_steps,
             total_steps=config.total_steps,
             mean_return=result.metrics.get("return_mean_100"),
@@ -82,7 +76,7 @@ class ConsoleObserver(TrainingObserver):
 
     def on_trained(self, totals: TrainingTotals) -> None:
         assert self._run is not None
-        self._shown.close()
+        self._terminal.end()
         target = self._run.config.target_return
         mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
         if totals.solved:
@@ -100,15 +94,13 @@ class ConsoleObserver(TrainingObserver):
         self._say(describe_evaluation(result))
 
     def on_interrupt(self) -> None:
-        self._was_interrupted = True
-        self._shown.close()
-        self._say("interrupted: writing a checkpoint")
+        self._terminal.interrupt("interrupted: writing a checkpoint")
 
     def on_end(self, end: RunEnd) -> None:
         assert self._run is not None
-        self._shown.close()
+        self._terminal.end()
         path = self._run.directory.path
-        if self._was_interrupted:
+        if self._terminal.was_interrupted:
             self._tell_what_is_left(end, path)
         if end.error is None:
             memory = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in end.peak_memory_bytes.items())
@@ -122,8 +114,3 @@ class ConsoleObserver(TrainingObserver):
         if end.newest_checkpoint.updates < end.totals.updates:
             self._say(f"the learner is busy: the newest checkpoint is of {end.newest_checkpoint.env_steps:,} env steps")
         self._say(f"go on with: distpolicy train --resume {path}")
-
-    def _say(self, text: str) -> None:
-        # What an interrupted run saves must not be lost with a terminal or a reader of the output that is gone.
-        with contextlib.suppress(*((OSError, SystemExit) if self._was_interrupted else ())):
-            self._console.print(text)

@@ -11,6 +11,7 @@ from distpolicy.errors import CheckpointError
 from launch.config.train import TrainConfig
 from launch.output.run_directory import RunDirectory
 from launch.supervision.faults import RunFault
+from launch.supervision.observers import ObserverGroup, RunObserver
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 
@@ -63,24 +64,14 @@ class RunEnd:
     open_faults: Sequence[RunFault] = ()
 
 
-class TrainingObserver:
-    """Follows a training run. The methods do nothing; a subclass overrides those that it needs.
-
-    A run has any number of observers. It calls them in the order in which they were given, in the thread that trains.
-    An observer can end the run: it calls ``stop()`` of the run that :meth:`on_start` received. If a method raises, the
-    run ends with that error, and :meth:`on_end` of every observer that was told of the start is called.
+class TrainingObserver(RunObserver[ObservedRun, RunEnd]):
+    """Follows a training run; see :class:`launch.supervision.observers.RunObserver`.
 
     Attributes:
         metrics: Names of the metrics that :meth:`measure` adds; each is a column of ``metrics.csv``.
     """
 
     metrics: tuple[str, ...] = ()
-
-    def on_preparing(self, what: str) -> None:
-        """Something that may take long begins before the first update, such as ``starting Ray``."""
-
-    def on_start(self, run: ObservedRun) -> None:
-        """The workers are up, and the run directory exists. Only preparations and damaged checkpoints come before."""
 
     def measure(self, result: UpdateResult) -> Mapping[str, float]:
         """Returns metrics of an update, by those names of :attr:`metrics` that have a value."""
@@ -95,12 +86,6 @@ class TrainingObserver:
     def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
         """A damaged checkpoint was found, and an older one is used. It may come before the start."""
 
-    def on_fault(self, fault: RunFault) -> None:
-        """A worker or an environment has failed; an environment with a ``recovery_s`` has been replaced already."""
-
-    def on_recovery(self, fault: RunFault) -> None:
-        """A worker that was lost has been replaced."""
-
     def on_rollback(self, totals: TrainingTotals) -> None:
         """The learner was lost and continues from a checkpoint: all updates after these totals are void."""
 
@@ -110,81 +95,35 @@ class TrainingObserver:
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         """A policy was evaluated; ``totals`` says after how much training. One call for each policy."""
 
-    def on_interrupt(self) -> None:
-        """The run was interrupted, for example by Ctrl-C, and will now write a checkpoint."""
 
-    def on_end(self, end: RunEnd) -> None:
-        """The run is over, whatever ended it; the last event."""
-
-
-class Observers(TrainingObserver):
-    """Several observers as one.
+class Observers(ObserverGroup[TrainingObserver, ObservedRun, RunEnd], TrainingObserver):
+    """Several observers of a training run as one.
 
     Args:
         observers: In the order in which they are told.
     """
 
     def __init__(self, observers: Sequence[TrainingObserver]) -> None:
-        self._observers = tuple(observers)
-        self._started: list[TrainingObserver] = []
+        super().__init__(observers)
         self.metrics = tuple(dict.fromkeys(name for observer in observers for name in observer.metrics))
-
-    def on_preparing(self, what: str) -> None:
-        for observer in self._observers:
-            observer.on_preparing(what)
-
-    def on_start(self, run: ObservedRun) -> None:
-        for observer in self._observers:
-            observer.on_start(run)
-            self._started.append(observer)
 
     def measure(self, result: UpdateResult) -> dict[str, float]:
         return {name: value for observer in self._observers for name, value in observer.measure(result).items()}
 
     def on_update(self, result: UpdateResult) -> None:
-        for observer in self._observers:
-            observer.on_update(result)
+        self.tell(lambda observer: observer.on_update(result))
 
     def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
-        for observer in self._observers:
-            observer.on_checkpoint(path, totals)
+        self.tell(lambda observer: observer.on_checkpoint(path, totals))
 
     def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
-        for observer in self._observers:
-            observer.on_damaged_checkpoint(error, used)
-
-    def on_fault(self, fault: RunFault) -> None:
-        for observer in self._observers:
-            observer.on_fault(fault)
-
-    def on_recovery(self, fault: RunFault) -> None:
-        for observer in self._observers:
-            observer.on_recovery(fault)
+        self.tell(lambda observer: observer.on_damaged_checkpoint(error, used))
 
     def on_rollback(self, totals: TrainingTotals) -> None:
-        for observer in self._observers:
-            observer.on_rollback(totals)
+        self.tell(lambda observer: observer.on_rollback(totals))
 
     def on_trained(self, totals: TrainingTotals) -> None:
-        for observer in self._observers:
-            observer.on_trained(totals)
+        self.tell(lambda observer: observer.on_trained(totals))
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        for observer in self._observers:
-            observer.on_evaluation(result, totals)
-
-    def on_interrupt(self) -> None:
-        for observer in self._observers:
-            observer.on_interrupt()
-
-    def on_end(self, end: RunEnd) -> None:
-        """Tells all observers that were told of the start; then raises the first error that one of them raised."""
-        errors = []
-        started, self._started = self._started, []
-        for observer in started:
-            try:
-                observer.on_end(end)
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        self.tell(lambda observer: observer.on_evaluation(result, totals))

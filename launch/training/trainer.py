@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
 
 from distpolicy.errors import DistPolicyError
-from distpolicy.weights import Acknowledgement
-from launch.config.interval import Interval, IntervalClock
 from launch.config.train import TrainConfig
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, is_late, lacks_argument, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
-from launch.training.checkpoint_store import Checkpoint
-from launch.training.evaluation import PoolEvaluator, best_return, evaluation_metrics
+from launch.training.evaluation import PoolEvaluator, evaluation_metrics
+from launch.training.keeping import Checkpoints, Policies, RunKeeper
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
 from launch.training.pending_update import (
     PendingEvaluation,
-    PendingRollout,
     PendingUpdate,
     error_of,
     find_failures,
 )
+from launch.training.pipeline import UpdatePipeline
 from launch.training.recovery import WorkerRecovery
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
-
-# Iterations that are submitted but not yet completed. With two, the workers go on while the driver reads reports and
-# writes metrics, and the number of calls in flight stays bounded.
-PIPELINE_DEPTH = 2
 
 # Seconds that an interrupted run waits for the updates under way, and then for the learner's state. The time of the
 # last update is added twice: the learner may have begun two updates.
@@ -49,23 +40,6 @@ EXPORT_GRACE_S = 20.0
 
 
 _Result = TypeVar("_Result")
-
-
-class Checkpoints(Protocol):
-    """The checkpoints of a trainer; a :class:`launch.training.checkpoint_store.CheckpointStore`."""
-
-    def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
-        """Saves a state of the learner; returns the checkpoint's folder."""
-
-    def load_latest(self) -> Checkpoint | None:
-        """Returns the newest checkpoint, or None if there is none."""
-
-
-class Policies(Protocol):
-    """The exported policies of a trainer; a :class:`launch.training.exported_policy.ExportedPolicies`."""
-
-    def write(self, policies: Mapping[str, Mapping[str, bytes]], is_best: bool = False) -> None:
-        """Writes the newest policies, or the best ones, given each policy's files by its name."""
 
 
 class Trainer:
@@ -104,26 +78,21 @@ class Trainer:
         policies: Policies | None = None,
     ) -> None:
         self._config, self._pool, self._learners = config, pool, learners
-        self._generations, self._checkpoints, self._policies = generations, checkpoints, policies
+        self._generations = generations
         self._observer = observer or TrainingObserver()
         self._totals = TotalsTracker(config, totals or TrainingTotals())
+        self._keeper = RunKeeper(checkpoints, policies, self._totals, self._observer)
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
         self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
-        self._checkpoint_clock = IntervalClock(
-            Interval.of(config.checkpoint_every, "checkpoint_every"), time.monotonic()
+        self._pipeline = UpdatePipeline(
+            config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies
         )
-        eval_every = None if config.eval_every is None else Interval.of(config.eval_every, "eval_every")
-        self._evaluation_clock = IntervalClock(eval_every, time.monotonic())
-        self._weights: Any = None
-        self._pending: deque[PendingUpdate] = deque()
         self._is_stopped = False
         self._last_update_s = 0.0
         # Collectors that were lost and replaced while the workers started; the observer is told when training begins.
         self._recovered_at_start: list[RunFault] = []
         # The state and totals that the learner goes back to if there is no checkpoint yet.
         self._first: tuple[dict[str, np.ndarray] | None, TrainingTotals] = None, self.totals
-        # Updates that the newest checkpoint of this start holds; none yet.
-        self._num_saved = -1
 
     @property
     def totals(self) -> TrainingTotals:
@@ -131,9 +100,9 @@ class Trainer:
         return self._totals.totals
 
     @property
-    def newest_weights(self) -> Any:
-        """Reference of the weights that the last submitted update makes."""
-        return self._weights
+    def pipeline(self) -> UpdatePipeline:
+        """The iterations that are under way, and the newest weights."""
+        return self._pipeline
 
     @property
     def handles(self) -> list[CollectorHandle]:
@@ -165,7 +134,7 @@ class Trainer:
     def _prepare_learners(self, state: dict[str, np.ndarray] | None) -> None:
         if state is not None:
             self.get(self._learners.restore(state))
-        self._weights = self._learners.weights()
+        self._pipeline.weights = self._learners.weights()
         self._warm_up = self._learners.warm_up(
             self._config.collectors * self._config.envs_per_collector, self._config.rollout_steps
         )
@@ -173,78 +142,6 @@ class Trainer:
     def get(self, references: Any) -> Any:
         """Calls ``ray.get`` with the run's timeout, and raises this package's errors."""
         return calls.get(references, self._config.timeout_s)
-
-    def broadcast(
-        self,
-        weights: Any,
-        tau: float = 1.0,
-        tau_non_trainable: float | None = None,
-        sort_variables_by_name: bool = False,
-    ) -> list[Acknowledgement]:
-        """Makes every collector that is up apply weights, and waits until all have done so.
-
-        Args:
-            weights: Reference of the weights, put once.
-            tau: As in ``policy.update``.
-            tau_non_trainable: As in ``policy.update``.
-            sort_variables_by_name: As in ``policy.update``.
-
-        Returns:
-            One acknowledgement for each collector, in their order.
-        """
-        return self.get(
-            [
-                handle.actor.apply_weights.remote(weights, tau, tau_non_trainable, sort_variables_by_name)
-                for handle in self.handles
-            ]
-        )
-
-    def collect(
-        self, weights: Any, count: int | None = None, last: Sequence[CollectorHandle] = ()
-    ) -> list[PendingRollout]:
-        """Makes collectors apply weights and collect rollouts. Waits only if no collector is up.
-
-        Args:
-            weights: Reference of the weights.
-            count: Number of rollouts; None for one for each index of the pool. If there are more rollouts than
-                collectors, the collectors take turns.
-            last: Collectors whose turn comes after the others.
-        """
-        self._recovery.wait_for_handles()
-        turns = sorted(self.handles, key=lambda handle: handle in last)
-        parts = []
-        for index in range(self._pool.size if count is None else count):
-            handle = turns[index % len(turns)]
-            parts.append(PendingRollout(handle, *handle.actor.rollout.options(num_returns=2).remote(weights)))
-        return parts
-
-    def _submit(self, kept: Sequence[PendingRollout] = ()) -> None:
-        """Submits an iteration. It learns from the rollouts that were kept, and collects the others."""
-        parts = [*kept, *self.collect(self._weights, self._pool.size - len(kept), [part.handle for part in kept])]
-        # The share of the run before this update, which the first update of a schedule begins with in full. What is
-        # in flight counts as whole batches.
-        env_steps = self.totals.env_steps + len(self._pending) * self._config.batch_size
-        progress = env_steps / self._config.total_steps
-        self._weights, metrics = self._learners.update(progress, [part.rollout for part in parts])
-        update = self.totals.updates + len(self._pending) + 1
-        # The learner works in order, so state and policies are those right after this update.
-        now = time.monotonic()
-        saves, evaluates = self._checkpoint_clock.is_due(update, now), self._evaluation_clock.is_due(update, now)
-        state = self._learners.state() if saves else None
-        exports = self._policies is not None and (saves or evaluates)
-        policies = self._learners.export_policies(self._exported) if exports else None
-        evaluation = None
-        if evaluates:
-            evaluation = self._evaluator.submit(self._weights, self._config.eval_episodes, self._evaluated)
-        self._pending.append(PendingUpdate(update, parts, metrics, state, policies, evaluation))
-
-    @property
-    def _exported(self) -> tuple[str, ...]:
-        return ("policy", "collect_policy") if self._config.agent.deploys_collect_policy else ("policy",)
-
-    @property
-    def _evaluated(self) -> tuple[EvaluatedPolicy, ...]:
-        return ("greedy", "stochastic") if self._config.agent.deploys_collect_policy else ("greedy",)
 
     def updates(self) -> Iterator[UpdateResult]:
         """Trains until the target or the step budget is reached, or :meth:`stop` was called.
@@ -258,12 +155,12 @@ class Trainer:
         """
         self._recovery.tell_recovered(self._recovered_at_start)
         while True:
-            while len(self._pending) < PIPELINE_DEPTH and not self._finished():
-                self._submit()
+            while not (self._is_stopped or self.totals.solved) and self._pipeline.has_room(self.totals):
+                self._pipeline.submit(self.totals)
             try:
-                if not self._pending:
-                    if self._num_saved != self.totals.updates:
-                        self._save(self.learner_state(), self._newest_policies())
+                if not self._pipeline.pending:
+                    if not self._keeper.is_up_to_date:
+                        self._save_newest()
                     return
                 result = self._complete_update()
             except DistPolicyError as error:
@@ -277,18 +174,18 @@ class Trainer:
 
     def _complete_update(self) -> UpdateResult:
         """Waits for the first update that is under way, evaluates it and saves a checkpoint if they are due."""
-        update = self._pending[0]
+        update = self._pipeline.pending[0]
         result = self._settle(update)
         # From here on the update counts, whatever becomes of its evaluation.
-        self._pending.popleft()
+        self._pipeline.pending.popleft()
         evaluated = [] if update.evaluation is None else self._settle_evaluation(update.update, update.evaluation)
         result = self._tell_update(result, evaluation_metrics(evaluated))
         for one in evaluated:
             self._observer.on_evaluation(one, self.totals)
         if evaluated:
-            self._keep_if_best(evaluated, lambda: self.get(update.policies))
+            self._keeper.keep_if_best(evaluated, lambda: self.get(update.policies))
         if update.state is not None:
-            self._save(self.get(update.state), None if update.policies is None else self.get(update.policies))
+            self._keeper.save(self.get(update.state), None if update.policies is None else self.get(update.policies))
         return result
 
     def _tell_update(self, result: UpdateResult, more: Mapping[str, float]) -> UpdateResult:
@@ -316,34 +213,10 @@ class Trainer:
             self._observer.on_fault(RunFault(f"the evaluation of update {update}", reason, happened="was left out"))
             return []
 
-    def _keep_if_best(
-        self, results: Sequence[EvaluationResult], policies: Callable[[], dict[str, dict[str, bytes]]]
-    ) -> None:
-        """Keeps the policies as the best if no earlier evaluation was better."""
-        if self._policies is not None and self._totals.note_evaluation(best_return(results)):
-            self._policies.write(policies(), is_best=True)
-
-    def _save(self, state: dict[str, np.ndarray], policies: Mapping[str, Mapping[str, bytes]] | None) -> None:
-        path = self._checkpoints.save(state, self.totals)
-        self._num_saved = self.totals.updates
-        if self._policies is not None and policies is not None:
-            self._policies.write(policies)
-        self._observer.on_checkpoint(path, self.totals)
-
-    def _newest_policies(self) -> dict[str, dict[str, bytes]] | None:
-        return None if self._policies is None else self.get(self._learners.export_policies(self._exported))
-
-    def newest_checkpoint(self) -> Checkpoint | None:
-        """Returns the newest checkpoint that is not damaged; tells the observer of damaged ones."""
-        found = self._checkpoints.load_latest()
-        if found is not None:
-            for error in found.refused:
-                self._observer.on_damaged_checkpoint(error, found.path)
-        return found
-
-    def _finished(self) -> bool:
-        expected = self.totals.env_steps + len(self._pending) * self._config.batch_size
-        return self._is_stopped or self.totals.solved or expected >= self._config.total_steps
+    def _save_newest(self) -> None:
+        exports = self._keeper.keeps_policies
+        policies = self.get(self._learners.export_policies(self._pipeline.exported)) if exports else None
+        self._keeper.save(self.learner_state(), policies)
 
     def _settle(self, iteration: PendingUpdate) -> UpdateResult:
         metrics = self.get(iteration.metrics)
@@ -362,7 +235,7 @@ class Trainer:
         """
         if error.__cause__ is None or not isinstance(error.__cause__, ray.exceptions.RayError):
             raise error
-        iterations = list(self._pending)
+        iterations = list(self._pipeline.pending)
         if is_late(error):
             self._recovery.kill_late(iterations[0].parts if iterations else [], self._rollout_steps)
         references = [reference for iteration in iterations for reference in iteration.references]
@@ -380,10 +253,10 @@ class Trainer:
         for handle, its_error in dead.items():
             missing = [part for part in iterations[0].parts if part.handle is handle and part not in kept]
             self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
-        self._pending.clear()
+        self._pipeline.pending.clear()
         # The weights after the last completed update; the old reference may be lost with its node.
-        self._weights = self._learners.weights()
-        self._submit(kept if dead else ())
+        self._pipeline.weights = self._learners.weights()
+        self._pipeline.submit(self.totals, kept if dead else ())
 
     @property
     def _rollout_steps(self) -> int:
@@ -391,20 +264,19 @@ class Trainer:
 
     def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
         """Starts a new learner from the newest checkpoint, and goes back to its totals."""
-        found = self.newest_checkpoint()
+        found = self._keeper.newest_checkpoint()
         state, totals = self._first if found is None else (found.state, found.totals)
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
         lost = self.totals.env_steps - totals.env_steps + len(done) * self._rollout_steps
         fault = RunFault("learner", reason_of_death(error), lost)
         self._observer.on_fault(fault)
-        self._pending.clear()
-        self._totals.go_back(totals)
-        self._num_saved = -1
+        self._pipeline.pending.clear()
+        self._keeper.go_back(totals)
         self._observer.on_rollback(totals)
 
         def prepare(state: dict[str, np.ndarray] | None) -> None:
             self._prepare_learners(state)
-            self.get(self._weights)
+            self.get(self._pipeline.weights)
 
         self._recovery.replace_learners(error, fault, state, prepare)
 
@@ -417,25 +289,25 @@ class Trainer:
         """
         self._settle_what_is_done()
         state = self._state_of_totals()
-        found = self.newest_checkpoint()
+        found = self._keeper.newest_checkpoint()
         if state is not None and self.totals.updates > (0 if found is None else found.totals.updates):
             policies = None
-            if self._policies is not None:
+            if self._keeper.keeps_policies:
                 # The checkpoint is worth more than the policies: the first export takes seconds.
                 with contextlib.suppress(DistPolicyError):
-                    policies = calls.get(self._learners.export_policies(self._exported), EXPORT_GRACE_S)
-            self._save(state, policies)
+                    policies = calls.get(self._learners.export_policies(self._pipeline.exported), EXPORT_GRACE_S)
+            self._keeper.save(state, policies)
             return self.totals
         return None if found is None else found.totals
 
     def _settle_what_is_done(self) -> None:
-        metrics = [update.metrics for update in self._pending]
+        metrics = [update.metrics for update in self._pipeline.pending]
         if metrics:
             ray.wait(metrics, num_returns=len(metrics), timeout=self._grace_s)
         # Updates that still wait for a rollout fail, and do not change the learner.
         self._pool.close()
         with contextlib.suppress(DistPolicyError):
-            for update in self._pending:
+            for update in self._pipeline.pending:
                 # The interrupt may have come after this update was counted, and before it was removed from the list.
                 if update.update > self.totals.updates:
                     self._tell_update(self._settle(update), {})
@@ -462,7 +334,7 @@ class Trainer:
 
     def export_policies(self) -> dict[str, dict[str, bytes]]:
         """Returns the newest policies: the files of each by its name, ``policy`` or ``collect_policy``."""
-        return self._again_after_losses(lambda: self.get(self._learners.export_policies(self._exported)))
+        return self._again_after_losses(lambda: self.get(self._learners.export_policies(self._pipeline.exported)))
 
     def evaluate(
         self, num_episodes: int, policies: Sequence[EvaluatedPolicy] = ("greedy",), is_last: bool = False
@@ -478,14 +350,16 @@ class Trainer:
             The results, one for each policy.
         """
         return self._again_after_losses(
-            lambda: self._evaluator.settle(self._evaluator.submit(self._weights, num_episodes, policies, is_last))
+            lambda: self._evaluator.settle(
+                self._evaluator.submit(self._pipeline.weights, num_episodes, policies, is_last)
+            )
         )
 
     def evaluate_at_end(self) -> list[EvaluationResult]:
         """Evaluates the policies that are exported, after the last update; keeps them if they are the best."""
-        results = self.evaluate(self._config.eval_episodes, self._evaluated, is_last=True)
-        if self._evaluation_clock.is_on:
-            self._keep_if_best(results, self.export_policies)
+        results = self.evaluate(self._config.eval_episodes, self._pipeline.evaluated, is_last=True)
+        if self._pipeline.evaluates_often:
+            self._keeper.keep_if_best(results, self.export_policies)
         return results
 
     def _again_after_losses(self, call: Callable[[], _Result]) -> _Result:
@@ -501,7 +375,7 @@ class Trainer:
                 death = self._recovery.learner_death()
                 if death is None:
                     raise
-                self._replace_learners(death, list(self._pending))
+                self._replace_learners(death, list(self._pipeline.pending))
 
     def peak_memory_bytes(self) -> dict[str, int]:
         """Returns the peak resident memory of each worker, by name."""

@@ -54,6 +54,20 @@ class BatchedEnvironment(Environment):
         self._actions = ActionRows(action_space)
         self._ended = np.zeros(num_slots, np.bool_)
 
+    def reset(self, seeds: Sequence[int]) -> TimeStep:
+        try:
+            result = self._reset_all(seeds)
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            raise self._crashed(error, "reset") from error
+        self._ended[:] = False
+        try:
+            observation, _ = reset_result(result)
+        except InterfaceError as error:
+            raise self._mismatch(error) from error
+        return first_steps(self._arranged(observation), self.num_slots)
+
     def step(self, action: Any) -> TimeStep:
         try:
             result = self._step_all(self._actions.clipped(action))
@@ -70,10 +84,16 @@ class BatchedEnvironment(Environment):
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
-        rows = np.flatnonzero(ended & ~before).tolist() if info else []
-        self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
-        discount = (~terminated).astype(np.float32)
+        self._ended_infos = {}
+        if info:
+            rows = np.flatnonzero(ended & ~before).tolist()
+            self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
+        discount = np.logical_not(terminated).astype(np.float32)
         return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
+
+    @abc.abstractmethod
+    def _reset_all(self, seeds: Sequence[int]) -> Any:
+        """Resets all environments and returns what Gymnasium's vectorised ``reset`` returns."""
 
     @abc.abstractmethod
     def _step_all(self, action: Any) -> Any:
@@ -83,15 +103,6 @@ class BatchedEnvironment(Environment):
     @abc.abstractmethod
     def _stepped(self) -> Any:
         """What ``reset`` and ``step`` are called on."""
-
-    def _begun(self, result: Any) -> TimeStep:
-        """Returns the FIRST steps for what Gymnasium's vectorised ``reset`` returned."""
-        self._ended[:] = False
-        try:
-            observation, _ = reset_result(result)
-        except InterfaceError as error:
-            raise self._mismatch(error) from error
-        return first_steps(self._arranged(observation), self.num_slots)
 
     def _arranged(self, observation: Any) -> Any:
         if self._channels_last:
@@ -140,22 +151,15 @@ class VectorEnvironment(BatchedEnvironment):
         self._env = env
         self._seed_each_slot = seed_each_slot
 
-    def reset(self, seeds: Sequence[int]) -> TimeStep:
-        seed: Any = np.array(seeds, np.int64) if self._seed_each_slot else int(seeds[0])
-        try:
-            result = self._env.reset(seed=seed)
-        except BaseException as error:
-            if not is_fault(error):
-                raise
-            raise self._crashed(error, "reset") from error
-        return self._begun(result)
-
     def close(self) -> None:
         self._env.close()
 
     @property
     def _stepped(self) -> Any:
         return self._env
+
+    def _reset_all(self, seeds: Sequence[int]) -> Any:
+        return self._env.reset(seed=np.array(seeds, np.int64) if self._seed_each_slot else int(seeds[0]))
 
     def _step_all(self, action: Any) -> Any:
         return self._env.step(action)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distpolicy.errors import ConfigError
-from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.batched import BatchedEnvironment
-from workers.environments.fault_log import is_fault
 
 
 class EnvPoolEnvironment(BatchedEnvironment):
@@ -54,21 +52,6 @@ class EnvPoolEnvironment(BatchedEnvironment):
         self._task_id = task_id
         self._pool: Any = None
 
-    def reset(self, seeds: Sequence[int]) -> TimeStep:
-        import envpool
-
-        self.close()
-        try:
-            self._pool = envpool.make_gymnasium(
-                self._task_id, **self._arguments, seed=[int(seed) % (2**31 - 1) for seed in seeds]
-            )
-            result = self._pool.reset()
-        except BaseException as error:
-            if not is_fault(error):
-                raise
-            raise self._crashed(error, "reset") from error
-        return self._begun(result)
-
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close()
@@ -77,6 +60,15 @@ class EnvPoolEnvironment(BatchedEnvironment):
     @property
     def _stepped(self) -> Any:
         return self._pool
+
+    def _reset_all(self, seeds: Sequence[int]) -> Any:
+        import envpool
+
+        self.close()
+        self._pool = envpool.make_gymnasium(
+            self._task_id, **self._arguments, seed=[int(seed) % (2**31 - 1) for seed in seeds]
+        )
+        return self._pool.reset()
 
     def _step_all(self, action: Any) -> Any:
         return self._pool.step(action)

@@ -127,7 +127,8 @@ class SyncEnvironment(Environment):
                     continue
                 observation, rewards[row], terminated, truncated, info = step_result(result)
                 write(row, observation)
-                if terminated is False and truncated is False:  # as nearly always
+                if terminated is False and truncated is False:
+                    # Nearly all steps: nothing more to look at.
                     step_types[row] = MID
                     continue
                 if flag(terminated, "terminated"):

@@ -36,7 +36,7 @@ def driver() -> Iterator[Trainer]:
 
 
 def weights_of(driver: Trainer) -> Weights:
-    return driver.get(driver.newest_weights)
+    return driver.get(driver.pipeline.weights)
 
 
 def changed(weights: Weights, version: int, value: float) -> Weights:
@@ -72,17 +72,17 @@ def assert_same_state(left: dict[str, np.ndarray], right: dict[str, np.ndarray])
 
 def test_broadcast_returns_one_acknowledgement_of_each_collector(driver: Trainer) -> None:
     weights = changed(weights_of(driver), version=1_000, value=0.5)
-    acknowledgements = driver.broadcast(ray.put(weights))
+    acknowledgements = driver.pipeline.broadcast(ray.put(weights))
     assert [item.receiver for item in acknowledgements] == ["collector 0", "collector 1"]
     assert {(item.generation, item.version, item.applied) for item in acknowledgements} == {(0, 1_000, True)}
-    again = driver.broadcast(ray.put(weights))
+    again = driver.pipeline.broadcast(ray.put(weights))
     assert not any(item.applied for item in again)
 
 
 def test_zeroed_weights_reach_every_collector(driver: Trainer) -> None:
     """With all weights zero every action is equally likely, whatever is observed."""
     zeroed = changed(weights_of(driver), version=2_000, value=0.0)
-    parts = driver.collect(ray.put(zeroed))
+    parts = driver.pipeline.collect(ray.put(zeroed))
     assert len(parts) == 2
     for rollout in driver.get([part.rollout for part in parts]):
         np.testing.assert_allclose(rollout.policy_info.log_probability, np.log(0.5), rtol=1e-6)
@@ -90,9 +90,9 @@ def test_zeroed_weights_reach_every_collector(driver: Trainer) -> None:
 
 def test_older_weights_are_refused_by_the_collector(driver: Trainer) -> None:
     newest = changed(weights_of(driver), version=3_000, value=0.1)
-    driver.broadcast(ray.put(newest))
+    driver.pipeline.broadcast(ray.put(newest))
     with pytest.raises(StaleWeightsError, match=r"collector \d holds weights \(0, 3000\)"):
-        driver.broadcast(ray.put(changed(newest, version=2_999, value=0.1)))
+        driver.pipeline.broadcast(ray.put(changed(newest, version=2_999, value=0.1)))
 
 
 def test_weights_of_another_layout_are_refused_by_name(driver: Trainer) -> None:
@@ -100,7 +100,7 @@ def test_weights_of_another_layout_are_refused_by_name(driver: Trainer) -> None:
     first, *rest = weights.layout
     other = dataclasses.replace(weights, layout=(first._replace(shape=(4, 9)), *rest))
     with pytest.raises(SpecMismatchError, match=first.path):
-        driver.broadcast(ray.put(other))
+        driver.pipeline.broadcast(ray.put(other))
 
 
 def test_two_runs_of_one_seed_end_with_the_same_bytes(baseline: Trained) -> None:

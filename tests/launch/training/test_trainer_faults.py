@@ -104,7 +104,7 @@ def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
     driver = make_driver(dataclasses.replace(LONG, checkpoint_every=3), recorder=recorder)
     try:
         run_until_stopped(driver)
-        weights = driver.get(driver.newest_weights)
+        weights = driver.get(driver.pipeline.weights)
     finally:
         driver.close()
     updates = [outcome.totals.updates for outcome in recorder.outcomes]
