@@ -31,7 +31,8 @@ class Run(NamedTuple):
         compile_wait_s: How many of them the first update waited to be compiled.
         warm_up_s: Seconds of compiling in all, most of it before the first env step.
         best_return: The highest mean of 100 training episodes.
-        evaluation: Mean return of the final evaluation; None if there was none.
+        greedy: Mean return of the greedy policy in the final evaluation; None if there was none.
+        stochastic: The same of the policy that draws its actions.
     """
 
     solved: bool
@@ -41,7 +42,8 @@ class Run(NamedTuple):
     compile_wait_s: float
     warm_up_s: float
     best_return: float
-    evaluation: float | None
+    greedy: float | None
+    stochastic: float | None
 
 
 class PeerRun(NamedTuple):
@@ -96,7 +98,6 @@ def train(options: Sequence[str], cache: Path | None = None) -> Run:
     warm_up = re.search(r"compiling the update took ([\d.]+) s", output)
     if warm_up is None:
         raise RuntimeError(f"the command did not print what this script reads:\n{output}")
-    evaluation = re.search(r"evaluation of the greedy policy: .* mean return (-?[\d.]+)", output)
     first, last = rows[0], rows[-1]
     # The first row is written once the first update is done. Its seconds are those of a rollout, of an update, and, if
     # the update was not compiled yet, of waiting for that. Collectors compile their policies inside the rollout: that
@@ -113,8 +114,14 @@ def train(options: Sequence[str], cache: Path | None = None) -> Run:
         compile_wait_s=wait_s,
         warm_up_s=float(warm_up[1]),
         best_return=max(means, default=float("nan")),
-        evaluation=None if evaluation is None else float(evaluation[1]),
+        greedy=_evaluated("greedy", output),
+        stochastic=_evaluated("stochastic", output),
     )
+
+
+def _evaluated(policy: str, output: str) -> float | None:
+    found = re.search(rf"evaluation of the {policy} policy: .* mean return (-?[\d.,]+)", output)
+    return None if found is None else float(found[1].replace(",", ""))
 
 
 def run_peer(peer: Peer, options: Sequence[str]) -> PeerRun:

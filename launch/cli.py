@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import time
@@ -41,7 +42,9 @@ usage: distpolicy COMMAND [OPTIONS]
 
 def main() -> None:
     """Runs the command and exits: 0 for success, 1 for a failure, 2 for bad input, 130 for Ctrl-C."""
-    start, folder = time.time(), _working_directory()
+    start = time.time()
+    _open_standard_streams()
+    folder = _working_directory()
     # Last, so that nothing here hides an installed module: an environment may be in a file beside the command.
     if not {"", folder} & set(sys.path):
         sys.path.append(folder)
@@ -81,6 +84,20 @@ def _run_and_flush(arguments: list[str], start: float) -> int:
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise OutputError(error) from error
         raise
+
+
+def _open_standard_streams() -> None:
+    """Opens what the command was started without, and lets output be in any encoding.
+
+    Without this, the next file that is opened would be the standard output. What an encoding such as ASCII lacks is
+    spelt out.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # The lowest number that is free, which is the stream's own.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _forget_output() -> None:
@@ -135,7 +152,7 @@ def _show_warnings_in_one_line() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, DistPolicyWarning):
-            print(f"distpolicy: warning: {message}", file=sys.stderr)
+            print(f"distpolicy: warning: {shown_from(os.sep, str(message))}", file=sys.stderr)
         else:
             show_others(message, category, filename, lineno, file, line)
 

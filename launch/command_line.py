@@ -43,9 +43,8 @@ class TrainArguments:
     """The algorithm: ppo, reinforce, or module:function for a function of yours that makes a TFAgent. The options that
     begin with its name are its settings (--ppo.learning-rate); for your own function, use --custom.kwargs."""
     preset: str | None = None
-    """Settings to begin from: cartpole-ppo (the default for CartPole-v1), ppo (the default for other envs), or, for
-    recurrent policies, stateless-cartpole-lstm, stateless-cartpole-gru, stateless-pendulum-lstm, repeat-previous-lstm,
-    repeat-previous-far-lstm."""
+    """Settings to begin from. By default those of the env's own preset, such as lunarlander-ppo for LunarLander-v3, or
+    of the general one, such as ppo. distpolicy presets lists them, those for recurrent policies too."""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """File with the settings to begin from, such as the config.yaml of another run. Options given beside it override
     it."""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Set before TensorFlow is imported: episodes are played on the CPU, and its messages are for its developers.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 
 from distpolicy.errors import ConfigError
-from distpolicy.utils.quiet import without_stderr
+from distpolicy.utils.quiet import stdout_to_stderr, without_stderr
 from launch.config.evaluate import EvaluateConfig
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
@@ -50,6 +50,37 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
         CheckpointError: If the policy is damaged.
         EnvironmentCrashedError: If an environment fails.
     """
+    told = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True) if config.json else console
+    # What an environment prints must not stand beside the JSON.
+    with stdout_to_stderr() if config.json else contextlib.nullcontext():
+        played = _play(source, config)
+        result, returns = played.result, played.result.returns
+        if config.video is not None:
+            for name, number in (("best", int(np.argmax(returns))), ("worst", int(np.argmin(returns)))):
+                path = config.video / f"{name}-episode-{number}-return-{returns[number]:g}.mp4"
+                record_episode(played.factory, played.policy, path, number, config.seed, config.max_episode_steps)
+                told.print(f"video of the {name} episode: {path}")
+    if config.json:
+        sys.stdout.write(json.dumps(_as_json(played.factory.env_id, played.folder, result)) + "\n")
+    else:
+        inference = getattr(played.policy, "inference", "numpy")
+        console.print(f"{played.factory.env_id}: {played.folder}, inference by {inference}")
+        console.print(describe_evaluation(result))
+        lengths = np.asarray(result.lengths)
+        console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
+    return result
+
+
+class _Played(NamedTuple):
+    """What was evaluated, and what came out."""
+
+    factory: EnvironmentFactory
+    folder: Path
+    policy: Any
+    result: EvaluationResult
+
+
+def _play(source: Path, config: EvaluateConfig) -> _Played:
     factory, folder = _environment(source, config)
     time_step_spec, action_spec = probe(factory, for_training=False)
     policy_source = PolicySource(str(folder), config.inference, config.seed)
@@ -62,20 +93,7 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     with _watchdog(evaluator, factory) as watchdog:
         result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)
     result = dataclasses.replace(result, policy="stochastic" if config.stochastic else "greedy")
-    told = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True) if config.json else console
-    if config.json:
-        sys.stdout.write(json.dumps(_as_json(factory.env_id, folder, result)) + "\n")
-    else:
-        console.print(f"{factory.env_id}: {folder}, inference by {getattr(policy, 'inference', 'numpy')}")
-        console.print(describe_evaluation(result))
-        lengths = np.asarray(result.lengths)
-        console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
-    if config.video is not None:
-        for name, number in (("best", int(np.argmax(result.returns))), ("worst", int(np.argmin(result.returns)))):
-            path = config.video / f"{name}-episode-{number}-return-{result.returns[number]:g}.mp4"
-            record_episode(factory, policy, path, number, config.seed, config.max_episode_steps)
-            told.print(f"video of the {name} episode: {path}")
-    return result
+    return _Played(factory, folder, policy, result)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from typing import Any
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from distpolicy.errors import ConfigError
+
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 _COUNT = re.compile(r"([+-]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][+]?[0-9]{1,2})?)([kKmMgGbB]?)")
 # Python's words for values that JSON spells otherwise.
@@ -80,7 +82,13 @@ def _shown_value(value: Any) -> str:
 
 
 def absolute_path(text: str) -> Path:
-    """Returns the absolute path, since an environment may change the working directory later."""
+    """Returns the absolute path, since an environment may change the working directory later.
+
+    Raises:
+        ConfigError: If the text is empty, as a variable of the shell is that was never set.
+    """
+    if not text:
+        raise ConfigError("a path is empty: give the name of a file or folder")
     return Path(text).expanduser().absolute()
 
 

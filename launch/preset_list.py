@@ -28,7 +28,7 @@ def list_envs() -> str:
     presets = [read_preset(name) for name in preset_names()]
     rows = [("env", "presets")]
     for env in [*sorted({preset.config.env for preset in presets if preset.has_env}), _ANY]:
-        default = preset_for(None if env == "CartPole-v1" else env, DEFAULT_AGENT)
+        default = preset_for(env, DEFAULT_AGENT)
         names = [preset.name for preset in presets if _env(preset) == env]
         names.sort(key=lambda name: (name != default, name))
         rows.append((env, ", ".join(names)))

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.specs.gymnasium_spaces import spec_from_space
 
 RESET = "reset(self, *, seed=None, options=None), which returns (observation, info)"
 STEP = "step(self, action), which returns (observation, reward, terminated, truncated, info)"
@@ -101,13 +102,15 @@ def number(value: Any, what: str) -> float:
     Raises:
         InterfaceError: If it is something else.
     """
-    if type(value) is float or type(value) is int:
+    if type(value) is float:
         return value
     try:
+        if type(value) is int:
+            return float(value)
         array = np.asarray(value)
         if array.size == 1 and array.dtype.kind in "biuf":
             return float(array.item())
-    except Exception:  # An object that claims to be an array may raise anything.
+    except Exception:  # An object that claims to be an array may raise anything; no float holds 10**400.
         pass
     raise InterfaceError(f"returned {_value(value)} as {what}; it must be a number, or an array of one")
 
@@ -173,6 +176,46 @@ def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
         if values.size == num_rows == len(values):
             return values.reshape(num_rows)
     return np.array([_row(flag, value, what, row) for row, value in _rows(values, num_rows, what)], np.bool_)
+
+
+def array_of(value: Any, dtype: np.dtype, shape: tuple[int, ...], leaf: str) -> np.ndarray:
+    """Returns numbers as an array of their space's dtype. Floats may be rounded; integers and bools keep their values.
+
+    Args:
+        value: A number, a nest of lists, or an array of another dtype.
+        dtype: The space's dtype.
+        shape: The space's shape.
+        leaf: The leaf, such as ``observation/camera``, for messages.
+
+    Raises:
+        InterfaceError: If the shape differs, or the dtype does not hold a value: 300 in int8, 1.5 in int64.
+    """
+    try:
+        array = np.asarray(value)
+        fits = array.shape == shape and array.dtype.kind in "biuf"
+    except Exception:  # As above.
+        fits = False
+    if not fits:
+        raise shape_problem(leaf, value, dtype, shape)
+    if array.dtype == dtype:
+        return array
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind != "f" and (lost := cast != array).any():
+        raise InterfaceError(f"{shape_problem(leaf, value, dtype, shape)}: {dtype} does not hold {array[lost][0]}")
+    return cast
+
+
+def action_space_problem(space: gym.Space, action_spec: Any) -> InterfaceError | None:
+    """Returns the error of an environment whose action space differs from the other environments'.
+
+    Args:
+        space: Its action space.
+        action_spec: Nest of array specs of the others' actions.
+    """
+    if spec_from_space(space, "action") == action_spec:
+        return None
+    return InterfaceError(f"has the action_space {space}, and the first env another one; they must be the same")
 
 
 def shape_problem(leaf: str, value: Any, dtype: Any, shape: tuple[int, ...]) -> InterfaceError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from distpolicy.environments.gymnasium_interface import (
     InterfaceError,
+    array_of,
     call_problem,
     check_signatures,
     flag,
@@ -140,8 +141,7 @@ class GymnasiumWrapper(PyEnvironment):
             return ts.restart(self._observe(observation))
 
     def _step(self, action: Any) -> TimeStep:
-        # Some environments index with their action or test for an int, so a 0-d array becomes a scalar.
-        action = map_structure(lambda leaf: leaf[()] if isinstance(leaf, np.ndarray) else leaf, action)
+        action = map_structure(_own, action)
         result = self._call("step", action)
         with self._named():
             observation, reward, terminated, truncated, self._info = step_result(result)
@@ -163,8 +163,10 @@ class GymnasiumWrapper(PyEnvironment):
             return {key: self._child(spec, value, key, path) for key in spec}
         if isinstance(spec, tuple):
             return tuple(self._child(spec, value, index, path) for index in range(len(spec)))
+        if self._match_obs_space_dtype:
+            return np.array(array_of(value, spec.dtype, spec.shape, path))
         try:
-            array = np.array(value, spec.dtype if self._match_obs_space_dtype else None)
+            array = np.array(value)
         except (TypeError, ValueError) as error:
             raise shape_problem(path, value, spec.dtype, spec.shape) from error
         if array.shape != spec.shape:
@@ -194,6 +196,14 @@ class GymnasiumWrapper(PyEnvironment):
             yield
         except InterfaceError as error:
             raise InterfaceError(f"env {self._name} {error}") from error
+
+
+def _own(leaf: Any) -> Any:
+    """Returns a leaf of an action that the environment may keep or change."""
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    # Some environments index with their action or test for an int, so a 0-d array becomes a scalar.
+    return leaf.copy() if leaf.ndim else leaf[()]
 
 
 def _spec(space: gym.Space, dtypes: dict[type, Any], simplify: bool, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""without_stderr: keeps native libraries from writing to the terminal."""
+"""Keep what others print from the terminal, or from the standard output."""
 
 from __future__ import annotations
 
@@ -19,4 +19,18 @@ def without_stderr() -> Iterator[None]:
         yield
     finally:
         os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Sends everything that this process prints within the block to stderr, native code included."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
         os.close(kept)

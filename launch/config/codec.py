@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import types
 import typing
 from pathlib import Path
@@ -106,7 +107,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses nests that are too deep, and aliases, by which a short file can stand for a huge one."""
+    """Refuses keys that occur twice, nests that are too deep, and aliases, by which a short file can stand for a huge
+    one."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -122,6 +124,20 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self._depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        values = super().construct_mapping(node, deep)
+        names = [key.value for key, _ in node.value]
+        if len(values) < len(names):
+            twice = next((name for name in names if names.count(name) > 1), names[-1])
+            raise yaml.YAMLError(f"the key {twice!r} occurs twice; leave one out")
+        return values
+
+
+# YAML 1.1 takes 1e-3 for a text, YAML 1.2 and everybody else for a number.
+_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+")
+for _kind in (_Dumper, _Loader):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def dump(config: Any) -> str:

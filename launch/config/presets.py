@@ -63,9 +63,15 @@ def read_preset(name: str) -> Preset:
 def preset_for(env: str | None, agent: str) -> str | None:
     """Returns the name of the default preset of a run; None if the algorithm has no preset.
 
+    An environment's own preset is called by its id without namespace and version, and by the algorithm:
+    ``mountaincar-ppo`` for ``MountainCar-v0``. It is for that version only.
+
     Args:
         env: The environment's id; None for the default environment.
         agent: The algorithm's name.
     """
-    fitting = [f"cartpole-{agent}"] if env in (None, "CartPole-v1") else []
-    return next((name for name in [*fitting, agent] if name in preset_names()), None)
+    env, names = env or TrainConfig.env, preset_names()
+    own = f"{env.rpartition('/')[2].rpartition('-v')[0].lower()}-{agent}"
+    if own in names and load_preset(own).env == env:
+        return own
+    return agent if agent in names else None

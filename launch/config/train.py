@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +113,8 @@ class TrainConfig:
             Interval.of(self.eval_every, "eval_every")
             if not self.eval_episodes:
                 raise ConfigError("eval_every needs eval_episodes above 0")
+        if self.target_return is not None and math.isnan(self.target_return):
+            raise ConfigError("target_return must be a number, but is nan")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         if not 1 <= self.least_collectors <= self.collectors:

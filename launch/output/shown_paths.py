@@ -1,8 +1,9 @@
-"""Paths as they are shown: relative to the folder in which the command was started."""
+"""Texts as they are shown: paths relative to the folder in which the command was started, no control characters."""
 
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from rich.console import Console
@@ -21,13 +22,21 @@ class OutputError(DistPolicyError):
         super().__init__(f"cannot write the output: {error.strerror or error}")
 
 
+# All but the end of a line and the tabulator.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
 def shown_from(folder: str, text: str) -> str:
     """Returns a text with the paths in a folder relative to it.
+
+    Control characters are spelt out. Texts come from run directories of others and from errors of environments, and a
+    terminal would obey them.
 
     Args:
         folder: The absolute folder.
         text: The text, with absolute paths.
     """
+    text = _CONTROL_CHARACTERS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return text if folder == os.sep else text.replace(folder + os.sep, "")
 
 

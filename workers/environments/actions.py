@@ -11,7 +11,7 @@ from distpolicy.utils.nests.array_nest import flatten, leaf_places, pack_leaves,
 
 
 class ActionRows:
-    """Clips and splits batches of actions.
+    """Clips and splits batches of actions. What it returns are copies: an environment may keep or change its action.
 
     Args:
         space: The action space of one environment: Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple.
@@ -64,7 +64,7 @@ def _bounds(space: gym.Space) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _clip(action: Any, bounds: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
     if bounds is None:
-        return np.asarray(action)
+        return np.array(action)
     # For small arrays this is several times faster than np.clip.
     above = np.maximum(action, bounds[0])
     return np.minimum(above, bounds[1], out=above)

@@ -20,13 +20,14 @@ def info_numbers(info: Any, names: Sequence[str] | None = None) -> dict[str, flo
 
     Args:
         info: The dict that ``step`` returned with the last step.
-        names: The names to keep; None for all, up to :data:`MAX_NUMBERS`.
+        names: The names to keep; None for all that can be printed, up to :data:`MAX_NUMBERS`.
     """
     if not isinstance(info, Mapping):
         return {}
     found: dict[str, float] = {}
     for name in info if names is None else names:
-        value = _number(info.get(name)) if isinstance(name, str) and name not in _KNOWN else None
+        is_name = isinstance(name, str) and name not in _KNOWN and (names is not None or (name and name.isprintable()))
+        value = _number(info.get(name)) if is_name else None
         if value is not None:
             found[name] = value
             if names is None and len(found) == MAX_NUMBERS:
@@ -61,5 +62,8 @@ def _number(value: Any) -> float | None:
         value = value.item()
     if not isinstance(value, bool | int | float):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # No float holds 10**400.
+        return None
     return number if math.isfinite(number) else None

@@ -167,6 +167,11 @@ class EnvironmentFactory:
         if self.vectorization != "auto":
             if self.vectorization == "vector_entry_point" and not has_vector_form:
                 raise ConfigError(f"env {self.env_id} has no vectorised form; use --vectorization sync or async")
+            if self.vectorization == "vector_entry_point" and spec.additional_wrappers:
+                raise ConfigError(
+                    f"env {self.env_id} is registered with wrappers, which its vectorised form cannot have; use "
+                    "--vectorization sync or async"
+                )
             return self.vectorization, "as asked for"
         if not has_vector_form:
             hint = "async gives each slot a process"
@@ -175,6 +180,8 @@ class EnvironmentFactory:
             return "sync", f"auto: the env has no vectorised form; {hint}"
         if spec.entry_point is None:
             return "vector_entry_point", "auto: the env has no other form"
+        if spec.additional_wrappers:
+            return "sync", "auto: the env is registered with wrappers, which its vectorised form cannot have"
         if self.wrappers and not all(_is_vector_wrapper(wrapper) for wrapper in self._wrapper_configs):
             return "sync", "auto: the wrappers are for single environments, and not for the env's vectorised form"
         if is_atari(self._bare_id) and self.atari is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.environments.gymnasium_interface import shape_problem, structure_problem
+from distpolicy.environments.gymnasium_interface import array_of, shape_problem, structure_problem
 from distpolicy.utils.nests.array_nest import flatten, getters, pack_leaves, paths
 
 
@@ -25,7 +25,7 @@ class ObservationArrays:
         nest: The same arrays as a nest like ``spec``.
         write: Function that takes a row and one environment's nest, and writes the nest into the row. It raises
             InterfaceError, which names the leaf, if the structure, a shape or a dtype differs from the spec.
-            Numbers and lists have no dtype; it is enough if they can be cast to the same kind.
+            Numbers and lists have no dtype; it is enough if the space's dtype holds their values.
     """
 
     def __init__(self, spec: Any, num_slots: int, name: str, leaves: Sequence[np.ndarray] | None = None) -> None:
@@ -61,14 +61,6 @@ class ObservationArrays:
 
     def _write_leaf(self, index: int, row: int, value: Any) -> None:
         shape, dtype = self._kinds[index]
-        has_dtype = isinstance(value, np.ndarray) and shape != ()
-        try:
-            array = np.asarray(value)
-            fits = array.shape == shape
-        except Exception:  # An object that claims to be an array may raise anything.
-            fits = False
-        if fits:
-            fits = array.dtype == dtype if has_dtype else np.can_cast(array.dtype, dtype, "same_kind")
-        if not fits:
+        if isinstance(value, np.ndarray) and shape != () and value.dtype != dtype:
             raise shape_problem(self._names[index], value, dtype, shape)
-        self.leaves[index][row] = array
+        self.leaves[index][row] = array_of(value, dtype, shape, self._names[index])

@@ -12,6 +12,7 @@ import numpy as np
 
 from distpolicy.environments.gymnasium_interface import (
     InterfaceError,
+    action_space_problem,
     call_problem,
     check_signatures,
     flag,
@@ -49,6 +50,7 @@ class SyncEnvironment(Environment):
     Raises:
         ConfigError: If ``reset`` or ``step`` does not take Gymnasium's arguments.
         SpecMismatchError: If a space is not supported.
+        EnvironmentCrashedError: If the environments have different action spaces.
     """
 
     def __init__(self, make: Callable[[], gym.Env], name: str, num_slots: int, restarts: RestartBudgetConfig) -> None:
@@ -61,6 +63,8 @@ class SyncEnvironment(Environment):
             assert first is not None
             check_signatures(first, name)
             super().__init__(name, num_slots, first.observation_space, first.action_space)
+            for row in range(1, num_slots):
+                self._check_action_space(row)
         except BaseException:
             self.close()
             raise
@@ -182,11 +186,21 @@ class SyncEnvironment(Environment):
             try:
                 env = self._make()
                 self._envs[row] = env
+                self._check_action_space(row)
                 return env.reset(seed=self._log.restart_seed(row))
+            except EnvironmentCrashedError:
+                raise
             except BaseException as error:
                 if not is_fault(error):
                     raise
                 self._fail(row, "reset", error)
+
+    def _check_action_space(self, row: int) -> None:
+        env = self._envs[row]
+        assert env is not None
+        problem = action_space_problem(env.action_space, self.action_spec)
+        if problem is not None:
+            raise self._mismatch(row, problem)
 
     def _fail(self, row: int, call: str, error: BaseException) -> None:
         problem = call_problem(self._envs[row], call, error)

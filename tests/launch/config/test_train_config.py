@@ -22,8 +22,17 @@ from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
+    "acrobot-ppo",
+    "bipedalwalker-ppo",
     "cartpole-ppo",
     "cartpole-reinforce",
+    "halfcheetah-ppo",
+    "hopper-ppo",
+    "lunarlander-ppo",
+    "mountaincar-ppo",
+    "mountaincarcontinuous-ppo",
+    "pendulum-ppo",
+    "pong-ppo",
     "ppo",
     "reinforce",
     "repeat-previous-far-lstm",
@@ -94,11 +103,40 @@ def test_any_number_and_text_survives_being_written_and_read(
 
 
 @pytest.mark.parametrize("agent", ["ppo", "reinforce"])
-@pytest.mark.parametrize("env", [None, "CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("env", [None, "CartPole-v1", "Taxi-v3"])
 def test_every_env_has_a_preset_to_begin_from(env: str | None, agent: str) -> None:
     name = preset_for(env, agent)
-    assert name == (agent if env == "Pendulum-v1" else f"cartpole-{agent}")
+    assert name == (agent if env == "Taxi-v3" else f"cartpole-{agent}")
     assert load_preset(name).agent.kind == agent
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        "Acrobot-v1",
+        "MountainCar-v0",
+        "LunarLander-v3",
+        "Pendulum-v1",
+        "MountainCarContinuous-v0",
+        "BipedalWalker-v3",
+        "HalfCheetah-v5",
+        "Hopper-v5",
+        "ALE/Pong-v5",
+    ],
+)
+def test_an_env_that_people_try_first_begins_from_a_preset_of_its_own(env: str) -> None:
+    config = parse_train(["--env", env, "--seed", "3"]).config
+    assert config == dataclasses.replace(load_preset(preset_for(env, "ppo") or ""), seed=3)
+    assert config.env == env
+    assert config != dataclasses.replace(load_preset("ppo"), env=env, seed=3)
+
+
+def test_a_preset_is_for_one_version_of_its_env() -> None:
+    assert preset_for("LunarLander-v3", "ppo") == "lunarlander-ppo"
+    assert preset_for("LunarLander-v2", "ppo") == "ppo"
+    assert preset_for("LunarLander-v3", "reinforce") == "reinforce"
+    assert preset_for("my.module:LunarLander-v3", "ppo") == "ppo"
+    assert preset_for("any", "ppo") == "ppo"
 
 
 def test_an_agent_of_ones_own_begins_from_the_defaults() -> None:
@@ -176,7 +214,9 @@ def test_help_all_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"unknown preset 'dqn'; there are cartpole-ppo, cartpole-reinforce, ppo"):
+    with pytest.raises(
+        ConfigError, match=r"unknown preset 'dqn'; there are .*cartpole-ppo, .*lunarlander-ppo, .*ppo, reinforce"
+    ):
         load_preset("dqn")
 
 

@@ -16,6 +16,7 @@ import gymnasium as gym
 
 from distpolicy.environments.gymnasium_interface import (
     InterfaceError,
+    action_space_problem,
     call_problem,
     flag,
     number,
@@ -85,6 +86,8 @@ def serve_environment(
             call = "reset" if command == RESET else "step"
             if env is None:
                 env = job.make()
+                if problem := action_space_problem(env.action_space, job.action_spec):
+                    raise problem
             numbers: dict[str, float] = {}
             if command == RESET:
                 observation, _ = reset_result(env.reset() if seed < 0 else env.reset(seed=seed))

@@ -1,0 +1,110 @@
+"""Scores of the presets: each is trained through Ray, on several seeds, and set beside a reference.
+
+Means and 95 % intervals (Student's t) over the seeds. A preset ends at its target, a mean return of the last 100
+training episodes, or after its env steps. The evaluations are of 100 episodes on seeds of their own: of the greedy
+policy, and of the one that draws its actions.
+
+    python benchmarks/preset_scores.py
+    python benchmarks/preset_scores.py --only lunarlander-ppo --seeds 10
+    python benchmarks/preset_scores.py --only hopper-ppo --seeds 1 --options "--total-steps 200000"
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+from reporting import print_header, print_table
+from scipy import stats
+from score_runs import Run, train
+
+from launch.config.presets import load_preset
+
+# What others reached with PPO, and where it is from. RL-Zoo's are of one seed.
+REFERENCES = {
+    "cartpole-ppo": "500 @100k (RL-Zoo)",
+    "acrobot-ppo": "-73.5 @1M (RL-Zoo)",
+    "pendulum-ppo": "-172 @100k (RL-Zoo)",
+    "mountaincarcontinuous-ppo": "88.3 @20k (RL-Zoo, gSDE)",
+    "mountaincar-ppo": "-110.4 @1M (RL-Zoo)",
+    "lunarlander-ppo": "242 @1M (RL-Zoo, v2)",
+    "bipedalwalker-ppo": "213 @5M (RL-Zoo)",
+    "hopper-ppo": "2,410 @1M (RL-Zoo, v3)",
+    "halfcheetah-ppo": "5,819 @1M (RL-Zoo, v3)",
+    "pong-ppo": "20.99 @10M (RL-Zoo)",
+    "stateless-cartpole-lstm": "500 @100k (RL-Zoo)",
+    "stateless-cartpole-gru": "500 @100k (RL-Zoo, LSTM)",
+    "stateless-pendulum-lstm": "-",
+    "repeat-previous-lstm": "-",
+    "repeat-previous-far-lstm": "-",
+}
+
+COLUMNS = (
+    "preset",
+    "seeds",
+    "target",
+    "solved",
+    "env steps",
+    "most",
+    "seconds",
+    "greedy",
+    "stochastic",
+    "reference",
+)
+
+
+def interval(values: Sequence[float], digits: int = 0) -> str:
+    """Mean and 95 % interval."""
+    if not values:
+        return "-"
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:,.{digits}f}"
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return f"{mean:,.{digits}f} ± {half:,.{digits}f}"
+
+
+def row(preset: str, runs: Sequence[Run]) -> list[str]:
+    """A preset's line of the table."""
+    target = load_preset(preset).target_return
+    digits = 2 if target is not None and abs(target) < 10 else 1
+    return [
+        preset,
+        str(len(runs)),
+        "-" if target is None else f"{target:g}",
+        f"{sum(run.solved for run in runs)} of {len(runs)}",
+        interval([run.env_steps for run in runs]),
+        f"{max(run.env_steps for run in runs):,}",
+        interval([run.train_s for run in runs], 1),
+        interval([run.greedy for run in runs if run.greedy is not None], digits),
+        interval([run.stochastic for run in runs if run.stochastic is not None], digits),
+        REFERENCES[preset],
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    presets = tuple(REFERENCES)
+    parser.add_argument("--only", nargs="+", choices=presets, default=list(presets), metavar="PRESET", help="which")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument("--options", default="", help="further options of distpolicy train, as one text")
+    arguments = parser.parse_args()
+    print_header("presets", ["ray", "tensorflow", "gymnasium"])
+    rows = []
+    for preset in arguments.only:
+        runs = []
+        for seed in range(arguments.seeds):
+            options = ["--preset", preset, "--seed", str(seed), "--eval-episodes", "100"]
+            runs.append(train([*options, *shlex.split(arguments.options)]))
+            print(f"{preset}, seed {seed}: {runs[-1]}", flush=True)
+        rows.append(row(preset, runs))
+        print(" | ".join(rows[-1]), flush=True)
+    print_table(COLUMNS, rows)
+
+
+if __name__ == "__main__":
+    main()

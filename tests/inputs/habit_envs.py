@@ -1,0 +1,219 @@
+"""Small environments, each with one habit that real ones have; README.md beside this file has the table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+S = gym.spaces
+
+
+class Base(gym.Env):
+    """Five steps of nothing."""
+
+    observation_space: gym.Space = S.Box(-1, 1, (2,), np.float32)
+    action_space: gym.Space = S.Discrete(2)
+    length = 5
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.n = 0
+        return self.observe(), {}
+
+    def observe(self) -> Any:
+        return np.full(2, self.n / 10, np.float32)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self.n += 1
+        return self.observe(), 1.0, self.n >= self.length, False, {}
+
+
+class Observes(Base):
+    """Observes what it is made with."""
+
+    def __init__(self, space: gym.Space, value: Any) -> None:
+        self.observation_space, self.value = space, value
+
+    def observe(self) -> Any:
+        return self.value
+
+
+class Pays(Base):
+    """Pays what it is made with."""
+
+    def __init__(self, reward: Any) -> None:
+        self.reward = reward
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation, self.reward, *rest
+
+
+class ChangesItsAction(Base):
+    """Scales its action in place, as code for one environment may."""
+
+    action_space = S.Box(-np.inf, np.inf, (2,), np.float32)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        action *= 0.5
+        action -= 7.0
+        return super().step(action)
+
+
+class ChangesNestedAction(ChangesItsAction):
+    """Writes into the leaves of its action."""
+
+    action_space = S.Dict({"keys": S.MultiBinary(2), "gears": S.MultiDiscrete([3, 3])})
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        for leaf in action.values():
+            leaf[:] = 0
+        return Base.step(self, action)
+
+
+class ActionsGrow(Base):
+    """Every one that is made has an action more."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        ActionsGrow.made += 1
+        self.action_space = S.Discrete(1 + ActionsGrow.made)
+
+
+class OneBuffer(Base):
+    """All environments of the class observe in one array."""
+
+    buffer = np.zeros(2, np.float32)
+
+    def observe(self) -> np.ndarray:
+        self.buffer[:] = self.n
+        return self.buffer
+
+
+class OneBufferVector(gym.vector.VectorEnv):
+    """A vectorised environment that returns its own array of observations."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None) -> None:
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = Base.observation_space, Base.action_space
+        self.buffer = np.zeros((num_envs, 2), np.float32)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self.buffer[:] = 0.0
+        return self.buffer, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self.buffer += 1.0
+        no = np.zeros(self.num_envs, np.bool_)
+        return self.buffer, np.ones(self.num_envs), no, no, {}
+
+
+class AddsSeven(gym.ObservationWrapper):
+    """A wrapper that an environment is registered with."""
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return observation + np.float32(7)
+
+
+class EndsTwice(Base):
+    """The last step terminates and truncates; flags and rewards are NumPy's."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, *_ = super().step(action)
+        ended = np.array(self.n >= self.length)
+        return observation, np.bool_(True), ended, np.bool_(ended), {}
+
+
+class TellsOddly(Base):
+    """Its info has numbers that no float holds, and names that no terminal should show."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        *rest, _ = super().step(action)
+        told = {"count": 10**400, "nan": np.nan, "\x1b[2J": 1, "a\nb": 2, "": 3, 4: 4, "array": np.ones(3)}
+        return *rest, {**told, "distance, left": 2.5, "is_success": True}  # type: ignore[return-value]
+
+
+class Leaves(Base):
+    """Leaves by ``sys.exit`` in its third step."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        if self.n == 2:
+            sys.exit(3)
+        return super().step(action)
+
+
+class OldGenerator(Base):
+    """Draws by NumPy's old generator, whose seeds have 32 bits, and makes NumPy raise on overflow."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        np.seterr(all="raise")
+        return super().reset(seed=seed)
+
+    def observe(self) -> np.ndarray:
+        return self.random.uniform(-1, 1, 2).astype(np.float32)
+
+
+class Deep(Base):
+    """Spaces in spaces in spaces; it does not take an action that is not in its space."""
+
+    observation_space = S.Dict(
+        {
+            "b": S.Dict(
+                {
+                    "t": S.Tuple(
+                        (
+                            S.Discrete(3, start=5),
+                            S.Box(-1, 1, (), np.float64),
+                            S.Dict({"m": S.MultiBinary((2, 2)), "wide": S.Box(-np.inf, np.inf, (2,), np.int64)}),
+                        )
+                    )
+                }
+            ),
+            "a": S.Box(0, 1, (2,), np.float16),
+        }
+    )
+    action_space = S.Dict(
+        {
+            "x": S.Tuple((S.MultiBinary(3), S.MultiDiscrete([[2, 3], [4, 5]]), S.Discrete(2, start=-1))),
+            "f": S.Box(-np.inf, 3, (), np.float64),
+        }
+    )
+
+    def observe(self) -> Any:
+        wide = np.array([2**62, -3], np.int64)
+        inner = (np.int64(5), np.float64(0.25), {"m": np.ones((2, 2), np.int8), "wide": wide})
+        return {"a": np.zeros(2, np.float16), "b": {"t": inner}}
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        box = self.action_space["f"]
+        assert np.asarray(action["f"]).dtype == box.dtype
+        assert action["f"] <= box.high
+        assert self.action_space["x"].contains(action["x"]), action
+        return super().step(action)
+
+
+class Prints(Base):
+    """Prints in every step, and takes a nest of arguments."""
+
+    def __init__(self, goal: Any = None) -> None:
+        self.goal = goal
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        print("step", self.n)
+        *rest, _ = super().step(action)
+        return *rest, {"goals": len(self.goal["a"]["b"]) if self.goal else 0}  # type: ignore[return-value]
+
+
+class FailsInColour(Base):
+    """Its error clears the terminal."""
+
+    def __init__(self) -> None:
+        raise OSError("\x1b[2Jsimulator\x07 gone")
