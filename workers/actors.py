@@ -36,24 +36,28 @@ _COLLECTOR_ENVIRONMENT = {
 ONE_CPU: Mapping[str, float] = MappingProxyType({"CPU": 1.0})
 
 
-def _actor_class(worker: type) -> Any:
-    return ray.remote(keeping_constructor_error(worker))
+def _actor_class(worker: type, environment: Mapping[str, str]) -> Any:
+    """Returns a worker as an actor class whose process gets these environment variables.
+
+    They are set in the process, not by Ray's runtime environment: an actor with one of its own needs a new process,
+    while Ray has started some already.
+    """
+    return ray.remote(keeping_constructor_error(worker, environment))
 
 
-def _options(resources: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Returns an actor's options: its resources under the names that Ray uses for them, and its environment."""
+def _options(resources: Mapping[str, float]) -> dict[str, Any]:
+    """Returns an actor's options: its resources under the names that Ray uses for them."""
     custom = {name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")}
     return {
         "num_cpus": resources.get("CPU", 0),
         "num_gpus": resources.get("GPU", 0),
         "resources": custom,
-        "runtime_env": {"env_vars": dict(environment)},
     }
 
 
 def _collector_options(resources: Mapping[str, float]) -> dict[str, Any]:
     # Spread, to use the memory and network of all nodes; it has no effect on one node.
-    return {**_options(resources, _COLLECTOR_ENVIRONMENT), "scheduling_strategy": "SPREAD"}
+    return {**_options(resources), "scheduling_strategy": "SPREAD"}
 
 
 def start_collector(
@@ -64,7 +68,7 @@ def start_collector(
     stacks_file: Path | None = None,
 ) -> Any:
     """Starts a :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
-    actor = _actor_class(Collector).options(**_collector_options(resources))
+    actor = _actor_class(Collector, _COLLECTOR_ENVIRONMENT).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, stacks_file)
 
 
@@ -79,7 +83,7 @@ def start_dataset_collector(
     # Imported here: training does not need pyarrow.
     from workers.datasets.collector import DatasetCollector
 
-    actor = _actor_class(DatasetCollector).options(**_collector_options(resources))
+    actor = _actor_class(DatasetCollector, _COLLECTOR_ENVIRONMENT).options(**_collector_options(resources))
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
@@ -90,7 +94,7 @@ def start_policy_builder(policy_factory: PolicyFactory, time_step_spec: TimeStep
     """
     from workers.inference.policy_builder import PolicyBuilder
 
-    actor = _actor_class(PolicyBuilder).options(**_options({}, _COLLECTOR_ENVIRONMENT))
+    actor = _actor_class(PolicyBuilder, _COLLECTOR_ENVIRONMENT).options(**_options({}))
     return actor.remote(policy_factory, time_step_spec, action_spec)
 
 
@@ -117,7 +121,7 @@ def start_inference_server(
     from workers.inference.server import InferenceServer
 
     environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
-    actor = _actor_class(InferenceServer).options(max_concurrency=1000, **_options(resources, environment))
+    actor = _actor_class(InferenceServer, environment).options(max_concurrency=1000, **_options(resources))
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
 
 
@@ -140,9 +144,9 @@ def start_learners(
         max_policy_lag: As for :class:`Learner`.
     """
     environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
-    options = _options(resources, environment)
+    options = _options(resources)
     if count == 1:
-        learner = _actor_class(Learner).options(**options)
+        learner = _actor_class(Learner, environment).options(**options)
         return [learner.remote(agent_factory, generation, max_policy_lag=max_policy_lag)]
-    replica = _actor_class(LearnerReplica).options(**options)
+    replica = _actor_class(LearnerReplica, environment).options(**options)
     return [replica.remote(agent_factory, generation, rank, max_policy_lag) for rank in range(count)]

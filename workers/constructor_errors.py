@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from distpolicy.errors import DistPolicyError
@@ -25,16 +27,19 @@ class ConstructorError(Exception):
         self.error = error
 
 
-def keeping_constructor_error(worker: type) -> type:
+def keeping_constructor_error(worker: type, environment: Mapping[str, str] = MappingProxyType({})) -> type:
     """Returns a subclass of a worker whose calls raise :class:`ConstructorError` if its constructor has failed.
 
     Args:
         worker: A class whose public methods are to be called on an actor. The subclass has its name, which Ray gives
             to the process.
+        environment: Environment variables that are set before the constructor runs.
     """
+    variables = dict(environment)
 
     class Kept(worker):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
+            os.environ.update(variables)
             self.constructor_error: ConstructorError | None = None
             try:
                 super().__init__(*args, **kwargs)

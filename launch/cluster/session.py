@@ -97,7 +97,7 @@ def _start(address: str | None, folder: Path | None, debug: bool) -> None:
         if address is None:
             # If SIGTERM arrives during the start, Ray would wait half a minute for open requests, and there are none.
             ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S = 0.0
-            with _on_loopback_alone(), _from_any_thread():
+            with _on_loopback_alone(), _from_any_thread(), _without_services(debug):
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -133,6 +133,25 @@ def _on_loopback_alone() -> Iterator[None]:
         del os.environ[name]
         if variable is not None:
             os.environ[name] = variable
+
+
+@contextlib.contextmanager
+def _without_services(debug: bool) -> Iterator[None]:
+    """A Ray that is started here for one run has none of the programs that serve a cluster's users.
+
+    They are the autoscaler's monitor, the dashboard's server and, unless the workers' output is shown, the monitor of
+    logs. Their imports take as much of the processors as the rest of Ray's start.
+    """
+    node = ray._private.node.Node
+    names = ["start_monitor", "start_api_server", *([] if debug else ["start_log_monitor"])]
+    before = {name: getattr(node, name) for name in names if hasattr(node, name)}
+    for name in before:
+        setattr(node, name, lambda *arguments, **keywords: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(node, name, method)
 
 
 @contextlib.contextmanager
