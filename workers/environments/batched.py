@@ -70,8 +70,10 @@ class BatchedEnvironment(Environment):
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
-        rows = np.flatnonzero(ended & ~before).tolist() if info else []
-        self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
+        self._ended_infos = {}
+        if info:
+            rows = np.flatnonzero(ended & ~before).tolist()
+            self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
         discount = (~terminated).astype(np.float32)
         return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
 
@@ -96,6 +98,8 @@ class BatchedEnvironment(Environment):
     def _arranged(self, observation: Any) -> Any:
         if self._channels_last:
             return np.ascontiguousarray(np.moveaxis(observation, 1, -1))
+        if type(observation) is np.ndarray:
+            return observation
         return map_structure(np.asarray, observation) if isinstance(observation, dict | tuple) else observation
 
     def _mismatch(self, error: InterfaceError) -> EnvironmentCrashedError:
