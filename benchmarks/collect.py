@@ -50,12 +50,12 @@ from collect_sides import Case
 from reporting import met, print_header, print_table
 
 CASES = {
-    "cartpole-sync": Case("CartPole-v1", "sync", 64, 4, "env", 0.85),
-    "cartpole-vector-64": Case("CartPole-v1", "vector_entry_point", 64, 12, "env + NumPy", 0.75),
-    "cartpole-vector-1024": Case("CartPole-v1", "vector_entry_point", 1024, 4, "env + NumPy", 0.8),
+    "cartpole-sync": Case("CartPole-v1", "sync", 64, 4, "env", 0.9),
+    "cartpole-vector-64": Case("CartPole-v1", "vector_entry_point", 64, 12, "env + NumPy", 0.8),
+    "cartpole-vector-1024": Case("CartPole-v1", "vector_entry_point", 1024, 4, "env + NumPy", 0.9),
     "envpool": Case("CartPole-v1", "envpool", 64, 6, "env", 0.5, needs={"envpool": "distpolicy[envpool]"}),
-    "lunarlander": Case("LunarLander-v3", "sync", 16, 4, "env", 0.85, needs={"Box2D": "distpolicy[box2d]"}),
-    "halfcheetah": Case("HalfCheetah-v5", "sync", 16, 4, "env", 0.85, needs={"mujoco": "distpolicy[mujoco]"}),
+    "lunarlander": Case("LunarLander-v3", "sync", 16, 4, "env", 0.93, needs={"Box2D": "distpolicy[box2d]"}),
+    "halfcheetah": Case("HalfCheetah-v5", "sync", 16, 4, "env", 0.93, needs={"mujoco": "distpolicy[mujoco]"}),
     "pong": Case(
         "ALE/Pong-v5",
         "vector_entry_point",

@@ -108,19 +108,20 @@ class ActionRunner:
     """
 
     def __init__(self, program: ActionProgram, runner: LiteRTRunner, nest: Any, batch_size: int) -> None:
-        self._program, self._runner = program, runner
-        self._batch_size = batch_size
-        get = getters(nest)
-        self._inputs: list[tuple[int, Callable[[Any], Any]]] = [(item.place, get[item.place]) for item in program.used]
-        # For each used input an array with rows added, and a view of the rows to fill. None without added rows.
+        self._program, self._runner, self._batch_size = program, runner, batch_size
+        noise = tuple(range(len(program.draws)))
+        # Out of (time_step, policy_state, noise), in the order of the function's inputs.
+        get = getters((*nest, noise))
+        needed = program.function.needed_inputs
+        self._inputs: list[tuple[int, Callable[[Any], Any]]] = [(place, get[place]) for place in needed]
+        self._direct = [get[place] for place, _ in program.function.inputs] if runner.is_direct else None
+        # For each needed input an array with rows added, and a view of the rows to fill. None without added rows.
         self._padded: list[tuple[int, np.ndarray, np.ndarray]] | None = None
         if batch_size != program.num_rows:
-            arrays = [(item.place, np.zeros(item.shape, item.dtype)) for item in program.used]
-            arrays += [
-                (program.num_leaves + place, np.zeros((program.num_rows, draw.num), np.float32))
-                for place, draw in enumerate(program.draws)
-                if program.num_leaves + place in program.function.needed_inputs
-            ]
+            kinds = {item.place: (item.shape, item.dtype) for item in program.used}
+            for place, draw in enumerate(program.draws):
+                kinds[program.num_leaves + place] = ((program.num_rows, draw.num), np.dtype(np.float32))
+            arrays = [(place, np.zeros(*kinds[place])) for place in needed]
             self._padded = [(place, array, array[:batch_size]) for place, array in arrays]
         self._pack: Callable[[Sequence[Any]], PolicyStep] = packer(program.structure)
 
@@ -146,9 +147,11 @@ class ActionRunner:
             TypeError: If such an array does not have the program's dtype.
         """
         program = self._program
-        leaves: list[Any] = [None] * program.num_leaves
-        leaves += seed.noise if isinstance(seed, PreparedSeed) else program.noise(seed)
-        nest = (time_step, policy_state)
+        noise = seed.noise if type(seed) is PreparedSeed else program.noise(seed)
+        nest = (time_step, policy_state, noise)
+        if self._padded is None and self._direct is not None:
+            return self._pack(self._runner.run([get(nest) for get in self._direct]))
+        leaves: list[Any] = [None] * (program.num_leaves + len(program.draws))
         for place, get in self._inputs:
             leaves[place] = get(nest)
         if self._padded is None:

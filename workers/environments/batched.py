@@ -88,7 +88,7 @@ class BatchedEnvironment(Environment):
         if info:
             rows = np.flatnonzero(ended & ~before).tolist()
             self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
-        discount = np.logical_not(terminated).astype(np.float32)
+        discount = (~terminated).astype(np.float32)
         return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
 
     @abc.abstractmethod
@@ -107,6 +107,8 @@ class BatchedEnvironment(Environment):
     def _arranged(self, observation: Any) -> Any:
         if self._channels_last:
             return np.ascontiguousarray(np.moveaxis(observation, 1, -1))
+        if type(observation) is np.ndarray:
+            return observation
         return map_structure(np.asarray, observation) if isinstance(observation, dict | tuple) else observation
 
     def _mismatch(self, error: InterfaceError) -> EnvironmentCrashedError:

@@ -72,9 +72,9 @@ class SyncEnvironment(Environment):
         self._actions = ActionRows(self.action_space)
         self._observations = ObservationArrays(self.time_step_spec.observation, num_slots, "observation")
         self._step_types = [LAST] * num_slots
+        self._mids, self._ones = np.full(num_slots, MID, np.int32), np.ones(num_slots, np.float32)
         # The seeds of slots whose next episode has one.
         self._next_seeds: dict[int, int] = {}
-        self._has_rested = False
 
     @property
     def num_restarts(self) -> int:
@@ -90,7 +90,7 @@ class SyncEnvironment(Environment):
         self._log.begin_slot(row, seed)
 
     def rest_slot(self, row: int) -> None:
-        self._step_types[row], self._has_rested = _RESTING, True
+        self._step_types[row] = _RESTING
 
     def fail_slot(self, row: int, error: str) -> None:
         self._log.record(row, "step", error, "")
@@ -109,16 +109,18 @@ class SyncEnvironment(Environment):
     def step(self, action: Any) -> TimeStep:
         step_types, write = self._step_types, self._observations.write
         rewards: list[Any] = [0.0] * self.num_slots
-        discounts = [1.0] * self.num_slots
+        # Copies of what holds for nearly every slot; the others are written one by one.
+        types, discount = self._mids.copy(), self._ones.copy()
         self._cuts[:] = False
         ended_infos: dict[int, dict[str, float]] = {}
         row = 0
         try:
             for row, (env, slot_action) in enumerate(zip(self._envs, self._actions.rows(action), strict=True)):
                 if step_types[row] >= LAST:
+                    types[row] = LAST
                     if step_types[row] == LAST:
                         self._begin(row, self._next_seeds.pop(row, None))
-                        step_types[row] = FIRST
+                        types[row] = step_types[row] = FIRST
                     continue
                 try:
                     result = env.step(slot_action)  # type: ignore[union-attr]
@@ -126,34 +128,28 @@ class SyncEnvironment(Environment):
                     if not is_fault(error):
                         raise
                     self._fail(row, "step", error)
-                    step_types[row] = LAST
+                    types[row] = step_types[row] = LAST
                     self._cuts[row] = True
                     continue
                 observation, rewards[row], terminated, truncated, info = step_result(result)
                 write(row, observation)
+                step_types[row] = MID
                 if terminated is False and truncated is False:
                     # Nearly all steps: nothing more to look at.
-                    step_types[row] = MID
                     continue
-                if flag(terminated, "terminated"):
-                    discounts[row] = 0.0
-                    step_types[row] = LAST
-                else:
-                    step_types[row] = LAST if flag(truncated, "truncated") else MID
-                if info and step_types[row] == LAST:
-                    ended_infos[row] = info_numbers(info, self.info_metrics)
+                ended = flag(terminated, "terminated")
+                if ended:
+                    discount[row] = 0.0
+                if ended or flag(truncated, "truncated"):
+                    types[row] = step_types[row] = LAST
+                    if info:
+                        ended_infos[row] = info_numbers(info, self.info_metrics)
             reward = numbers(rewards, self.num_slots, "reward")
         except InterfaceError as error:
             raise self._mismatch(row if error.row is None else error.row, error) from error
         self._log.count_step()
         self._ended_infos = ended_infos
-        types = np.array(step_types, np.int32)
-        return TimeStep(
-            np.minimum(types, LAST) if self._has_rested else types,
-            reward,
-            np.array(discounts, np.float32),
-            self._observations.nest,
-        )
+        return TimeStep(types, reward, discount, self._observations.nest)
 
     def close(self) -> None:
         for row in range(len(self._envs)):

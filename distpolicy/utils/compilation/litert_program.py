@@ -87,11 +87,14 @@ class LiteRTRunner:
 
     Raises:
         LiteRTError: If LiteRT is not installed.
+
+    Attributes:
+        is_direct: Whether the outputs are those of the flatbuffer, so that :meth:`run` may be called.
     """
 
     def __init__(self, program: LiteRTProgram, parameters: Sequence[np.ndarray]) -> None:
         self._plan = program.plan
-        self._all_computed = self._plan == tuple(("computed", place) for place in range(len(self._plan)))
+        self.is_direct = self._plan == tuple(("computed", place) for place in range(len(self._plan)))
         self._interpreter: Any = None
         self._parameter_places: list[tuple[int, int]] = []
         if program.content is not None:
@@ -99,7 +102,8 @@ class LiteRTRunner:
             self._set = self._interpreter.set_tensor
             self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
             places = input_places(self._interpreter)
-            self._input_places = [(place, places[name]) for place, name in program.inputs]
+            self._input_places = program.inputs
+            self._input_indices = [places[name] for _, name in program.inputs]
             self._parameter_places = [(place, places[name]) for place, name in program.parameters]
             outputs = self._interpreter.get_signature_runner(SIGNATURE).get_output_details()
             self._output_places = [outputs[f"y{place}"]["index"] for place in range(program.num_computed)]
@@ -122,12 +126,21 @@ class LiteRTRunner:
         """
         computed: list[np.ndarray] = []
         if self._interpreter is not None:
-            set_tensor, get_tensor = self._set, self._get
-            for place, index in self._input_places:
-                set_tensor(index, inputs[place])
-            self._invoke()
-            computed = [get_tensor(index) for index in self._output_places]
-            if self._all_computed:
-                return computed
+            computed = self.run([inputs[place] for place, _ in self._input_places])
         sources = {"input": inputs, "parameter": self._parameter_values, "computed": computed}
         return [sources[kind][place] for kind, place in self._plan]
+
+    def run(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the flatbuffer's outputs, for calls at every step.
+
+        Args:
+            values: The arrays of the program's ``inputs``, in their order.
+
+        Raises:
+            ValueError: If one has another shape or dtype.
+        """
+        set_tensor, get_tensor = self._set, self._get
+        for index, value in zip(self._input_indices, values, strict=True):
+            set_tensor(index, value)
+        self._invoke()
+        return [get_tensor(index) for index in self._output_places]
