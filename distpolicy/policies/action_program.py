@@ -147,7 +147,7 @@ class ActionRunner:
             TypeError: If such an array does not have the program's dtype.
         """
         program = self._program
-        noise = seed.noise if type(seed) is PreparedSeed else program.noise(seed)
+        noise = seed.noise if isinstance(seed, PreparedSeed) else program.noise(seed)
         nest = (time_step, policy_state, noise)
         if self._padded is None and self._direct is not None:
             return self._pack(self._runner.run([get(nest) for get in self._direct]))
