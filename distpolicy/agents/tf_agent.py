@@ -78,6 +78,12 @@ class TFAgent(tf.Module):
         # The prefix keeps it out of the search for variables, and object's method out of tf.Module's tracking.
         object.__setattr__(self, "_self_acting_variables", None)
         self._train_function = tf.function(self._train, autograph=False, jit_compile=jit_compile)
+        self._jit_compile = jit_compile
+
+    @property
+    def jit_compile(self) -> bool:
+        """Whether XLA compiles the update."""
+        return self._jit_compile
 
     @property
     def time_step_spec(self) -> TimeStep:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.compilation.litert_program import LiteRTProgram, LiteRTRunner
-from distpolicy.utils.nests.array_nest import getters, packer
+from distpolicy.utils.nests.array_nest import getters, map_structure, packer
 from distpolicy.utils.sampling.array_draws import row_uniform
 
 # Batches are padded to a multiple of this many rows, the width of vector instructions. Remaining rows would be computed
@@ -22,6 +23,28 @@ LANES = 8
 def padded_rows(num_rows: int) -> int:
     """Returns the number of rows of the program for a batch: the next multiple of ``LANES``."""
     return -(-num_rows // LANES) * LANES
+
+
+def example_steps(time_step_spec: TimeStep, batch_size: int) -> TimeStep:
+    """Returns first time steps that any policy takes: a mask among the observations allows every action.
+
+    Args:
+        time_step_spec: Array specs of one time step.
+        batch_size: B, the number of rows.
+
+    Returns:
+        Nest of arrays ``[B, ...]``.
+    """
+
+    zeros = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), time_step_spec)
+
+    def allowing(spec: ArraySpec, array: np.ndarray) -> np.ndarray:
+        if np.issubdtype(spec.dtype, np.floating):
+            return array
+        ones = np.ones_like(array)
+        return np.clip(ones, spec.minimum, spec.maximum) if isinstance(spec, BoundedArraySpec) else ones
+
+    return zeros._replace(observation=map_structure(allowing, time_step_spec.observation, zeros.observation))
 
 
 class PreparedSeed(NamedTuple):

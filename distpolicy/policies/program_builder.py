@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.policies.action_program import padded_rows
+from distpolicy.policies.action_program import example_steps, padded_rows
 from distpolicy.policies.litert_action import ConvertedAction, reason_for_tensorflow
 from distpolicy.policies.policy_program import Parameters, ParameterSource, PolicyProgram
 from distpolicy.policies.tf_policy import TFPolicy
@@ -72,8 +72,7 @@ class ProgramBuilder:
         return found
 
     def _example(self, time_step_spec: Any, size: int) -> tuple[Any, Any]:
-        step = map_structure(lambda spec: np.zeros((size, *spec.shape), spec.dtype), time_step_spec)
-        return step, self._policy.get_initial_state(size)
+        return example_steps(time_step_spec, size), self._policy.get_initial_state(size)
 
     def _initial_state(self) -> Any:
         """Returns the initial state of one row, the same for all rows."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from distpolicy.errors import ConfigError
-from distpolicy.policies.action_program import PreparedSeed
+from distpolicy.policies.action_program import PreparedSeed, example_steps
 from distpolicy.policies.policy_program import ProgramPolicy
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
@@ -183,7 +183,7 @@ class PyTFEagerPolicyBase(PyPolicy):
     def warm_up(self, batch_size: int) -> None:
         """Compiles the call for batches of this size with a seed for each row, which is how collectors call it."""
         if not self._batch_time_steps and self._is_compiled:
-            step = map_structure(lambda spec: np.zeros((batch_size, *spec.shape), spec.dtype), self.time_step_spec)
+            step = example_steps(self.time_step_spec, batch_size)
             self.action(step, self.get_initial_state(batch_size), np.zeros((batch_size, 2), np.int32))
 
     def prepare_seeds(self, seeds: np.ndarray) -> Any:

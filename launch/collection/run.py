@@ -220,6 +220,8 @@ class CollectionRun:
         )
         self._workers.start()
         recovered = self._workers.begin()
+        if note := self._workers.collectors_note():
+            self._observers.on_preparing(note)
         self._description = self._workers.describe()
         self._dataset.begin(self._description.schema)
         return recovered

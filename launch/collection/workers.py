@@ -17,6 +17,7 @@ from launch.supervision.actor_errors import describe_hang
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool, WorkerLoss
 from launch.supervision.faults import RunFault, collector_name
+from launch.supervision.program_note import program_note
 from workers.actors import start_dataset_collector, start_inference_server, start_policy_builder
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import read_hang
@@ -57,6 +58,7 @@ class CollectionWorkers:
         self._config, self._dataset = config, dataset
         self._policy: PolicySource | RemotePolicySource | ProgramSource = policy
         self._builder: Any = None
+        self._program: Any = None
         self._specs = time_step_spec, action_spec
         self._factory = environment_factory
         self._server: Any = None
@@ -83,8 +85,8 @@ class CollectionWorkers:
         elif isinstance(self._policy, PolicySource) and self._policy.may_be_program:
             self._builder = start_policy_builder(self._policy, *self._specs)
             sizes = [size for slots in self._slots for size in split_evenly(len(slots), config.env_groups)]
-            program = self._builder.program.remote(sorted(set(sizes)))
-            self._policy = ProgramSource((program,), self._policy, config.timeout_s)
+            self._program = self._builder.program.remote(sorted(set(sizes)))
+            self._policy = ProgramSource((self._program,), self._policy, config.timeout_s)
         self.pool.start(self._dataset.next_generation())
 
     def begin(self) -> list[RunFault]:
@@ -97,6 +99,10 @@ class CollectionWorkers:
         # What it has built stays in the object store for later collectors.
         self._end_builder()
         return recovered
+
+    def collectors_note(self) -> str:
+        """Returns why collectors need TensorFlow, and what it costs; empty if they act without it, or were asked to."""
+        return program_note(self._program, self._config.timeout_s)
 
     def _end_builder(self) -> None:
         if self._builder is not None:

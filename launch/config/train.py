@@ -73,7 +73,7 @@ class TrainConfig:
     """Names of numbers in the info of an episode's last step, such as is_success, to average and to show beside the
     return. None: all numbers there, up to 16."""
     jit_compile: bool = True
-    """Compile the learner's update with XLA."""
+    """Compile the learner's update with XLA, unless it has convolutions and there is no GPU."""
     mixed_precision: bool = False
     """Compute the learner's networks in bfloat16. Their variables and outputs stay float32."""
     compile_cache: bool = True

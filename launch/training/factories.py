@@ -42,6 +42,15 @@ def _agent_config(config: TrainConfig, agent: PickledCallable | None) -> AgentCo
     return dataclasses.replace(config.agent, factory=agent.load())
 
 
+def _is_slow_by_xla(agent: Any) -> bool:
+    """Returns True if TensorFlow alone is faster: on CPUs, XLA takes 15 times as long for convolutions."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return False
+    return any(item.variable.trainable and item.variable.shape.rank == 4 for item in agent.named_variables())
+
+
 @dataclass(frozen=True)
 class PolicyFactory:
     """Builds a collector's policies; the weights come later.
@@ -104,6 +113,11 @@ class AgentFactory:
         # TensorFlow requires that this comes before the first operation.
         replicas = Replicas(addresses, rank) if addresses else None
         options = LearnerOptions(config.seed, config.jit_compile, config.mixed_precision, replicas)
-        agent = _agent_config(config, self.agent).make_agent(self.specs, config.network, options)
+        agent_config = _agent_config(config, self.agent)
+        agent = agent_config.make_agent(self.specs, config.network, options)
+        # A user's function decides this itself.
+        is_own = not isinstance(agent_config, CustomAgentConfig)
+        if is_own and agent.jit_compile and _is_slow_by_xla(agent):
+            agent = agent_config.make_agent(self.specs, config.network, options._replace(jit_compile=False))
         agent.initialize()
         return agent

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import ray
 
-from distpolicy.policies.policy_program import NeedsTensorFlow
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
 from launch.config.train import TrainConfig
-from launch.supervision import calls
 from launch.supervision.actor_errors import describe_hang
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool, WorkerLoss
 from launch.supervision.faults import collector_name
+from launch.supervision.program_note import program_note
 from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.learner_group import LearnerGroup
 from workers.actors import start_collector, start_learners
@@ -92,8 +91,7 @@ class TrainingWorkers:
 
     def collectors_note(self) -> str:
         """Returns why collectors need TensorFlow, and what it costs; empty if they act without it."""
-        program = calls.get(self.learners.policy_program("collect"), self._config.timeout_s)
-        return str(program) if isinstance(program, NeedsTensorFlow) else ""
+        return program_note(self.learners.policy_program("collect"), self._config.timeout_s)
 
     def next_generation(self) -> int:
         """Returns a generation that no worker of the run has had."""

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distpolicy.errors import SpecMismatchError
+from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.policy_program import PolicyProgram, ProgramPolicy
@@ -25,7 +26,7 @@ from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.policy_step import PolicyStep
-from distpolicy.trajectories.time_step import TimeStep, time_step_spec
+from distpolicy.trajectories.time_step import TimeStep, restart, time_step_spec
 from distpolicy.utils.common import SoftUpdate
 from distpolicy.utils.compilation.litert_program import LiteRTError
 from distpolicy.utils.nests.array_nest import flatten, map_structure
@@ -43,6 +44,34 @@ def normalized(make_policy: Callable[..., ActorPolicy], **arguments: Any) -> Act
     policy = make_policy(BOX, observation_normalizer=normalizer, emit_log_probability=True, **arguments)
     normalizer.update(tf.random.stateless_normal([50, 3], [1, 2], 5.0, 3.0))
     return policy
+
+
+def masked() -> ActorPolicy:
+    """Returns a policy that takes a third of its observation as a mask of its actions."""
+    spec = {"vector": ArraySpec((3,), np.float32), "mask": ArraySpec((4,), np.bool_)}
+    network = ActorDistributionNetwork(spec["vector"], BoundedArraySpec((), np.int64, 2, 5), fc_layer_params=(8,))
+    return ActorPolicy(
+        time_step_spec(spec),
+        BoundedArraySpec((), np.int64, 2, 5),
+        network,
+        observation_and_action_constraint_splitter=lambda observation: (observation["vector"], observation["mask"]),
+        emit_log_probability=True,
+    )
+
+
+def test_a_masked_policy_takes_the_actions_that_are_allowed() -> None:
+    policy = masked()
+    eager = PyTFEagerPolicy(policy, batch_time_steps=False, inference="litert")
+    other = light(ProgramBuilder(policy, [16]).program)
+    rng = np.random.default_rng(0)
+    mask = rng.random((50, 4)) < 0.5
+    mask[np.arange(50), rng.integers(4, size=50)] = True
+    observation = {"vector": rng.normal(size=(50, 3)).astype(np.float32), "mask": mask}
+    step, seeds = restart(observation, 50), row_seeds(50)
+    assert eager.inference == "litert"
+    found = other.action(step, (), seeds)
+    assert_equal(found, eager.action(step, (), seeds))
+    assert mask[np.arange(50), found.action - 2].all()
 
 
 @pytest.fixture(params=["discrete", "box", "normalized", "greedy", "recurrent"])
