@@ -15,6 +15,7 @@ Command and floor take turns; each ratio is of one turn. The goal is a median ra
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,39 @@ RAY_INIT = """
 import ray
 ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error")
 print("up", flush=True)
+"""
+# Our own start of Ray, which leaves out the services of a cluster.
+OUR_INIT = """
+from launch.cluster import session
+with session.connected(None):
+    print("up", flush=True)
+"""
+# What a learner does before the first env step, each part with its seconds.
+LEARNER = """
+import json, time
+seconds, last = {}, time.perf_counter()
+def done(part):
+    global last
+    now = time.perf_counter()
+    seconds[part], last = now - last, now
+import tensorflow
+done("import tensorflow")
+import tensorflow_probability.python.distributions
+done("import tensorflow_probability")
+from launch.config.presets import load_preset
+from launch.training.factories import AgentFactory
+from workers.environments.probe import probe
+from workers.learning.learner import Learner
+config = load_preset("cartpole-ppo")
+specs = probe(config.environment_factory)
+done("config and environment")
+learner = Learner(AgentFactory(config, specs))
+done("build the agent")
+learner.policy_program("collect", (config.envs_per_collector,))
+done("convert the policy")
+learner.warm_up(64, config.rollout_steps)
+done("compile the update (overlaps the first rollout)")
+print(json.dumps(seconds))
 """
 # What workers/actors.py gives to workers.
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -58,15 +92,28 @@ def run_s(arguments: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def ray_init_s() -> float:
+def ray_init_s(script: str) -> float:
     """Seconds until Ray is up in a fresh process; its shutdown is not in them."""
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", RAY_INIT], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or process.stdout.readline() != "up\n":
             raise RuntimeError("ray.init failed")
         seconds = time.perf_counter() - start
         process.communicate(timeout=TIMEOUT_S)
     return seconds
+
+
+def learner_s() -> dict[str, float]:
+    """Seconds of each part of a learner's start, in a fresh process that does nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEARNER],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env={**os.environ, **QUIET},
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def train() -> Start:
@@ -98,15 +145,19 @@ def main() -> None:
         started = train()
         memory = started.memory
         empty_s = run_s([sys.executable, "-c", ""])
-        init_s = ray_init_s() - empty_s
+        init_s = ray_init_s(RAY_INIT) - empty_s
+        our_init_s = ray_init_s(OUR_INIT) - empty_s
         import_s = run_s([sys.executable, "-c", "import tensorflow"]) - empty_s
         floor_s = init_s + import_s
-        turns.append((started.seconds, init_s, import_s, floor_s, started.seconds / floor_s))
+        turns.append((started.seconds, init_s, our_init_s, import_s, floor_s, started.seconds / floor_s))
         rows.append([str(turn + 1), *_cells(turns[-1])])
     medians = np.median(turns, axis=0)
     rows.append(["median", *_cells(medians)])
-    columns = ["turn", "first env step", "ray.init", "import tensorflow", "floor", "ratio"]
+    columns = ["turn", "first env step", "ray.init", "our start of Ray", "import tensorflow", "floor", "ratio"]
     print_table(columns, rows)
+    print_table(
+        ["part of the learner's start", "seconds"], [[part, f"{each:.2f}"] for part, each in learner_s().items()]
+    )
     print(f"peak memory: {memory}")
     print(f"goal: a ratio of at most {GOAL}: {met(medians[-1] <= GOAL)} ({medians[-1]:.2f})")
 
