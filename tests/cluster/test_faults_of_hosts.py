@@ -15,7 +15,7 @@ import pytest
 from hosts import HOME, Host, hosts, obstacle
 from ray_hosts import RayHosts
 
-pytestmark = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))]
 
 COLLECTORS, SLOTS, STEPS = 2, 4, 16
 BATCH_STEPS = COLLECTORS * SLOTS * STEPS

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hosts import HERE, Host, hosts, obstacle
 
-pytestmark = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))]
 
 PORT = 5000
 SEND = """

@@ -12,7 +12,7 @@ from hosts import HERE, HOME, Host, hosts, obstacle
 from ray_hosts import RayHosts
 from weights_broadcast import NUM_BYTES
 
-pytestmark = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))]
 
 TRAIN = ("train", "--collectors", "3", "--envs-per-collector", "4", "--rollout-steps", "16", "--total-steps", "960")
 TRAIN += ("--ppo.num-minibatches", "2", "--ppo.num-epochs", "2", "--no-jit-compile", "--eval-episodes", "0")

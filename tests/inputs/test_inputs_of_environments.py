@@ -20,7 +20,7 @@ from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import map_structure
 from launch.config.train import TrainConfig
 from launch.training.factories import AgentFactory, PolicyFactory
-from workers.collection.collector import Collector, CollectorConfig
+from workers.collection.collector import Collector, CollectorConfig, PolicyPair
 from workers.environments.base import Environment
 from workers.environments.factory import EnvironmentFactory
 from workers.learning.learner import Learner
@@ -208,7 +208,7 @@ class _Twos:
 def test_a_rollout_of_a_vectorised_form_with_one_array_is_right() -> None:
     policy = _Twos()
     collector = Collector(
-        CollectorConfig(0, 0, 2, 4, 0), EnvironmentFactory("OneBuffer-v0"), lambda *_: (policy, policy)
+        CollectorConfig(0, 0, 2, 4, 0), EnvironmentFactory("OneBuffer-v0"), lambda *_: PolicyPair(policy, policy)
     )
     try:
         rollouts = [collector.rollout()[0].observation[0, :, 0].tolist() for _ in range(2)]

@@ -92,6 +92,7 @@ def test_a_policy_without_a_folder_is_evaluated_too(tmp_path: Path, name: str) -
     assert "policy: 5 episodes" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_result_as_json_is_all_of_the_output(folder: Path) -> None:
     result = evaluate("run", "--episodes", "3", "--num-envs", "1", "--json", cwd=folder)
     assert result.returncode == 0, result.stderr

@@ -85,6 +85,7 @@ def test_entropy_of_an_action_is_the_sum_over_its_elements(shape: tuple[int, ...
     np.testing.assert_allclose(entropy, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_ascending_the_entropy_ends_near_the_uniform_distribution() -> None:
     spec = BoundedTensorSpec((1,), tf.float32, -1.0, 1.0)
     log_stddev = tf.Variable([2.0])

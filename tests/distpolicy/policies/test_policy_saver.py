@@ -548,6 +548,7 @@ def test_saving_does_not_warn_about_names(make_policy: Callable[..., ActorPolicy
 BOX = BoundedArraySpec((2,), np.float32, -1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [

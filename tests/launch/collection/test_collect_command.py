@@ -53,6 +53,7 @@ def test_collect_gives_the_steps_asked_for_and_the_same_bytes_from_one_and_two_c
     assert rows_in_bytes(tmp_path / "one") == rows_in_bytes(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_collect_gives_the_episodes_asked_for_and_tells_their_returns_and_resume_adds_more(tmp_path: Path) -> None:
     output = collected(*QUICK, "--episodes", "11", "--out", "data", cwd=tmp_path)
     episodes = list(read_episodes(tmp_path / "data"))
@@ -98,6 +99,7 @@ def test_after_kill_9_of_the_driver_resume_reaches_the_target_without_gap_or_rep
     check_cuts(folder, manifest)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_ctrl_c_and_sigterm_leave_all_that_was_collected_whole_and_resume_completes_and_adds(tmp_path: Path) -> None:
     folder = tmp_path / "data"

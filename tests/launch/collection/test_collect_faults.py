@@ -43,6 +43,7 @@ from workers.environments.factory import EnvironmentFactory
 from workers.restart_budget import RestartBudgetConfig
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp_path: Path) -> None:
     folder, num_steps, let_go = tmp_path / "data", 60_000, tmp_path / "let_go"
@@ -159,6 +160,7 @@ def hanging_slot(slot: int) -> dict[str, str | int]:
     return {"fault": "hang", "after": 40, "seed": seed}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_collector_in_which_an_env_hangs_is_replaced_and_every_episode_is_there_once(tmp_path: Path) -> None:
     folder = tmp_path / "data"

@@ -242,6 +242,7 @@ def test_calls_in_flight_are_bounded(pools: list[CollectorPool]) -> None:
     handle.call("doubled", 1)
 
 
+@pytest.mark.slow
 def test_a_call_to_a_collector_that_dies_is_answered_by_that(pools: list[CollectorPool]) -> None:
     pool = make_pool(pools, Starts())
     pool.begin()

@@ -32,6 +32,7 @@ def test_a_run_stands_as_many_losses_as_its_restart_budget_has_and_then_goes_on(
     driver.close()
 
 
+@pytest.mark.slow
 def test_one_more_ends_it_with_the_name_of_the_collector() -> None:
     driver = light_driver(1, 1_000, 5, Watcher(), first_sound_generation=BEARS + 1, restart_budget=AT_ONCE)
     told = rf"collector 0 \(env slot 0\) was lost {BEARS + 1} times in a row; the last time: "

@@ -28,6 +28,7 @@ def check_learned_from_all_once(watcher: Watcher, num_collectors: int, num_updat
 MAX_OBJECTS, MAX_MIB = 3 * 3, 3 * (2 * 1_000_000 + 500_000) / MIB
 
 
+@pytest.mark.slow
 def test_what_a_run_keeps_in_the_object_store_does_not_grow_with_its_updates() -> None:
     watcher = Watcher(
         looks=(5, 50, 95), expected=lambda now: now.num_objects <= MAX_OBJECTS and now.memory_mib <= MAX_MIB
@@ -44,6 +45,7 @@ def test_what_a_run_keeps_in_the_object_store_does_not_grow_with_its_updates() -
         assert late.memory_mib <= early.memory_mib + 2_500_000 / MIB
 
 
+@pytest.mark.slow
 def test_rollouts_that_fill_the_object_store_are_spilled_and_arrive_whole() -> None:
     watcher = Watcher(expected=lambda now: now.memory_mib * MIB <= STORE_BYTES)
     driver = light_driver(num_collectors=3, rollout_bytes=50_000_000, num_updates=4, watcher=watcher)

@@ -111,6 +111,7 @@ def test_a_complete_run_is_not_resumed(solved: tuple[Path, str]) -> None:
     assert "is complete" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "launch", "train", "--run-dir", "run", "--env", "CartPole-v1", *QUICK]

@@ -117,6 +117,7 @@ def left_after(grace_s: float, look: Callable[[], Sequence[Any]]) -> list[Any]:
     return list(look())
 
 
+@pytest.mark.slow
 def test_sigterm_while_a_collector_is_replaced_leaves_a_checkpoint_and_code_143(story: Story) -> None:
     code, output, errors = story.told_to_end
     assert code == 143, output + errors
@@ -126,12 +127,14 @@ def test_sigterm_while_a_collector_is_replaced_leaves_a_checkpoint_and_code_143(
     assert output.rstrip().endswith("go on with: distpolicy train --resume run")
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_no_process_and_resume_goes_on_from_its_checkpoint(story: Story) -> None:
     assert story.driver_killed.code == 137
     assert not story.left_behind
     assert re.search(r"^resuming run at [\d,]+ env steps, generation \d$", story.workers_killed.output, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_its_collectors_and_then_its_learner_are_killed(story: Story) -> None:
     code, output, errors = story.workers_killed
     assert code == 0, output + errors
@@ -149,6 +152,7 @@ def test_a_run_goes_on_when_its_collectors_and_then_its_learner_are_killed(story
     assert "done: mean return" in output
 
 
+@pytest.mark.slow
 def test_every_fault_of_a_run_is_a_row_over_all_its_starts(story: Story) -> None:
     rows = faults(story.run)
     assert [row["what"].split(" (")[0].split()[0] for row in rows] == ["collector"] * 3 + ["learner"]
@@ -157,6 +161,7 @@ def test_every_fault_of_a_run_is_a_row_over_all_its_starts(story: Story) -> None
     assert int(rows[3]["env_steps_lost"]) <= (5 + 2) * BATCH_STEPS
 
 
+@pytest.mark.slow
 def test_accounts_of_a_run_are_exact_whatever_has_happened_to_it(story: Story) -> None:
     num_updates = check_accounts(story.run, BATCH_STEPS)
     found = CheckpointStore(story.run / "checkpoints", keep=1).load_latest()
@@ -262,6 +267,7 @@ def test_an_env_that_raises_costs_its_slot_alone_and_in_an_evaluation_its_episod
     assert all(line.endswith("; 1 played again because their environment failed") for line in lines), lines
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_collector_in_which_an_env_hangs_is_replaced_while_the_other_goes_on(tmp_path: Path) -> None:
     [seed] = slot_seeds(0, 5, 1, generation=0).environment

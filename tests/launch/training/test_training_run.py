@@ -168,6 +168,7 @@ def test_a_run_is_iterated_left_and_gone_on_with_and_has_a_policy_at_any_time(
     assert "env steps" not in output.out + output.err
 
 
+@pytest.mark.slow
 def test_an_observer_stops_a_run_and_python_resumes_it(tmp_path: Path) -> None:
     stopper = Recorder(lambda recorder, result: recorder.run.stop() if result.totals.updates == 3 else None)
     with TrainingRun(CONFIG, [stopper], tmp_path / "run") as run:

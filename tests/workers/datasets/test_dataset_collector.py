@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_description_says_how_slots_are_stepped_and_what_acts(tmp_path: Path) -> None:
     for vectorization, policy, told in (
         ("sync", PolicySource("random"), "numpy"),
-        ("auto", PolicySource("fixed:1", "tf"), "tf"),
+        ("auto", PolicySource("fixed:1", "tf"), "numpy"),
     ):
         env = EnvironmentFactory("CartPole-v1", vectorization)  # type: ignore[arg-type]
         collector = make(tmp_path / vectorization, SlotLimits(), env, range(1), policy=policy)
