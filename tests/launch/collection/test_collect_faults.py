@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -127,6 +128,13 @@ def test_a_collector_that_is_stopped_is_noticed_from_outside_and_replaced(tmp_pa
     check_tidy(folder)
 
 
+def name_of(process: Path) -> str:
+    """Returns the first word of a process's command line, from its folder in ``/proc``; empty once it has ended."""
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_bytes().decode().split("\0")[0]
+    return ""
+
+
 @pytest.mark.usefixtures("no_process_left")
 @pytest.mark.parametrize(
     ("program", "name"),
@@ -140,9 +148,11 @@ def test_a_ray_of_its_own_that_ends_ends_the_job_in_one_line_and_resume_goes_on(
     program: str, name: str, tmp_path: Path
 ) -> None:
     def kill(process: subprocess.Popen[str]) -> None:
-        for folder in our_processes():
-            if program in (folder / "cmdline").read_bytes().decode().split("\0")[0]:
-                os.kill(int(folder.name), signal.SIGKILL)
+        # Ray's agents take their names a while after they have been started.
+        while not (found := [folder for folder in our_processes() if program in name_of(folder)]):
+            time.sleep(0.1)
+        for folder in found:
+            os.kill(int(folder.name), signal.SIGKILL)
 
     job = ("--out", "data", "--steps", "100000000", "--rows-per-shard", "500", "--collectors", "1", *QUICK)
     code, output, errors = disturbed(tmp_path / "data", kill, *job)
