@@ -88,17 +88,15 @@ class ProgramBuilder:
         results: list[tuple[int, int]] = []
         all_sources: list[tuple[ParameterSource, ...]] = []
         self._computed_places: list[list[int]] = []
-        for converted, expression in zip(self._converted, expressions, strict=True):
-            values = converted.function.parameter_values()
+        for expression in expressions:
             shift = len(operations)
             sources, places = [], []
-            changing = _changing(expression)
             for place, (index, output) in enumerate(expression.results):
                 path = _variable(expression, index)
                 if path is not None:
                     sources.append(ParameterSource("variable", path))
-                elif index not in changing:
-                    sources.append(ParameterSource("constant", values[place]))
+                elif expression.operations[index].kind == "Const":
+                    sources.append(ParameterSource("constant", expression.operations[index].value))
                 else:
                     sources.append(ParameterSource("computed", len(results)))
                     results.append((shift + index, output))
@@ -137,12 +135,3 @@ def _variable(expression: ArrayExpression, index: int) -> str | None:
     while operation.kind == "Identity":
         operation = expression.operations[operation.inputs[0][0]]
     return operation.value if operation.kind == "Variable" else None
-
-
-def _changing(expression: ArrayExpression) -> set[int]:
-    """Returns the operations that depend on a variable."""
-    found: set[int] = set()
-    for index, operation in enumerate(expression.operations):
-        if operation.kind == "Variable" or any(source in found for source, _ in operation.inputs):
-            found.add(index)
-    return found

@@ -27,7 +27,8 @@ def expression_of(
         LiteRTError: If the graph reads a variable without a path, or has an operation that is not known here.
     """
     nodes = _sorted(graph_def)
-    constants = _constants(graph_def, nodes, results, captures)
+    changing = _changing(nodes, captures)
+    constants = _constants(graph_def, nodes, changing, results, captures)
     operations: list[ArrayOperation] = []
     places: dict[str, int] = {}
 
@@ -38,7 +39,6 @@ def expression_of(
         operation, _, output = name.partition(":")
         return places[operation], int(output or 0)
 
-    changing = _changing(nodes, captures)
     for node in nodes:
         if node.name not in changing:
             continue
@@ -72,10 +72,9 @@ def _changing(nodes: Sequence[Any], captures: Mapping[str, Any]) -> set[str]:
 
 
 def _constants(
-    graph_def: Any, nodes: Sequence[Any], results: Sequence[str], captures: Mapping[str, Any]
+    graph_def: Any, nodes: Sequence[Any], changing: set[str], results: Sequence[str], captures: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """Returns the values that do not depend on variables, and that results or operations take."""
-    changing = _changing(nodes, captures)
     taken = [name for node in nodes if node.name in changing for name in _inputs(node)]
     wanted = {name for name in [*taken, *map(_short, results)] if name.split(":")[0] not in changing}
     given = {name: captures[name] for name in captures if name not in changing}
