@@ -54,6 +54,8 @@ class TrainArguments:
     """Run directory of a run to continue, with its own settings unless others are given."""
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
+    serial: bool = False
+    """Run everything in this process, without Ray, as for a debugger. What is learned is the same to the byte."""
     debug: bool = False
     """Show tracebacks and the workers' output."""
 
@@ -319,6 +321,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
             "config.rollout_steps",
             "config.vectorization",
             "config.learners",
+            "config.max_policy_lag",
             "config.address",
         ),
         "output": ("run_dir", "resume", "config_file", "config.checkpoint_every"),

@@ -31,6 +31,9 @@ class PPOConfig(AgentConfig):
         }
     )
 
+    # The clipped ratio bounds what rollouts of slightly older weights can do, but does not correct for them.
+    largest_policy_lag: ClassVar[int | None] = 2
+
     common: ClassVar[tuple[str, ...]] = ("learning_rate", "num_epochs", "num_minibatches", "discount", "entropy_weight")
 
     learning_rate: float = 3e-4

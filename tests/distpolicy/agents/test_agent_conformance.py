@@ -35,6 +35,7 @@ class TestPPOAgent(TFAgentConformance):
         return make(PPO, DISCRETE, SMALL)
 
 
+@pytest.mark.slow
 class TestRecurrentPPOAgent(TFAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(PPO, BOX, LSTM)

@@ -266,7 +266,11 @@ def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, me
         ({"seed": -1}, "seed must be 0 or more"),
         ({"eval_episodes": -1}, "eval_episodes must be 0 or more"),
         ({"max_policy_lag": -1}, "max_policy_lag must be 0 or more"),
-        ({"max_policy_lag": 1}, "max_policy_lag above 0 needs an off-policy correction"),
+        ({"max_policy_lag": 3}, "max_policy_lag must be at most 2 with the agent ppo"),
+        (
+            {"max_policy_lag": 1, "agent": {"kind": "reinforce"}},
+            "max_policy_lag must be at most 0 with the agent reinf",
+        ),
         ({"timeout_s": 0}, "timeout_s must be above 0"),
         ({"timeout_s": math.nan}, "timeout_s must be above 0"),
         ({"network": {"actor_units": [64, 0]}}, r"network.actor_units must be widths of 1 or more"),
