@@ -75,6 +75,20 @@ class StraysVector(gym.vector.VectorEnv):
         return observation, np.ones(self.num_envs), no, no, {}
 
 
+class Samples(Base):
+    """Observes samples of a space, in the dtype of the space."""
+
+    def __init__(self, observation: gym.Space = Base.observation_space, action: gym.Space = Base.action_space) -> None:
+        self.observation_space, self.action_space = observation, action
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.observation_space.seed(seed)
+        return super().reset(seed=seed)
+
+    def observe(self) -> Any:
+        return self.observation_space.sample()
+
+
 class Pays(Base):
     """Pays what it is made with."""
 

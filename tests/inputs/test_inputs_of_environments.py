@@ -226,6 +226,39 @@ def test_a_failure_in_the_first_rollout_is_told_as_one() -> None:
     assert error.message.endswith("raised OSError in step: simulator gone")
 
 
+# Dtypes and shapes that few spaces have
+
+BIG_ENDIAN = S.Box(-1, 1, (3,), np.dtype(">f4"))
+
+
+def test_numbers_in_the_other_byte_order_are_the_same_numbers() -> None:
+    native = S.Box(-1, 1, (3,), np.float32)
+    for mode in ("sync", "async"):
+        steps = [stepped(partial(envs.Samples, space), 2, mode)[1] for space in (BIG_ENDIAN, native)]
+        for found, expected in zip(*steps, strict=True):
+            assert found.observation.dtype == np.float32
+            np.testing.assert_array_equal(found.observation, expected.observation)
+    single = suite(partial(envs.Observes, BIG_ENDIAN, np.arange(3, dtype=">f4") / 4), np.int64(0)).observation
+    assert (single.dtype, single.tolist()) == (np.float32, [0.0, 0.25, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("spaces", "told"),
+    [
+        ({"observation": S.Box(-1, 1, (2,), np.longdouble)}, "has observation of dtype float128; training supports"),
+        ({"action": S.Box(-1, 1, (2,), np.longdouble)}, "has action of dtype float128; training supports"),
+        (
+            {"action": S.Dict({"arm": S.Box(-1, 1, (0,), np.float32)})},
+            r"has action/arm of shape \(0,\), without an ele",
+        ),
+        ({"action": S.Dict({})}, r"has an empty action_space, Dict\(\); training needs an array at least"),
+    ],
+)
+def test_what_no_network_takes_is_told_before_training(spaces: dict[str, gym.Space], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        probe(EnvironmentFactory("a", "sync").with_callable(partial(envs.Samples, **spaces)))
+
+
 # Actions
 
 
