@@ -19,6 +19,7 @@ from launch import command_line as command_lines
 from launch.cluster import authentication
 from launch.output.shown_paths import OutputError, PathsConsole, shown_from
 from launch.preset_list import list_envs, list_presets
+from launch.process_end import end_without_threads
 from launch.suggestions import did_you_mean
 
 EXIT_FAILURE = 1
@@ -71,6 +72,7 @@ def main() -> None:
                 print(f"In the worker:\n{original}", file=sys.stderr)
         print(f"distpolicy: error: {shown_from(folder, str(error))}", file=sys.stderr)
         code = EXIT_BAD_INPUT if isinstance(error, ConfigError) else EXIT_FAILURE
+    end_without_threads(code)
     sys.exit(code)
 
 

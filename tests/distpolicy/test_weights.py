@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -325,3 +327,27 @@ def test_weights_that_are_lent_to_a_mixture_stay(snapshot: Snapshot, assert_same
         pass
     assert_same_bits(snapshot(target), snapshot(other))
     assert receiver.held == (0, 6)
+
+
+def test_older_weights_that_come_at_the_same_time_do_not_overwrite_newer_ones() -> None:
+    target, source = mixed(), mixed(2)
+    plain_update, versions = target.update, []
+    is_updating = threading.Event()
+
+    def slow_update(weights: Weights, *taus: Any) -> None:
+        is_updating.set()
+        time.sleep(0.2)
+        plain_update(weights, *taus)
+        versions.append(weights.version)
+
+    target.update = slow_update  # type: ignore[method-assign]
+    receiver, packer = WeightsReceiver(target, "collector 0"), WeightsPacker(source)
+    older, newer = packer.pack(0, 6), packer.pack(0, 7)
+    thread = threading.Thread(target=receiver.apply, args=(newer,))
+    thread.start()
+    is_updating.wait(10.0)
+    # Checked while the newer ones are being applied, and not before.
+    with pytest.raises(StaleWeightsError, match=r"holds weights \(0, 7\) and was offered the older \(0, 6\)"):
+        receiver.apply(older)
+    thread.join()
+    assert (versions, receiver.held) == ([7], (0, 7))

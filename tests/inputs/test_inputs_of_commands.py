@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -124,3 +125,18 @@ def test_json_stands_alone_beside_an_environment_that_prints(tmp_path: Path) -> 
     result = json.loads(ended.stdout)
     assert (result["returns"], result["info"]) == ([5.0] * 3, {"goals": 2.0})
     assert "step 0" in ended.stderr
+
+
+def test_an_environment_that_leaves_when_it_is_closed_does_not_hide_the_result(tmp_path: Path) -> None:
+    ended = command("distpolicy evaluate random --env habit_envs:LeavesInClose --episodes 2", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "2 episodes" in ended.stdout
+
+
+def test_a_thread_that_an_environment_has_left_does_not_keep_the_command(tmp_path: Path) -> None:
+    ended = command("distpolicy evaluate random --env habit_envs:KeepsAThread --episodes 2 --json", tmp_path)
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["returns"] == [5.0] * 2
+    assert re.fullmatch(
+        r"distpolicy: warning: ended without a thread that goes on: simulator(, simulator)*\n", ended.stderr
+    )

@@ -21,6 +21,7 @@ from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
 from workers.environments.fault_log import FaultLog
 from workers.environments.observations import ObservationArrays
+from workers.environments.process_state import close_quietly
 from workers.environments.processes.env_process import EnvProcessJob
 from workers.environments.processes.fork_server import ForkServer
 from workers.environments.processes.handle import ProcessHandle
@@ -79,8 +80,7 @@ class ProcessEnvironment(Environment):
             check_signatures(env, name)
             super().__init__(name, num_slots, env.observation_space, env.action_space)
         finally:
-            with suppress(Exception):
-                env.close()
+            close_quietly(env)
         specs = self.time_step_spec.observation, self.action_spec
         self._step_timeout_s = step_timeout_s
         self._log = FaultLog(name, num_slots, restarts, self._faults)
