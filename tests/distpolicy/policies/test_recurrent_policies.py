@@ -23,7 +23,7 @@ from recurrent_networks import (
     random_pieces,
 )
 
-from distpolicy.agents.ppo.policy import make_collect_policy
+from distpolicy.agents.acting_policy import make_collect_policy
 from distpolicy.distributions.draws import log_prob
 from distpolicy.policies import policy_loader
 from distpolicy.policies.actor_policy import ActorPolicy

@@ -23,11 +23,15 @@ from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
     "acrobot-ppo",
+    "appo",
     "bipedalwalker-ppo",
+    "cartpole-appo",
+    "cartpole-impala",
     "cartpole-ppo",
     "cartpole-reinforce",
     "halfcheetah-ppo",
     "hopper-ppo",
+    "impala",
     "lunarlander-ppo",
     "mountaincar-ppo",
     "mountaincarcontinuous-ppo",
@@ -156,7 +160,7 @@ def test_options_of_an_agent_begin_with_its_name() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sarsa", "unknown agent 'sarsa'; there are custom, ppo, reinforce, or give module:function"),
+        ("sarsa", "unknown agent 'sarsa'; there are appo, custom, impala, ppo, reinforce, or give module:function"),
         (":make", "custom.factory must be module:function, but is ':make'"),
     ],
 )
