@@ -1,8 +1,8 @@
 """RLlib's IMPALA or APPO on CartPole-v1, one run; prints its figures as JSON on the last line.
 
 The settings are those that RLlib gives as tuned for this environment. ``score`` trains until the mean return of the
-last 100 episodes is 475, or for 300 s; ``speed`` trains for 30 s with one env runner of 64 environments, and counts the env
-steps of the last 20 s.
+last 100 episodes is 475, or for 300 s; ``speed`` trains for 30 s with one env runner of 64 environments, and counts the
+env steps of the last 20 s.
 """
 
 from __future__ import annotations
