@@ -235,8 +235,7 @@ class WeightsReceiver:
                 raise StaleWeightsError(f"{self._name} holds weights {self._held} and was offered the older {offered}")
             if offered == self._held:
                 return Acknowledgement(self._name, *offered, applied=False)
-            self._check_layout(weights, sort_variables_by_name)
-            weights.verify()
+            self.check(weights, sort_variables_by_name)
             self._policy.update(weights, tau, tau_non_trainable, sort_variables_by_name)
             self._held = offered
             is_whole = tau == 1.0 and tau_non_trainable in (None, 1.0) and not sort_variables_by_name
@@ -266,14 +265,26 @@ class WeightsReceiver:
             yield
             return
         with self._lock:
-            self._check_layout(weights, False)
-            weights.verify()
+            self.check(weights)
             self._policy.update(weights, 1.0, None, False)
         try:
             yield
         finally:
             if before is not None:
                 self._policy.update(before, 1.0, None, False)
+
+    def check(self, weights: Weights, sort_variables_by_name: bool = False) -> None:
+        """Checks that weights are whole and fit the policy.
+
+        Args:
+            weights: The snapshot.
+            sort_variables_by_name: As in ``policy.update``.
+
+        Raises:
+            SpecMismatchError: If they do not; names the variable.
+        """
+        self._check_layout(weights, sort_variables_by_name)
+        weights.verify()
 
     def _check_layout(self, weights: Weights, sort_variables_by_name: bool) -> None:
         if weights.layout == self._layout or sort_variables_by_name:

@@ -109,6 +109,7 @@ def start_inference_server(
     max_rows: int,
     window_s: float,
     resources: Mapping[str, float],
+    num_versions: int = 1,
 ) -> Any:
     """Starts an :class:`workers.inference.server.InferenceServer` as an actor.
 
@@ -121,12 +122,13 @@ def start_inference_server(
         max_rows: Maximum number of rows of a batch.
         window_s: Seconds to wait for more rows.
         resources: Its resources; GPUs are hidden from it if these do not include one.
+        num_versions: Number of versions of the weights that it holds.
     """
     from workers.inference.server import InferenceServer
 
     environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
     actor = _actor_class(InferenceServer, environment).options(max_concurrency=1000, **_options(resources))
-    return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
+    return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s, num_versions)
 
 
 def set_learner_environment() -> None:

@@ -66,6 +66,14 @@ class TrainConfig:
     on_stale: OnStale = "wait"
     """With arrival, what becomes of a rollout that would be older than max_policy_lag: the next update waits for it
     before it is (wait), or it is dropped and counted (drop)."""
+    inference: Literal["collectors", "server"] = "collectors"
+    """What computes actions: each collector, or one server on the learner's node for all of them. A server helps where
+    policies are large, as with images, and it has a GPU or the collectors' machines are slow."""
+    server_window_ms: float = 2.0
+    """Milliseconds that the server waits for more collectors before it calls the policy. Used with --inference
+    server."""
+    server_gpus: float = 0.0
+    """Number of GPUs of the server; a fraction shares the learner's. Used with --inference server."""
     checkpoint_every: int | str = 50
     """Number of updates between two checkpoints, or a time such as 30s or 5m. There is always one at the end. Policy
     and report are written with each."""
@@ -129,6 +137,9 @@ class TrainConfig:
             raise ConfigError("target_return must be a number, but is nan")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        for name in ("server_window_ms", "server_gpus"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
         if not 1 <= self.least_collectors <= self.collectors:
             raise ConfigError(
                 f"min_collectors must be from 1 to collectors {self.collectors}, but is {self.min_collectors}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from distpolicy.errors import InferenceLostError
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
@@ -45,14 +46,17 @@ class ArrivalOrder(UpdatePipeline):
         super().__init__(parts)
         self._in_flight: list[_Asked] = []
         self._arrived: list[_Asked] = []
+        # What collectors act by when they are asked next, and its version; -1 for that of the totals.
         self._acting: Any = None
+        self._acting_version = -1
         self._num_dropped = 0
 
     def begin(self, weights: Any) -> None:
         """See :meth:`UpdatePipeline.begin`."""
         for queue in (self.pending, self._in_flight, self._arrived):
             queue.clear()
-        self._newest_weights = self._acting = weights
+        self._newest = self._acting = self._publish(weights)
+        self._acting_version = -1
 
     def fill(self, totals: TrainingTotals) -> None:
         """See :meth:`UpdatePipeline.fill`."""
@@ -64,7 +68,8 @@ class ArrivalOrder(UpdatePipeline):
         busy = {asked.part.handle for asked in self._in_flight}
         for handle in self._pool.handles:
             if handle not in busy and self._needs_rollout(totals):
-                self._in_flight.append(_Asked(self._ask(handle, self._acting), totals.updates, time.monotonic()))
+                version = max(self._acting_version, totals.updates)
+                self._in_flight.append(_Asked(self._ask(handle, self._acting), version, time.monotonic()))
 
     def oldest(self, totals: TrainingTotals, fills: bool) -> PendingUpdate | None:
         """See :meth:`UpdatePipeline.oldest`. Meanwhile, collectors that have become free are asked again."""
@@ -80,16 +85,18 @@ class ArrivalOrder(UpdatePipeline):
 
     def finish(self) -> None:
         """Removes the oldest update. Rollouts that are asked for from here on act by its weights."""
-        self._acting = self.pending[0].weights
+        if self.pending[0].update > self._acting_version:
+            self._acting, self._acting_version = self.pending[0].weights, self.pending[0].update
         super().finish()
 
     def resubmit(
         self, totals: TrainingTotals, weights: Any, lost: Sequence[PendingUpdate], kept: Sequence[PendingRollout]
     ) -> None:
         """See :meth:`UpdatePipeline.resubmit`. The rollouts that are kept wait for the next update again."""
-        self._newest_weights = weights
-        if not self.pending:
-            self._acting = weights
+        self._newest = self._acting = self._publish(weights)
+        self._acting_version = totals.updates + len(self.pending)
+        up = self._pool.handles
+        self._in_flight = [asked for asked in self._in_flight if asked.part.handle in up]
         again = [_Asked(part, self._version_of(part), 0.0) for update in lost for part in update.parts if part in kept]
         self._arrived = [*again, *self._arrived]
 
@@ -160,7 +167,7 @@ class ArrivalOrder(UpdatePipeline):
         error = error_of(asked.part.report)
         if error is None:
             self._arrived.append(asked)
-        elif is_death(error):
+        elif is_death(error) and not isinstance(error, InferenceLostError):
             self._lose(asked.part.handle, reason_of_death(error))
         else:
             raise error

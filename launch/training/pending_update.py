@@ -63,7 +63,7 @@ class PendingUpdate(NamedTuple):
     Attributes:
         update: Number of the update.
         parts: The rollouts.
-        weights: Reference of the weights that the update makes.
+        weights: Reference of the weights that the update makes, as collectors take them.
         metrics: Reference of its metrics.
         state: Reference of the learner's state after the update, if a checkpoint is due; else None.
         policies: Reference of the policies' files after it, if a checkpoint or an evaluation is due; else None.
@@ -139,7 +139,7 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
                 handles.setdefault(part.handle, error)
             elif not lacks_argument(error):
                 raise error
-    error = error_of(iterations[0].metrics)
+    error = error_of(iterations[0].metrics) if iterations else None
     if error is not None and not is_death(error) and not lacks_argument(error):
         raise error
     return CollectorFailures(handles, kept)

@@ -17,6 +17,7 @@ from launch.supervision.collector_pool import CollectorPool
 from launch.training.evaluation import PoolEvaluator
 from launch.training.learner_group import LearnerGroup
 from launch.training.pending_update import PendingRollout, PendingUpdate, num_missing
+from launch.training.policy_server import PolicyServer
 from launch.training.recovery import WorkerRecovery
 from launch.training.totals import TrainingTotals
 from workers.collection.evaluator import EvaluatedPolicy
@@ -36,6 +37,7 @@ class PipelineParts(NamedTuple):
         recovery: Waits for a collector if none is up, and replaces those that die.
         evaluator: Submits evaluations.
         keeps_policies: Whether policies are exported at checkpoints and evaluations.
+        server: The inference server; None if collectors compute actions themselves.
     """
 
     config: TrainConfig
@@ -44,6 +46,7 @@ class PipelineParts(NamedTuple):
     recovery: WorkerRecovery
     evaluator: PoolEvaluator
     keeps_policies: bool
+    server: PolicyServer | None = None
 
 
 class UpdatePipeline(abc.ABC):
@@ -67,13 +70,21 @@ class UpdatePipeline(abc.ABC):
         )
         eval_every = None if config.eval_every is None else Interval.of(config.eval_every, "eval_every")
         self._evaluation_clock = IntervalClock(eval_every, time.monotonic())
-        self._newest_weights: Any = None
+        self._server = parts.server
+        self._newest: Any = None
         self.pending: deque[PendingUpdate] = deque()
 
     @property
     def weights(self) -> Any:
-        """Reference of the weights that the last submitted update makes."""
-        return self._newest_weights
+        """Reference of the weights that the last submitted update makes, as collectors take them.
+
+        With an inference server it is their name, and comes when the server holds them.
+        """
+        return self._newest
+
+    def _publish(self, weights: Any) -> Any:
+        """Returns what collectors take for weights: these themselves, or their name on the server."""
+        return weights if self._server is None else self._server.hold(weights)
 
     @property
     def evaluates_often(self) -> bool:
@@ -185,7 +196,7 @@ class UpdatePipeline(abc.ABC):
         progress = env_steps / self._config.total_steps
         before = self.pending[-1].metrics if self.pending else None
         weights, metrics = self._learners.update(progress, [part.rollout for part in parts], before)
-        self._newest_weights = weights
+        self._newest = self._publish(weights)
         update = totals.updates + len(self.pending) + 1
         # The learner works in order, so state and policies are those right after this update.
         now = time.monotonic()
@@ -195,8 +206,8 @@ class UpdatePipeline(abc.ABC):
         policies = self._learners.export_policies(self.exported) if exports else None
         evaluation = None
         if evaluates:
-            evaluation = self._evaluator.submit(weights, self._config.eval_episodes, self.evaluated)
-        self.pending.append(PendingUpdate(update, parts, weights, metrics, state, policies, evaluation))
+            evaluation = self._evaluator.submit(self._newest, self._config.eval_episodes, self.evaluated)
+        self.pending.append(PendingUpdate(update, parts, self._newest, metrics, state, policies, evaluation))
 
 
 class FixedOrder(UpdatePipeline):
@@ -215,11 +226,8 @@ class FixedOrder(UpdatePipeline):
         """See :meth:`UpdatePipeline.begin`."""
         self.pending.clear()
         self._acting.clear()
-        self._use(weights)
-
-    def _use(self, weights: Any) -> None:
-        self._newest_weights = weights
-        self._acting.append(weights)
+        self._newest = self._publish(weights)
+        self._acting.append(self._newest)
 
     def fill(self, totals: TrainingTotals) -> None:
         """See :meth:`UpdatePipeline.fill`."""
@@ -235,7 +243,8 @@ class FixedOrder(UpdatePipeline):
     ) -> None:
         """See :meth:`UpdatePipeline.resubmit`. What is missing is collected by the newest weights."""
         self._acting.clear()
-        self._use(weights)
+        self._newest = self._publish(weights)
+        self._acting.append(self._newest)
         # Without lag, no collector has begun a later update's rollout.
         for update in lost if self._config.max_policy_lag else lost[:1]:
             self._submit(totals, [part for part in update.parts if part in kept])
@@ -250,7 +259,7 @@ class FixedOrder(UpdatePipeline):
         """Submits an update that learns from the rollouts that were kept, and from others that are collected now."""
         missing = self._collect(self._pool.size - len(kept), [part.handle for part in kept])
         self._submit_update(totals, [*kept, *missing])
-        self._use(self._newest_weights)
+        self._acting.append(self._newest)
 
     def _collect(self, count: int, last: Sequence[CollectorHandle]) -> list[PendingRollout]:
         """Asks for rollouts. If there are more rollouts than collectors, the collectors take turns.

@@ -152,6 +152,7 @@ class TrainingRun:
             self._observers,
             None if start is None else start.totals,
             ExportedPolicies(self._directory),
+            workers.server,
         )
 
     def _checkpoint_to_resume(self, directory: RunDirectory) -> Checkpoint:
@@ -415,5 +416,7 @@ def _settings(
 def _check_serial(config: TrainConfig) -> None:
     if config.learners > 1:
         raise ConfigError(f"a serial run has one learner, but learners is {config.learners}: set it to 1")
+    if config.inference == "server":
+        raise ConfigError("a serial run has no inference server: leave --inference at collectors")
     if config.address is not None:
         raise ConfigError(f"a serial run is in one process, but address is {config.address}: leave one of them out")

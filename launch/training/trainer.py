@@ -28,6 +28,7 @@ from launch.training.pending_update import (
     find_failures,
 )
 from launch.training.pipeline import FixedOrder, PipelineParts, UpdatePipeline
+from launch.training.policy_server import PolicyServer
 from launch.training.recovery import WorkerRecovery
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
@@ -67,6 +68,7 @@ class Trainer:
         totals: The totals to begin with.
         policies: Takes the policies at every checkpoint, and those that an evaluation finds the best; None if they
             are not kept.
+        server: The inference server; None if collectors compute actions themselves.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Trainer:
         observer: TrainingObserver | None = None,
         totals: TrainingTotals | None = None,
         policies: Policies | None = None,
+        server: PolicyServer | None = None,
     ) -> None:
         self._config, self._pool, self._learners = config, pool, learners
         self._generations = generations
@@ -87,8 +90,11 @@ class Trainer:
         self._keeper = RunKeeper(checkpoints, policies, self._totals, self._observer)
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
         self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
-        parts = PipelineParts(config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies)
+        parts = PipelineParts(
+            config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies, server
+        )
         self._pipeline: UpdatePipeline = ArrivalOrder(parts) if config.rollout_order == "arrival" else FixedOrder(parts)
+        self._server = server
         self._is_stopped = False
         self._last_update_s = 0.0
         # Collectors that were lost and replaced while the workers started; the observer is told when training begins.
@@ -247,13 +253,14 @@ class Trainer:
         if death is not None:
             self._replace_learners(death, iterations)
             return
+        has_new_server = self._drop_lost_server()
         # The updates before the first one that has failed are complete.
         failed = [index for index, iteration in enumerate(iterations) if error_of(iteration.metrics) is not None]
-        if not failed:
+        if not (failed or has_new_server):
             raise error
-        lost = iterations[failed[0] :]
+        lost = iterations[failed[0] :] if failed else []
         dead, kept = find_failures(lost)
-        if not dead:  # The pool limits the number of lost collectors.
+        if not (dead or has_new_server):  # The pool limits the number of lost collectors.
             self._recovery.count_failure(error)
         for handle, its_error in dead.items():
             missing = [part for part in lost[0].parts if part.handle is handle and part not in kept]
@@ -262,6 +269,18 @@ class Trainer:
             self._pipeline.pending.pop()
         # The weights after the last completed update; the old reference may be lost with its node.
         self._pipeline.resubmit(self.totals, self._learners.weights(), lost, kept if dead else ())
+
+    def _drop_lost_server(self) -> bool:
+        """Gives up the collectors of an inference server that is lost; others begin with a new server.
+
+        Returns:
+            Whether it was lost.
+        """
+        if self._server is None or not self._server.drop_if_lost():
+            return False
+        for handle in self._pool.handles:
+            self._recovery.lose(handle, "its inference server was lost", self._rollout_steps)
+        return True
 
     @property
     def _rollout_steps(self) -> int:
@@ -377,6 +396,9 @@ class Trainer:
                 elif not (is_death(error) or lacks_argument(error)):
                     raise
                 death = self._recovery.learner_death()
+                if death is None and self._drop_lost_server():
+                    self._pipeline.begin(self._learners.weights())
+                    continue
                 if death is None:
                     raise
                 self._replace_learners(death, list(self._pipeline.pending))
@@ -392,3 +414,5 @@ class Trainer:
         """Ends the workers; may be called twice."""
         self._learners.kill()
         self._pool.close()
+        if self._server is not None:
+            self._server.kill()

@@ -194,3 +194,15 @@ def test_by_arrival_without_lag_every_row_is_by_the_newest_weights() -> None:
         assert versions_of(outcome) == [number, number]
     assert outcomes[-1].totals.env_steps >= UNEVEN.total_steps
     assert outcomes[-2].totals.env_steps < UNEVEN.total_steps
+
+
+@pytest.mark.slow
+def test_several_learners_with_a_lag_come_to_what_one_learner_does() -> None:
+    config = dataclasses.replace(UNEVEN, max_policy_lag=1, env_kwargs={"max_delay_s": 0.01}, total_steps=500)
+    alone, outcomes = trained(config)
+    together, shared = trained(dataclasses.replace(config, learners=2))
+    names = ("policy_lag", "policy_lag_mean", "lag_rows/0", "lag_rows/1")
+    for one, other in zip(outcomes, shared, strict=True):
+        assert [one.metrics[name] for name in names] == [other.metrics[name] for name in names]
+    for path, value in alone.items():
+        np.testing.assert_allclose(value, together[path], rtol=1e-3, atol=1e-4, err_msg=path)
