@@ -205,4 +205,4 @@ def test_several_learners_with_a_lag_come_to_what_one_learner_does() -> None:
     for one, other in zip(outcomes, shared, strict=True):
         assert [one.metrics[name] for name in names] == [other.metrics[name] for name in names]
     for path, value in alone.items():
-        np.testing.assert_allclose(value, together[path], rtol=1e-3, atol=1e-4, err_msg=path)
+        np.testing.assert_allclose(value, together[path], rtol=1e-2, atol=1e-3, err_msg=path)
