@@ -181,7 +181,9 @@ def _train(arguments: list[str], start: float) -> int:
     with (
         started_processes_ended(),
         handled(interrupt),
-        TrainingRun(parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug) as run,
+        TrainingRun(
+            parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
+        ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
         console.print(run.describe())

@@ -137,7 +137,7 @@ class ActionRunner:
         get = getters((*nest, noise))
         needed = program.function.needed_inputs
         self._inputs: list[tuple[int, Callable[[Any], Any]]] = [(place, get[place]) for place in needed]
-        self._direct = [get[place] for place, _ in program.function.inputs] if runner.is_direct else None
+        self._direct = [get[place] for place in program.function.read_inputs] if runner.is_direct else None
         # For each needed input an array with rows added, and a view of the rows to fill. None without added rows.
         self._padded: list[tuple[int, np.ndarray, np.ndarray]] | None = None
         if batch_size != program.num_rows:
@@ -184,6 +184,8 @@ class ActionRunner:
             return self._pack(self._runner(leaves))
         batch_size = self._batch_size
         for place, array, rows in self._padded:
+            if leaves[place].shape != rows.shape:
+                raise ValueError(f"expected {rows.shape}, got {leaves[place].shape}")
             np.copyto(rows, leaves[place], "equiv")
             leaves[place] = array
         return self._pack([output[:batch_size] for output in self._runner(leaves)])

@@ -6,7 +6,9 @@ import contextlib
 import tempfile
 import uuid
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -20,6 +22,7 @@ from launch.supervision.faults import collector_name
 from launch.supervision.program_note import program_note
 from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.learner_group import LearnerGroup
+from launch.training.serial_workers import start_serial_collector, start_serial_learner
 from workers.actors import start_collector, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import RUN_PREFIX, read_hang
@@ -37,6 +40,7 @@ class TrainingWorkers:
         specs: Specs of the environment.
         generation: The first generation that a worker of this start may have.
         agent: The function that makes the agent, instead of the one that the config names.
+        serial: Whether the workers are in this process, without Ray.
 
     Attributes:
         pool: The collectors.
@@ -51,37 +55,57 @@ class TrainingWorkers:
         specs: EnvironmentSpecs,
         generation: int = 0,
         agent: PickledCallable | None = None,
+        serial: bool = False,
     ) -> None:
-        groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
         self._name = f"{RUN_PREFIX}{uuid.uuid4().hex}"
         # Killed collectors leave their files. All collectors are gone when this runs, at the latest when the process
         # ends.
         weakref.finalize(self, _remove_files, self._name)
-        agent_factory = AgentFactory(config, specs, agent)
-        self.learner_has_gpu = "GPU" in groups[LEARNER]
-        slots = config.envs_per_collector
-        self.learners = LearnerGroup(
-            lambda generation: start_learners(
-                agent_factory, generation, config.learners, groups[LEARNER], config.max_policy_lag
-            ),
-            {"collect": (slots,), "greedy": (config.eval_envs or slots,)},
-        )
+        self.learner_has_gpu = False
+        start = self._serially if serial else self._on_ray
+        self.learners, start_collector = start(environment_factory, AgentFactory(config, specs, agent))
         self.pool = CollectorPool(
-            lambda index, generation: start_collector(
-                _collector_config(config, index, generation),
-                environment_factory,
-                ProgramSource(
-                    (self.learners.policy_program("collect"),), PolicyFactory(config, agent), config.timeout_s
-                ),
-                groups[COLLECTOR],
-                Path(self._stacks_file(index, generation)),
-            ),
+            start_collector,
             [_slots(config, index) for index in range(config.collectors)],
             self.next_generation,
             config.timeout_s,
             minimum=config.least_collectors,
             explain=self._explain,
+        )
+
+    def _on_ray(
+        self, environments: EnvironmentFactory, agents: AgentFactory
+    ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
+        """Returns the learner, and the function that starts a collector for an index and a generation."""
+        config = self._config
+        groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
+        self.learner_has_gpu = "GPU" in groups[LEARNER]
+        slots = config.envs_per_collector
+        learners = LearnerGroup(
+            lambda generation: start_learners(
+                agents, generation, config.learners, groups[LEARNER], config.max_policy_lag
+            ),
+            {"collect": (slots,), "greedy": (config.eval_envs or slots,)},
+        )
+        policies = PolicyFactory(config, agents.agent)
+        return learners, lambda index, generation: start_collector(
+            _collector_config(config, index, generation),
+            environments,
+            ProgramSource((learners.policy_program("collect"),), policies, config.timeout_s),
+            groups[COLLECTOR],
+            Path(self._stacks_file(index, generation)),
+        )
+
+    def _serially(
+        self, environments: EnvironmentFactory, agents: AgentFactory
+    ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
+        """Returns the same as :meth:`_on_ray`, in this process."""
+        config = self._config
+        learners = LearnerGroup(lambda generation: start_serial_learner(agents, generation, config.max_policy_lag))
+        policies = PolicyFactory(config, agents.agent)
+        return learners, lambda index, generation: start_serial_collector(
+            _collector_config(config, index, generation), environments, policies
         )
 
     @property

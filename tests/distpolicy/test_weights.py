@@ -298,6 +298,37 @@ def test_bfloat16_travels() -> None:
     np.testing.assert_array_equal(target.variables["kernel"].numpy().astype(np.float32), [1.5, -2.0])
 
 
+def test_lent_weights_are_put_back_whether_they_are_older_or_newer(
+    snapshot: Snapshot, assert_same_bits: SameBits
+) -> None:
+    held, other, target = mixed(2), mixed(3), mixed(1)
+    receiver = WeightsReceiver(target, "collector 3")
+    with receiver.lent(WeightsPacker(other).pack(0, 9)):
+        assert_same_bits(snapshot(target), snapshot(other))
+    receiver.apply(WeightsPacker(held).pack(0, 5))
+    for version in (4, 5, 6):
+        source = held if version == 5 else other
+        with receiver.lent(WeightsPacker(source).pack(0, version)):
+            assert_same_bits(snapshot(target), snapshot(source))
+        assert_same_bits(snapshot(target), snapshot(held))
+        assert receiver.held == (0, 5)
+    with pytest.raises(RuntimeError, match="in between"), receiver.lent(WeightsPacker(other).pack(0, 7)):
+        raise RuntimeError("in between")
+    assert_same_bits(snapshot(target), snapshot(held))
+
+
+def test_weights_that_are_lent_to_a_mixture_stay(snapshot: Snapshot, assert_same_bits: SameBits) -> None:
+    target, other = mixed(1), mixed(3)
+    receiver = WeightsReceiver(target, "collector 3")
+    receiver.apply(WeightsPacker(mixed(2)).pack(0, 5), tau=0.5)
+    with pytest.raises(StaleWeightsError), receiver.lent(WeightsPacker(other).pack(0, 4)):
+        pass
+    with receiver.lent(WeightsPacker(other).pack(0, 6)):
+        pass
+    assert_same_bits(snapshot(target), snapshot(other))
+    assert receiver.held == (0, 6)
+
+
 def test_older_weights_that_come_at_the_same_time_do_not_overwrite_newer_ones() -> None:
     target, source = mixed(), mixed(2)
     plain_update, versions = target.update, []

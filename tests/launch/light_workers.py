@@ -98,7 +98,7 @@ class LightLearner:
         """Weights that are filled with their version."""
         return np.full(self._size // 4, self._version, np.int32)
 
-    def update(self, totals: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def update(self, totals: float, *rollouts: np.ndarray, after: Any = None) -> tuple[np.ndarray, dict[str, float]]:
         """Notes the rollouts, each of which has to be whole."""
         for rollout in rollouts:
             assert np.all(rollout == rollout[0]), "a rollout is damaged"

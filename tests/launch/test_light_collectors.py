@@ -108,6 +108,7 @@ class Pictures(gym.Env):
         return np.zeros((12, 12, 1), np.uint8), 1.0, False, False, {}
 
 
+@pytest.mark.slow
 def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(tmp_path: Path) -> None:
     notes = Notes()
     network = NetworkConfig(actor_units=(8,), conv_layers=((4, 3, 2),))

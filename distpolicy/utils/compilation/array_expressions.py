@@ -1,8 +1,8 @@
-"""ArrayExpression: a value that follows from variables, computed by NumPy."""
+"""ArrayExpression: a value that follows from variables or inputs, computed by NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ class ArrayOperation:
 
 @dataclass(frozen=True)
 class ArrayExpression:
-    """Values that follow from variables: what a program's parameters are made of.
+    """Values that follow from variables: what a program's parameters are made of, or what it takes of its inputs.
 
     Results equal TensorFlow's except for rounding.
 
@@ -59,6 +59,48 @@ class ArrayExpression:
                     result = OPERATIONS[operation.kind](operation.attributes, *inputs)
                     found.append(result if isinstance(result, tuple) else (np.asarray(result),))
         return [found[index][output] for index, output in self.results]
+
+
+class BoundExpression:
+    """An expression for calls at every step. The values of all variables but a few are fixed.
+
+    Args:
+        expression: The expression, in which every operation has one output.
+        fixed: The values of the fixed variables by path.
+        inputs: Paths of the others.
+    """
+
+    def __init__(self, expression: ArrayExpression, fixed: Mapping[str, np.ndarray], inputs: Sequence[str]) -> None:
+        self._values: list[Any] = []
+        self._inputs = [-1] * len(inputs)
+        self._steps: list[tuple[int, _Operation, Mapping[str, Any], tuple[int, ...]]] = []
+        for place, operation in enumerate(expression.operations):
+            value = None
+            if operation.kind == "Const":
+                value = operation.value
+            elif operation.kind == "Variable" and operation.value in fixed:
+                value = fixed[operation.value]
+            elif operation.kind == "Variable":
+                self._inputs[inputs.index(operation.value)] = place
+            else:
+                sources = tuple(index for index, _ in operation.inputs)
+                self._steps.append((place, OPERATIONS[operation.kind], operation.attributes, sources))
+            self._values.append(value)
+        self._results = [index for index, _ in expression.results]
+
+    def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the results.
+
+        Args:
+            values: The values of the variables that are not fixed.
+        """
+        found = self._values
+        for place, value in zip(self._inputs, values, strict=True):
+            found[place] = value
+        with np.errstate(all="ignore"):
+            for place, operation, attributes, sources in self._steps:
+                found[place] = operation(attributes, *[found[index] for index in sources])
+        return [found[index] for index in self._results]
 
 
 _Operation = Callable[..., Any]
@@ -166,3 +208,6 @@ OPERATIONS: dict[str, _Operation] = {
     "Split": lambda attributes, axis, x: tuple(np.split(x, int(attributes["num_split"]), int(axis))),
     "StridedSlice": _strided_slice,
 }
+
+# The operations that give each row of a batch the same bytes, whatever the batch is.
+ROW_OPERATIONS = frozenset(OPERATIONS) - {"MatMul", "Sum", "Mean", "Max", "Min", "Prod", "Split"}

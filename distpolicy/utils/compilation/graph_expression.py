@@ -47,7 +47,7 @@ def expression_of(
         elif node.op == "ReadVariableOp" or node.op in OPERATIONS:
             inputs = tuple(place(name) for name in _inputs(node))
             kind = "Identity" if node.op == "ReadVariableOp" else node.op
-            operations.append(ArrayOperation(kind, inputs, attributes=_attributes(node)))
+            operations.append(ArrayOperation(kind, inputs, attributes=attributes_of(node)))
         else:
             raise LiteRTError(f"what it computes from its variables has the operation {node.op}")
         places[node.name] = len(operations) - 1
@@ -124,7 +124,8 @@ def _sorted(graph_def: Any) -> list[Any]:
     return ordered
 
 
-def _attributes(node: Any) -> dict[str, Any]:
+def attributes_of(node: Any) -> dict[str, Any]:
+    """Returns the settings of an operation that :class:`ArrayOperation` needs, from its NodeDef."""
     found: dict[str, Any] = {}
     for name, attribute in node.attr.items():
         kind = attribute.WhichOneof("value")

@@ -8,13 +8,30 @@ from typing import Any, Literal
 
 import numpy as np
 
+from distpolicy.utils.compilation.array_expressions import ArrayExpression, BoundExpression
+
 
 class LiteRTError(Exception):
     """Raised if a function cannot be converted to a LiteRT program. The message says why."""
 
 
 # Where an output comes from, and its place there.
-Source = tuple[Literal["input", "parameter", "computed"], int]
+Source = tuple[Literal["input", "parameter", "prelude", "computed"], int]
+
+
+@dataclass(frozen=True)
+class Prelude:
+    """What NumPy computes before the flatbuffer runs: arithmetic that LiteRT does not have, such as in float64.
+
+    Attributes:
+        expression: Takes inputs ``x<i>`` and parameters ``p<i>``.
+        inputs: For each input that it takes, its place among the function's inputs, its shape and its dtype.
+        parameters: Places of the parameters that it takes.
+    """
+
+    expression: ArrayExpression
+    inputs: tuple[tuple[int, tuple[int, ...], np.dtype], ...]
+    parameters: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,8 @@ class LiteRTProgram:
 
     Attributes:
         content: The program as a flatbuffer; None if every output is an input or a parameter.
+        prelude: What NumPy computes before; None for nothing.
+        fed: For each result of the prelude that the flatbuffer reads, its place and its name.
         inputs: For each input that the flatbuffer reads, its place among the function's inputs and its name.
         parameters: For each parameter that the flatbuffer reads, its place among the parameters and its name.
         num_computed: Number of the flatbuffer's outputs, named ``y0``, ``y1`` and so on.
@@ -33,15 +52,23 @@ class LiteRTProgram:
     """
 
     content: bytes | None
+    prelude: Prelude | None
+    fed: tuple[tuple[int, str], ...]
     inputs: tuple[tuple[int, str], ...]
     parameters: tuple[tuple[int, str], ...]
     num_computed: int
     plan: tuple[Source, ...]
 
     @property
+    def read_inputs(self) -> list[int]:
+        """Places of the inputs that the flatbuffer reads, then of those that the prelude takes."""
+        taken = () if self.prelude is None else self.prelude.inputs
+        return [*(place for place, _ in self.inputs), *(place for place, _, _ in taken)]
+
+    @property
     def needed_inputs(self) -> list[int]:
         """Places of the inputs that the outputs depend on. Other inputs may be None."""
-        return sorted({*(place for place, _ in self.inputs), *(place for kind, place in self.plan if kind == "input")})
+        return sorted({*self.read_inputs, *(place for kind, place in self.plan if kind == "input")})
 
 
 # The name under which the converter keeps the names of inputs and outputs.
@@ -95,6 +122,8 @@ class LiteRTRunner:
     def __init__(self, program: LiteRTProgram, parameters: Sequence[np.ndarray]) -> None:
         self._plan = program.plan
         self.is_direct = self._plan == tuple(("computed", place) for place in range(len(self._plan)))
+        self._read = program.read_inputs
+        self._prelude = None if program.prelude is None else _PreludeRunner(program.prelude)
         self._interpreter: Any = None
         self._parameter_places: list[tuple[int, int]] = []
         if program.content is not None:
@@ -102,7 +131,7 @@ class LiteRTRunner:
             self._set = self._interpreter.set_tensor
             self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
             places = input_places(self._interpreter)
-            self._input_places = program.inputs
+            self._fed = [(place, places[name]) for place, name in program.fed]
             self._input_indices = [places[name] for _, name in program.inputs]
             self._parameter_places = [(place, places[name]) for place, name in program.parameters]
             outputs = self._interpreter.get_signature_runner(SIGNATURE).get_output_details()
@@ -112,6 +141,8 @@ class LiteRTRunner:
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
         """Sets the parameters' values for the calls from now on."""
         self._parameter_values = values
+        if self._prelude is not None:
+            self._prelude.set_parameters(values)
         for place, index in self._parameter_places:
             self._set(index, values[place])
 
@@ -124,23 +155,59 @@ class LiteRTRunner:
         Raises:
             ValueError: If a needed input has another shape or dtype.
         """
-        computed: list[np.ndarray] = []
-        if self._interpreter is not None:
-            computed = self.run([inputs[place] for place, _ in self._input_places])
-        sources = {"input": inputs, "parameter": self._parameter_values, "computed": computed}
+        computed, prelude = self._computed([inputs[place] for place in self._read])
+        sources = {"input": inputs, "parameter": self._parameter_values, "prelude": prelude, "computed": computed}
         return [sources[kind][place] for kind, place in self._plan]
 
     def run(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the flatbuffer's outputs, for calls at every step.
 
         Args:
-            values: The arrays of the program's ``inputs``, in their order.
+            values: The arrays of the program's ``read_inputs``, in their order.
 
         Raises:
             ValueError: If one has another shape or dtype.
         """
+        return self._computed(values)[0]
+
+    def _computed(self, values: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the outputs of the flatbuffer and of the prelude."""
+        prelude: list[np.ndarray] = []
+        if self._prelude is not None:
+            num_direct = len(values) - self._prelude.num_inputs
+            prelude = self._prelude(values[num_direct:])
+            values = values[:num_direct]
+        if self._interpreter is None:
+            return [], prelude
         set_tensor, get_tensor = self._set, self._get
+        for place, index in self._fed:
+            set_tensor(index, prelude[place])
         for index, value in zip(self._input_indices, values, strict=True):
             set_tensor(index, value)
         self._invoke()
-        return [get_tensor(index) for index in self._output_places]
+        return [get_tensor(index) for index in self._output_places], prelude
+
+
+class _PreludeRunner:
+    """Runs a program's prelude."""
+
+    def __init__(self, prelude: Prelude) -> None:
+        self._prelude = prelude
+        self._inputs = [(shape, dtype) for _, shape, dtype in prelude.inputs]
+        self.num_inputs = len(self._inputs)
+
+    def set_parameters(self, values: Sequence[np.ndarray]) -> None:
+        """Sets the values of the function's parameters."""
+        given = {f"p{place}": values[place] for place in self._prelude.parameters}
+        self._run = BoundExpression(self._prelude.expression, given, [f"x{i}" for i, _, _ in self._prelude.inputs])
+
+    def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the results.
+
+        Raises:
+            ValueError: If an array has another shape or dtype.
+        """
+        for value, (shape, dtype) in zip(values, self._inputs, strict=True):
+            if value.shape != shape or value.dtype != dtype:
+                raise ValueError(f"expected {dtype}{list(shape)}, got {value.dtype}{list(value.shape)}")
+        return self._run(values)

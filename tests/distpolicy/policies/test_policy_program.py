@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.errors import SpecMismatchError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
@@ -44,6 +46,28 @@ def normalized(make_policy: Callable[..., ActorPolicy], **arguments: Any) -> Act
     policy = make_policy(BOX, observation_normalizer=normalizer, emit_log_probability=True, **arguments)
     normalizer.update(tf.random.stateless_normal([50, 3], [1, 2], 5.0, 3.0))
     return policy
+
+
+def normalized_float64() -> ActorPolicy:
+    """Returns a policy over two float64 vectors, as MuJoCo's are, with a normaliser: LiteRT has no such arithmetic."""
+    spec = {"position": ArraySpec((3,), np.float64), "velocity": ArraySpec((2,), np.float64)}
+    normalizer = StreamingTensorNormalizer(spec)
+    network = ActorDistributionNetwork(
+        spec, BOX, fc_layer_params=(8,), preprocessing_combiner=keras.layers.Concatenate()
+    )
+    policy = ActorPolicy(
+        time_step_spec(spec), BOX, network, observation_normalizer=normalizer, emit_log_probability=True
+    )
+    rng = np.random.default_rng(0)
+    normalizer.update({name: rng.normal(5.0, 3.0, (50, *item.shape)) for name, item in spec.items()})
+    return policy
+
+
+def squashed(make_policy: Callable[..., ActorPolicy]) -> ActorPolicy:
+    """Returns a policy whose log-probabilities need the inverse of tanh."""
+    return make_policy(
+        BOX, emit_log_probability=True, network={"continuous_projection_net": TanhNormalProjectionNetwork}
+    )
 
 
 def masked() -> ActorPolicy:
@@ -85,7 +109,7 @@ def test_a_masked_policy_takes_a_batch_without_rows(converted: bool) -> None:
     assert (found.action.shape, found.info.log_probability.shape, acting.inference) == ((0,), (0,), "litert")
 
 
-@pytest.fixture(params=["discrete", "box", "normalized", "greedy", "recurrent"])
+@pytest.fixture(params=["discrete", "box", "normalized", "greedy", "float64", "squashed", "recurrent"])
 def policy(
     request: pytest.FixtureRequest,
     make_policy: Callable[..., ActorPolicy],
@@ -93,12 +117,26 @@ def policy(
 ) -> TFPolicy:
     if request.param == "recurrent":
         return make_recurrent_policy()
+    if request.param == "squashed":
+        return squashed(make_policy)
+    if request.param == "float64":
+        return normalized_float64()
     if request.param == "normalized":
         return normalized(make_policy)
     if request.param == "greedy":
         return GreedyPolicy(normalized(make_policy))
     action = BOX if request.param == "box" else BoundedArraySpec((), np.int64, 2, 5)
     return make_policy(action, emit_log_probability=True)
+
+
+def step_for(policy: Any, batch_size: int, seed: int = 0) -> TimeStep:
+    """Returns a step with observations of which some are cut by a normaliser."""
+    rng = np.random.default_rng(seed)
+    observation = map_structure(
+        lambda spec: rng.normal(scale=5.0, size=(batch_size, *spec.shape)).astype(spec.dtype),
+        PyTFEagerPolicy(policy).time_step_spec.observation,
+    )
+    return restart(observation, batch_size)._replace(step_type=rng.integers(3, size=batch_size, dtype=np.int32))
 
 
 def row_seeds(batch_size: int, seed: int = 0) -> np.ndarray:
@@ -124,7 +162,7 @@ def light(program: PolicyProgram) -> PyTFEagerPolicy:
     return PyTFEagerPolicy(ProgramPolicy(pickle.loads(pickle.dumps(program))), batch_time_steps=False)
 
 
-def test_it_acts_byte_for_byte_as_the_policy_does(policy: TFPolicy, make_step: Callable[..., TimeStep]) -> None:
+def test_it_acts_byte_for_byte_as_the_policy_does(policy: TFPolicy) -> None:
     builder = ProgramBuilder(policy, [8, 24], "key")
     eager, other = PyTFEagerPolicy(policy, batch_time_steps=False, inference="litert"), light(builder.program)
     assert other.inference == "litert"
@@ -141,7 +179,7 @@ def test_it_acts_byte_for_byte_as_the_policy_does(policy: TFPolicy, make_step: C
             assert receiver.apply(packer.pack(0, version)).applied
         # Fewer rows than a program has, as many, and more than the largest.
         for batch_size in (1, 5, 8, 9, 24, 61):
-            step, state, seeds = make_step(batch_size, version), states(eager, batch_size), row_seeds(batch_size)
+            step, state, seeds = step_for(policy, batch_size, version), states(eager, batch_size), row_seeds(batch_size)
             expected = eager.action(step, state, seeds)
             assert_equal(other.action(step, state, seeds), expected)
             prepared = other.prepare_seeds(seeds[np.newaxis])[0]
@@ -216,6 +254,20 @@ def test_a_wrong_array_is_named(make_policy: Callable[..., ActorPolicy], make_st
     other.action(step)
 
 
+def test_a_wrong_array_is_named_where_numpy_computes_first() -> None:
+    policy = normalized_float64()
+    other = light(ProgramBuilder(policy, [8]).program)
+    for batch_size in (8, 5):
+        step = step_for(policy, batch_size)
+        wrong = {**step.observation, "position": step.observation["position"].astype(np.float32)}
+        with pytest.raises(TypeError, match=r"position.*float64.*float32"):
+            other.action(step._replace(observation=wrong))
+        wrong = {**step.observation, "velocity": step.observation["velocity"][:, :1]}
+        with pytest.raises(ValueError, match=r"velocity.*2\).*1\)"):
+            other.action(step._replace(observation=wrong))
+        other.action(step)
+
+
 def test_variables_that_do_not_match_are_named_and_change_nothing(make_policy: Callable[..., ActorPolicy]) -> None:
     other = light(ProgramBuilder(make_policy(), [1]).program)
     before = other.variables()
@@ -279,10 +331,10 @@ print(peak_memory_bytes() // 2**20)
 """
 
 
-def test_it_runs_without_tensorflow(policy: TFPolicy, make_step: Callable[..., TimeStep], tmp_path: Path) -> None:
+def test_it_runs_without_tensorflow(policy: TFPolicy, tmp_path: Path) -> None:
     builder = ProgramBuilder(policy, [8], "key")
     eager = PyTFEagerPolicy(policy, batch_time_steps=False, inference="litert")
-    step, state, seeds = make_step(8), states(eager, 8), row_seeds(8)
+    step, state, seeds = step_for(policy, 8), states(eager, 8), row_seeds(8)
     packer = WeightsPacker(policy)
     packer.add_parameters("key", builder.computed_parameters)
     given_file, made = tmp_path / "given", tmp_path / "made"

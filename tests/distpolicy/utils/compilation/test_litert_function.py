@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.saved_model import save as saver
 
+from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.utils.compilation.litert_function import LiteRTError, LiteRTFunction
+from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
 X = tf.TensorSpec((3, 4), tf.float32)
 N = tf.TensorSpec((3,), tf.int64)
@@ -131,6 +133,44 @@ def test_without_litert_the_error_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(LiteRTError, match=r"cannot be imported .*pip install ai-edge-litert"):
         LiteRTFunction(lambda x: [x + 1.0], [X])
+
+
+WIDE = tf.TensorSpec((3, 4), tf.float64)
+
+
+@pytest.mark.filterwarnings("error")
+def test_float64_arithmetic_on_inputs_is_numpys_with_tensorflows_bytes(weight: tf.Variable) -> None:
+    normalizer = StreamingTensorNormalizer(ArraySpec((4,), np.float64))
+
+    def function(x: tf.Tensor, noise: tf.Tensor) -> list[tf.Tensor]:
+        normalized = normalizer.normalize(x)
+        narrow = tf.cast(tf.concat([normalized, tf.square(x) / 3.0], axis=-1), tf.float32)
+        return [normalized, narrow, narrow[:, :4] @ weight + tf.cast(tf.cast(noise, tf.float64) * 2.0, tf.float32)]
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(scale=9.0, size=(3, 4))
+    x[0] = [np.nan, np.inf, -np.inf, 1e300]
+    inputs = [x, rng.normal(size=(3, 2)).astype(np.float32)]
+    program = LiteRTFunction(function, [WIDE, tf.TensorSpec((3, 2), tf.float32)])
+    assert program.needed_inputs == [0, 1]
+    for _ in range(3):
+        normalizer.update(rng.normal(4.0, 5.0, (50, 4)))
+        program.refresh()
+        expected, found = [item.numpy() for item in function(*inputs)], program(inputs)
+        for want, got in zip(expected[:2], found[:2], strict=True):
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(got, want)
+        np.testing.assert_allclose(found[2], expected[2], rtol=1e-5, atol=1e-6)
+
+
+def test_without_arithmetic_float64_is_litert_s(weight: tf.Variable) -> None:
+    program = LiteRTFunction(lambda x: [tf.cast(x, tf.float32) @ weight], [WIDE]).program
+    assert program.prelude is None
+
+
+def test_float64_that_neither_can_compute_is_refused(weight: tf.Variable) -> None:
+    with pytest.raises(LiteRTError, match="AddV2"):
+        LiteRTFunction(lambda x: [tf.cast(x @ weight, tf.float64) + 1.0], [X])
 
 
 @pytest.mark.parametrize("num_failures", [1, 100])
