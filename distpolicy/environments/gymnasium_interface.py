@@ -152,12 +152,12 @@ def numbers(values: Any, num_rows: int, what: str) -> np.ndarray:
         array = np.asarray(values)
         if array.dtype.kind in "biuf":
             if array.shape == (num_rows,):
-                return array.astype(np.float32)
+                return _float32(array)
             if array.size == num_rows == len(array):
-                return array.reshape(num_rows).astype(np.float32)
+                return _float32(array.reshape(num_rows))
     except Exception:  # Values of several shapes, or objects.
         pass
-    return np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)], np.float32)
+    return _float32(np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)]))
 
 
 def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
@@ -335,6 +335,12 @@ def _described(result: Any) -> str:
     if isinstance(result, tuple | list):
         return f"{len(result)} values ({', '.join(type(value).__name__ for value in result[:6])})"
     return kind(result)
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    # What float32 does not hold becomes infinite, and is told as that.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 def _short(number: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -326,6 +329,21 @@ class KeepsAThread(Base):
 
     def __init__(self) -> None:
         threading.Thread(target=time.sleep, args=(10_000.0,), name="simulator").start()
+
+
+class StartsPrograms(Base):
+    """Starts two programs, one by ``multiprocessing``, which Python waits for, and ends neither."""
+
+    def __init__(self) -> None:
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(10_000.0,)).start()
+        self.program = subprocess.Popen(["sleep", "4321"], start_new_session=True)
+
+
+class TakesOutput(Base):
+    """Lets what is printed go nowhere."""
+
+    def __init__(self) -> None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # as long as the process
 
 
 class OneMoreVector(gym.vector.VectorEnv):

@@ -16,6 +16,8 @@ import pytest
 from gymnasium.envs.registration import WrapperSpec
 
 from distpolicy.agents.agent_config import AgentConfig
+from distpolicy.agents.appo.config import APPOConfig
+from distpolicy.agents.impala.config import ImpalaConfig
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.environments.gymnasium_wrapper import GymnasiumWrapper
@@ -433,8 +435,10 @@ def test_an_agent_learns_from_it(make: Any) -> None:
         PPOConfig(num_minibatches=2, num_epochs=2, normalize_observations=True, normalize_rewards=True),
         PPOConfig(num_minibatches=1, num_epochs=1, entropy_weight=0.01),
         ReinforceConfig(entropy_weight=0.01),
+        ImpalaConfig(normalize_observations=True, normalize_rewards=True),
+        APPOConfig(num_minibatches=1, num_epochs=1),
     ],
-    ids=["normalised", "plain", "reinforce"],
+    ids=["normalised", "plain", "reinforce", "impala", "appo"],
 )
 def test_an_action_without_a_choice_and_episodes_of_one_step_keep_learning_finite(agent: AgentConfig) -> None:
     config = TrainConfig(collectors=1, envs_per_collector=2, rollout_steps=8, jit_compile=False, agent=agent)

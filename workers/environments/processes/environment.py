@@ -190,10 +190,19 @@ class ProcessEnvironment(Environment):
         if self._log.has_failed(row):
             self._log.back_off(row)
             seed = self._log.restart_seed(row)
-        handle = ProcessHandle(self._fork_server, row, self._memory.descriptor)
-        self._handles[row] = handle
+        handle = self._handles[row] = self._start_process(row)
         self._selector.register(handle.connection, selectors.EVENT_READ, row)
         self._send(row, RESET, -1 if seed is None else seed, START_TIMEOUT_S + self._step_timeout_s)
+
+    def _start_process(self, row: int) -> ProcessHandle:
+        try:
+            return ProcessHandle(self._fork_server, row, self._memory.descriptor)
+        except OSError as error:
+            raise EnvironmentCrashedError(
+                f"env {self.name} cannot have {self.num_slots} processes: {error.strerror or error}; use fewer "
+                "environments in a process of their own, or allow more open files (ulimit -n)",
+                slot=row,
+            ) from error
 
     def _send(self, row: int, command: bytes, seed: int, timeout_s: float) -> None:
         handle = self._handles[row]
