@@ -150,14 +150,6 @@ class ConvertedAction:
         _check_alike(step, self.function([*flatten(inputs), *self.program.noise(seed), seed]), policy.action_spec)
 
 
-def reason_for_tensorflow(policy: TFPolicy) -> str:
-    """Returns why a policy is faster in TensorFlow; empty if it is not."""
-    if any(variable.shape.rank == 4 for variable in policy.variables()):
-        # Weights are inputs of the LiteRT program, and it rearranges those of convolutions in every call.
-        return "TensorFlow's convolutions are faster"
-    return ""
-
-
 def _record(policy: TFPolicy, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[Draw]]:
     """Returns TensorFlow's step for these inputs, and the draws that it made."""
 

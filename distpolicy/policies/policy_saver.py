@@ -36,6 +36,8 @@ class PolicySaver:
     - ``action(time_step, policy_state=(), seed=None)``, which returns a PolicyStep. The time step is any namedtuple
       called TimeStep with the same fields. For a stateful policy the state may be left out at FIRST steps only. A seed
       is int32 ``[2]``, or one for each row, ``[B, 2]``, and leads to the same actions as in the policy itself;
+    - ``action_from_noise(time_step, policy_state, noise, seed)``, if the policy draws from its rows' seeds. It does the
+      same, but takes the uniform numbers of each draw, so that a process without TensorFlow can draw them;
     - ``distribution(time_step, policy_state=())``, if the policy has distributions from TFP or distpolicy. It returns a
       PolicyStep with dicts of their parameters as actions, since distributions cannot be loaded without TFP.
       ``policy_loader.load`` rebuilds them from the parameters;
@@ -47,8 +49,8 @@ class PolicySaver:
     ``action``), ``1/...`` for the state, ``action``, ``state/...``, ``info/...``.
 
     Two files lie beside the model: ``policy_specs.pbtxt`` with the specs in TF-Agents' format, and
-    ``policy_specs.json`` with what that format cannot hold: the variables' paths, the distributions' types, and which
-    dicts have integers as keys. The saved functions take and return strings as keys.
+    ``policy_specs.json`` with what that format cannot hold: the variables' paths, the distributions' types, the draws,
+    and which dicts have integers as keys. The saved functions take and return strings as keys.
 
     Args:
         policy: The policy. Its variables and its observation normaliser are saved with it.
@@ -202,6 +204,10 @@ class PolicySaver:
             "integer_keys": integer_key_paths(specs),
             "variables": [item.path for item in policy.named_variables()],
             "distributions": self._functions.distributions,
+            "draws": [
+                {"offset": None if draw.offset is None else draw.offset.tolist(), "num": draw.num}
+                for draw in self._functions.draws or ()
+            ],
         }
         with whole_folder(export_dir, _FILES) as scratch, quiet_about_names():
             tf.saved_model.save(self._module, scratch, signatures=self._signatures, options=options)
@@ -239,6 +245,8 @@ class PolicySaver:
         module, functions = self._module, self._functions
         module.action = functions.action
         module.get_initial_state = functions.get_initial_state
+        if functions.action_from_noise is not None:
+            module.action_from_noise = functions.action_from_noise
         if functions.distribution is not None:
             module.distribution = functions.distribution
         module.get_train_step = tf.function(lambda: tf.identity(self._train_step), autograph=False)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.policies.action_program import example_steps, padded_rows
-from distpolicy.policies.litert_action import ConvertedAction, reason_for_tensorflow
+from distpolicy.policies.litert_action import ConvertedAction
 from distpolicy.policies.policy_program import Parameters, ParameterSource, PolicyProgram
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
@@ -29,7 +29,7 @@ class ProgramBuilder:
         owner: The policy whose variables the program names, if it shares them; None for the policy itself.
 
     Raises:
-        LiteRTError: If the policy cannot be converted, or is faster in TensorFlow. The message says why.
+        LiteRTError: If the policy cannot be converted. The message says why.
 
     Attributes:
         program: The program.
@@ -38,8 +38,6 @@ class ProgramBuilder:
     def __init__(
         self, policy: TFPolicy, batch_sizes: Sequence[int], key: str = "", owner: TFPolicy | None = None
     ) -> None:
-        if reason := reason_for_tensorflow(policy):
-            raise LiteRTError(reason)
         self._policy = policy
         named = (policy if owner is None else owner).named_variables()
         paths = {id(item.variable.handle): item.path for item in named}

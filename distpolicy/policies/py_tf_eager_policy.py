@@ -106,12 +106,12 @@ class PyTFEagerPolicyBase(PyPolicy):
 
         from distpolicy.policies.compiled_action import CompiledAction
         from distpolicy.policies.eager_action import EagerAction
-        from distpolicy.policies.litert_action import LiteRTAction, reason_for_tensorflow
+        from distpolicy.policies.litert_action import LiteRTAction
 
         self._tensorflow = CompiledAction(policy, jit_compile) if self._is_compiled else EagerAction(policy)
         if inference == "auto":
             has_gpu = bool(tf.config.get_visible_devices("GPU"))
-            self._inference_note = "TensorFlow has a GPU" if has_gpu else reason_for_tensorflow(policy)
+            self._inference_note = "TensorFlow has a GPU" if has_gpu else ""
         if inference != "tf" and not self._inference_note:
             self._litert = LiteRTAction(policy)
 

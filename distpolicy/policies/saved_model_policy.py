@@ -8,11 +8,13 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from distpolicy.distributions.distribution_coding import decode_distribution
 from distpolicy.errors import CheckpointError, ConfigError
+from distpolicy.policies.action_program import Draw
 from distpolicy.policies.policy_saver import POLICY_SPECS_JSON, POLICY_SPECS_PBTXT, specs_from_collect_data_spec
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
@@ -24,7 +26,7 @@ from distpolicy.utils.files.gfiles import read_gfile
 from distpolicy.utils.nest_utils import flatten_up_to
 from distpolicy.utils.nests.array_nest import flatten, pack_leaves
 from distpolicy.utils.nests.integer_keys import with_integer_keys, with_keys_of, with_string_keys
-from distpolicy.utils.sampling.tensor_draws import fold_rows
+from distpolicy.utils.sampling.tensor_draws import fold_rows, row_uniform
 from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.utils.variables.saved_variables import read_variables
 
@@ -102,6 +104,8 @@ class SavedModelPolicy(TFPolicy):
             )
         self._batch_size = tf.nest.flatten(arguments[0])[0].shape[0]
         self._takes_seed = any(len(form) > 2 and form[2] is not None for form in arguments)
+        # Models of earlier versions have neither the function nor its draws.
+        self._draws = _draws(details.get("draws", []), path) if hasattr(saved, "action_from_noise") else ()
         if not self._takes_seed:
             _logger.info("%s was not saved by distpolicy, so its actions ignore the seeds of calls", path)
 
@@ -164,6 +168,12 @@ class SavedModelPolicy(TFPolicy):
         inputs = self._batched(time_step, policy_state, outer)
         if seed is None or not self._takes_seed:
             step = self._saved.action(*inputs)
+        elif self._draws and outer == 1 and seed.shape.rank == 2:
+            # The same numbers as in the model. Here another engine may draw them instead.
+            noise = tuple(
+                row_uniform(seed if draw.offset is None else seed + draw.offset, draw.num) for draw in self._draws
+            )
+            step = self._saved.action_from_noise(*inputs, noise, seed)
         else:
             # The model gets B * T rows here, but there are only B seeds, so these are combined into one.
             step = self._saved.action(*inputs, fold_rows(seed) if seed.shape.rank == 2 and outer != 1 else seed)
@@ -289,6 +299,18 @@ def _read_details(path: str) -> dict[str, Any]:
     if not isinstance(variables, list) or not all(isinstance(name, str) for name in variables):
         raise CheckpointError(f"{file} cannot be read: its variables are not a list of names; save the policy again")
     return details
+
+
+def _draws(described: Any, path: str) -> tuple[Draw, ...]:
+    """Returns the draws whose numbers the model's ``action_from_noise`` takes."""
+    try:
+        return tuple(
+            Draw(None if item["offset"] is None else np.array(item["offset"], np.int32).reshape(2), int(item["num"]))
+            for item in described
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        file = os.path.join(path, POLICY_SPECS_JSON)
+        raise CheckpointError(f"{file} does not describe the draws of the model; save the policy again") from error
 
 
 def _with_own_classes(info_spec: Any) -> Any:

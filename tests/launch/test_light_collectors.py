@@ -17,7 +17,9 @@ import ray
 from commands import no_process_left
 
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.environments import suite_gym
+from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.policies.actor_policy import ActorPolicy
@@ -97,6 +99,34 @@ def test_a_training_runs_collectors_and_their_replacements_have_no_tensorflow(tm
     assert not any("TensorFlow" in text for text in notes.told)
 
 
+class Wide(gym.Env):
+    """Has observations in float64, as MuJoCo's environments do."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (17,), np.float64)
+    action_space = gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self.np_random.normal(3.0, 9.0, 17), {}
+
+    def step(self, action: Any) -> Any:
+        return self.np_random.normal(3.0, 9.0, 17), float(action.sum()), False, False, {}
+
+
+def test_collectors_that_normalise_float64_observations_have_no_tensorflow(tmp_path: Path) -> None:
+    notes = Notes()
+    agent = dataclasses.replace(CONFIG.agent, normalize_observations=True)
+    config = dataclasses.replace(CONFIG, agent=agent, vectorization="sync")
+    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=Wide) as run:
+        for _ in range(3):
+            next(run)
+        assert len(run.evaluate(3, "greedy").returns) == 3
+        actor = run._trainer.handles[0].actor
+        assert tensorflow_of(actor) == []
+        assert peak_bytes_of(actor) < MOST_BYTES
+    assert not any("TensorFlow" in text for text in notes.told)
+
+
 class Pictures(gym.Env):
     observation_space = gym.spaces.Box(0, 255, (12, 12, 1), np.uint8)
     action_space = gym.spaces.Discrete(2)
@@ -109,17 +139,35 @@ class Pictures(gym.Env):
 
 
 @pytest.mark.slow
-def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(tmp_path: Path) -> None:
+def test_collectors_with_convolutions_have_no_tensorflow(tmp_path: Path) -> None:
     notes = Notes()
     network = NetworkConfig(actor_units=(8,), conv_layers=((4, 3, 2),))
     config = dataclasses.replace(CONFIG, network=network, vectorization="sync")
     with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=Pictures) as run:
+        for _ in range(3):
+            next(run)
+        assert len(run.evaluate(2, "greedy").returns) == 2
+        actor = run._trainer.handles[0].actor
+        assert tensorflow_of(actor) == []
+        assert peak_bytes_of(actor) < MOST_BYTES
+    assert not any("TensorFlow" in text for text in notes.told)
+
+
+class WideActions(Wide):
+    action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
+
+
+def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(tmp_path: Path) -> None:
+    notes = Notes()
+    config = dataclasses.replace(CONFIG, vectorization="sync")
+    # LiteRT does not have arithmetic in float64, and NumPy does none after the network.
+    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=WideActions) as run:
         next(run)
         assert len(run.evaluate(2, "greedy").returns) == 2
         assert "tensorflow" in tensorflow_of(run._trainer.handles[0].actor)
     (note,) = [text for text in notes.told if "TensorFlow" in text]
     assert "MiB" in note
-    assert note.endswith("TensorFlow's convolutions are faster")
+    assert "does not have these operations for these dtypes" in note
 
 
 def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None:
@@ -128,6 +176,28 @@ def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None
         env.time_step_spec().observation, env.action_spec(), input_fc_layer_params=None, lstm_size=(4,)
     )
     policy = GreedyPolicy(ActorPolicy(env.time_step_spec(), env.action_spec(), network))
+    PolicySaver(policy).save(str(tmp_path / "policy"))
+    config = CollectConfig("Pendulum-v1", policy=str(tmp_path / "policy"), steps=2_000, collectors=1, num_envs=4)
+    run = CollectionRun(config, tmp_path / "data")
+    with run:
+        next(iter(run))
+        (handle,) = run._workers.pool.handles
+        assert tensorflow_of(handle.actor) == []
+        assert run.description.inference == "litert"
+        for _ in run:
+            pass
+    assert run.manifest.num_rows == 2_000
+
+
+def test_collectors_of_a_saved_policy_that_draws_have_no_tensorflow(tmp_path: Path) -> None:
+    env = suite_gym.load("Pendulum-v1")
+    network = ActorDistributionNetwork(
+        env.time_step_spec().observation,
+        env.action_spec(),
+        fc_layer_params=(8,),
+        continuous_projection_net=TanhNormalProjectionNetwork,
+    )
+    policy = ActorPolicy(env.time_step_spec(), env.action_spec(), network, emit_log_probability=True)
     PolicySaver(policy).save(str(tmp_path / "policy"))
     config = CollectConfig("Pendulum-v1", policy=str(tmp_path / "policy"), steps=2_000, collectors=1, num_envs=4)
     run = CollectionRun(config, tmp_path / "data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class BoundExpression:
     def __init__(self, expression: ArrayExpression, fixed: Mapping[str, np.ndarray], inputs: Sequence[str]) -> None:
         self._values: list[Any] = []
         self._inputs = [-1] * len(inputs)
-        self._steps: list[tuple[int, _Operation, Mapping[str, Any], tuple[int, ...]]] = []
+        self._steps: list[tuple[int, Callable[..., Any], tuple[int, ...]]] = []
         for place, operation in enumerate(expression.operations):
             value = None
             if operation.kind == "Const":
@@ -84,7 +85,10 @@ class BoundExpression:
                 self._inputs[inputs.index(operation.value)] = place
             else:
                 sources = tuple(index for index, _ in operation.inputs)
-                self._steps.append((place, OPERATIONS[operation.kind], operation.attributes, sources))
+                function = OPERATIONS[operation.kind]
+                # Called without the settings that it ignores, since a call costs as much as the arithmetic.
+                bound = function.function if isinstance(function, _Plain) else partial(function, operation.attributes)
+                self._steps.append((place, bound, sources))
             self._values.append(value)
         self._results = [index for index, _ in expression.results]
 
@@ -98,16 +102,22 @@ class BoundExpression:
         for place, value in zip(self._inputs, values, strict=True):
             found[place] = value
         with np.errstate(all="ignore"):
-            for place, operation, attributes, sources in self._steps:
-                found[place] = operation(attributes, *[found[index] for index in sources])
+            for place, function, sources in self._steps:
+                found[place] = function(*[found[index] for index in sources])
         return [found[index] for index in self._results]
 
 
 _Operation = Callable[..., Any]
 
 
-def _plain(function: Callable[..., Any]) -> _Operation:
-    return lambda attributes, *inputs: function(*inputs)
+class _Plain:
+    """An operation without settings."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, attributes: Mapping[str, Any], *inputs: np.ndarray) -> Any:
+        return self.function(*inputs)
 
 
 def _rounded(function: Callable[..., Any]) -> _Operation:
@@ -151,22 +161,22 @@ def _squeeze(attributes: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
 
 
 OPERATIONS: dict[str, _Operation] = {
-    "Identity": _plain(lambda x: x),
-    "StopGradient": _plain(lambda x: x),
+    "Identity": _Plain(lambda x: x),
+    "StopGradient": _Plain(lambda x: x),
     "Cast": lambda attributes, x: x.astype(attributes["DstT"]),
-    "Add": _plain(np.add),
-    "AddV2": _plain(np.add),
-    "Sub": _plain(np.subtract),
-    "Mul": _plain(np.multiply),
-    "RealDiv": _plain(np.true_divide),
-    "Maximum": _plain(np.maximum),
-    "Minimum": _plain(np.minimum),
-    "Neg": _plain(np.negative),
-    "Abs": _plain(np.abs),
-    "Square": _plain(np.square),
-    "Sqrt": _plain(np.sqrt),
-    "Rsqrt": _plain(lambda x: 1 / np.sqrt(x)),
-    "Reciprocal": _plain(lambda x: 1 / x),
+    "Add": _Plain(np.add),
+    "AddV2": _Plain(np.add),
+    "Sub": _Plain(np.subtract),
+    "Mul": _Plain(np.multiply),
+    "RealDiv": _Plain(np.true_divide),
+    "Maximum": _Plain(np.maximum),
+    "Minimum": _Plain(np.minimum),
+    "Neg": _Plain(np.negative),
+    "Abs": _Plain(np.abs),
+    "Square": _Plain(np.square),
+    "Sqrt": _Plain(np.sqrt),
+    "Rsqrt": _Plain(lambda x: 1 / np.sqrt(x)),
+    "Reciprocal": _Plain(lambda x: 1 / x),
     "Exp": _rounded(np.exp),
     "Log": _rounded(np.log),
     "Log1p": _rounded(np.log1p),
@@ -174,17 +184,17 @@ OPERATIONS: dict[str, _Operation] = {
     "Tanh": _rounded(np.tanh),
     "Sigmoid": _rounded(lambda x: 1 / (1 + np.exp(-x))),
     "Softplus": _rounded(lambda x: np.logaddexp(x, 0.0)),
-    "Pow": _plain(np.power),
-    "Greater": _plain(np.greater),
-    "GreaterEqual": _plain(np.greater_equal),
-    "Less": _plain(np.less),
-    "LessEqual": _plain(np.less_equal),
-    "Equal": _plain(np.equal),
-    "NotEqual": _plain(np.not_equal),
-    "LogicalAnd": _plain(np.logical_and),
-    "LogicalOr": _plain(np.logical_or),
-    "LogicalNot": _plain(np.logical_not),
-    "SelectV2": _plain(np.where),
+    "Pow": _Plain(np.power),
+    "Greater": _Plain(np.greater),
+    "GreaterEqual": _Plain(np.greater_equal),
+    "Less": _Plain(np.less),
+    "LessEqual": _Plain(np.less_equal),
+    "Equal": _Plain(np.equal),
+    "NotEqual": _Plain(np.not_equal),
+    "LogicalAnd": _Plain(np.logical_and),
+    "LogicalOr": _Plain(np.logical_or),
+    "LogicalNot": _Plain(np.logical_not),
+    "SelectV2": _Plain(np.where),
     "Sum": _reduction(np.sum),
     "Mean": _reduction(np.mean),
     "Max": _reduction(np.max),
@@ -194,15 +204,15 @@ OPERATIONS: dict[str, _Operation] = {
         (x.T if attributes.get("transpose_a") else x) @ (y.T if attributes.get("transpose_b") else y)
     ),
     "Shape": lambda attributes, x: np.asarray(x.shape, attributes.get("out_type", np.int32)),
-    "Reshape": _plain(lambda x, shape: np.reshape(x, tuple(shape))),
+    "Reshape": _Plain(lambda x, shape: np.reshape(x, tuple(shape))),
     "Squeeze": _squeeze,
-    "ExpandDims": _plain(lambda x, axis: np.expand_dims(x, int(np.reshape(axis, ())))),
-    "Fill": _plain(lambda dims, value: np.full(tuple(dims), value)),
-    "ZerosLike": _plain(np.zeros_like),
-    "OnesLike": _plain(np.ones_like),
-    "BroadcastTo": _plain(lambda x, shape: np.broadcast_to(x, tuple(shape)).copy()),
-    "Tile": _plain(np.tile),
-    "Transpose": _plain(lambda x, order: np.ascontiguousarray(np.transpose(x, tuple(order)))),
+    "ExpandDims": _Plain(lambda x, axis: np.expand_dims(x, int(np.reshape(axis, ())))),
+    "Fill": _Plain(lambda dims, value: np.full(tuple(dims), value)),
+    "ZerosLike": _Plain(np.zeros_like),
+    "OnesLike": _Plain(np.ones_like),
+    "BroadcastTo": _Plain(lambda x, shape: np.broadcast_to(x, tuple(shape)).copy()),
+    "Tile": _Plain(np.tile),
+    "Transpose": _Plain(lambda x, order: np.ascontiguousarray(np.transpose(x, tuple(order)))),
     "Pack": lambda attributes, *parts: np.stack(parts, int(attributes.get("axis", 0))),
     "ConcatV2": lambda attributes, *parts: np.concatenate(parts[:-1], int(parts[-1])),
     "Split": lambda attributes, axis, x: tuple(np.split(x, int(attributes["num_split"]), int(axis))),

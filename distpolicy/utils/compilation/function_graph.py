@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
@@ -25,6 +27,7 @@ class FunctionGraph:
         inputs: The inputs.
         frontier: The parameters: tensors that depend only on variables and constants, where others take them.
         fed: Places of the parameters that the flatbuffer takes.
+        embedded: Places of the parameters that are constants of the flatbuffer: weights of layers.
         fed_prelude: Places of NumPy's results that the flatbuffer takes.
         used: Places of the inputs that the flatbuffer takes.
         computed: The outputs that the flatbuffer computes.
@@ -46,6 +49,7 @@ class FunctionGraph:
             if op.name in input_ops or any(tensor.op.name in self._dependent for tensor in op.inputs):
                 self._dependent.add(op.name)
         self._in_numpy = numpy_operations(graph.get_operations(), self._dependent, input_ops)
+        self._has_convolutions = any(op.type in _CONVOLUTIONS for op in graph.get_operations())
         self._prelude: list[tf.Tensor] = []
         self.frontier: list[tf.Tensor] = []
         self.fed: set[int] = set()
@@ -58,6 +62,8 @@ class FunctionGraph:
         for output in self.computed:
             self._walk(output.op)
         self.used = [place for place, tensor in enumerate(self.inputs) if tensor.op.name in self._nodes]
+        self.embedded = self._constant_weights()
+        self.fed -= self.embedded
         self.prelude: Prelude | None = None
         if self._prelude:
             self.prelude = prelude_of(self._prelude, self.inputs, self._dependent, self._parameter)
@@ -94,10 +100,22 @@ class FunctionGraph:
                     self.fed_prelude.add(_place_of(tensor, self._prelude))
                 elif tensor.op.name in self._dependent:
                     stack.append(tensor.op)
-                elif tensor.op.type == "Const":
+                elif tensor.op.type == "Const" and not (self._has_convolutions and op.type in _MERGED):
                     self._nodes.add(tensor.op.name)
                 else:
                     self.fed.add(self._parameter(tensor))
+
+    def _constant_weights(self) -> set[int]:
+        """Returns the places of parameters that must be constants, so that LiteRT is as fast as it can be.
+
+        It arranges constant weights once, and others in every call. For convolutions and the large dense layers after
+        them this takes longer than the arithmetic.
+        """
+        if not self._has_convolutions:
+            return set()
+        operations = [self._concrete.graph.get_operation_by_name(name) for name in self._nodes]
+        weights = [op.inputs[1] for op in operations if op.type in _CONVOLUTIONS | {"MatMul"}]
+        return {self._parameter(item) for item in weights if item.op.name not in self._dependent} & self.fed
 
     @property
     def needed_inputs(self) -> set[int]:
@@ -139,10 +157,13 @@ class FunctionGraph:
 
         return flat_call(tf.function(parameters, autograph=False).get_concrete_function(), [])
 
-    def program(self) -> Any:
+    def program(self, constants: Mapping[int, np.ndarray]) -> Any:
         """Returns a concrete function that takes the used inputs ``x<i>``, ``n<i>`` and ``p<i>``, and returns ``y<i>``.
 
         ``n<i>`` are what NumPy has computed, and ``p<i>`` the parameters.
+
+        Args:
+            constants: The values of the embedded parameters by place.
         """
         graph_def = self._concrete.graph.as_graph_def()
         kept = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
@@ -159,6 +180,7 @@ class FunctionGraph:
             mapped = {self.inputs[i].name: given[f"x{i}"] for i in self.used}
             mapped |= {tensor.name: given[f"n{i}"] for i, tensor in made.items()}
             mapped |= {tensor.name: given[f"p{i}"] for i, tensor in fed.items()}
+            mapped |= {self.frontier[i].name: tf.constant(value) for i, value in constants.items()}
             names = [tensor.name for tensor in self.computed]
             found = tf.graph_util.import_graph_def(kept, input_map=mapped, return_elements=names, name="")
             return {f"y{i}": tensor for i, tensor in enumerate(found)}
@@ -175,6 +197,10 @@ def _place_of(tensor: tf.Tensor, known: list[tf.Tensor]) -> int:
     return len(known) - 1
 
 
+_CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
+# The converter would merge constants of these with the constant weights of a layer before or after. So they are
+# parameters.
+_MERGED = frozenset({"Add", "AddV2", "BiasAdd", "Div", "Mul", "RealDiv", "Sub"})
 _HARMLESS = frozenset({"Assert", "Placeholder", "ReadVariableOp"})
 
 

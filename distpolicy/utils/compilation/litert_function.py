@@ -20,6 +20,7 @@ from distpolicy.utils.compilation.function_graph import FunctionGraph
 from distpolicy.utils.compilation.graph_expression import expression_of
 from distpolicy.utils.compilation.litert_program import (
     SIGNATURE,
+    EmbeddedParameter,
     LiteRTError,
     LiteRTProgram,
     LiteRTRunner,
@@ -140,9 +141,10 @@ _ATTEMPTS = 3
 
 def _program(graph: FunctionGraph) -> LiteRTProgram:
     if not graph.computed:
-        return LiteRTProgram(None, graph.prelude, (), (), (), 0, tuple(graph.plan))
+        return LiteRTProgram(None, graph.prelude, (), (), (), (), 0, tuple(graph.plan))
+    constants = {place: _marks(graph.frontier[place], place) for place in sorted(graph.embedded)}
     for _ in range(_ATTEMPTS):
-        content, interpreter = _converted(graph)
+        content, interpreter = _converted(graph, constants)
         if SIGNATURE in interpreter.get_signature_list():
             places = input_places(interpreter)
             return LiteRTProgram(
@@ -151,6 +153,7 @@ def _program(graph: FunctionGraph) -> LiteRTProgram:
                 tuple((place, f"n{place}") for place in sorted(graph.fed_prelude) if f"n{place}" in places),
                 tuple((place, f"x{place}") for place in graph.used if f"x{place}" in places),
                 tuple((place, f"p{place}") for place in range(len(graph.frontier)) if f"p{place}" in places),
+                tuple(_embedded(content, place, marks) for place, marks in constants.items()),
                 len(graph.computed),
                 tuple(graph.plan),
             )
@@ -160,10 +163,25 @@ def _program(graph: FunctionGraph) -> LiteRTProgram:
     )
 
 
-def _converted(graph: FunctionGraph) -> tuple[bytes, Any]:
+def _marks(tensor: tf.Tensor, seed: int) -> np.ndarray:
+    """Returns values that stand for a parameter's in the flatbuffer, and that nothing else there equals."""
+    return np.random.default_rng(seed).normal(size=tensor.shape).astype(tensor.dtype.as_numpy_dtype)
+
+
+def _embedded(content: bytes, place: int, marks: np.ndarray) -> EmbeddedParameter:
+    """Returns where a parameter's values lie in the flatbuffer."""
+    # As they are, or with the filters first.
+    for axes in (tuple(range(marks.ndim)), (marks.ndim - 1, *range(marks.ndim - 1))):
+        stored = marks.transpose(axes).tobytes()
+        if content.count(stored) == 1:
+            return EmbeddedParameter(place, content.index(stored), axes)
+    raise LiteRTError("LiteRT's converter changes the weights of its layers")
+
+
+def _converted(graph: FunctionGraph, constants: Mapping[int, np.ndarray]) -> tuple[bytes, Any]:
     """Returns the flatbuffer, and an interpreter of it."""
     try:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program()], tf.Module())
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.program(constants)], tf.Module())
         # The converter's C++ code prints a line for each operation and call site; its error has all that matters.
         with without_stderr():
             content = bytes(converter.convert())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,20 @@ class Prelude:
     parameters: tuple[int, ...]
 
 
+class EmbeddedParameter(NamedTuple):
+    """A parameter whose values lie in the flatbuffer: LiteRT is fast at convolutions with constant weights only.
+
+    Attributes:
+        place: Its place among the parameters.
+        start: Where its bytes begin in the flatbuffer.
+        axes: The order in which its axes are stored.
+    """
+
+    place: int
+    start: int
+    axes: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class LiteRTProgram:
     """A function that was converted for fixed shapes. Variables are not part of it.
@@ -47,6 +61,7 @@ class LiteRTProgram:
         fed: For each result of the prelude that the flatbuffer reads, its place and its name.
         inputs: For each input that the flatbuffer reads, its place among the function's inputs and its name.
         parameters: For each parameter that the flatbuffer reads, its place among the parameters and its name.
+        embedded: The parameters whose values lie in the flatbuffer, which has other values for them.
         num_computed: Number of the flatbuffer's outputs, named ``y0``, ``y1`` and so on.
         plan: Where each output of the function comes from.
     """
@@ -56,6 +71,7 @@ class LiteRTProgram:
     fed: tuple[tuple[int, str], ...]
     inputs: tuple[tuple[int, str], ...]
     parameters: tuple[tuple[int, str], ...]
+    embedded: tuple[EmbeddedParameter, ...]
     num_computed: int
     plan: tuple[Source, ...]
 
@@ -124,25 +140,33 @@ class LiteRTRunner:
         self.is_direct = self._plan == tuple(("computed", place) for place in range(len(self._plan)))
         self._read = program.read_inputs
         self._prelude = None if program.prelude is None else _PreludeRunner(program.prelude)
+        self._program = program
         self._interpreter: Any = None
         self._parameter_places: list[tuple[int, int]] = []
-        if program.content is not None:
-            self._interpreter = new_interpreter(program.content)
-            self._set = self._interpreter.set_tensor
-            self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
-            places = input_places(self._interpreter)
-            self._fed = [(place, places[name]) for place, name in program.fed]
-            self._input_indices = [places[name] for _, name in program.inputs]
-            self._parameter_places = [(place, places[name]) for place, name in program.parameters]
-            outputs = self._interpreter.get_signature_runner(SIGNATURE).get_output_details()
-            self._output_places = [outputs[f"y{place}"]["index"] for place in range(program.num_computed)]
+        if program.content is not None and not program.embedded:
+            self._load(program.content)
         self.set_parameters(parameters)
+
+    def _load(self, content: bytes) -> None:
+        program = self._program
+        self._interpreter = new_interpreter(content)
+        self._set = self._interpreter.set_tensor
+        self._invoke, self._get = self._interpreter.invoke, self._interpreter.get_tensor
+        places = input_places(self._interpreter)
+        self._fed = [(place, places[name]) for place, name in program.fed]
+        self._input_indices = [places[name] for _, name in program.inputs]
+        self._parameter_places = [(place, places[name]) for place, name in program.parameters]
+        outputs = self._interpreter.get_signature_runner(SIGNATURE).get_output_details()
+        self._output_places = [outputs[f"y{place}"]["index"] for place in range(program.num_computed)]
 
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
         """Sets the parameters' values for the calls from now on."""
         self._parameter_values = values
         if self._prelude is not None:
             self._prelude.set_parameters(values)
+        if self._program.embedded:
+            # LiteRT arranges constant weights for its kernels when it loads them. This takes a few milliseconds.
+            self._load(_with_values(self._program, values))
         for place, index in self._parameter_places:
             self._set(index, values[place])
 
@@ -211,3 +235,13 @@ class _PreludeRunner:
             if value.shape != shape or value.dtype != dtype:
                 raise ValueError(f"expected {dtype}{list(shape)}, got {value.dtype}{list(value.shape)}")
         return self._run(values)
+
+
+def _with_values(program: LiteRTProgram, values: Sequence[np.ndarray]) -> bytes:
+    """Returns a flatbuffer with the values of the parameters that lie in it."""
+    assert program.content is not None
+    content = bytearray(program.content)
+    for place, start, axes in program.embedded:
+        stored = np.ascontiguousarray(values[place].transpose(axes)).tobytes()
+        content[start : start + len(stored)] = stored
+    return bytes(content)

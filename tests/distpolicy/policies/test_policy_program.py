@@ -63,6 +63,16 @@ def normalized_float64() -> ActorPolicy:
     return policy
 
 
+def of_pictures() -> ActorPolicy:
+    """Returns a policy with convolutions over bytes, whose weights are constants of its program."""
+    spec = ArraySpec((12, 12, 3), np.uint8)
+    action_spec = BoundedArraySpec((), np.int64, 0, 3)
+    network = ActorDistributionNetwork(
+        spec, action_spec, conv_layer_params=((8, 3, 2), (16, 3, 1)), fc_layer_params=(24,)
+    )
+    return ActorPolicy(time_step_spec(spec), action_spec, network, emit_log_probability=True)
+
+
 def squashed(make_policy: Callable[..., ActorPolicy]) -> ActorPolicy:
     """Returns a policy whose log-probabilities need the inverse of tanh."""
     return make_policy(
@@ -109,7 +119,7 @@ def test_a_masked_policy_takes_a_batch_without_rows(converted: bool) -> None:
     assert (found.action.shape, found.info.log_probability.shape, acting.inference) == ((0,), (0,), "litert")
 
 
-@pytest.fixture(params=["discrete", "box", "normalized", "greedy", "float64", "squashed", "recurrent"])
+@pytest.fixture(params=["discrete", "box", "normalized", "greedy", "float64", "squashed", "pictures", "recurrent"])
 def policy(
     request: pytest.FixtureRequest,
     make_policy: Callable[..., ActorPolicy],
@@ -117,6 +127,8 @@ def policy(
 ) -> TFPolicy:
     if request.param == "recurrent":
         return make_recurrent_policy()
+    if request.param == "pictures":
+        return of_pictures()
     if request.param == "squashed":
         return squashed(make_policy)
     if request.param == "float64":
@@ -132,10 +144,13 @@ def policy(
 def step_for(policy: Any, batch_size: int, seed: int = 0) -> TimeStep:
     """Returns a step with observations of which some are cut by a normaliser."""
     rng = np.random.default_rng(seed)
-    observation = map_structure(
-        lambda spec: rng.normal(scale=5.0, size=(batch_size, *spec.shape)).astype(spec.dtype),
-        PyTFEagerPolicy(policy).time_step_spec.observation,
-    )
+
+    def array(spec: ArraySpec) -> np.ndarray:
+        if spec.dtype == np.uint8:
+            return rng.integers(256, size=(batch_size, *spec.shape), dtype=np.uint8)
+        return rng.normal(scale=5.0, size=(batch_size, *spec.shape)).astype(spec.dtype)
+
+    observation = map_structure(array, PyTFEagerPolicy(policy).time_step_spec.observation)
     return restart(observation, batch_size)._replace(step_type=rng.integers(3, size=batch_size, dtype=np.int32))
 
 
@@ -207,6 +222,15 @@ def test_single_steps_have_no_batch_dimension(
     step = map_structure(lambda leaf: leaf[0], make_step(1))
     for seed in (3, None):
         assert_equal(other.action(step, (), seed), eager.action(step, (), seed))
+
+
+def test_rows_of_pictures_do_not_depend_on_the_batch_they_are_in() -> None:
+    other = light(ProgramBuilder(of_pictures(), [8, 32]).program)
+    step, seeds = step_for(other.policy, 32), row_seeds(32)
+    whole = other.action(step, (), seeds)
+    for rows in (slice(0, 1), slice(3, 8), slice(8, 16), slice(9, 32)):
+        part = other.action(map_structure(lambda leaf, rows=rows: leaf[rows], step), (), seeds[rows])
+        assert_equal(part, map_structure(lambda leaf, rows=rows: leaf[rows], whole))
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.3])

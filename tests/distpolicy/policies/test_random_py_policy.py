@@ -10,6 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distpolicy.errors import ConfigError
 from distpolicy.policies.random_py_policy import RandomPyPolicy
 from distpolicy.policies.random_tf_policy import RandomTFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -257,3 +258,35 @@ def test_it_needs_no_tensorflow() -> None:
 def test_spec_with_an_open_dimension_is_refused() -> None:
     with pytest.raises(ValueError, match="give all its dimensions"):
         RandomPyPolicy(STEP_SPEC, ArraySpec((None, 2), np.float32))
+
+
+@pytest.mark.parametrize(("num_steps", "num_rows"), [(1, 1), (7, 5), (40, 700)])
+def test_prepared_seeds_draw_what_the_seeds_draw(num_steps: int, num_rows: int) -> None:
+    policy = RandomPyPolicy(STEP_SPEC, NEST, info_spec=[NEST["z"]])
+    seeds = np.random.default_rng(0).integers(2**31, size=(num_steps, num_rows, 2), dtype=np.int32)
+    step = _step((num_rows,))
+    for seed, prepared in zip(seeds, policy.prepare_seeds(seeds), strict=True):
+        found, expected = policy.action(step, "state", prepared), policy.action(step, "state", seed)
+        assert found.state == "state"
+        for got, want in zip(
+            flatten((found.action, found.info)), flatten((expected.action, expected.info)), strict=True
+        ):
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(got, want)
+
+
+def test_prepared_seeds_of_another_batch_are_refused_as_the_seeds_are() -> None:
+    policy = RandomPyPolicy(STEP_SPEC, NEST)
+    (prepared,) = policy.prepare_seeds(np.zeros((1, 4, 2), np.int32))
+    with pytest.raises(ConfigError, match="a seed for each row"):
+        policy.action(_step((5,)), (), prepared)
+
+
+def test_a_mask_has_a_say_in_prepared_seeds() -> None:
+    policy = _masked()
+    seeds = np.random.default_rng(0).integers(2**31, size=(3, 50, 2), dtype=np.int32)
+    mask = np.random.default_rng(1).random((50, 4)) < 0.5
+    mask[:, 2] = True
+    for seed in policy.prepare_seeds(seeds):
+        action = policy.action(_masked_step(mask), (), seed).action
+        assert mask[np.arange(50), action - 5].all()

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.python.saved_model import save as saver
 
 from distpolicy.specs.array_spec import ArraySpec
+from distpolicy.utils.compilation import litert_function
 from distpolicy.utils.compilation.litert_function import LiteRTError, LiteRTFunction
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 
@@ -133,6 +134,43 @@ def test_without_litert_the_error_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(LiteRTError, match=r"cannot be imported .*pip install ai-edge-litert"):
         LiteRTFunction(lambda x: [x + 1.0], [X])
+
+
+def test_convolutions_have_constant_weights_that_follow_the_variables() -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"first": (3, 3, 2, 4), "each": (2, 2, 4, 2), "bias": (4,), "dense": (72, 5)}
+    weights = {name: tf.Variable(rng.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()}
+
+    def function(image: tf.Tensor) -> list[tf.Tensor]:
+        values = tf.cast(image, tf.float32) / 255.0
+        values = tf.nn.relu(tf.nn.conv2d(values, weights["first"], 2, "VALID") + weights["bias"])
+        values = tf.nn.depthwise_conv2d(values, weights["each"], [1, 1, 1, 1], "VALID")
+        # The converter merges constant factors with constant weights.
+        values = values * tf.constant(np.linspace(0.5, 1.5, 8), tf.float32) - 0.5
+        return [tf.nn.log_softmax(tf.reshape(values, [3, -1]) @ weights["dense"])]
+
+    inputs = [rng.integers(256, size=(3, 9, 9, 2), dtype=np.uint8)]
+    program = LiteRTFunction(function, [tf.TensorSpec((3, 9, 9, 2), tf.uint8)])
+    assert len(program.program.embedded) == 3
+    for _ in range(3):
+        assert_alike(program, function, inputs)
+        for variable in weights.values():
+            variable.assign(variable * 0.7 + 0.1)
+        before = program(inputs)[0]
+        program.refresh()
+        assert np.any(program(inputs)[0] != before)
+
+
+def test_weights_that_the_converter_changes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = tf.Variable(np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32))
+    convert = litert_function._converted
+
+    def changed(graph: Any, constants: Any) -> Any:
+        return convert(graph, {place: 2.0 * marks for place, marks in constants.items()})
+
+    monkeypatch.setattr(litert_function, "_converted", changed)
+    with pytest.raises(LiteRTError, match="changes the weights"):
+        LiteRTFunction(lambda image: [tf.nn.conv2d(image, weight, 1, "VALID")], [tf.TensorSpec((3, 9, 9, 2))])
 
 
 WIDE = tf.TensorSpec((3, 4), tf.float64)
