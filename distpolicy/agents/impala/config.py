@@ -27,3 +27,9 @@ class ImpalaConfig(VTraceConfig):
             "learning_rate": "Learning rate",
         }
     )
+
+    max_gradient_norm: float = 40.0
+    """Bound of the gradient's global norm."""
+    normalize_advantages: bool = False
+    """Normalise advantages to mean 0 and deviation 1 in each minibatch. As they are, they become small as the critic
+    becomes right, and so do the policy's steps."""

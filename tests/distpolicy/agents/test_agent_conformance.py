@@ -28,7 +28,9 @@ def make(config: AgentConfig, action: BoundedArraySpec, networks: NetworkConfig)
 
 
 PPO = PPOConfig(value_units=(4,), num_epochs=2, num_minibatches=2, normalize_observations=True, normalize_rewards=True)
-IMPALA = ImpalaConfig(value_units=(4,), num_minibatches=2, normalize_observations=True, normalize_rewards=True)
+IMPALA = ImpalaConfig(
+    value_units=(4,), num_epochs=2, num_minibatches=2, normalize_observations=True, normalize_rewards=True
+)
 APPO = APPOConfig(
     value_units=(4,),
     num_epochs=2,
