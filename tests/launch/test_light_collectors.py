@@ -113,6 +113,7 @@ class Wide(gym.Env):
         return self.np_random.normal(3.0, 9.0, 17), float(action.sum()), False, False, {}
 
 
+@pytest.mark.slow
 def test_collectors_that_normalise_float64_observations_have_no_tensorflow(tmp_path: Path) -> None:
     notes = Notes()
     agent = dataclasses.replace(CONFIG.agent, normalize_observations=True)
@@ -157,6 +158,7 @@ class WideActions(Wide):
     action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
 
 
+@pytest.mark.slow
 def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(tmp_path: Path) -> None:
     notes = Notes()
     config = dataclasses.replace(CONFIG, vectorization="sync")
@@ -189,6 +191,7 @@ def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None
     assert run.manifest.num_rows == 2_000
 
 
+@pytest.mark.slow
 def test_collectors_of_a_saved_policy_that_draws_have_no_tensorflow(tmp_path: Path) -> None:
     env = suite_gym.load("Pendulum-v1")
     network = ActorDistributionNetwork(
