@@ -3,8 +3,9 @@
 Every row starts the command as a user does, on a Ray of its own, on small policies and environments whose steps take
 5 ms where a run has to last. A row survives if all that its last column tells was found to be so: a run that goes on
 has to end well, with every update in metrics.csv once and in order, none of more env steps than a batch, none of a
-policy lag above the run's (0, or 2 with ``--async``); one that cannot go on has to say so in one line. Env steps that are lost and seconds to recover
-are those of the run's own faults.csv, or from its metrics and the clock where the driver itself is gone.
+policy lag above the run's (0, or 2 with ``--async``); one that cannot go on has to say so in one line. Env steps that
+are lost and seconds to recover are those of the run's own faults.csv, or from its metrics and the clock where the
+driver itself is gone.
 
 Needs the packages of the tests. Rows that mount file systems or join hosts by a network need root, and say so.
 
