@@ -35,7 +35,19 @@ class LightCollector:
         self._number += 1
         now = time.time()
         report = RolloutReport(
-            self._index, 0, self._number, None, self._num_env_steps, [20.0] * 4, [20] * 4, [], 0.0, 0.0, 0.0, 0.0, now
+            self._index,
+            0,
+            self._number,
+            None,
+            self._num_env_steps,
+            [20.0] * 4,
+            [20] * 4,
+            [(0, 20 * step) for step in range(4)],
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            now,
         )
         return self._rollout, report
 

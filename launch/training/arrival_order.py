@@ -11,7 +11,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.own_ray import check_alive
-from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, has_come
+from launch.training.pending_update import PendingRollout, PendingUpdate, error_of
 from launch.training.pipeline import PIPELINE_DEPTH, PipelineParts, UpdatePipeline
 from launch.training.totals import TrainingTotals
 
@@ -76,11 +76,11 @@ class ArrivalOrder(UpdatePipeline):
         since = time.monotonic()
         needs_more = fills and totals.env_steps < self._config.total_steps
         while self.pending or needs_more:
-            if self.pending and has_come(self.pending[0].metrics):
-                return self.pending[0]
-            self._wait(since)
+            is_done = self._wait(since)
             if needs_more:
                 self.fill(totals)
+            if is_done:
+                return self.pending[0]
         return None
 
     def finish(self) -> None:
@@ -144,24 +144,30 @@ class ArrivalOrder(UpdatePipeline):
         self._num_dropped += (len(self._arrived) - len(kept)) * self._config.envs_per_collector
         self._arrived = kept
 
-    def _wait(self, since: float) -> None:
+    def _wait(self, since: float) -> bool:
         """Waits until a rollout or the oldest update comes, and takes in the rollouts that have come.
+
+        Returns:
+            Whether the oldest update has come.
 
         Raises:
             DistPolicyError: If a collector raised an error, or the learner does not answer.
         """
         check_alive()
         references = [asked.part.report for asked in self._in_flight]
-        if self.pending:
-            references.append(self.pending[0].metrics)
+        oldest = self.pending[0].metrics if self.pending else None
+        if oldest is not None:
+            references.append(oldest)
         calls.wait(references, 1, _LOOK_S)
-        reports = references[: len(self._in_flight)]
-        come = set(calls.wait(reports, len(reports), 0.0)[0])
+        come = set(calls.wait(references, len(references), 0.0)[0])
         done = [asked for asked in self._in_flight if asked.part.report in come]
         self._in_flight = [asked for asked in self._in_flight if asked.part.report not in come]
         for asked in done:
             self._take(asked)
+        if oldest in come:
+            return True
         self._look_for_late(since)
+        return False
 
     def _take(self, asked: _Asked) -> None:
         error = error_of(asked.part.report)
@@ -183,5 +189,5 @@ class ArrivalOrder(UpdatePipeline):
         for asked in list(self._in_flight):
             if now - asked.since > timeout_s:
                 self._lose(asked.part.handle, f"no answer in {timeout_s:g} s (timeout_s)")
-        if self.pending and now - since > timeout_s and not has_come(self.pending[0].metrics):
+        if self.pending and now - since > timeout_s:
             calls.get(self.pending[0].metrics, 0.0)
