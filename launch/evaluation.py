@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import sys
@@ -25,13 +24,13 @@ from launch.config.evaluate import EvaluateConfig
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.formatting import describe_evaluation
-from launch.output.run_directory import policy_folder
+from launch.output.run_directory import RunDirectory, policy_folder
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import record_episode
 from workers.collection.watchdog import Watchdog
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
-from workers.inference.policy_source import PolicySource
+from workers.inference.policy_source import PolicySource, is_saved_model
 
 
 def evaluate(source: Path, config: EvaluateConfig, console: Console) -> EvaluationResult:
@@ -61,11 +60,11 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
                 record_episode(played.factory, played.policy, path, number, config.seed, config.max_episode_steps)
                 told.print(f"video of the {name} episode: {path}")
     if config.json:
-        sys.stdout.write(json.dumps(_as_json(played.factory.env_id, played.folder, result)) + "\n")
+        sys.stdout.write(json.dumps(_as_json(played, kind_of(source, config))) + "\n")
     else:
         inference = getattr(played.policy, "inference", "numpy")
         console.print(f"{played.factory.env_id}: {played.folder}, inference by {inference}")
-        console.print(describe_evaluation(result))
+        console.print(describe_evaluation(result, kind_of(source, config)))
         lengths = np.asarray(result.lengths)
         console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
     return result
@@ -92,7 +91,6 @@ def _play(source: Path, config: EvaluateConfig) -> _Played:
     evaluator = Evaluator(factory, policy, config.num_envs, config.max_episode_steps)
     with _watchdog(evaluator, factory) as watchdog:
         result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)
-    result = dataclasses.replace(result, policy="stochastic" if config.stochastic else "greedy")
     return _Played(factory, folder, policy, result)
 
 
@@ -124,12 +122,29 @@ def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> Iterator[Wat
         folder.rmdir()
 
 
-def _as_json(env: str, folder: Path, result: EvaluationResult) -> dict[str, Any]:
+def kind_of(source: Path, config: EvaluateConfig) -> str:
+    """Returns what is evaluated, in a word: the greedy or the stochastic policy of a run, or another one.
+
+    Args:
+        source: As for :func:`evaluate`.
+        config: The settings.
+    """
+    run = RunDirectory(source)
+    if run.config_file.is_file():
+        return "stochastic" if config.stochastic else "greedy"
+    if not is_saved_model(str(source)):
+        return str(source).partition(":")[0]
+    kinds = {"policy": "greedy", "best_policy": "greedy", "collect_policy": "stochastic"}
+    return {**kinds, "best_collect_policy": "stochastic"}.get(source.absolute().name, "saved")
+
+
+def _as_json(played: _Played, kind: str) -> dict[str, Any]:
+    result = played.result
     returns, lengths = np.asarray(result.returns), np.asarray(result.lengths)
     return {
-        "env": env,
-        "policy": str(folder),
-        "kind": result.policy,
+        "env": played.factory.env_id,
+        "policy": str(played.folder),
+        "kind": kind,
         "episodes": len(returns),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std(ddof=1)) if len(returns) > 1 else None,

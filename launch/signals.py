@@ -44,6 +44,12 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
+def _take_default(number: int) -> None:
+    """Ends a process that was forked from the command, as an environment may do: it has inherited the handler."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 def _handled_numbers() -> list[int]:
     # nohup has ignored SIGHUP: the command is to outlive its terminal.
     return [
@@ -69,8 +75,11 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     end, and a second signal has to leave at once.
     """
     received: list[int] = []
+    process = os.getpid()
 
     def noting(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            _take_default(number)
         received.append(number)
         handler(number, frame)
 

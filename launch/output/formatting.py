@@ -30,8 +30,13 @@ def describe_returns(returns: np.ndarray) -> str:
     return f"mean return {mean} ± {half_text} (95 %), min {low}, max {high}"
 
 
-def describe_evaluation(result: EvaluationResult) -> str:
-    """Describes an evaluation in one line: the policy, and the mean of its returns with the 95 % interval."""
+def describe_evaluation(result: EvaluationResult, policy: str = "") -> str:
+    """Describes an evaluation in one line: the policy, and the mean of its returns with the 95 % interval.
+
+    Args:
+        result: The evaluation.
+        policy: What the policy is, in a word; empty for what the result says.
+    """
     returns = np.asarray(result.returns)
     num_cut, num_repeated = result.num_cut, result.num_repeated
     notes = [f"{name} {value:.4g}" for name, value in result.info_means.items()]
@@ -41,6 +46,6 @@ def describe_evaluation(result: EvaluationResult) -> str:
         notes.append(f"{num_repeated} played again because their environment failed")
     more = f"; {', '.join(notes)}" if notes else ""
     return (
-        f"evaluation of the {result.policy} policy: {returns.size} episodes on fresh seeds: "
+        f"evaluation of the {policy or result.policy} policy: {returns.size} episodes on fresh seeds: "
         f"{describe_returns(returns)}{more}"
     )

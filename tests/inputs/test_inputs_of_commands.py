@@ -17,7 +17,9 @@ from distpolicy.errors import ConfigError
 from launch.cli import run
 from launch.command_line import parse_collect, parse_evaluate, parse_train
 from launch.config.codec import dump
+from launch.config.evaluate import EvaluateConfig
 from launch.config.train import TrainConfig, load_train_config
+from launch.evaluation import kind_of
 from launch.output.shown_paths import shown_from
 
 HERE = Path(__file__).parent
@@ -164,3 +166,24 @@ def test_more_processes_than_files_may_be_open_is_told_in_one_line(tmp_path: Pat
     assert re.fullmatch(
         r"distpolicy: error: env habit_envs:Base cannot have 60 processes: Too many open files; .*\n", ended.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("random", "random"),
+        ("fixed:[0, 1]", "fixed"),
+        ("run", "greedy"),
+        ("run/best_policy", "greedy"),
+        ("run/collect_policy", "stochastic"),
+        ("somewhere/my model", "saved"),
+    ],
+)
+def test_an_evaluation_does_not_call_every_policy_greedy(
+    source: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert kind_of(Path(source), EvaluateConfig()) == kind
+    assert kind_of(Path("run"), EvaluateConfig(stochastic=True)) == "stochastic"

@@ -92,3 +92,32 @@ def test_nohup_keeps_its_meaning() -> None:
     assert process.told() == f"saves {128 + signal.SIGTERM}"
     process.process.kill()
     process.process.wait()
+
+
+FORKED = """
+import multiprocessing, os, signal, sys, time
+from launch.signals import handled, interrupt
+
+context = multiprocessing.get_context("fork")
+runs = context.Event()
+
+def run():
+    runs.set()
+    time.sleep(60)
+
+with handled(interrupt):
+    child = context.Process(target=run)
+    child.start()
+    # A signal that comes right after the fork is lost by Python.
+    runs.wait()
+    os.kill(child.pid, int(sys.argv[1]))
+    child.join()
+    print(child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_forked_meanwhile_ends_by_a_signal_as_others_do(number: int) -> None:
+    command = [sys.executable, "-c", FORKED, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{-number}\n", "")
