@@ -58,7 +58,7 @@ class CNNPolicyFactory:
 
 
 def _pair(time_step_spec: TimeStep, action_spec: Any, network: Any, normalize_observations: bool) -> PolicyPair:
-    from distpolicy.agents.ppo.policy import make_collect_policy
+    from distpolicy.agents.acting_policy import make_collect_policy
     from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
     policy = make_collect_policy(time_step_spec, action_spec, network, normalize_observations)

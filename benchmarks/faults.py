@@ -3,13 +3,15 @@
 Every row starts the command as a user does, on a Ray of its own, on small policies and environments whose steps take
 5 ms where a run has to last. A row survives if all that its last column tells was found to be so: a run that goes on
 has to end well, with every update in metrics.csv once and in order, none of more env steps than a batch, none of a
-policy lag other than 0; one that cannot go on has to say so in one line. Env steps that are lost and seconds to recover
-are those of the run's own faults.csv, or from its metrics and the clock where the driver itself is gone.
+policy lag above the run's (0, or 2 with ``--async``); one that cannot go on has to say so in one line. Env steps that
+are lost and seconds to recover are those of the run's own faults.csv, or from its metrics and the clock where the
+driver itself is gone.
 
 Needs the packages of the tests. Rows that mount file systems or join hosts by a network need root, and say so.
 
     python benchmarks/faults.py
     python benchmarks/faults.py --rows learner driver --seconds 20
+    python benchmarks/faults.py --async
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ import faults_storage
 import faults_workers
 from faults_run import Result, Row, Settings, Skipped, watched
 from reporting import print_header, print_table
+
+# isort: split
+# Found by what faults_run does to the path.
+import test_faults_of_hosts
+import training_runs
 
 ROWS: dict[str, tuple[str, Row]] = {
     "collectors": ("kill -9 of a collector every 5 s", faults_workers.collectors_killed_again_and_again),
@@ -74,9 +81,16 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows to run", metavar="ROW")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long collectors are killed every 5 s")
     parser.add_argument("--row-timeout-s", type=float, default=900.0, help="seconds after which a row has failed")
+    parser.add_argument("--async", action="store_true", dest="lags", help="let the runs have a policy lag of up to 2")
     arguments = parser.parse_args()
+    if arguments.lags:
+        options = ["--max-policy-lag", "2"]
+        training_runs.largest_lag = 2
+        training_runs.MORE_OPTIONS += options
+        test_faults_of_hosts.MORE_OPTIONS += options
     settings = Settings(arguments.seconds, arguments.row_timeout_s)
-    print_header("faults: what holds when something dies", ["ray", "tensorflow"])
+    kind = "with a policy lag of up to 2" if arguments.lags else "in lock step"
+    print_header(f"faults, {kind}: what holds when something dies", ["ray", "tensorflow"])
     cells = []
     for name in arguments.rows:
         fault, row = ROWS[name]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from commands import our_processes
 from faults_run import (
     Result,
     Settings,
@@ -22,7 +23,6 @@ from faults_run import (
     resumed,
     seconds,
 )
-from test_train_command import our_processes
 from training_runs import (
     BATCH_STEPS,
     TWO,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import training_runs
 from faults_run import Result, Settings, Skipped, recoveries, seconds, steps_lost
 from hosts import Host, hosts, obstacle
 from ray_hosts import RayHosts
@@ -47,7 +48,7 @@ def _training() -> Iterator[Cluster]:
         rows = run.rows("metrics.csv")
         assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
         assert [int(row["env_steps"]) for row in rows] == [BATCH_STEPS * number for number in range(1, len(rows) + 1)]
-        assert {float(row["policy_lag"]) for row in rows} == {0.0}
+        assert max(float(row["policy_lag"]) for row in rows) <= training_runs.largest_lag
 
 
 def raylet_killed(settings: Settings, folder: Path) -> Result:
@@ -92,7 +93,9 @@ def _node_lost(lose: Callable[[Cluster], None], join_again: Callable[[Cluster], 
         rows = run.rows("faults.csv")
         num = len(run.rows("metrics.csv"))
     told = f"goes on without it {without_s:.0f} s later, uses it {used_s:.0f} s after it has joined again"
-    return Result(steps_lost(rows), f"away {seconds(recoveries(rows))}", f"{told}; {num} updates in order, lag 0")
+    return Result(
+        steps_lost(rows), f"away {seconds(recoveries(rows))}", f"{told}; {num} updates in order, lag within its bound"
+    )
 
 
 def network_slow(settings: Settings, folder: Path) -> Result:
@@ -105,5 +108,6 @@ def network_slow(settings: Settings, folder: Path) -> Result:
                 took.append(time.monotonic() - begin)
         assert not cluster.run.rows("faults.csv")
         num = len(cluster.run.rows("metrics.csv"))
-    checked = f"an update takes {took[1] / took[0]:.1f} times as long; {num} updates in order, lag 0, nothing lost"
+    slower = f"an update takes {took[1] / took[0]:.1f} times as long"
+    checked = f"{slower}; {num} updates in order, lag within its bound, nothing lost"
     return Result(0, "-", checked)

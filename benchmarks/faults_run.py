@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 for _folder in ("tests/cluster", "tests/launch", "."):
     sys.path.insert(0, str(ROOT / _folder))
 
+from commands import our_processes, read_metrics  # noqa: E402
 from ray_head import RayHead, ray_head  # noqa: E402
-from test_train_command import our_processes, read_metrics  # noqa: E402
 from training_runs import IMPORTABLE, TrainingRun, kill, workers_of  # noqa: E402
 
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore  # noqa: E402

@@ -1,7 +1,8 @@
 """How far the driver scales: what it costs for each collector, where more of them bring no more, and weights' way.
 
 - driver: real actors on this machine that return canned rollouts, up to 256 of them on one node, and a learner that
-  learns nothing, under the driver of training with ``max_policy_lag`` 0: CPU seconds of the driver's process and of
+  learns nothing, under the driver of training, in lock step and with ``--async`` beside it with a policy lag of 2 in
+  both orders: CPU seconds of the driver's process and of
   Ray's daemons for each rollout, the driver's memory, rollouts a second, and how many cores are busy with it all
   (``scale_driver.py``). Rollouts and weights are once as small as CartPole's, which travel with messages, by way of the
   driver; and once of 1 MB, of which the driver only moves references. Metrics and checkpoints are not written. ``cores
@@ -27,12 +28,17 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import numpy as np
 import scale_broadcast
 import scale_driver
-from reporting import print_header, print_table
+from reporting import met, print_header, print_table
 from scale_driver import DriverCost, Load
 
 from launch.cluster import session
 
 LOADS = (Load("small", 40_000, 40_000), Load("large", 1_000_000, 1_000_000))
+ASYNC_LOADS = (
+    Load("lock step", 40_000, 40_000),
+    Load("lag 2", 40_000, 40_000, 2),
+    Load("lag 2, by arrival", 40_000, 40_000, 2, "arrival"),
+)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SIZES = {"40 kB": 40_000, "1 MB": 1_000_000, "10 MB": 10_000_000, "100 MB": 100_000_000}
 NODES = (1, 2, 4)
@@ -44,10 +50,10 @@ NETWORK_BYTES_A_SECOND = 10e9 / 8
 PARTS = ("driver", "weights")
 
 
-def measure_driver(most: int, num_rollouts: int) -> dict[Load, list[DriverCost]]:
+def measure_driver(loads: Sequence[Load], most: int, num_rollouts: int) -> dict[Load, list[DriverCost]]:
     """The driver with each load, and their tables."""
-    measured: dict[Load, list[DriverCost]] = {load: [] for load in LOADS}
-    for load, cost in scale_driver.measure(LOADS, [count for count in COUNTS if count <= most], num_rollouts):
+    measured: dict[Load, list[DriverCost]] = {load: [] for load in loads}
+    for load, cost in scale_driver.measure(loads, [count for count in COUNTS if count <= most], num_rollouts):
         measured[load].append(cost)
         print(
             f"measured {load.name}, {cost.collectors} collectors: {cost.rollouts_a_second:.0f} rollouts/s", flush=True
@@ -55,6 +61,22 @@ def measure_driver(most: int, num_rollouts: int) -> dict[Load, list[DriverCost]]
     for load, costs in measured.items():
         _print_driver(load, costs)
     return measured
+
+
+def _print_beside_lock_step(measured: Mapping[Load, Sequence[DriverCost]]) -> None:
+    """The driver's CPU of a rollout with a lag, as a share of that in lock step."""
+    base, *others = measured
+    rows = []
+    for place, cost in enumerate(measured[base]):
+        row = [str(cost.collectors), f"{1e3 * cost.driver_cpu_s / cost.collectors:.2f} ms"]
+        for load in others:
+            ratio = measured[load][place].driver_cpu_s / cost.driver_cpu_s
+            row += [f"{ratio:.2f}", met(ratio <= 1.0)]
+        rows.append(row)
+    columns = ["collectors", "driver CPU/rollout, lock step"]
+    for load in others:
+        columns += [f"{load.name}: x", "goal: 1"]
+    print_table(columns, rows)
 
 
 def _print_driver(load: Load, costs: Sequence[DriverCost]) -> None:
@@ -191,6 +213,7 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run")
+    parser.add_argument("--async", action="store_true", dest="lags", help="measure the driver with a policy lag, too")
     parser.add_argument("--most-collectors", type=int, default=max(COUNTS), help="collectors to go up to")
     parser.add_argument("--rollouts", type=int, default=2000, help="rollouts to measure with each number of collectors")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="sizes of the weights")
@@ -199,9 +222,12 @@ def main() -> None:
     arguments = parser.parse_args()
     print_header("scale: the driver over many collectors, and weights to all of them", ["ray", "numpy"])
     measured: dict[Load, list[DriverCost]] = {}
+    loads = ASYNC_LOADS if arguments.lags else LOADS
     if "driver" in arguments.only:
         with session.connected(None):
-            measured = measure_driver(arguments.most_collectors, arguments.rollouts)
+            measured = measure_driver(loads, arguments.most_collectors, arguments.rollouts)
+            if arguments.lags:
+                _print_beside_lock_step(measured)
     if "weights" in arguments.only:
         measure_weights(arguments.sizes, arguments.nodes, arguments.repeats)
     project(measured)

@@ -16,7 +16,7 @@ from scale_processes import Process, child, free_bytes, usage
 from scale_workers import LightCollector, LightLearner
 
 from distpolicy.agents.ppo.config import PPOConfig
-from launch.config.train import TrainConfig
+from launch.config.train import RolloutOrder, TrainConfig
 from launch.supervision.collector_pool import CollectorPool
 from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
@@ -41,11 +41,15 @@ class Load(NamedTuple):
         name: For tables.
         rollout_bytes: Size of a rollout.
         weights_bytes: Size of the weights.
+        max_policy_lag: Of the run.
+        rollout_order: Of the run.
     """
 
     name: str
     rollout_bytes: int
     weights_bytes: int
+    max_policy_lag: int = 0
+    rollout_order: RolloutOrder = "fixed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +127,7 @@ def measure(loads: Sequence[Load], counts: Sequence[int], num_rollouts: int) -> 
             for load in loads:
                 prepared = [actor.prepare.remote(load.rollout_bytes) for actor in pool]
                 ray.get([learner.prepare.remote(load.weights_bytes), *prepared], timeout=TIMEOUT_S)
-                yield load, _run(pool, learner, workers, idle_cores, max(10, num_rollouts // count))
+                yield load, _run(load, pool, learner, workers, idle_cores, max(10, num_rollouts // count))
     finally:
         for actor in [learner, *pool]:
             ray.kill(actor)
@@ -150,7 +154,7 @@ def _idle_cores(pids: Sequence[int]) -> float:
 
 
 def _run(
-    actors: Sequence[Any], learner: Any, workers: Sequence[int], idle_cores: float, num_updates: int
+    load: Load, actors: Sequence[Any], learner: Any, workers: Sequence[int], idle_cores: float, num_updates: int
 ) -> DriverCost:
     pids = [os.getpid(), child("raylet"), child("gcs_server"), *workers]
     last = NUM_WARM_UPS + num_updates
@@ -162,6 +166,8 @@ def _run(
         target_return=None,
         checkpoint_every=last,
         agent=PPOConfig(num_minibatches=1),
+        max_policy_lag=load.max_policy_lag,
+        rollout_order=load.rollout_order,
         timeout_s=TIMEOUT_S,
     )
     generations = itertools.count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,19 @@ class LightCollector:
         self._number += 1
         now = time.time()
         report = RolloutReport(
-            self._index, 0, self._number, None, self._num_env_steps, [20.0] * 4, [20] * 4, [], 0.0, 0.0, 0.0, 0.0, now
+            self._index,
+            0,
+            self._number,
+            None,
+            self._num_env_steps,
+            [20.0] * 4,
+            [20] * 4,
+            [(0, 20 * step) for step in range(4)],
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            now,
         )
         return self._rollout, report
 
@@ -58,7 +71,7 @@ class LightLearner:
         """The weights."""
         return self._weights
 
-    def update(self, totals: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def update(self, totals: float, *rollouts: np.ndarray, after: Any = None) -> tuple[np.ndarray, dict[str, float]]:
         """The weights, and metrics like those of a real update."""
         names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "gradient_norm", "policy_lag")
         return self._weights, dict.fromkeys((*names, "update_s", "learner_wait_s", "learning_rate"), 0.0)

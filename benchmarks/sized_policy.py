@@ -36,7 +36,7 @@ class SizedPolicyFactory:
 
     def build(self, time_step_spec: TimeStep, action_spec: Any) -> Any:
         """The policy itself, whose weights a learner publishes."""
-        from distpolicy.agents.ppo.policy import make_collect_policy
+        from distpolicy.agents.acting_policy import make_collect_policy
         from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 
         width = _width(self.num_bytes, time_step_spec.observation.shape[0])

@@ -10,8 +10,12 @@ from distpolicy.utils.lazy_names import lazy_names
 _MODULES = {
     **networks._MODULES,
     **policies._MODULES,
+    "APPOAgent": "distpolicy.agents.appo.appo_agent",
+    "APPOConfig": "distpolicy.agents.appo.config",
     "CriticNetwork": "distpolicy.agents.ddpg.critic_network",
     "GymnasiumWrapper": "distpolicy.environments.gymnasium_wrapper",
+    "ImpalaAgent": "distpolicy.agents.impala.impala_agent",
+    "ImpalaConfig": "distpolicy.agents.impala.config",
     "MixturePolicy": "distpolicy.bandits.policies.mixture_policy",
     "PPOAgent": "distpolicy.agents.ppo.ppo_agent",
     "PPOConfig": "distpolicy.agents.ppo.config",

@@ -65,3 +65,7 @@ class EnvironmentCrashedError(DistPolicyError, RuntimeError):
 
 class WorkerLostError(DistPolicyError, RuntimeError):
     """A collector or learner died or stopped answering."""
+
+
+class InferenceLostError(WorkerLostError):
+    """The inference server that computes a collector's actions died or stopped answering."""

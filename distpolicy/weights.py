@@ -6,8 +6,9 @@ and applies it by ``policy.update``. This module needs no TensorFlow, so that a 
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -200,6 +201,8 @@ class WeightsReceiver:
         self._name = name
         self._layout = layout_of(policy)
         self._held: tuple[int, int] | None = None
+        # The weights that the policy is equal to; None if it is a mixture (tau below 1) or has applied none.
+        self._whole: Weights | None = None
         self._lock = threading.Lock()
 
     @property
@@ -232,11 +235,56 @@ class WeightsReceiver:
                 raise StaleWeightsError(f"{self._name} holds weights {self._held} and was offered the older {offered}")
             if offered == self._held:
                 return Acknowledgement(self._name, *offered, applied=False)
-            self._check_layout(weights, sort_variables_by_name)
-            weights.verify()
+            self.check(weights, sort_variables_by_name)
             self._policy.update(weights, tau, tau_non_trainable, sort_variables_by_name)
             self._held = offered
+            is_whole = tau == 1.0 and tau_non_trainable in (None, 1.0) and not sort_variables_by_name
+            self._whole = weights if is_whole else None
             return Acknowledgement(self._name, *offered, applied=True)
+
+    @contextlib.contextmanager
+    def lent(self, weights: Weights) -> Iterator[None]:
+        """Lets the policy act by other weights for a while, older or newer ones; then puts back those held.
+
+        An evaluation may so come between rollouts that act by other versions. A mixture of weights (tau below 1)
+        cannot be put back: the weights are then applied as by :meth:`apply`, for good.
+
+        Args:
+            weights: The weights to act by.
+
+        Raises:
+            SpecMismatchError: As :meth:`apply`.
+            StaleWeightsError: If the policy is a mixture, and they are older than those held.
+        """
+        before = self._whole
+        if before is None and self._held is not None:
+            self.apply(weights)
+            yield
+            return
+        if self._held == (weights.generation, weights.version):
+            yield
+            return
+        with self._lock:
+            self.check(weights)
+            self._policy.update(weights, 1.0, None, False)
+        try:
+            yield
+        finally:
+            if before is not None:
+                self._policy.update(before, 1.0, None, False)
+
+    def check(self, weights: Weights, sort_variables_by_name: bool = False) -> None:
+        """Checks that weights are whole and fit the policy.
+
+        Args:
+            weights: The snapshot.
+            sort_variables_by_name: As in ``policy.update``.
+
+        Raises:
+            SpecMismatchError: If they do not; names the variable.
+        """
+        self._check_layout(weights, sort_variables_by_name)
+        weights.verify()
 
     def _check_layout(self, weights: Weights, sort_variables_by_name: bool) -> None:
         if weights.layout == self._layout or sort_variables_by_name:

@@ -19,6 +19,7 @@ from launch import command_line as command_lines
 from launch.cluster import authentication
 from launch.output.shown_paths import OutputError, PathsConsole, shown_from
 from launch.preset_list import list_envs, list_presets
+from launch.process_end import end_without_threads
 from launch.suggestions import did_you_mean
 
 EXIT_FAILURE = 1
@@ -71,6 +72,7 @@ def main() -> None:
                 print(f"In the worker:\n{original}", file=sys.stderr)
         print(f"distpolicy: error: {shown_from(folder, str(error))}", file=sys.stderr)
         code = EXIT_BAD_INPUT if isinstance(error, ConfigError) else EXIT_FAILURE
+    end_without_threads(code)
     sys.exit(code)
 
 
@@ -162,10 +164,13 @@ def _show_warnings_in_one_line() -> None:
 def _train(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_train(arguments)
     _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_training
 
-        return 0 if dry_run_training(parsed.config, PathsConsole()) else EXIT_FAILURE
+        with started_processes_ended():
+            return 0 if dry_run_training(parsed.config, PathsConsole()) else EXIT_FAILURE
     # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
@@ -174,8 +179,11 @@ def _train(arguments: list[str], start: float) -> int:
     console = PathsConsole()
     observer = ConsoleObserver(console, start)
     with (
+        started_processes_ended(),
         handled(interrupt),
-        TrainingRun(parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug) as run,
+        TrainingRun(
+            parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
+        ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
         console.print(run.describe())
@@ -186,10 +194,13 @@ def _train(arguments: list[str], start: float) -> int:
 def _collect(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_collect(arguments)
     _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_collecting
 
-        return 0 if dry_run_collecting(parsed.config, PathsConsole()) else EXIT_FAILURE
+        with started_processes_ended():
+            return 0 if dry_run_collecting(parsed.config, PathsConsole()) else EXIT_FAILURE
     from launch.collection.console import ConsoleObserver
     from launch.collection.run import CollectionRun
     from launch.signals import handled, interrupt
@@ -198,6 +209,7 @@ def _collect(arguments: list[str], start: float) -> int:
     assert folder is not None
     observer = ConsoleObserver(PathsConsole(), start)
     with (
+        started_processes_ended(),
         handled(interrupt),
         CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
@@ -208,9 +220,12 @@ def _collect(arguments: list[str], start: float) -> int:
 
 def _evaluate(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_evaluate(arguments)
+    from launch.cluster.child_processes import started_processes_ended
     from launch.evaluation import evaluate
+    from launch.signals import handled, interrupt
 
-    evaluate(Path(parsed.source), parsed.config, PathsConsole())
+    with started_processes_ended(), handled(interrupt):
+        evaluate(Path(parsed.source), parsed.config, PathsConsole())
     return 0
 
 

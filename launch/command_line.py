@@ -40,8 +40,9 @@ class TrainArguments:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     agent: str = DEFAULT_AGENT
-    """The algorithm: ppo, reinforce, or module:function for a function of yours that makes a TFAgent. The options that
-    begin with its name are its settings (--ppo.learning-rate); for your own function, use --custom.kwargs."""
+    """The algorithm: ppo, impala, appo, reinforce, or module:function for a function of yours that makes a TFAgent. The
+    options that begin with its name are its settings (--ppo.learning-rate); for your own function, use
+    --custom.kwargs."""
     preset: str | None = None
     """Settings to begin from. By default those of the env's own preset, such as lunarlander-ppo for LunarLander-v3, or
     of the general one, such as ppo. distpolicy presets lists them, those for recurrent policies too."""
@@ -54,6 +55,8 @@ class TrainArguments:
     """Run directory of a run to continue, with its own settings unless others are given."""
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
+    serial: bool = False
+    """Run everything in this process, without Ray, as for a debugger. What is learned is the same to the byte."""
     debug: bool = False
     """Show tracebacks and the workers' output."""
 
@@ -319,6 +322,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
             "config.rollout_steps",
             "config.vectorization",
             "config.learners",
+            "config.max_policy_lag",
             "config.address",
         ),
         "output": ("run_dir", "resume", "config_file", "config.checkpoint_every"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +32,9 @@ _COLLECTOR_ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
+
+# Of a learner without a GPU.
+_LEARNER_ENVIRONMENT = {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
 
 # The resources of a collector on a cluster whose nodes have no roles.
 ONE_CPU: Mapping[str, float] = MappingProxyType({"CPU": 1.0})
@@ -105,6 +109,7 @@ def start_inference_server(
     max_rows: int,
     window_s: float,
     resources: Mapping[str, float],
+    num_versions: int = 1,
 ) -> Any:
     """Starts an :class:`workers.inference.server.InferenceServer` as an actor.
 
@@ -117,12 +122,19 @@ def start_inference_server(
         max_rows: Maximum number of rows of a batch.
         window_s: Seconds to wait for more rows.
         resources: Its resources; GPUs are hidden from it if these do not include one.
+        num_versions: Number of versions of the weights that it holds.
     """
     from workers.inference.server import InferenceServer
 
     environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
     actor = _actor_class(InferenceServer, environment).options(max_concurrency=1000, **_options(resources))
-    return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s)
+    return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s, num_versions)
+
+
+def set_learner_environment() -> None:
+    """Sets this process's environment variables as those of a learner without a GPU, where they are not set yet."""
+    for name, value in _LEARNER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def start_learners(
@@ -143,7 +155,7 @@ def start_learners(
         resources: The resources of each; GPUs are hidden from them if these do not include one.
         max_policy_lag: As for :class:`Learner`.
     """
-    environment = _COMMON if resources.get("GPU") else {**_COMMON, "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = _COMMON if resources.get("GPU") else _LEARNER_ENVIRONMENT
     options = _options(resources)
     if count == 1:
         learner = _actor_class(Learner, environment).options(**options)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from distpolicy.errors import DistPolicyError
+from distpolicy.utils.error_text import one_line
 
 
 class ConstructorError(Exception):
@@ -46,7 +47,7 @@ def keeping_constructor_error(worker: type, environment: Mapping[str, str] = Map
             except DistPolicyError as error:
                 self.constructor_error = ConstructorError(error)
             except Exception as error:  # What users give may raise anything, and may not be picklable.
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 told = DistPolicyError(f"a worker failed with {type(error).__name__}: {reason}")
                 self.constructor_error = ConstructorError(told)
 

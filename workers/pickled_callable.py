@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.error_text import one_line
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PickledCallable:
         try:
             return cls(name, _dumps(make))
         except Exception as error:  # Pickling an object that it refers to may raise anything.
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise ConfigError(f"{kind} {name} cannot be sent to workers: {type(error).__name__}: {reason}") from error
 
     def load(self) -> Callable[..., Any]:

@@ -71,6 +71,7 @@ class AgentConfig:
         metrics: What ``train`` returns beside the loss: each name, and what it tells. They are columns of metrics.csv
             and charts of the report. Empty if only the agent knows them.
         common: The settings that people use, which the short help shows.
+        largest_policy_lag: The highest ``max_policy_lag`` that it learns with; None if it corrects for any.
         deploys_collect_policy: Whether the collect policy is evaluated and exported as well. True if it draws from what
             the agent has learned; False if it only adds noise to explore.
     """
@@ -78,6 +79,7 @@ class AgentConfig:
     kind: ClassVar[str]
     metrics: ClassVar[Mapping[str, str]] = {}
     common: ClassVar[tuple[str, ...]] = ()
+    largest_policy_lag: ClassVar[int | None] = 0
     deploys_collect_policy: ClassVar[bool] = True
 
     def check(self, shape: RunShape) -> None:

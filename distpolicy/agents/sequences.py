@@ -1,4 +1,4 @@
-"""Cutting rollouts into sequences that recurrent networks are trained on."""
+"""Evaluating rollouts, and cutting them into sequences that recurrent networks are trained on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from distpolicy.agents.action_terms import action_log_probability
 from distpolicy.agents.actor_critic import ActorCritic
 
 
@@ -21,10 +22,47 @@ class SequenceStates(NamedTuple):
     burn_in: Any
 
 
+class Unrolled(NamedTuple):
+    """What a pass over a rollout computes.
+
+    Attributes:
+        value: float32 ``[B, T + 1]``.
+        log_probability: float32 ``[B, T]``: of the actions that were taken; ``()`` if they were not given.
+        states: The states of the rollout's sequences; ``()`` without recurrent networks.
+    """
+
+    value: tf.Tensor
+    log_probability: tf.Tensor | tuple[()]
+    states: SequenceStates | tuple[()]
+
+
+def unroll_steps(actor_critic: ActorCritic, observation: Any, step_type: tf.Tensor, action: Any) -> Unrolled:
+    """Evaluates the steps of a rollout by networks without a state.
+
+    Args:
+        actor_critic: What is evaluated.
+        observation: Nest of ``[B, T + 1, *shape]``.
+        step_type: int32 ``[B, T + 1]``.
+        action: Nest of ``[B, T, *shape]``; ``()`` if log-probabilities are not needed.
+    """
+    distribution, value, _ = actor_critic(observation, step_type, ())
+    if isinstance(action, tuple) and not action:
+        return Unrolled(value, (), ())
+    # Any action stands in for the one after the last step.
+    action = tf.nest.map_structure(lambda tensor: tf.concat([tensor, tensor[:, -1:]], axis=1), action)
+    return Unrolled(value, action_log_probability(distribution, action)[:, :-1], ())
+
+
 def unroll_sequences(
-    actor_critic: ActorCritic, observation: Any, step_type: tf.Tensor, state: Any, length: int, burn_in: int
-) -> tuple[tf.Tensor, SequenceStates]:
-    """Returns the values of a rollout and the states of its sequences, by one unroll from its first state.
+    actor_critic: ActorCritic,
+    observation: Any,
+    step_type: tf.Tensor,
+    state: Any,
+    length: int,
+    burn_in: int,
+    action: Any = (),
+) -> Unrolled:
+    """Evaluates the steps of a rollout and finds the states of its sequences, by one unroll from its first state.
 
     Args:
         actor_critic: What is unrolled.
@@ -33,38 +71,39 @@ def unroll_sequences(
         state: Nest of ``[B, ...]``: the state before step 0.
         length: L, the steps of a sequence; divides T.
         burn_in: Steps before a sequence from which its state can be computed anew; at most L.
-
-    Returns:
-        float32 ``[B, T + 1]`` and the states.
+        action: Nest of ``[B, T, *shape]``; ``()`` if log-probabilities are not needed.
     """
-    num_steps = int(step_type.shape[1]) - 1
+    num_slots, num_steps = step_type.shape[0], int(step_type.shape[1]) - 1
+    with_actions = not (isinstance(action, tuple) and not action)
 
     def by_time(tensor: tf.Tensor) -> tf.Tensor:
-        parts = tf.reshape(tensor[:, :-1], [tensor.shape[0], num_steps // length, length, *tensor.shape[2:]])
+        parts = tf.reshape(tensor[:, :num_steps], [num_slots, num_steps // length, length, *tensor.shape[2:]])
         return tf.transpose(parts, [1, 0, 2, *range(3, parts.shape.rank)])
 
-    def unroll(steps: tuple[Any, tf.Tensor], state: Any, begin: int, end: int) -> tuple[tf.Tensor, Any]:
-        part, types = tf.nest.map_structure(lambda tensor: tensor[:, begin:end], steps)
-        _, value, state = actor_critic(part, types, state)
-        return value, state
+    def unroll(steps: tuple[Any, ...], state: Any, begin: int, end: int) -> tuple[tf.Tensor, Any]:
+        part, types, taken = tf.nest.map_structure(lambda tensor: tensor[:, begin:end], steps)
+        distribution, value, state = actor_critic(part, types, state)
+        outputs = [value, action_log_probability(distribution, taken)] if with_actions else [value]
+        return tf.stack(outputs), state
 
-    def one(carried: tuple[Any, ...], sequence: tuple[Any, tf.Tensor]) -> tuple[Any, ...]:
+    def one(carried: tuple[Any, ...], sequence: tuple[Any, ...]) -> tuple[Any, ...]:
         _, state, _ = carried
-        values, middle = [], state
+        outputs, middle = [], state
         if burn_in < length:
-            value, middle = unroll(sequence, state, 0, length - burn_in)
-            values.append(value)
+            output, middle = unroll(sequence, state, 0, length - burn_in)
+            outputs.append(output)
         state = middle
         if burn_in:
-            value, state = unroll(sequence, middle, length - burn_in, length)
-            values.append(value)
-        return tf.concat(values, axis=1), state, middle
+            output, state = unroll(sequence, middle, length - burn_in, length)
+            outputs.append(output)
+        return tf.concat(outputs, axis=2), state, middle
 
-    steps = (observation, step_type)
-    initial = (tf.zeros([step_type.shape[0], length]), state, state)
-    value, end, middle = tf.scan(one, tf.nest.map_structure(by_time, steps), initial)
-    bootstrap, _ = unroll(steps, tf.nest.map_structure(lambda tensor: tensor[-1], end), num_steps, num_steps + 1)
-    value = tf.reshape(tf.transpose(value, [1, 0, 2]), [step_type.shape[0], num_steps])
+    steps = (observation, step_type, action)
+    initial = (tf.zeros([1 + with_actions, num_slots, length]), state, state)
+    outputs, end, middle = tf.scan(one, tf.nest.map_structure(by_time, steps), initial)
+    last, last_type = tf.nest.map_structure(lambda tensor: tensor[:, num_steps:], (observation, step_type))
+    _, bootstrap, _ = actor_critic(last, last_type, tf.nest.map_structure(lambda tensor: tensor[-1], end))
+    outputs = tf.reshape(tf.transpose(outputs, [1, 2, 0, 3]), [1 + with_actions, num_slots, num_steps])
 
     def before(first: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
         states = tf.concat([first[tf.newaxis], later[:-1]], axis=0)
@@ -75,7 +114,8 @@ def unroll_sequences(
         start=tf.nest.map_structure(before, state, end),
         burn_in=tf.nest.map_structure(before, state, middle) if burn_in else (),
     )
-    return tf.concat([value, bootstrap], axis=1), states
+    value = tf.concat([outputs[0], bootstrap], axis=1)
+    return Unrolled(value, outputs[1] if with_actions else (), states)
 
 
 def cut_sequences(tensor: tf.Tensor, length: int) -> tf.Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.specs.gymnasium_spaces import spec_from_space
 
 RESET = "reset(self, *, seed=None, options=None), which returns (observation, info)"
@@ -151,12 +152,12 @@ def numbers(values: Any, num_rows: int, what: str) -> np.ndarray:
         array = np.asarray(values)
         if array.dtype.kind in "biuf":
             if array.shape == (num_rows,):
-                return array.astype(np.float32)
+                return _float32(array)
             if array.size == num_rows == len(array):
-                return array.reshape(num_rows).astype(np.float32)
+                return _float32(array.reshape(num_rows))
     except Exception:  # Values of several shapes, or objects.
         pass
-    return np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)], np.float32)
+    return _float32(np.array([_row(number, value, what, row) for row, value in _rows(values, num_rows, what)]))
 
 
 def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
@@ -204,6 +205,39 @@ def array_of(value: Any, dtype: np.dtype, shape: tuple[int, ...], leaf: str) -> 
     if dtype.kind != "f" and (lost := cast != array).any():
         raise InterfaceError(f"{shape_problem(leaf, value, dtype, shape)}: {dtype} does not hold {array[lost][0]}")
     return cast
+
+
+def out_of_bounds(array: np.ndarray, spec: Any) -> np.ndarray | None:
+    """Returns where integers are outside the bounds of their space; None if they are nowhere, and for other numbers.
+
+    Such an integer has no one-hot column, so that a network sees zeros. Floats are left alone, since many environments
+    declare bounds for them that they do not keep.
+
+    Args:
+        array: Integers ``[..., *shape]``.
+        spec: The array spec of one of them.
+
+    Returns:
+        bool ``[..., *shape]``, or None.
+    """
+    if not isinstance(spec, BoundedArraySpec) or not spec.narrows_integers:
+        return None
+    outside = (array < spec.minimum) | (array > spec.maximum)
+    return outside if outside.any() else None
+
+
+def bounds_problem(leaf: str, array: np.ndarray, place: Sequence[int], spec: BoundedArraySpec) -> InterfaceError:
+    """Returns the error of a value that is outside its space's bounds.
+
+    Args:
+        leaf: The leaf, such as ``observation/camera``.
+        array: Numbers ``[..., *shape]``.
+        place: The value's place in the array.
+        spec: The array spec of one of them.
+    """
+    place = tuple(place)
+    low, high = (np.broadcast_to(bound, array.shape)[place].item() for bound in (spec.minimum, spec.maximum))
+    return InterfaceError(f"returned {leaf} outside its bounds [{_short(low)}, {_short(high)}]: {_short(array[place])}")
 
 
 def action_space_problem(space: gym.Space, action_spec: Any) -> InterfaceError | None:
@@ -301,6 +335,16 @@ def _described(result: Any) -> str:
     if isinstance(result, tuple | list):
         return f"{len(result)} values ({', '.join(type(value).__name__ for value in result[:6])})"
     return kind(result)
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    # What float32 does not hold becomes infinite, and is told as that.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _short(number: Any) -> str:
+    return f"{number:g}" if isinstance(number, float | np.floating) else str(number)
 
 
 def _value(value: Any) -> str:

@@ -12,10 +12,12 @@ import numpy as np
 from distpolicy.environments.gymnasium_interface import (
     InterfaceError,
     array_of,
+    bounds_problem,
     call_problem,
     check_signatures,
     flag,
     number,
+    out_of_bounds,
     reset_result,
     shape_problem,
     step_result,
@@ -164,7 +166,11 @@ class GymnasiumWrapper(PyEnvironment):
         if isinstance(spec, tuple):
             return tuple(self._child(spec, value, index, path) for index in range(len(spec)))
         if self._match_obs_space_dtype:
-            return np.array(array_of(value, spec.dtype, spec.shape, path))
+            array = np.array(array_of(value, spec.dtype, spec.shape, path))
+            outside = out_of_bounds(array, spec)
+            if outside is not None:
+                raise bounds_problem(path, array, np.argwhere(outside)[0].tolist(), spec)
+            return array
         try:
             array = np.array(value)
         except (TypeError, ValueError) as error:

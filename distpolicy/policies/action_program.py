@@ -21,8 +21,8 @@ LANES = 8
 
 
 def padded_rows(num_rows: int) -> int:
-    """Returns the number of rows of the program for a batch: the next multiple of ``LANES``."""
-    return -(-num_rows // LANES) * LANES
+    """Returns the number of rows of the program for a batch: the next multiple of ``LANES``, which is above 0."""
+    return -(-max(num_rows, 1) // LANES) * LANES
 
 
 def example_steps(time_step_spec: TimeStep, batch_size: int) -> TimeStep:
@@ -154,7 +154,10 @@ class ActionRunner:
         Args:
             seeds: int32 ``[T, B, 2]``.
         """
-        noise = [part.reshape(*seeds.shape[:2], -1) for part in self._program.noise(seeds.reshape(-1, 2))]
+        drawn = self._program.noise(seeds.reshape(-1, 2))
+        noise = [
+            part.reshape(*seeds.shape[:2], draw.num) for part, draw in zip(drawn, self._program.draws, strict=True)
+        ]
         return [PreparedSeed(seed, [part[t] for part in noise]) for t, seed in enumerate(seeds)]
 
     def __call__(self, time_step: TimeStep, policy_state: Any, seed: np.ndarray | PreparedSeed) -> PolicyStep:

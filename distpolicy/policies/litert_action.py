@@ -182,7 +182,8 @@ def _like_given(leaf: Any, num_rows: int) -> np.ndarray:
     shape = (num_rows, *array.shape[1:])
     if np.issubdtype(array.dtype, np.floating):
         return np.random.default_rng(0).normal(size=shape).astype(array.dtype)
-    return np.resize(array, shape)
+    # Where no row is given, ones: a mask of them allows every action.
+    return np.resize(array, shape) if len(array) else np.ones(shape, array.dtype)
 
 
 def _check_alike(expected: PolicyStep, outputs: list[np.ndarray], action_spec: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.errors import SpecMismatchError
+from distpolicy.policies.splitting import split_observation, splitter_error
 from distpolicy.specs import tensor_spec
 
 Splitter = Callable[[Any], tuple[Any, Any]] | None
@@ -47,11 +48,7 @@ def network_input_spec(observation_spec: Any, splitter: Splitter, action_spec: A
             specs = tf.nest.map_structure(_spec_without_batch, network_input)
             shape = tf.convert_to_tensor(mask).shape
         except Exception as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise ConfigError(
-                "observation_and_action_constraint_splitter must return the network's input and a mask, and work on "
-                f"tensors [B, ...]; for zeros like the observation it raised {type(error).__name__}: {reason}"
-            ) from error
+            raise splitter_error(error, "tensors [B, ...], such as zeros like the observation") from error
     _check_width(shape, action_spec)
     return specs
 
@@ -60,11 +57,12 @@ def split_mask(splitter: Splitter, observation: Any, action_spec: Any) -> tuple[
     """Splits an observation into the network's input and the mask; the mask is None without a splitter.
 
     Raises:
+        ConfigError: If the splitter fails, or does not return a pair.
         SpecMismatchError: If the mask does not have an entry for each action.
     """
     if splitter is None:
         return observation, None
-    network_input, mask = splitter(observation)
+    network_input, mask = split_observation(splitter, observation)
     _check_width(tf.convert_to_tensor(mask).shape, action_spec)
     return network_input, mask
 

@@ -10,6 +10,7 @@ import numpy as np
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.policies.seeded_draws import row_choice, seeded_draws
+from distpolicy.policies.splitting import split_observation
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
 from distpolicy.specs.uniform_draw import sampling_bounds
 from distpolicy.trajectories.policy_step import PolicyStep
@@ -166,7 +167,7 @@ class RandomPyPolicy(PyPolicy):
         """Returns a mask that is True where an action is allowed: bool ``[*outer, num_actions]``."""
         spec = self._masked_spec
         num_actions = int(spec.maximum.item()) - int(spec.minimum.item()) + 1
-        mask = np.asarray(self._splitter(time_step.observation)[1]) != 0
+        mask = np.asarray(split_observation(self._splitter, time_step.observation)[1]) != 0
         if mask.shape[-1:] != (num_actions,):
             raise SpecMismatchError(
                 f"action_spec has {num_actions} actions, but the mask has shape {mask.shape}; make its last dimension "

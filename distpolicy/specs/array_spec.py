@@ -183,6 +183,14 @@ class BoundedArraySpec(ArraySpec):
         )
 
     @functools.cached_property
+    def narrows_integers(self) -> bool:
+        """Whether the dtype is an integer that holds values outside the bounds."""
+        if self._dtype.kind == "f":
+            return False
+        limits = np.iinfo(self._dtype)
+        return bool(np.any(self._minimum > limits.min) or np.any(self._maximum < limits.max))
+
+    @functools.cached_property
     def uniform_draw(self) -> UniformDraw:
         """A function that draws uniformly between the bounds."""
         return UniformDraw(self._minimum, self._maximum, self._dtype)

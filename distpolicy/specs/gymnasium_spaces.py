@@ -14,6 +14,8 @@ from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     """Returns the nest of specs of a Gymnasium space. All specs are bounded, except for a Box of booleans.
 
+    Dtypes are in this machine's byte order. Environments may use the other one, as files of astronomy do.
+
     Args:
         space: Box, Discrete (its start is kept), MultiDiscrete, MultiBinary, Dict or Tuple.
         name: Name of the space, for messages.
@@ -24,16 +26,17 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     Raises:
         SpecMismatchError: For any other space.
     """
-    if isinstance(space, gym.spaces.Box) and space.dtype == np.bool_:
-        return ArraySpec(space.shape, space.dtype, name)
+    dtype = None if space.dtype is None else np.dtype(space.dtype).newbyteorder("=")
+    if isinstance(space, gym.spaces.Box) and dtype == np.bool_:
+        return ArraySpec(space.shape, dtype, name)
     if isinstance(space, gym.spaces.Box):
-        return BoundedArraySpec(space.shape, space.dtype, space.low, space.high, name)
+        return BoundedArraySpec(space.shape, dtype, space.low, space.high, name)
     if isinstance(space, gym.spaces.Discrete):
-        return BoundedArraySpec((), space.dtype, space.start, space.start + space.n - 1, name)
+        return BoundedArraySpec((), dtype, space.start, space.start + space.n - 1, name)
     if isinstance(space, gym.spaces.MultiDiscrete):
-        return BoundedArraySpec(space.shape, space.dtype, space.start, space.start + space.nvec - 1, name)
+        return BoundedArraySpec(space.shape, dtype, space.start, space.start + space.nvec - 1, name)
     if isinstance(space, gym.spaces.MultiBinary):
-        return BoundedArraySpec(space.shape, space.dtype or np.int8, 0, 1, name)
+        return BoundedArraySpec(space.shape, np.int8 if dtype is None else dtype, 0, 1, name)
     if isinstance(space, gym.spaces.Dict):
         return {key: spec_from_space(child, f"{name}/{key}") for key, child in space.spaces.items()}
     if isinstance(space, gym.spaces.Tuple):

@@ -1,4 +1,4 @@
-"""none_left: makes sure that the processes of a local Ray end with the command."""
+"""Makes sure that processes end with the command: those of a local Ray, and those that environments have started."""
 
 from __future__ import annotations
 
@@ -52,6 +52,24 @@ def none_left(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[N
 
 
 @contextlib.contextmanager
+def started_processes_ended() -> Iterator[None]:
+    """Ends, after the block, the processes that were started in it, and their descendants.
+
+    An environment in the command's own process may have started a simulator, and not have ended it. Python would wait
+    for one that ``multiprocessing`` has started.
+    """
+    before = _children()
+    mark = uuid.uuid4().hex
+    with _marking(mark):
+        try:
+            yield
+        finally:
+            with _orphans_adopted():
+                _end_all(_with_descendants(before))
+                _end(_marked(mark), psutil.Process.kill, _KILLED_S)
+
+
+@contextlib.contextmanager
 def _orphans_adopted() -> Iterator[None]:
     """Makes orphans of this process's descendants its children, so that it can find them. Works on Linux only.
 
@@ -73,11 +91,15 @@ def _adopt_orphans(on: bool) -> None:
 @contextlib.contextmanager
 def _marking(mark: str) -> Iterator[None]:
     """Gives a variable to the processes that are started meanwhile, and so to those that they start."""
+    before = os.environ.get(_MARK)
     os.environ[_MARK] = mark
     try:
         yield
     finally:
-        del os.environ[_MARK]
+        if before is None:
+            del os.environ[_MARK]
+        else:
+            os.environ[_MARK] = before
 
 
 def _marked(mark: str) -> Processes:
@@ -91,7 +113,15 @@ def _marked(mark: str) -> Processes:
 
 
 def _children() -> Processes:
-    return frozenset(psutil.Process().children())
+    return frozenset(process for process in psutil.Process().children() if not _ends_by_itself(process))
+
+
+def _ends_by_itself(process: psutil.Process) -> bool:
+    """Returns True for Python's own helper, which frees what this process has left, and ends after it."""
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _with_descendants(processes: Processes) -> Processes:

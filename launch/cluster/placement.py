@@ -22,6 +22,7 @@ COLLECTOR = "collector"
 SERVER = "inference server"
 
 _ROUNDING = 1e-9
+_TRACE = 0.001
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,26 @@ def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[Ac
         config: The run's config.
         totals: The sum of all nodes' resources.
     """
-    gpus, alone = totals.get("GPU", 0.0), config.learners == 1
+    has_server = config.inference == "server"
+    gpus = max(totals.get("GPU", 0.0) - (config.server_gpus if has_server else 0.0), 0.0)
+    alone = config.learners == 1
     each = min(gpus, 1.0) if alone else float(gpus >= config.learners)
     note = "" if each else "there is no GPU: it learns on the CPU"
     if not each and not alone:
         note = f"{gpus:g} GPUs are not one for each of {config.learners} learners: they learn on CPUs"
     learner = {"GPU": each} if each else {}
+    learner = _with_role(learner, LEARNER_ROLE, totals)
+    server = []
+    if has_server:
+        resources = {"GPU": config.server_gpus} if config.server_gpus else {}
+        if LEARNER_ROLE in learner:
+            # A trace of the role puts the server on a learner's node.
+            learner[LEARNER_ROLE] -= _TRACE
+            resources[LEARNER_ROLE] = _TRACE
+        server = [ActorGroup(SERVER, 1, resources)]
     return [
-        ActorGroup(LEARNER, config.learners, _with_role(learner, LEARNER_ROLE, totals), note),
+        ActorGroup(LEARNER, config.learners, learner, note),
+        *server,
         dataclasses.replace(_collectors(config.collectors, totals), least=config.least_collectors),
     ]
 

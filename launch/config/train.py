@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.errors import ConfigError
@@ -14,6 +15,9 @@ from launch.config.common import EnvValue, counted
 from launch.config.interval import Interval
 from workers.collection.evaluator import MAX_EPISODE_STEPS
 from workers.environments.factory import EnvironmentFactory, Vectorization
+
+RolloutOrder = Literal["fixed", "arrival"]
+OnStale = Literal["wait", "drop"]
 
 # The default algorithm.
 DEFAULT_AGENT = "ppo"
@@ -53,7 +57,23 @@ class TrainConfig:
     seed: int = 0
     """Seed of all random numbers."""
     max_policy_lag: int = 0
-    """Maximum number of versions by which the policy that acts is older than the one that learns; 0 is synchronous."""
+    """Maximum number of versions by which the policy that acts is older than the one that learns. 0: collectors wait
+    for the learner, and the learner for them. 1 or 2: all work at the same time. The data stay reproducible."""
+    rollout_order: RolloutOrder = "fixed"
+    """Which rollouts an update learns from: one of each collector, by the weights max_policy_lag versions before it
+    (fixed), or those that come first, by the newest weights that were there (arrival). arrival is for collectors of
+    unequal speed, and its data depend on the timing."""
+    on_stale: OnStale = "wait"
+    """With arrival, what becomes of a rollout that would be older than max_policy_lag: the next update waits for it
+    before it is (wait), or it is dropped and counted (drop)."""
+    inference: Literal["collectors", "server"] = "collectors"
+    """What computes actions: each collector, or one server on the learner's node for all of them. A server helps where
+    policies are large, as with images, and it has a GPU or the collectors' machines are slow."""
+    server_window_ms: float = 2.0
+    """Milliseconds that the server waits for more collectors before it calls the policy. Used with --inference
+    server."""
+    server_gpus: float = 0.0
+    """Number of GPUs of the server; a fraction shares the learner's. Used with --inference server."""
     checkpoint_every: int | str = 50
     """Number of updates between two checkpoints, or a time such as 30s or 5m. There is always one at the end. Policy
     and report are written with each."""
@@ -117,13 +137,18 @@ class TrainConfig:
             raise ConfigError("target_return must be a number, but is nan")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        for name in ("server_window_ms", "server_gpus"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
         if not 1 <= self.least_collectors <= self.collectors:
             raise ConfigError(
                 f"min_collectors must be from 1 to collectors {self.collectors}, but is {self.min_collectors}"
             )
-        if self.max_policy_lag > 0:
+        largest = self.agent.largest_policy_lag
+        if largest is not None and self.max_policy_lag > largest:
             raise ConfigError(
-                "max_policy_lag above 0 needs an off-policy correction, which no agent has yet: set it to 0"
+                f"max_policy_lag must be at most {largest} with the agent {self.agent.kind}, which cannot learn from "
+                f"older rollouts, but is {self.max_policy_lag}"
             )
         if self.learners < 1 or self.collectors % self.learners:
             raise ConfigError(

@@ -10,6 +10,7 @@ from launch.config.codec import dump
 from launch.config.train import TrainConfig
 from launch.output.metrics import RUN_COLUMNS, read_rows
 from launch.output.run_directory import RunDirectory
+from workers.learning.learner import LAG_ROWS
 
 _CHARTS = {
     "return_mean_100": "Mean return of the last 100 episodes",
@@ -17,6 +18,10 @@ _CHARTS = {
     "eval_stochastic_return_mean": "Mean return of the stochastic policy in evaluations",
     "steps_per_s": "Env steps a second",
     "loss": "Loss",
+    "policy_lag_mean": "Mean policy lag, in versions",
+    "learner_wait_s": "Seconds that the learner waits before an update",
+    "collector_wait_s": "Seconds that a collector waits before a rollout",
+    "rows_dropped": "Rows that were dropped because they were too old",
 }
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 220, 70, 30
 
@@ -32,6 +37,7 @@ def write(directory: RunDirectory, config: TrainConfig, evaluations: Sequence[st
     rows = read_rows(directory.metrics_file)
     title = html.escape(f"{config.env}, seed {config.seed}")
     charts = "\n".join(_chart(rows, column, name) for column, name in _charts(config, rows).items())
+    charts += _lag_table(rows)
     last = rows[-1] if rows else {}
     facts = ", ".join(f"{name} {last[name]}" for name in ("env_steps", "episodes", "return_mean_100") if last.get(name))
     lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in evaluations)
@@ -53,6 +59,21 @@ def _charts(config: TrainConfig, rows: list[dict[str, str]]) -> dict[str, str]:
     numbers = rows[-1] if rows else {}
     infos = {name: name.partition("/")[2] for name in numbers if name and name.startswith("info/")}
     return {**_CHARTS, **infos, **metrics}
+
+
+def _lag_table(rows: list[dict[str, str]]) -> str:
+    """Returns how many rows were learned from with each policy lag; empty for a run in lock step."""
+    names = [name for name in (rows[-1] if rows else {}) if name and name.startswith(LAG_ROWS)]
+    counts = {name: sum(float(row[name] or 0) for row in rows) for name in names}
+    total = sum(counts.values())
+    if not total:
+        return ""
+    lines = "".join(
+        f"<tr><td>{html.escape(name.removeprefix(LAG_ROWS))}<td align=right>{count:,.0f}<td align=right>"
+        f"{count / total:.1%}<td><div style='background:#06c;height:1em;width:{300 * count / total:.0f}px'></div>"
+        for name, count in counts.items()
+    )
+    return f"\n<h2>Policy lag of the rows</h2>\n<table><tr><th>lag<th>rows<th>share<th>{lines}</table>"
 
 
 def _chart(rows: list[dict[str, str]], column: str, name: str) -> str:

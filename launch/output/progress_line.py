@@ -48,15 +48,25 @@ class ProgressLine:
         mean_return: float | None,
         target: float | None,
         steps_per_s: float,
-        policy_lag: int,
+        lag: str,
         eta_s: float,
     ) -> None:
-        """Shows the newest numbers."""
+        """Shows the newest numbers.
+
+        Args:
+            env_steps: Env steps so far.
+            total_steps: Env steps of the whole run.
+            mean_return: Mean return of the last episodes; None if none has ended.
+            target: Mean return at which the run ends; None if there is none.
+            steps_per_s: Env steps a second.
+            lag: Text on the policy lag.
+            eta_s: Seconds until the end.
+        """
         goal = "" if target is None else f"/{target:g}"
         shown = "-" if mean_return is None else show_return(mean_return)
         text = (
             f"env steps {env_steps:,}/{total_steps:,} · return {shown}{goal} · {steps_per_s:,.0f} steps/s · "
-            f"lag {policy_lag} · ETA {duration(eta_s)}"
+            f"{lag} · ETA {duration(eta_s)}"
         )
         self.show_text(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -48,7 +49,8 @@ class PathsConsole(Console):
     """
 
     def __init__(self) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True)
+        # An environment may set sys.stdout to something else.
+        super().__init__(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
         self._folder = os.getcwd()
 
     def print(self, *objects: Any, **options: Any) -> None:

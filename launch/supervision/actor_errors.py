@@ -7,7 +7,7 @@ import re
 
 from ray import exceptions as ray_errors
 
-from distpolicy.errors import DistPolicyError
+from distpolicy.errors import DistPolicyError, InferenceLostError
 from workers.collection.watchdog import Hang
 from workers.constructor_errors import ConstructorError
 
@@ -26,9 +26,12 @@ _CONNECTION_ENDED = "Worker unexpectedly exits with a connection error"
 def is_death(error: DistPolicyError) -> bool:
     """Returns True if an error of :func:`launch.supervision.calls.get` says that an actor or an object of it is lost.
 
-    Returns False if the actor raised the error, or did not answer in time.
+    Returns False if the actor raised the error, or did not answer in time. A collector whose inference server is lost
+    counts as lost, too: it has stopped in the middle of a step.
     """
     cause = error.__cause__
+    if isinstance(error, InferenceLostError):
+        return True
     answered = ray_errors.RayTaskError | ray_errors.GetTimeoutError
     return isinstance(cause, ray_errors.RayError) and not isinstance(cause, answered)
 

@@ -1,8 +1,9 @@
-"""Waiting for workers, with a timeout and this package's errors."""
+"""Waiting for workers, with a timeout and this package's errors. Workers may be in this process, too."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -10,6 +11,7 @@ from ray import exceptions as ray_errors
 
 from distpolicy.errors import DistPolicyError, WorkerLostError
 from launch.supervision.actor_errors import describe_ray_error
+from launch.supervision.local_actor import LocalActor, LocalAnswer
 from launch.supervision.own_ray import check_alive
 from workers.constructor_errors import ConstructorError
 
@@ -36,6 +38,8 @@ def get(references: Any, timeout_s: float) -> Any:
             process has started has ended.
         DistPolicyError: If a worker raised an error, in a call or in its constructor.
     """
+    if _is_local(references):
+        return _local_results(references)
     deadline = time.monotonic() + timeout_s
     try:
         while True:
@@ -58,6 +62,45 @@ def get(references: Any, timeout_s: float) -> Any:
     except ray_errors.RayError as error:
         check_alive(_LOOK_AGAIN_S)
         raise WorkerLostError(f"a worker failed: {describe_ray_error(error)}") from error
+
+
+def wait(references: Sequence[Any], num_returns: int, timeout_s: float) -> tuple[list[Any], list[Any]]:
+    """Waits for references, as ``ray.wait`` does.
+
+    Args:
+        references: The references; there may be none.
+        num_returns: How many to wait for.
+        timeout_s: Maximum number of seconds to wait.
+
+    Returns:
+        The references whose values are there, and the others.
+    """
+    if not references or _is_local(references):
+        return list(references), []
+    come, missing = ray.wait(list(references), num_returns=num_returns, timeout=timeout_s)
+    return come, missing
+
+
+def kill(actor: Any) -> None:
+    """Ends an actor at once."""
+    if isinstance(actor, LocalActor):
+        actor.end()
+    else:
+        ray.kill(actor)
+
+
+def _is_local(references: Any) -> bool:
+    first = references[0] if isinstance(references, list | tuple) and references else references
+    return isinstance(first, LocalAnswer)
+
+
+def _local_results(references: Any) -> Any:
+    try:
+        return references.get() if isinstance(references, LocalAnswer) else [item.get() for item in references]
+    except DistPolicyError:
+        raise
+    except Exception as error:
+        raise _raised_by_worker(error) from error
 
 
 def _raised_by_worker(cause: Exception) -> DistPolicyError:

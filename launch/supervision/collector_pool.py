@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import ray
-
 from distpolicy.errors import DistPolicyError, EnvironmentCrashedError, WorkerLostError
 from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
@@ -55,7 +53,7 @@ class _Entry:
         """Kills the actors for good."""
         for held in (self.handle, self.starting):
             if held is not None:
-                ray.kill(held.actor)
+                calls.kill(held.actor)
         self.handle = self.starting = self.answer = None
         self.due = math.inf
 
@@ -165,8 +163,8 @@ class CollectorPool:
         if not asked and not starting:
             time.sleep(timeout_s)
             return []
-        ray.wait([*asked, *starting], num_returns=1, timeout=timeout_s)
-        answered = ray.wait(list(asked), num_returns=len(asked), timeout=0)[0] if asked else []
+        calls.wait([*asked, *starting], 1, timeout_s)
+        answered = calls.wait(list(asked), len(asked), 0.0)[0]
         return [asked[reference] for reference in answered]
 
     def delivered(self, handle: CollectorHandle, num_steps: int = 1) -> None:
@@ -217,7 +215,7 @@ class CollectorPool:
         entry.answer = actor.ping.remote()
 
     def _give_up(self, entry: _Entry, handle: CollectorHandle, reason: str, env_steps: int) -> None:
-        ray.kill(handle.actor)
+        calls.kill(handle.actor)
         loss = self._explain(handle, reason)
         if not entry.budget.take(entry.progress):
             window = self._restart_budget.window_steps
@@ -252,7 +250,7 @@ class CollectorPool:
         if not waiting:
             time.sleep(wait_s)
             return []
-        up, _ = ray.wait(list(waiting), num_returns=len(waiting) if wait_s == 0.0 else 1, timeout=wait_s)
+        up, _ = calls.wait(list(waiting), len(waiting) if wait_s == 0.0 else 1, wait_s)
         faults = [self._take_in(waiting[answer]) for answer in up]
         return [fault for fault in faults if fault is not None]
 

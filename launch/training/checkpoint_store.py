@@ -23,7 +23,7 @@ import numpy as np
 
 from distpolicy.errors import CheckpointError
 from distpolicy.utils.atomic_files import sync, write_folder, writing
-from distpolicy.utils.files.bounded_files import parse_json, read_bytes
+from distpolicy.utils.files.bounded_files import is_in_its_folder, parse_json, read_bytes
 from launch.training.totals import TrainingTotals
 
 FORMAT = 1
@@ -164,6 +164,8 @@ def load(path: Path) -> Checkpoint:
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path / 'manifest.json'} is of another version: {error}") from error
+    if elsewhere := [name for name in parts if not is_in_its_folder(name)]:
+        raise CheckpointError(f"{path / 'manifest.json'} names the file {elsewhere[0]}, which is not in its folder")
     state: dict[str, np.ndarray] = {}
     for name, (sha256, num_bytes) in parts.items():
         state.update(_read_part(path / name, sha256, num_bytes))

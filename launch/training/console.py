@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ class ConsoleObserver(TrainingObserver):
             mean_return=result.metrics.get("return_mean_100"),
             target=config.target_return,
             steps_per_s=speed,
-            policy_lag=int(result.metrics["policy_lag"]),
+            lag=describe_lag(result.metrics),
             eta_s=max(config.total_steps - env_steps, 0) / speed if speed else math.inf,
         )
 
@@ -114,3 +115,24 @@ class ConsoleObserver(TrainingObserver):
         if end.newest_checkpoint.updates < end.totals.updates:
             self._say(f"the learner is busy: the newest checkpoint is of {end.newest_checkpoint.env_steps:,} env steps")
         self._say(f"go on with: distpolicy train --resume {path}")
+
+
+def describe_lag(metrics: Mapping[str, float]) -> str:
+    """Returns the policy lag of an update as text; in asynchronous runs also the share of time that each side is busy.
+
+    Args:
+        metrics: The update's metrics.
+    """
+    if "policy_lag_mean" not in metrics:
+        return f"lag {metrics['policy_lag']:.0f}"
+    learner = _busy(metrics["update_s"], metrics["learner_wait_s"])
+    collectors = _busy(metrics["rollout_s"], metrics["collector_wait_s"])
+    return (
+        f"lag {metrics['policy_lag_mean']:.1f} (max {metrics['policy_lag']:.0f}) · "
+        f"busy: learner {learner:.0%}, collectors {collectors:.0%}"
+    )
+
+
+def _busy(busy_s: float, wait_s: float) -> float:
+    total_s = busy_s + wait_s
+    return busy_s / total_s if total_s else 0.0

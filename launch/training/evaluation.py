@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.errors import DistPolicyError
+from distpolicy.errors import DistPolicyError, InferenceLostError
 from launch.config.common import split_evenly
 from launch.config.train import TrainConfig
 from launch.supervision import calls
@@ -97,7 +97,8 @@ class PoolEvaluator:
                 try:
                     result = calls.get(part.result, self._timeout_s(part.job))
                 except DistPolicyError as error:
-                    if not is_death(error) and not is_late(error):
+                    # Without its server no collector can play it.
+                    if isinstance(error, InferenceLostError) or not (is_death(error) or is_late(error)):
                         raise
                     self._recovery.lose(part.handle, reason_of_death(error), 0)
                     lost.append(part.job)

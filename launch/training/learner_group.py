@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from launch.supervision import calls
 from workers.learning.learner import ProgramKind
 
 
@@ -58,7 +59,8 @@ class LearnerGroup:
 
     def restore(self, state: dict[str, np.ndarray]) -> Any:
         """Gives all actors a state. Returns references whose values are there once they have taken it."""
-        shared = ray.put(state)
+        # Ray stores an argument once, however large it is; several actors share it.
+        shared = ray.put(state) if len(self._actors) > 1 else state
         return [actor.restore.remote(shared) for actor in self._actors]
 
     def weights(self) -> Any:
@@ -86,22 +88,24 @@ class LearnerGroup:
         first, *_ = [actor.warm_up.remote(own_slots, num_steps) for actor in self._actors]
         return first
 
-    def update(self, progress: float, rollouts: Sequence[Any]) -> tuple[Any, Any]:
+    def update(self, progress: float, rollouts: Sequence[Any], after: Any = None) -> tuple[Any, Any]:
         """Learns from rollouts. Returns references of the new weights and of the metrics.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
             rollouts: References of the rollouts; the number of actors divides their number.
+            after: Reference of the metrics of the update before, without which this one does not begin; None if that
+                one is over.
         """
         if len(self._actors) == 1:
-            weights, metrics = self._actors[0].update.options(num_returns=2).remote(progress, *rollouts)
+            weights, metrics = self._actors[0].update.options(num_returns=2).remote(progress, *rollouts, after=after)
             return weights, metrics
         size = len(rollouts) // len(self._actors)
         taken = [
             actor.take.remote(*rollouts[rank * size : (rank + 1) * size]) for rank, actor in enumerate(self._actors)
         ]
         # No replica begins before all have their rollouts: a lost rollout fails every replica's call, and none hangs.
-        answers = [actor.learn.options(num_returns=2).remote(progress, *taken) for actor in self._actors]
+        answers = [actor.learn.options(num_returns=2).remote(progress, *taken, after=after) for actor in self._actors]
         weights, metrics = answers[0]
         return weights, metrics
 
@@ -116,5 +120,5 @@ class LearnerGroup:
     def kill(self) -> None:
         """Kills the actors, even if they are waiting; may be called twice."""
         for actor in self._actors:
-            ray.kill(actor)
+            calls.kill(actor)
         self._actors = ()

@@ -63,7 +63,8 @@ class PendingUpdate(NamedTuple):
     Attributes:
         update: Number of the update.
         parts: The rollouts.
-        metrics: Reference of the update's metrics.
+        weights: Reference of the weights that the update makes, as collectors take them.
+        metrics: Reference of its metrics.
         state: Reference of the learner's state after the update, if a checkpoint is due; else None.
         policies: Reference of the policies' files after it, if a checkpoint or an evaluation is due; else None.
         evaluation: The evaluation of its weights, if one is due; else None.
@@ -71,6 +72,7 @@ class PendingUpdate(NamedTuple):
 
     update: int
     parts: Sequence[PendingRollout]
+    weights: Any
     metrics: Any
     state: Any = None
     policies: Any = None
@@ -94,7 +96,13 @@ def error_of(reference: Any) -> DistPolicyError | None:
 
 def has_come(reference: Any) -> bool:
     """Returns True if an answer has come, be it an error."""
-    return bool(ray.wait([reference], timeout=0)[0])
+    return bool(calls.wait([reference], 1, 0.0)[0])
+
+
+def num_missing(parts: Sequence[PendingRollout]) -> int:
+    """Returns how many of these rollouts have not come yet."""
+    reports = [part.report for part in parts]
+    return len(calls.wait(reports, len(reports), 0.0)[1])
 
 
 class CollectorFailures(NamedTuple):
@@ -102,7 +110,7 @@ class CollectorFailures(NamedTuple):
 
     Attributes:
         handles: The dead collectors, and the error of each.
-        kept: Rollouts of the first iteration that are still available.
+        kept: Rollouts of the iterations that are still available.
     """
 
     handles: dict[CollectorHandle, DistPolicyError]
@@ -113,7 +121,7 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
     """Returns the dead collectors, and the rollouts that can be kept.
 
     Args:
-        iterations: The iterations in the order in which they were submitted; all their answers have come.
+        iterations: The iterations that have failed, in the order in which they were submitted; all answers have come.
 
     Raises:
         DistPolicyError: If a collector or the learner raised an error.
@@ -125,13 +133,13 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
         for part in iteration.parts:
             error = error_of(part.report)
             if error is None:
-                if iteration is iterations[0] and _is_there(part.rollout, alive):
+                if _is_there(part.rollout, alive):
                     kept.append(part)
             elif is_death(error):
                 handles.setdefault(part.handle, error)
             elif not lacks_argument(error):
                 raise error
-    error = error_of(iterations[0].metrics)
+    error = error_of(iterations[0].metrics) if iterations else None
     if error is not None and not is_death(error) and not lacks_argument(error):
         raise error
     return CollectorFailures(handles, kept)

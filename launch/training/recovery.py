@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import ray
 
 from distpolicy.errors import DistPolicyError, WorkerLostError
+from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
@@ -96,12 +96,12 @@ class WorkerRecovery:
             self.lose(part.handle, f"no answer in {self._timeout_s:g} s (timeout_s)", env_steps)
         if not late:
             for actor in self._learners.actors:
-                ray.kill(actor)
+                calls.kill(actor)
 
     def learner_death(self) -> DistPolicyError | None:
         """Returns the error that shows that the learner is dead; None if it is alive."""
         asked = [actor.ping.remote() for actor in self._learners.actors]
-        ray.wait(asked, num_returns=len(asked), timeout=self._timeout_s)
+        calls.wait(asked, len(asked), self._timeout_s)
         return next((error for error in map(error_of, asked) if error is not None), None)
 
     def replace_learners(

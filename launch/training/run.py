@@ -70,6 +70,8 @@ class TrainingRun:
             :class:`distpolicy.agents.custom.config.CustomAgentConfig` for its arguments. It may be defined anywhere as
             well.
         debug: Whether to show the workers' output.
+        serial: Whether everything runs in this process, without Ray, as for a debugger. The learned bytes are those of
+            a run on Ray. Faults are not survived.
 
     Raises:
         ConfigError: If the input is invalid; nothing was written then.
@@ -86,6 +88,7 @@ class TrainingRun:
         env: Callable[..., gym.Env] | None = None,
         agent: Callable[..., TFAgent] | None = None,
         debug: bool = False,
+        serial: bool = False,
     ) -> None:
         if resume is not None and run_dir is not None:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
@@ -105,6 +108,7 @@ class TrainingRun:
         # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
         self._generation = 0 if self._start_from is None else self._start_from.generation + 1
+        self._is_serial = serial
         self._has_started = self._is_training = self._has_ended = self._is_closed = False
         self._failure: BaseException | None = None
         self._final_policy: PyTFEagerPolicy | None = None
@@ -117,10 +121,13 @@ class TrainingRun:
             self._lock = resources.enter_context(contextlib.ExitStack())
             if known := new if before is None else before.path:
                 self._lock.enter_context(used_alone(known))
-            actors = functools.partial(training_actors, self._config)
-            connection = session.connected(self._config.address, actors, debug, self._observers.on_preparing)
-            resources.enter_context(connection)
-            self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code)
+            if serial:
+                _check_serial(self._config)
+            else:
+                actors = functools.partial(training_actors, self._config)
+                connection = session.connected(self._config.address, actors, debug, self._observers.on_preparing)
+                resources.enter_context(connection)
+            self._workers = TrainingWorkers(self._config, self._factory, specs, self._generation, code, serial)
             self._directory = before or RunDirectory.create(new, self._config.env)
             if known is None:
                 self._lock.enter_context(used_alone(self._directory.path))
@@ -145,6 +152,7 @@ class TrainingRun:
             self._observers,
             None if start is None else start.totals,
             ExportedPolicies(self._directory),
+            workers.server,
         )
 
     def _checkpoint_to_resume(self, directory: RunDirectory) -> Checkpoint:
@@ -189,8 +197,18 @@ class TrainingRun:
         config = self._config
         return (
             f"{config.env}: {config.describe_collectors()} x {config.envs_per_collector} envs, "
-            f"{self._factory.describe()}; {_learners(config, self._workers.learner_has_gpu)}"
+            f"{self._factory.describe()}; {self._learners}"
         )
+
+    @property
+    def _learners(self) -> str:
+        config = self._config
+        if self._is_serial:
+            return "all in this process"
+        if config.learners == 1:
+            return f"learner on {'GPU' if self._workers.learner_has_gpu else 'CPU (no GPU in this Ray)'}"
+        where = "a GPU each" if self._workers.learner_has_gpu else "CPUs (not a GPU for each in this Ray)"
+        return f"{config.learners} learners on {where}"
 
     def __iter__(self) -> Iterator[UpdateResult]:
         return self
@@ -310,7 +328,12 @@ class TrainingRun:
         self._has_started = True
         start, self._start_from = self._start_from, None
         config = self._config
-        self._observers.on_preparing(session.describe_starting(config.describe_collectors(), config.least_collectors))
+        collectors = config.describe_collectors()
+        self._observers.on_preparing(
+            f"making {collectors} and the learner in this process"
+            if self._is_serial
+            else session.describe_starting(collectors, config.least_collectors)
+        )
         self._trainer.start(None if start is None else start.state)
         if note := self._workers.collectors_note():
             self._observers.on_preparing(note)
@@ -390,7 +413,10 @@ def _settings(
     return dataclasses.replace(config, env=factory.env_id), factory
 
 
-def _learners(config: TrainConfig, on_gpu: bool) -> str:
-    if config.learners == 1:
-        return f"learner on {'GPU' if on_gpu else 'CPU (no GPU in this Ray)'}"
-    return f"{config.learners} learners on {'a GPU each' if on_gpu else 'CPUs (not a GPU for each in this Ray)'}"
+def _check_serial(config: TrainConfig) -> None:
+    if config.learners > 1:
+        raise ConfigError(f"a serial run has one learner, but learners is {config.learners}: set it to 1")
+    if config.inference == "server":
+        raise ConfigError("a serial run has no inference server: leave --inference at collectors")
+    if config.address is not None:
+        raise ConfigError(f"a serial run is in one process, but address is {config.address}: leave one of them out")

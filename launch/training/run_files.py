@@ -1,10 +1,11 @@
-"""The observers that write a run directory: metrics.csv, TensorBoard events, faults and the report."""
+"""The observers of every run: metrics.csv, TensorBoard events, faults, the report, and a cluster's gauges."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launch.output import html_report
 from launch.output.formatting import describe_evaluation
@@ -15,6 +16,9 @@ from launch.training.evaluation import evaluation_metrics
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
+
+if TYPE_CHECKING:
+    from launch.output.cluster_metrics import ClusterMetrics
 
 _REPORT_SHARE = 20
 
@@ -160,10 +164,28 @@ class HtmlReport(TrainingObserver):
         html_report.write(self._run.directory, self._run.config, list(self._evaluations.values()))
 
 
+class ClusterGauges(TrainingObserver):
+    """Shows the metrics of every update in the dashboard of the cluster that the run has joined."""
+
+    def __init__(self) -> None:
+        self._metrics: ClusterMetrics | None = None
+
+    def on_start(self, run: ObservedRun) -> None:
+        if run.config.address is not None:
+            # Imported here: it takes time, and a Ray of one's own has nobody who would read them.
+            from launch.output.cluster_metrics import ClusterMetrics
+
+            self._metrics = ClusterMetrics(run.directory.path.name, run.config.env)
+
+    def on_update(self, result: UpdateResult) -> None:
+        if self._metrics is not None:
+            self._metrics.set(result.metrics)
+
+
 def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:
     """Returns the observers that every run has.
 
     Args:
         more_columns: Names of metrics that other observers measure.
     """
-    return [MetricsTable(more_columns), TensorBoardEvents(), FaultFiles(), HtmlReport()]
+    return [MetricsTable(more_columns), TensorBoardEvents(), FaultFiles(), HtmlReport(), ClusterGauges()]

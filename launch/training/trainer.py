@@ -16,6 +16,7 @@ from launch.supervision.actor_errors import is_death, is_late, lacks_argument, r
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
+from launch.training.arrival_order import ArrivalOrder
 from launch.training.evaluation import PoolEvaluator, evaluation_metrics
 from launch.training.keeping import Checkpoints, Policies, RunKeeper
 from launch.training.learner_group import LearnerGroup
@@ -26,7 +27,8 @@ from launch.training.pending_update import (
     error_of,
     find_failures,
 )
-from launch.training.pipeline import UpdatePipeline
+from launch.training.pipeline import FixedOrder, PipelineParts, UpdatePipeline
+from launch.training.policy_server import PolicyServer
 from launch.training.recovery import WorkerRecovery
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
@@ -45,12 +47,14 @@ _Result = TypeVar("_Result")
 class Trainer:
     """A training loop on Ray.
 
-    With ``max_policy_lag`` 0 each update learns from rollouts of exactly the newest weights. Iterations are
-    submitted ahead: a collector's next rollout waits, inside Ray, for the weights of the update before.
+    Updates and rollouts are submitted ahead. With ``max_policy_lag`` 0 each update learns from rollouts of exactly the
+    newest weights, for which a collector's next rollout waits inside Ray. With L above 0, rollouts act by weights of up
+    to L versions before; see :class:`launch.training.pipeline.FixedOrder` and
+    :class:`launch.training.arrival_order.ArrivalOrder`.
 
-    An update learns from one rollout for each index of the pool. If collectors are missing, the others collect several
-    rollouts each, so that the shape of the batch stays the same. If a collector dies, the complete rollouts of its
-    iteration are kept, the missing ones are collected with the same weights, and the update is submitted again: no
+    An update learns from as many rollouts as the pool has indices. If collectors are missing, the others collect
+    several rollouts each, so that the shape of the batch stays the same. If a collector dies, the complete rollouts are
+    kept, the missing ones are collected by the newest weights, and the updates that lacked them are submitted again: no
     rollout is counted twice, and no other rollout is lost. If the learner dies, a new one with a higher generation
     continues from the newest checkpoint, and rollouts under way are dropped.
 
@@ -64,6 +68,7 @@ class Trainer:
         totals: The totals to begin with.
         policies: Takes the policies at every checkpoint, and those that an evaluation finds the best; None if they
             are not kept.
+        server: The inference server; None if collectors compute actions themselves.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Trainer:
         observer: TrainingObserver | None = None,
         totals: TrainingTotals | None = None,
         policies: Policies | None = None,
+        server: PolicyServer | None = None,
     ) -> None:
         self._config, self._pool, self._learners = config, pool, learners
         self._generations = generations
@@ -84,9 +90,11 @@ class Trainer:
         self._keeper = RunKeeper(checkpoints, policies, self._totals, self._observer)
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
         self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
-        self._pipeline = UpdatePipeline(
-            config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies
+        parts = PipelineParts(
+            config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies, server
         )
+        self._pipeline: UpdatePipeline = ArrivalOrder(parts) if config.rollout_order == "arrival" else FixedOrder(parts)
+        self._server = server
         self._is_stopped = False
         self._last_update_s = 0.0
         # Collectors that were lost and replaced while the workers started; the observer is told when training begins.
@@ -134,7 +142,7 @@ class Trainer:
     def _prepare_learners(self, state: dict[str, np.ndarray] | None) -> None:
         if state is not None:
             self.get(self._learners.restore(state))
-        self._pipeline.weights = self._learners.weights()
+        self._pipeline.begin(self._learners.weights())
         self._warm_up = self._learners.warm_up(
             self._config.collectors * self._config.envs_per_collector, self._config.rollout_steps
         )
@@ -155,14 +163,16 @@ class Trainer:
         """
         self._recovery.tell_recovered(self._recovered_at_start)
         while True:
-            while not (self._is_stopped or self.totals.solved) and self._pipeline.has_room(self.totals):
-                self._pipeline.submit(self.totals)
+            goes_on = not (self._is_stopped or self.totals.solved)
+            if goes_on:
+                self._pipeline.fill(self.totals)
             try:
-                if not self._pipeline.pending:
+                update = self._pipeline.oldest(self.totals, fills=goes_on)
+                if update is None:
                     if not self._keeper.is_up_to_date:
                         self._save_newest()
                     return
-                result = self._complete_update()
+                result = self._complete_update(update)
             except DistPolicyError as error:
                 self._recover(error)
             else:
@@ -172,12 +182,11 @@ class Trainer:
         """Ends training after the updates that are under way."""
         self._is_stopped = True
 
-    def _complete_update(self) -> UpdateResult:
-        """Waits for the first update that is under way, evaluates it and saves a checkpoint if they are due."""
-        update = self._pipeline.pending[0]
+    def _complete_update(self, update: PendingUpdate) -> UpdateResult:
+        """Waits for the oldest update, evaluates it and saves a checkpoint if they are due."""
         result = self._settle(update)
         # From here on the update counts, whatever becomes of its evaluation.
-        self._pipeline.pending.popleft()
+        self._pipeline.finish()
         evaluated = [] if update.evaluation is None else self._settle_evaluation(update.update, update.evaluation)
         result = self._tell_update(result, evaluation_metrics(evaluated))
         for one in evaluated:
@@ -194,7 +203,7 @@ class Trainer:
             name = collector_name(report.collector, report.generation)
             for fault in report.faults:
                 self._observer.on_fault(environment_fault(name, fault))
-        metrics = {**result.metrics, **more}
+        metrics = {**result.metrics, **self._pipeline.metrics(), **more}
         result = result._replace(metrics={**metrics, **self._observer.measure(result._replace(metrics=metrics))})
         self._observer.on_update(result)
         return result
@@ -239,24 +248,39 @@ class Trainer:
         if is_late(error):
             self._recovery.kill_late(iterations[0].parts if iterations else [], self._rollout_steps)
         references = [reference for iteration in iterations for reference in iteration.references]
-        if references:
-            ray.wait(references, num_returns=len(references), timeout=self._config.timeout_s)
+        calls.wait(references, len(references), self._config.timeout_s)
         death = self._recovery.learner_death()
         if death is not None:
             self._replace_learners(death, iterations)
             return
-        if not iterations:
+        has_new_server = self._drop_lost_server()
+        # The updates before the first one that has failed are complete.
+        failed = [index for index, iteration in enumerate(iterations) if error_of(iteration.metrics) is not None]
+        if not (failed or has_new_server):
             raise error
-        dead, kept = find_failures(iterations)
-        if not dead:  # The pool limits the number of lost collectors.
+        lost = iterations[failed[0] :] if failed else []
+        dead, kept = find_failures(lost)
+        if not (dead or has_new_server):  # The pool limits the number of lost collectors.
             self._recovery.count_failure(error)
         for handle, its_error in dead.items():
-            missing = [part for part in iterations[0].parts if part.handle is handle and part not in kept]
+            missing = [part for part in lost[0].parts if part.handle is handle and part not in kept]
             self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
-        self._pipeline.pending.clear()
+        for _ in lost:
+            self._pipeline.pending.pop()
         # The weights after the last completed update; the old reference may be lost with its node.
-        self._pipeline.weights = self._learners.weights()
-        self._pipeline.submit(self.totals, kept if dead else ())
+        self._pipeline.resubmit(self.totals, self._learners.weights(), lost, kept if dead else ())
+
+    def _drop_lost_server(self) -> bool:
+        """Gives up the collectors of an inference server that is lost; others begin with a new server.
+
+        Returns:
+            Whether it was lost.
+        """
+        if self._server is None or not self._server.drop_if_lost():
+            return False
+        for handle in self._pool.handles:
+            self._recovery.lose(handle, "its inference server was lost", self._rollout_steps)
+        return True
 
     @property
     def _rollout_steps(self) -> int:
@@ -302,8 +326,7 @@ class Trainer:
 
     def _settle_what_is_done(self) -> None:
         metrics = [update.metrics for update in self._pipeline.pending]
-        if metrics:
-            ray.wait(metrics, num_returns=len(metrics), timeout=self._grace_s)
+        calls.wait(metrics, len(metrics), self._grace_s)
         # Updates that still wait for a rollout fail, and do not change the learner.
         self._pool.close()
         with contextlib.suppress(DistPolicyError):
@@ -373,6 +396,9 @@ class Trainer:
                 elif not (is_death(error) or lacks_argument(error)):
                     raise
                 death = self._recovery.learner_death()
+                if death is None and self._drop_lost_server():
+                    self._pipeline.begin(self._learners.weights())
+                    continue
                 if death is None:
                     raise
                 self._replace_learners(death, list(self._pipeline.pending))
@@ -388,3 +414,5 @@ class Trainer:
         """Ends the workers; may be called twice."""
         self._learners.kill()
         self._pool.close()
+        if self._server is not None:
+            self._server.kill()

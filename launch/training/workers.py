@@ -6,12 +6,14 @@ import contextlib
 import tempfile
 import uuid
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
-from launch.cluster.placement import COLLECTOR, LEARNER, training_actors
+from launch.cluster.placement import COLLECTOR, LEARNER, SERVER, training_actors
 from launch.config.train import TrainConfig
 from launch.supervision.actor_errors import describe_hang
 from launch.supervision.collector_handle import CollectorHandle
@@ -20,10 +22,14 @@ from launch.supervision.faults import collector_name
 from launch.supervision.program_note import program_note
 from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.learner_group import LearnerGroup
-from workers.actors import start_collector, start_learners
+from launch.training.pipeline import PIPELINE_DEPTH
+from launch.training.policy_server import PolicyServer
+from launch.training.serial_workers import start_serial_collector, start_serial_learner
+from workers.actors import start_collector, start_inference_server, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import RUN_PREFIX, read_hang
 from workers.environments.factory import EnvironmentFactory
+from workers.inference.policy_source import ServedPolicies
 from workers.inference.program_source import ProgramSource
 from workers.pickled_callable import PickledCallable
 
@@ -37,11 +43,13 @@ class TrainingWorkers:
         specs: Specs of the environment.
         generation: The first generation that a worker of this start may have.
         agent: The function that makes the agent, instead of the one that the config names.
+        serial: Whether the workers are in this process, without Ray.
 
     Attributes:
         pool: The collectors.
         learners: The learner.
         learner_has_gpu: Whether the learner asks for a GPU.
+        server: The inference server; None if collectors compute actions themselves.
     """
 
     def __init__(
@@ -51,37 +59,79 @@ class TrainingWorkers:
         specs: EnvironmentSpecs,
         generation: int = 0,
         agent: PickledCallable | None = None,
+        serial: bool = False,
     ) -> None:
-        groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self._config, self._newest_generation = config, generation - 1
         self._name = f"{RUN_PREFIX}{uuid.uuid4().hex}"
         # Killed collectors leave their files. All collectors are gone when this runs, at the latest when the process
         # ends.
         weakref.finalize(self, _remove_files, self._name)
-        agent_factory = AgentFactory(config, specs, agent)
-        self.learner_has_gpu = "GPU" in groups[LEARNER]
-        slots = config.envs_per_collector
-        self.learners = LearnerGroup(
-            lambda generation: start_learners(
-                agent_factory, generation, config.learners, groups[LEARNER], config.max_policy_lag
-            ),
-            {"collect": (slots,), "greedy": (config.eval_envs or slots,)},
-        )
+        self.learner_has_gpu = False
+        self.server: PolicyServer | None = None
+        start = self._serially if serial else self._on_ray
+        self.learners, start_collector = start(environment_factory, AgentFactory(config, specs, agent))
         self.pool = CollectorPool(
-            lambda index, generation: start_collector(
-                _collector_config(config, index, generation),
-                environment_factory,
-                ProgramSource(
-                    (self.learners.policy_program("collect"),), PolicyFactory(config, agent), config.timeout_s
-                ),
-                groups[COLLECTOR],
-                Path(self._stacks_file(index, generation)),
-            ),
+            start_collector,
             [_slots(config, index) for index in range(config.collectors)],
             self.next_generation,
             config.timeout_s,
             minimum=config.least_collectors,
             explain=self._explain,
+        )
+
+    def _on_ray(
+        self, environments: EnvironmentFactory, agents: AgentFactory
+    ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
+        """Returns the learner, and the function that starts a collector for an index and a generation."""
+        config = self._config
+        groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
+        self.learner_has_gpu = "GPU" in groups[LEARNER]
+        # Rows of a policy call: of one collector, or of all if a server acts for them.
+        collect_rows, greedy_rows = config.envs_per_collector, config.eval_envs or config.envs_per_collector
+        if config.inference == "server":
+            collect_rows = greedy_rows = config.collectors * max(collect_rows, greedy_rows)
+        learners = LearnerGroup(
+            lambda generation: start_learners(
+                agents, generation, config.learners, groups[LEARNER], config.max_policy_lag
+            ),
+            {"collect": (collect_rows,), "greedy": (greedy_rows,)},
+        )
+        in_tensorflow = PolicyFactory(config, agents.agent)
+
+        def policies() -> Any:
+            return ProgramSource((learners.policy_program("collect"),), in_tensorflow, config.timeout_s)
+
+        if config.inference == "server":
+            resources = groups[SERVER]
+            self.server = PolicyServer(
+                lambda: start_inference_server(
+                    in_tensorflow if resources.get("GPU") else policies(),
+                    *agents.specs,
+                    collect_rows,
+                    config.server_window_ms / 1000.0,
+                    resources,
+                    # Those of the updates under way, and one that an evaluation still acts by.
+                    config.max_policy_lag + PIPELINE_DEPTH + 2,
+                ),
+                config.timeout_s,
+            )
+        return learners, lambda index, generation: start_collector(
+            _collector_config(config, index, generation),
+            environments,
+            policies() if self.server is None else ServedPolicies(self.server.actor, config.timeout_s),
+            groups[COLLECTOR],
+            Path(self._stacks_file(index, generation)),
+        )
+
+    def _serially(
+        self, environments: EnvironmentFactory, agents: AgentFactory
+    ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
+        """Returns the same as :meth:`_on_ray`, in this process."""
+        config = self._config
+        learners = LearnerGroup(lambda generation: start_serial_learner(agents, generation, config.max_policy_lag))
+        policies = PolicyFactory(config, agents.agent)
+        return learners, lambda index, generation: start_serial_collector(
+            _collector_config(config, index, generation), environments, policies
         )
 
     @property

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -294,3 +296,58 @@ def test_bfloat16_travels() -> None:
     target = Holder({"kernel": np.zeros(2, tf.bfloat16.as_numpy_dtype)})
     WeightsReceiver(target, "receiver").apply(WeightsPacker(source).pack(0, 1))
     np.testing.assert_array_equal(target.variables["kernel"].numpy().astype(np.float32), [1.5, -2.0])
+
+
+def test_lent_weights_are_put_back_whether_they_are_older_or_newer(
+    snapshot: Snapshot, assert_same_bits: SameBits
+) -> None:
+    held, other, target = mixed(2), mixed(3), mixed(1)
+    receiver = WeightsReceiver(target, "collector 3")
+    with receiver.lent(WeightsPacker(other).pack(0, 9)):
+        assert_same_bits(snapshot(target), snapshot(other))
+    receiver.apply(WeightsPacker(held).pack(0, 5))
+    for version in (4, 5, 6):
+        source = held if version == 5 else other
+        with receiver.lent(WeightsPacker(source).pack(0, version)):
+            assert_same_bits(snapshot(target), snapshot(source))
+        assert_same_bits(snapshot(target), snapshot(held))
+        assert receiver.held == (0, 5)
+    with pytest.raises(RuntimeError, match="in between"), receiver.lent(WeightsPacker(other).pack(0, 7)):
+        raise RuntimeError("in between")
+    assert_same_bits(snapshot(target), snapshot(held))
+
+
+def test_weights_that_are_lent_to_a_mixture_stay(snapshot: Snapshot, assert_same_bits: SameBits) -> None:
+    target, other = mixed(1), mixed(3)
+    receiver = WeightsReceiver(target, "collector 3")
+    receiver.apply(WeightsPacker(mixed(2)).pack(0, 5), tau=0.5)
+    with pytest.raises(StaleWeightsError), receiver.lent(WeightsPacker(other).pack(0, 4)):
+        pass
+    with receiver.lent(WeightsPacker(other).pack(0, 6)):
+        pass
+    assert_same_bits(snapshot(target), snapshot(other))
+    assert receiver.held == (0, 6)
+
+
+def test_older_weights_that_come_at_the_same_time_do_not_overwrite_newer_ones() -> None:
+    target, source = mixed(), mixed(2)
+    plain_update, versions = target.update, []
+    is_updating = threading.Event()
+
+    def slow_update(weights: Weights, *taus: Any) -> None:
+        is_updating.set()
+        time.sleep(0.2)
+        plain_update(weights, *taus)
+        versions.append(weights.version)
+
+    target.update = slow_update  # type: ignore[method-assign]
+    receiver, packer = WeightsReceiver(target, "collector 0"), WeightsPacker(source)
+    older, newer = packer.pack(0, 6), packer.pack(0, 7)
+    thread = threading.Thread(target=receiver.apply, args=(newer,))
+    thread.start()
+    is_updating.wait(10.0)
+    # Checked while the newer ones are being applied, and not before.
+    with pytest.raises(StaleWeightsError, match=r"holds weights \(0, 7\) and was offered the older \(0, 6\)"):
+        receiver.apply(older)
+    thread.join()
+    assert (versions, receiver.held) == ([7], (0, 7))

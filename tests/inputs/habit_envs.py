@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -39,6 +45,51 @@ class Observes(Base):
 
     def observe(self) -> Any:
         return self.value
+
+
+class Strays(Base):
+    """Observes ``good``, and ``bad`` in its third step; without a ``bad`` it fails there."""
+
+    def __init__(self, space: gym.Space, good: Any, bad: Any = None) -> None:
+        self.observation_space, self.good, self.bad = space, good, bad
+
+    def observe(self) -> Any:
+        if self.n == 3 and self.bad is None:
+            raise OSError("simulator gone")
+        return self.bad if self.n == 3 else self.good
+
+
+class StraysVector(gym.vector.VectorEnv):
+    """A vectorised environment whose last row strays in the third step: 5 in a Discrete(5)."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None) -> None:
+        self.num_envs, self.n = num_envs, 0
+        self.single_observation_space, self.single_action_space = S.Discrete(5), Base.action_space
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros(self.num_envs, np.int64), {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self.n += 1
+        observation, no = np.zeros(self.num_envs, np.int64), np.zeros(self.num_envs, np.bool_)
+        observation[-1] = 5 * (self.n == 3)
+        return observation, np.ones(self.num_envs), no, no, {}
+
+
+class Samples(Base):
+    """Observes samples of a space, in the dtype of the space."""
+
+    def __init__(self, observation: gym.Space = Base.observation_space, action: gym.Space = Base.action_space) -> None:
+        self.observation_space, self.action_space = observation, action
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.observation_space.seed(seed)
+        return super().reset(seed=seed)
+
+    def observe(self) -> Any:
+        return self.observation_space.sample()
 
 
 class Pays(Base):
@@ -217,3 +268,102 @@ class FailsInColour(Base):
 
     def __init__(self) -> None:
         raise OSError("\x1b[2Jsimulator\x07 gone")
+
+
+class Panic(BaseException):
+    """An error that is not an ``Exception``, as those of environments in Rust."""
+
+
+class TellsNothing(Exception):
+    """An error whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Fails(Base):
+    """Raises an error in a call: in the constructor, in ``reset``, in the third step, or in ``close``."""
+
+    def __init__(self, call: str, error: BaseException) -> None:
+        self.call, self.error = call, error
+        self.maybe_fail("constructor")
+
+    def maybe_fail(self, call: str) -> None:
+        if self.call == call:
+            raise self.error
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        self.maybe_fail("reset")
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        if self.n == 2:
+            self.maybe_fail("step")
+        return super().step(action)
+
+    def close(self) -> None:
+        self.maybe_fail("close")
+
+
+class LeavesInClose(Base):
+    """Leaves its process when it is closed, as games do: ``pygame.quit(); sys.exit()``."""
+
+    def close(self) -> None:
+        sys.exit(0)
+
+
+class TakesSignals(Base):
+    """Takes the signals that end a command, as clients of some simulators do."""
+
+    def __init__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        time.sleep(0.05)
+        return super().step(action)
+
+
+class KeepsAThread(Base):
+    """Has a thread that goes on for ever."""
+
+    def __init__(self) -> None:
+        threading.Thread(target=time.sleep, args=(10_000.0,), name="simulator").start()
+
+
+class StartsPrograms(Base):
+    """Starts two programs, one by ``multiprocessing``, which Python waits for, and ends neither."""
+
+    def __init__(self) -> None:
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(10_000.0,)).start()
+        self.program = subprocess.Popen(["sleep", "4321"], start_new_session=True)
+
+
+class TakesOutput(Base):
+    """Lets what is printed go nowhere."""
+
+    def __init__(self) -> None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # as long as the process
+
+
+class OneMoreVector(gym.vector.VectorEnv):
+    """A vectorised environment with one environment more than was asked for."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None) -> None:
+        self.num_envs = num_envs + 1
+        self.single_observation_space, self.single_action_space = Base.observation_space, Base.action_space
+
+
+class FixedJoint(Base):
+    """Episodes of one step, the same reward every time, and an element of the action that cannot move."""
+
+    action_space = S.Dict(
+        {"joints": S.Box(np.array([0.0, -1.0], np.float32), np.array([0.0, 1.0], np.float32)), "mode": S.Discrete(1)}
+    )
+    length = 1
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        assert action["joints"][0] == 0.0
+        return super().step(action)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from distpolicy.errors import ConfigError
@@ -124,3 +126,41 @@ def test_json_stands_alone_beside_an_environment_that_prints(tmp_path: Path) -> 
     result = json.loads(ended.stdout)
     assert (result["returns"], result["info"]) == ([5.0] * 3, {"goals": 2.0})
     assert "step 0" in ended.stderr
+
+
+def test_an_environment_that_leaves_when_it_is_closed_does_not_hide_the_result(tmp_path: Path) -> None:
+    ended = command("distpolicy evaluate random --env habit_envs:LeavesInClose --episodes 2", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "2 episodes" in ended.stdout
+
+
+def test_a_thread_that_an_environment_has_left_does_not_keep_the_command(tmp_path: Path) -> None:
+    ended = command("distpolicy evaluate random --env habit_envs:KeepsAThread --episodes 2 --json", tmp_path)
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["returns"] == [5.0] * 2
+    assert re.fullmatch(
+        r"distpolicy: warning: ended without a thread that goes on: simulator(, simulator)*\n", ended.stderr
+    )
+
+
+def test_programs_that_an_environment_has_left_end_with_the_command(tmp_path: Path) -> None:
+    ended = command("distpolicy evaluate random --env habit_envs:StartsPrograms --episodes 2", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "2 episodes" in ended.stdout
+    assert not [found for found in psutil.process_iter(["cmdline"]) if found.info["cmdline"] == ["sleep", "4321"]]
+
+
+def test_the_result_is_shown_though_an_environment_has_taken_the_output(tmp_path: Path) -> None:
+    for option, shown in (("", "2 episodes"), ("--json", '"episodes": 2')):
+        ended = command(f"distpolicy evaluate random --env habit_envs:TakesOutput --episodes 2 {option}", tmp_path)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert shown in ended.stdout
+
+
+def test_more_processes_than_files_may_be_open_is_told_in_one_line(tmp_path: Path) -> None:
+    arguments = "--env habit_envs:Base --episodes 60 --num-envs 60 --vectorization async"
+    ended = command(f"ulimit -n 40; distpolicy evaluate random {arguments}", tmp_path)
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"distpolicy: error: env habit_envs:Base cannot have 60 processes: Too many open files; .*\n", ended.stderr
+    )

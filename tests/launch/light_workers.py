@@ -79,10 +79,12 @@ class LightLearner:
     Args:
         generation: Its generation.
         weights_bytes: Size of the weights.
+        update_s: Seconds that an update takes.
     """
 
-    def __init__(self, generation: int, weights_bytes: int) -> None:
+    def __init__(self, generation: int, weights_bytes: int, update_s: float) -> None:
         self._generation, self._size, self._version = generation, weights_bytes, 0
+        self._update_s = update_s
         self._seen: list[int] = []
 
     def ping(self) -> None:
@@ -96,13 +98,14 @@ class LightLearner:
         """Weights that are filled with their version."""
         return np.full(self._size // 4, self._version, np.int32)
 
-    def update(self, totals: float, *rollouts: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def update(self, totals: float, *rollouts: np.ndarray, after: Any = None) -> tuple[np.ndarray, dict[str, float]]:
         """Notes the rollouts, each of which has to be whole."""
         for rollout in rollouts:
             assert np.all(rollout == rollout[0]), "a rollout is damaged"
             self._seen.append(int(rollout[0]))
+        time.sleep(self._update_s)
         self._version += 1
-        return self.weights(), {"policy_lag": 0.0}
+        return self.weights(), {"policy_lag": 0.0, "update_s": self._update_s}
 
     def state(self) -> dict[str, np.ndarray]:
         """The names of the rollouts that were learned from."""
@@ -146,6 +149,7 @@ def light_driver(
     weights_bytes: int = 1_000,
     first_sound_generation: int = 0,
     restart_budget: RestartBudgetConfig = ROLLOUT_RESTART_BUDGET,
+    update_s: float = 0.0,
 ) -> Trainer:
     """A driver of light workers that has started."""
     config = TrainConfig(
@@ -171,7 +175,7 @@ def light_driver(
         restart_budget=restart_budget,
     )
     learners = LearnerGroup(
-        lambda generation: [ray.remote(LightLearner).options(**options).remote(generation, weights_bytes)]
+        lambda generation: [ray.remote(LightLearner).options(**options).remote(generation, weights_bytes, update_s)]
     )
     driver = Trainer(config, pool, learners, lambda: next(generations), watcher, watcher)
     driver.start()

@@ -54,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_evaluate_tells_the_same_of_a_run_and_of_its_policy_and_its_videos_show_the_best_and_the_worst(
     folder: Path,
 ) -> None:

@@ -117,6 +117,7 @@ class WideActions(Wide):
     action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [Wide, WideActions])
 def test_collectors_of_float64_environments_have_no_tensorflow(tmp_path: Path, env: type[gym.Env]) -> None:
     notes = Notes()
@@ -143,6 +144,7 @@ class Pictures(gym.Env):
         return np.zeros((12, 12, 1), np.uint8), 1.0, False, False, {}
 
 
+@pytest.mark.slow
 def test_collectors_with_convolutions_have_no_tensorflow(tmp_path: Path) -> None:
     notes = Notes()
     network = NetworkConfig(actor_units=(8,), conv_layers=((4, 3, 2),))
@@ -170,6 +172,7 @@ class Counters(gym.Env):
         return np.ones(2, np.uint64), 1.0, False, False, {}
 
 
+@pytest.mark.slow
 def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(tmp_path: Path) -> None:
     notes = Notes()
     config = dataclasses.replace(CONFIG, vectorization="sync")
@@ -201,6 +204,7 @@ def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None
     assert run.manifest.num_rows == 2_000
 
 
+@pytest.mark.slow
 def test_collectors_of_a_saved_policy_that_draws_have_no_tensorflow(tmp_path: Path) -> None:
     env = suite_gym.load("Pendulum-v1")
     network = ActorDistributionNetwork(

@@ -25,8 +25,11 @@ def test_every_preset_has_a_line_with_its_settings_and_time() -> None:
 
 def test_every_env_has_a_line_with_its_own_preset_first() -> None:
     lines = list_envs().splitlines()
-    assert any(line.split() == ["CartPole-v1", "cartpole-ppo,", "cartpole-reinforce"] for line in lines)
-    assert any(line.split() == ["any", "ppo,", "reinforce"] for line in lines)
+    assert any(
+        line.split() == ["CartPole-v1", "cartpole-ppo,", "cartpole-appo,", "cartpole-impala,", "cartpole-reinforce"]
+        for line in lines
+    )
+    assert any(line.split() == ["any", "ppo,", "appo,", "impala,", "reinforce"] for line in lines)
     assert any(line.split() == ["LunarLander-v3", "lunarlander-ppo"] for line in lines)
     assert all(any(name in line for line in lines) for name in preset_names())
 

@@ -48,6 +48,11 @@ def let_go(folder: Path) -> None:
     (folder / "let_go").touch()
 
 
+# Options of every run, and the policy lag that they allow; benchmarks/faults.py --async changes both.
+MORE_OPTIONS: list[str] = []
+largest_lag = 0
+
+
 class TrainingRun:
     """A command that has been started.
 
@@ -62,7 +67,7 @@ class TrainingRun:
         self._output, self._errors = folder / "output", folder / "errors"
         more = {"PYTHONPATH": IMPORTABLE, **more}
         with open(self._output, "w") as output, open(self._errors, "w") as errors:
-            command = [sys.executable, "-m", "launch", "train", *arguments]
+            command = [sys.executable, "-m", "launch", "train", *arguments, *MORE_OPTIONS]
             self.process = subprocess.Popen(
                 command, cwd=folder, stdout=output, stderr=errors, env=environment(**with_project(more))
             )
@@ -141,7 +146,7 @@ def faults(run: Path) -> list[dict[str, str]]:
 
 
 def check_accounts(run: Path, batch_steps: int) -> int:
-    """Updates are there once and in order, each learned from one batch at most, of the newest weights.
+    """Updates are there once and in order, each learned from one batch at most, by weights within the policy lag.
 
     Returns:
         How many there are.
@@ -152,5 +157,5 @@ def check_accounts(run: Path, batch_steps: int) -> int:
     grown = [after - before for before, after in itertools.pairwise(steps)]
     # Those in which slots only reset are no env steps.
     assert all(batch_steps // 2 < number <= batch_steps for number in grown), grown
-    assert {float(row["policy_lag"]) for row in rows} == {0.0}
+    assert max(float(row["policy_lag"]) for row in rows) <= largest_lag
     return len(rows)

@@ -281,7 +281,12 @@ class Collector:
         Raises:
             EnvironmentCrashedError: If an environment fails more often than its restart budget allows.
         """
-        self.apply_weights(weights)
+        if self._receiver is None:
+            raise ConfigError(f"collector {self._config.index}: its policy has no variables to apply weights to")
+        with self._receiver.lent(weights):
+            return self._evaluated(job, greedy_program)
+
+    def _evaluated(self, job: EvaluationJob, greedy_program: Any) -> EvaluationResult:
         factory = self._environment_factory.with_seed_for_each_slot()
         environment = self._environment_to_reuse(factory) if job.is_last else None
         policy = self._policy if job.policy == "stochastic" else self._policies.greedy(greedy_program)

@@ -15,7 +15,7 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.collection.seeding import SlotSeeds
 from workers.collection.step_arrays import StepArrays
 from workers.environments.base import Environment, Fault
-from workers.environments.checks import check_finite_steps, check_structure, check_time_step
+from workers.environments.checks import check_steps, check_structure, check_time_step
 
 _PER_STEP = ("observation", "step_type", "action", "policy_info", "reward", "discount", "cuts")
 
@@ -106,8 +106,9 @@ class EnvGroup:
         """Takes the next T steps, writes them to the buffers, and sets ``env_s`` and ``policy_s``.
 
         Raises:
-            EnvironmentCrashedError: If an environment fails, or returns a time step that is not valid. NaN and
-                infinity are looked for after all steps, which takes a tenth of the time of looking after each.
+            EnvironmentCrashedError: If an environment fails, or returns a time step that is not valid. NaN, infinity
+                and integers outside their space are looked for after all steps, which takes a tenth of the time of
+                looking after each.
         """
         clock, policy, environment, rollout = time.perf_counter, self._policy, self._environment, self._rollout
         policy_lock, spec, name = self._policy_lock, environment.time_step_spec.observation, environment.name
@@ -138,7 +139,7 @@ class EnvGroup:
                     checked = time_step.observation
             except EnvironmentCrashedError as error:
                 # A NaN that it returned before may be the reason.
-                self._finish()
+                self._finish(t)
                 raise self._located(error, self._num_steps_taken + t) from error
             env_s += clock() - begin
             write_returned(t, (time_step.reward, time_step.discount))
@@ -147,7 +148,7 @@ class EnvGroup:
             if environment.ended_infos:
                 self.ended_infos |= {(row, t): numbers for row, numbers in environment.ended_infos.items()}
         write_before(num_steps, (time_step.observation, time_step.step_type))
-        self._finish()
+        self._finish(num_steps)
         self._num_steps_taken += num_steps
         self._time_step, self._policy_state = time_step, state
         self.env_s, self.policy_s = env_s, policy_s
@@ -162,12 +163,13 @@ class EnvGroup:
         """Closes the environments."""
         self._environment.close()
 
-    def _finish(self) -> None:
-        """Completes the rollout's arrays, and checks that they are finite."""
+    def _finish(self, num_steps: int) -> None:
+        """Completes the rollout's arrays, and checks what the environments returned in so many steps."""
         for arrays in (self._before, self._chosen, self._returned):
             arrays.finish()
         try:
-            check_finite_steps(self._rollout.observation, self._rollout.reward, self._environment.name)
+            specs, name = self._environment.time_step_spec.observation, self._environment.name
+            check_steps(self._rollout.observation, specs, self._rollout.reward, num_steps, name)
         except EnvironmentCrashedError as error:
             raise self._located(error, self._num_steps_taken + (error.step or 0)) from error
 

@@ -17,7 +17,7 @@ from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.collection.seeding import slot_seeds
 from workers.environments.base import Environment
-from workers.environments.checks import check_time_step
+from workers.environments.checks import OutOfSpaceError, check_time_step
 
 # The stream of seeds for evaluation; training uses stream 0.
 EVALUATION_STREAM = 1
@@ -281,7 +281,8 @@ class Evaluator:
         """Returns the rows whose environment has failed and is replaced; others may return what they like.
 
         Raises:
-            EnvironmentCrashedError: If an environment has returned NaN or infinity and cannot be replaced.
+            EnvironmentCrashedError: If an environment has returned NaN or infinity and cannot be replaced, or an
+                integer that is not in its space.
         """
         rows = [row for row, episode in enumerate(running) if episode is not None]
         failed = [row for row in rows if environment.cuts[row]] if environment.faults else []
@@ -295,7 +296,7 @@ class Evaluator:
                 break
             except EnvironmentCrashedError as error:
                 row = None if error.slot is None else rows[error.slot]
-                if row is None or not environment.can_restart_slots:
+                if row is None or isinstance(error, OutOfSpaceError) or not environment.can_restart_slots:
                     raise EnvironmentCrashedError(error.message, slot=row) from error
                 environment.fail_slot(row, error.message.removeprefix(f"env {environment.name} "))
                 failed.append(row)

@@ -12,6 +12,7 @@ import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.time_step import StepType
+from distpolicy.utils.error_text import one_line
 from workers.collection.evaluator import EVALUATION_STREAM, MAX_EPISODE_STEPS
 from workers.collection.seeding import slot_seeds
 from workers.environments.factory import EnvironmentFactory
@@ -94,5 +95,5 @@ def _frame(env: gym.Env, name: str) -> np.ndarray:
 
 
 def _cannot_render(name: str, error: Exception) -> ConfigError:
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = f"{type(error).__name__}: {one_line(error)}"
     return ConfigError(f"env {name} cannot be rendered (render_mode rgb_array): {reason}; leave out --video")

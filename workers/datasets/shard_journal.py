@@ -15,8 +15,12 @@ from typing import Any, NamedTuple
 
 from distpolicy.errors import CheckpointError
 from distpolicy.utils.atomic_files import GrowingFile, sync, writing
+from distpolicy.utils.files.bounded_files import is_in_its_folder, parse_json, read_bytes
 
 JOURNAL = "_shards.jsonl"
+
+# Millions of shards.
+_MAX_BYTES = 2**30
 
 
 class SlotRange(NamedTuple):
@@ -62,9 +66,12 @@ class ShardRecord:
         """Returns the shard for a JSON value of :meth:`to_json`.
 
         Raises:
-            ValueError, KeyError, TypeError: If the value does not come from :meth:`to_json`.
+            ValueError, KeyError, TypeError: If the value does not come from :meth:`to_json`, or names a file elsewhere.
         """
-        return ShardRecord(**{**value, "slots": tuple(SlotRange(*part) for part in value["slots"])})
+        record = ShardRecord(**{**value, "slots": tuple(SlotRange(*part) for part in value["slots"])})
+        if not is_in_its_folder(record.file):
+            raise ValueError(f"it names the file {record.file}, which is not in its folder")
+        return record
 
 
 def next_steps(num_slots: int, shards: Iterable[ShardRecord]) -> list[int]:
@@ -186,14 +193,16 @@ def read_journal(folder: str | Path, num_certain: int) -> tuple[ShardRecord, ...
     """
     path = Path(folder) / JOURNAL
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        lines = read_bytes(path, _MAX_BYTES).split(b"\n")[:-1]
     except OSError as error:
         raise CheckpointError(f"{path} is missing, but the manifest is there: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
     shards: list[ShardRecord] = []
     check = ""
     for number, line in enumerate(lines, 1):
         try:
-            value = json.loads(line)
+            value = parse_json(line.decode())
             shard, check = ShardRecord.from_json(value["shard"]), _next_check(check, value["shard"])
             if value["check"] != check:
                 raise ValueError("its checksum differs")

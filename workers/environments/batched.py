@@ -27,6 +27,7 @@ from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
 from workers.environments.episode_info import vector_info_numbers
 from workers.environments.fault_log import in_one_line, is_fault
+from workers.environments.process_state import close_quietly
 
 
 class BatchedEnvironment(Environment):
@@ -154,7 +155,7 @@ class VectorEnvironment(BatchedEnvironment):
         self._seed_each_slot = seed_each_slot
 
     def close(self) -> None:
-        self._env.close()
+        close_quietly(self._env)
 
     @property
     def _stepped(self) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from distpolicy.errors import ConfigError
 from workers.environments.batched import BatchedEnvironment
+from workers.environments.process_state import close_quietly
 
 
 class EnvPoolEnvironment(BatchedEnvironment):
@@ -54,7 +55,7 @@ class EnvPoolEnvironment(BatchedEnvironment):
 
     def close(self) -> None:
         if self._pool is not None:
-            self._pool.close()
+            close_quietly(self._pool)
             self._pool = None
 
     @property

@@ -13,11 +13,13 @@ from typing import Any, Literal, cast
 import gymnasium as gym
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.error_text import one_line
 from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
 from workers.environments.envpool import EnvPoolEnvironment
 from workers.environments.fault_log import is_fault
+from workers.environments.process_state import close_quietly, signal_handlers_kept
 from workers.environments.processes.environment import ProcessEnvironment
 from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
 from workers.environments.sync import SyncEnvironment
@@ -86,11 +88,12 @@ class EnvironmentFactory:
         except (gym.error.Error, ImportError) as error:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
-            raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {error}") from error
+            reason = one_line(error)
+            raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {reason}") from error
         except BaseException as error:  # The constructor of an environment may raise anything.
             if not is_fault(error):
                 raise
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"{type(error).__name__}: {one_line(error)}"
             raise ConfigError(f"env {self.env_id} cannot be made with the arguments {self.kwargs}: {reason}") from error
 
     def make_single(self) -> gym.Env:
@@ -209,14 +212,20 @@ class EnvironmentFactory:
         if "autoreset_mode" not in arguments and _takes_autoreset_mode(target):
             arguments["autoreset_mode"] = gym.vector.AutoresetMode.NEXT_STEP
         wrappers = SingleEnvironmentMaker(target, {}, self._wrapper_configs, None).checked_wrappers(vectorized=True)
-        env = gym.make_vec(target, num_envs=num_slots, vectorization_mode="vector_entry_point", **arguments)
+        with signal_handlers_kept():
+            env = gym.make_vec(target, num_envs=num_slots, vectorization_mode="vector_entry_point", **arguments)
         try:
+            if env.num_envs != num_slots:
+                raise ConfigError(
+                    f"the vectorised form of env {self.env_id} has {env.num_envs} environments, and was asked for "
+                    f"{num_slots}; use --vectorization sync or async"
+                )
             for wrapper, kwargs in wrappers:
                 env = wrapper(env, **kwargs)
             channels_last = atari and self.atari is not None and self.atari.channels_last
             return VectorEnvironment(env, self.env_id, seed_each_slot=atari, channels_last=channels_last)
         except BaseException:
-            env.close()
+            close_quietly(env)
             raise
 
     def _make_envpool(self, num_slots: int) -> EnvPoolEnvironment:
@@ -233,7 +242,7 @@ class EnvironmentFactory:
         return EnvPoolEnvironment(task_id, self.env_id, num_slots, self.num_threads, arguments, channels_last)
 
     def _explain(self, error: Exception) -> str:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         module = self.env_id.rpartition(":")[0]
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
             return (

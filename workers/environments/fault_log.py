@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distpolicy.errors import EnvironmentCrashedError
+from distpolicy.utils.error_text import one_line
 from workers.environments.base import Fault
 from workers.restart_budget import RestartBudget, RestartBudgetConfig
 
@@ -89,16 +90,17 @@ class FaultLog:
 
 def in_one_line(error: BaseException, call: str) -> str:
     """Returns a line such as ``raised OSError in step: the disk is gone``."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return f"raised {type(error).__name__} in {call}{f': {text}' if text else ''}"
 
 
 def is_fault(error: BaseException) -> bool:
     """Returns True if an environment raised an error on its own account; False if this process was told to end.
 
-    An environment may raise KeyboardInterrupt, for instance because its window was closed, or call ``sys.exit``.
+    An environment may raise KeyboardInterrupt, for instance because its window was closed, or call ``sys.exit``. Code
+    of other languages and asyncio raise errors that are not an ``Exception``, too.
     """
-    if isinstance(error, Exception):
+    if not isinstance(error, KeyboardInterrupt | SystemExit):
         return True
     place = error.__traceback__
     if place is None:

@@ -25,16 +25,27 @@ def check_supported(environment: Environment) -> None:
     """Checks that networks can be trained on an environment's spaces. Collecting supports every space.
 
     Raises:
-        ConfigError: If the observation has no leaf, or an action leaf is bool or has too many integer values; names
-            the leaf.
+        ConfigError: If the observation or the action has no leaf, a leaf is of a dtype that TensorFlow lacks, or an
+            action leaf is empty, is bool, or has too many integer values; names the leaf.
     """
-    if not flatten(environment.time_step_spec.observation):
-        raise ConfigError(
-            f"env {environment.name} has an empty observation_space, {environment.observation_space}; training needs "
-            "an array at least"
-        )
+    for what, nest, space in (
+        ("observation", environment.time_step_spec.observation, environment.observation_space),
+        ("action", environment.action_spec, environment.action_space),
+    ):
+        if not flatten(nest):
+            raise ConfigError(
+                f"env {environment.name} has an empty {what}_space, {space}; training needs an array at least"
+            )
+        for path, spec in zip(paths(nest), flatten(nest), strict=True):
+            if spec.dtype.itemsize > 8:
+                raise ConfigError(
+                    f"env {environment.name} has {what}{path} of dtype {spec.dtype}; training supports numbers of up "
+                    "to 64 bits"
+                )
     for path, spec in zip(paths(environment.action_spec), flatten(environment.action_spec), strict=True):
         name = f"env {environment.name} has action{path}"
+        if 0 in spec.shape:
+            raise ConfigError(f"{name} of shape {spec.shape}, without an element; leave it out")
         if spec.dtype.kind == "b":
             raise ConfigError(f"{name} of dtype bool; declare it as MultiBinary")
         if spec.dtype.kind in "iu":

@@ -15,6 +15,7 @@ import gymnasium as gym
 from distpolicy.errors import ConfigError
 from distpolicy.utils.named_code import why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
+from workers.environments.process_state import signal_handlers_kept
 
 Target: TypeAlias = "gym.envs.registration.EnvSpec | Callable[..., gym.Env]"
 
@@ -120,9 +121,10 @@ class SingleEnvironmentMaker:
             Exception: Any error of its constructor.
             TypeError: If the result is not a Gymnasium environment.
         """
-        env = self._bare()
-        for wrapper in self.wrappers:
-            env = wrapper.load()(env, **wrapper.kwargs)
+        with signal_handlers_kept():
+            env = self._bare()
+            for wrapper in self.wrappers:
+                env = wrapper.load()(env, **wrapper.kwargs)
         if not isinstance(env, gym.Env):
             raise TypeError(f"expected a gymnasium.Env, got a {type(env).__name__}")
         return env

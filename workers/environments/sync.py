@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
 from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import FaultLog, in_one_line, is_fault
 from workers.environments.observations import ObservationArrays
+from workers.environments.process_state import close_quietly
 from workers.restart_budget import RestartBudgetConfig
 
 # The step type of an env slot that rests: above LAST, so that one comparison finds both.
@@ -211,9 +211,7 @@ class SyncEnvironment(Environment):
     def _discard(self, row: int) -> None:
         env, self._envs[row] = self._envs[row], None
         if env is not None:
-            # A broken environment may raise anything when it is closed.
-            with contextlib.suppress(Exception):
-                env.close()
+            close_quietly(env)
 
     def _mismatch(self, row: int, error: InterfaceError) -> EnvironmentCrashedError:
         return EnvironmentCrashedError(f"env {self.name} {error}", slot=row)

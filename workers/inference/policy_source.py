@@ -12,7 +12,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.files.bounded_files import parse_json
 from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
-from workers.collection.collector import PolicyPair
+from workers.collection.collector import Policies, PolicyPair
 from workers.inference.saved_specs import read_saved_specs
 
 Inference = Literal["auto", "litert", "tf"]
@@ -198,3 +198,26 @@ class RemotePolicySource:
 
         policy = RemotePolicy(time_step_spec, action_spec, self.server, self.timeout_s)
         return PolicyPair(policy, policy)
+
+
+@dataclass(frozen=True)
+class ServedPolicies:
+    """Makes the policies of a training collector, whose actions an inference server computes.
+
+    Attributes:
+        server: Actor handle of an :class:`workers.inference.server.InferenceServer`.
+        timeout_s: Seconds after which a server that has not answered counts as lost.
+    """
+
+    server: Any
+    timeout_s: float
+
+    def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> Policies:
+        """Returns the policies.
+
+        Raises:
+            InferenceLostError: If the server does not answer.
+        """
+        from workers.inference.remote_policy import RemotePolicies
+
+        return RemotePolicies(time_step_spec, action_spec, self.server, self.timeout_s)

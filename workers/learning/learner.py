@@ -26,6 +26,9 @@ AgentFactory = Callable[..., Any]
 
 ProgramKind = Literal["collect", "greedy"]
 
+# Beginning of the metrics that count rows by their policy lag.
+LAG_ROWS = "lag_rows/"
+
 
 class Learner:
     """Holds an agent and its experience; every update makes the next version of the weights.
@@ -102,16 +105,20 @@ class Learner:
         self._last_end = time.perf_counter()
         return self._last_end - start
 
-    def update(self, progress: float, *rollouts: Rollout) -> tuple[Weights, dict[str, float]]:
+    def update(
+        self, progress: float, *rollouts: Rollout, after: Mapping[str, float] | None = None
+    ) -> tuple[Weights, dict[str, float]]:
         """Learns from rollouts.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
             rollouts: Rollouts of the same length; several may come from the same env slots, in order of time.
+            after: The metrics of the update before; None if it is over. Its value is not used: Ray does not begin this
+                update if that one failed, so no version is left out.
 
         Returns:
-            The next version's weights, and the agent's metrics with ``loss``, ``policy_lag`` (versions between the
-            oldest behaviour policy and the learner), ``update_s`` and ``learner_wait_s``.
+            The next version's weights, and the agent's metrics with ``loss``, the metrics of :func:`lag_metrics`,
+            ``update_s`` and ``learner_wait_s``.
 
         Raises:
             DistPolicyError: If the losses are no longer finite, or rollouts are older than ``max_policy_lag`` allows.
@@ -120,16 +127,16 @@ class Learner:
         wait_s = start - self._last_end
         self._experience.insert(rollouts)
         metrics: dict[str, float] = {}
-        lag = 0
+        lags = np.zeros(0, np.int64)
         for sample in self._experience.due():
-            lag = max(lag, self._checked_lag(sample))
+            lags = np.append(lags, self._checked_lags(sample))
             metrics = self._train(sample, progress)
             self._check_finite(metrics)
         self._version += 1
         weights = self.weights()
         self._last_end = time.perf_counter()
-        timings = {"policy_lag": float(lag), "update_s": self._last_end - start, "learner_wait_s": wait_s}
-        return weights, {**metrics, **timings}
+        timings = {"update_s": self._last_end - start, "learner_wait_s": wait_s}
+        return weights, {**metrics, **lag_metrics(lags, self._max_policy_lag), **timings}
 
     def _train(self, sample: Sample, progress: float) -> dict[str, float]:
         """Trains on a sample; returns the figures by name."""
@@ -137,16 +144,16 @@ class Learner:
         info = train_with(self._agent, sample.experience, sample.weights, known)
         return {"loss": float(info.loss), **_figures(info.extra)}
 
-    def _checked_lag(self, sample: Sample) -> int:
-        """Returns the number of versions by which the sample's oldest row is behind."""
+    def _checked_lags(self, sample: Sample) -> np.ndarray:
+        """Returns the number of versions by which each row of a sample is behind, int64 ``[B]``."""
         # A row of another generation is older than the checkpoint from which this learner continued.
-        lag = self._version - int(sample.weights_version[:, 1].min())
-        if lag > self._max_policy_lag:
+        lags = self._version - sample.weights_version[:, 1]
+        if lags.max() > self._max_policy_lag:
             raise DistPolicyError(
-                f"update {self._version + 1} got a rollout that is {lag} versions old; max_policy_lag allows "
+                f"update {self._version + 1} got a rollout that is {lags.max()} versions old; max_policy_lag allows "
                 f"{self._max_policy_lag}"
             )
-        return lag
+        return lags
 
     def _check_finite(self, metrics: Mapping[str, float]) -> None:
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
@@ -219,6 +226,23 @@ class Learner:
 # Paths of a state that do not belong to the agent.
 _VERSION = "learner/version"
 _EXPERIENCE = "experience/"
+
+
+def lag_metrics(lags: np.ndarray, max_policy_lag: int) -> dict[str, float]:
+    """Returns ``policy_lag``, the maximum, ``policy_lag_mean``, and how many rows have each lag (``lag_rows/0``, …).
+
+    In lock step all lags are 0, and only ``policy_lag`` is returned.
+
+    Args:
+        lags: int64 ``[B]``: the number of versions by which each row is behind the learner.
+        max_policy_lag: The highest lag that is allowed.
+    """
+    if not max_policy_lag:
+        return {"policy_lag": float(lags.max(initial=0))}
+    rows = np.bincount(lags, minlength=max_policy_lag + 1)
+    mean = float(lags.mean()) if lags.size else 0.0
+    counts = {f"{LAG_ROWS}{lag}": float(count) for lag, count in enumerate(rows)}
+    return {"policy_lag": float(lags.max(initial=0)), "policy_lag_mean": mean, **counts}
 
 
 def _figures(extra: Any) -> dict[str, float]:

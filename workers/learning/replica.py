@@ -7,13 +7,15 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 
+import numpy as np
 import ray
 
 from distpolicy.errors import DistPolicyError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.weights import Weights
-from workers.learning.learner import AgentFactory, Learner
+from workers.learning.learner import AgentFactory, Learner, lag_metrics
 
 
 def reserve_port() -> socket.socket:
@@ -64,7 +66,7 @@ class LearnerReplica(Learner):
         if self._reserved is not None:
             self._reserved.close()
 
-    def take(self, *rollouts: Rollout) -> int:
+    def take(self, *rollouts: Rollout) -> np.ndarray:
         """Keeps rollouts for the next update, instead of any earlier ones.
 
         A replica that lacks a rollout would let the others wait. So each begins only when all have their rollouts.
@@ -73,17 +75,20 @@ class LearnerReplica(Learner):
             rollouts: As for :meth:`Learner.update`.
 
         Returns:
-            The oldest version of the policies that acted.
+            The version of the policy that acted in each row, int64 ``[B]``.
         """
         self._taken = rollouts
-        return min(int(rollout.weights_version[:, 1].min()) for rollout in rollouts)
+        return np.concatenate([rollout.weights_version[:, 1] for rollout in rollouts])
 
-    def learn(self, progress: float, *oldest: int) -> tuple[Weights, dict[str, float]]:
+    def learn(
+        self, progress: float, *versions: np.ndarray, after: Mapping[str, float] | None = None
+    ) -> tuple[Weights, dict[str, float]]:
         """Learns as :meth:`Learner.update` does, from the rollouts that all replicas have taken.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
-            oldest: The results of :meth:`take` on all replicas.
+            versions: The results of :meth:`take` on all replicas.
+            after: As for :meth:`Learner.update`.
 
         Raises:
             DistPolicyError: As in :meth:`Learner.update`, on all replicas.
@@ -102,4 +107,4 @@ class LearnerReplica(Learner):
                 raise
             traceback.print_exc()
             sys.exit(1)
-        return weights, {**metrics, "policy_lag": float(before - min(oldest))}
+        return weights, {**metrics, **lag_metrics(before - np.concatenate(versions), self._max_policy_lag)}

@@ -19,6 +19,9 @@ class CustomAgentConfig(AgentConfig):
 
     kind: ClassVar[str] = "custom"
 
+    # Only its author knows what it corrects for.
+    largest_policy_lag: ClassVar[int | None] = None
+
     common: ClassVar[tuple[str, ...]] = ("kwargs",)
 
     factory: str | Callable[..., Any] = ""

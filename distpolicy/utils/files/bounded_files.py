@@ -58,6 +58,11 @@ def check_file(path: str | Path, max_bytes: int = sys.maxsize) -> None:
     _check(os.stat(path), max_bytes)
 
 
+def is_in_its_folder(name: str) -> bool:
+    """Returns True if a name that a file gives of another one is a bare name, and does not lead elsewhere."""
+    return name not in ("", "..") and Path(name).name == name
+
+
 def parse_json(text: str) -> Any:
     """Returns what a JSON text stands for.
 

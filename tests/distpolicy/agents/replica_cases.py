@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from rollout_training import train
 
+from distpolicy.agents.actor_critic_agent import ActorCriticAgent
 from distpolicy.agents.agent_training import zero_rollout_for
+from distpolicy.agents.appo.appo_agent import APPOAgent
+from distpolicy.agents.appo.config import APPOConfig
+from distpolicy.agents.impala.config import ImpalaConfig
+from distpolicy.agents.impala.impala_agent import ImpalaAgent
+from distpolicy.agents.minibatches import draw_minibatches
 from distpolicy.agents.ppo.config import PPOConfig
-from distpolicy.agents.ppo.minibatches import draw_minibatches
 from distpolicy.agents.ppo.ppo_agent import PPOAgent
 from distpolicy.agents.replicas import Replicas
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
@@ -38,13 +43,21 @@ CASES = {
         False,
         PPOConfig(num_epochs=2, num_minibatches=3, sequence_length=4, sequence_states="recomputed", burn_in=2, **ALL),
     ),
+    "impala": (BOX, False, True, ImpalaConfig(num_epochs=2, num_minibatches=4, **ALL)),
+    "recurrent appo": (
+        DISCRETE,
+        True,
+        False,
+        APPOConfig(num_epochs=2, num_minibatches=3, sequence_length=4, target_update_tau=0.5, **ALL),
+    ),
 }
+AGENTS = {"ppo": PPOAgent, "impala": ImpalaAgent, "appo": APPOAgent}
 
 
-class WholeAgent(PPOAgent):
-    """One learner, whose minibatches are made of those of the replicas."""
+class WholeMinibatches:
+    """A mixin of one learner, whose minibatches are made of those of the replicas."""
 
-    def _minibatches(self, num_slots: int, num_steps: int) -> np.ndarray:
+    def _minibatches(self: Any, num_slots: int, num_steps: int) -> np.ndarray:
         config, size = self._config, num_slots * num_steps // self._length(num_steps) // NUM_REPLICAS
         parts = [
             draw_minibatches(0, int(self.train_step_counter), size, config.num_epochs, config.num_minibatches, rank)
@@ -53,7 +66,7 @@ class WholeAgent(PPOAgent):
         return np.concatenate([part + rank * size for rank, part in enumerate(parts)], axis=1)
 
 
-def make_agent(case: str, replicas: Replicas | None) -> PPOAgent:
+def make_agent(case: str, replicas: Replicas | None) -> ActorCriticAgent[Any]:
     action_spec, is_recurrent, jit_compile, config = CASES[case]
     encoding = None
     if is_recurrent:
@@ -61,7 +74,10 @@ def make_agent(case: str, replicas: Replicas | None) -> PPOAgent:
     spec = OBSERVATION if encoding is None else encoding.create_variables()
     actor = ActorDistributionNetwork(spec, action_spec, fc_layer_params=(8,), activation_fn="tanh", seed=3)
     value = ValueNetwork(spec, fc_layer_params=(8,), activation_fn="tanh", seed=4)
-    return (WholeAgent if replicas is None else PPOAgent)(
+    agent: Any = AGENTS[config.kind]
+    if replicas is None:
+        agent = type("WholeAgent", (WholeMinibatches, agent), {})
+    return agent(
         ts.time_step_spec(OBSERVATION),
         action_spec,
         actor,
@@ -73,7 +89,7 @@ def make_agent(case: str, replicas: Replicas | None) -> PPOAgent:
     )
 
 
-def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
+def make_rollout(agent: ActorCriticAgent[Any], seed: int) -> Rollout:
     """Random steps, more of which are boundaries in the later slots, so that parts differ in what counts."""
     generator = np.random.default_rng(seed)
     zeros = zero_rollout_for(agent, NUM_SLOTS, NUM_STEPS)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
+from distpolicy.agents.appo.config import APPOConfig
+from distpolicy.agents.impala.config import ImpalaConfig
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.agents.tf_agent import TFAgent
@@ -26,6 +28,17 @@ def make(config: AgentConfig, action: BoundedArraySpec, networks: NetworkConfig)
 
 
 PPO = PPOConfig(value_units=(4,), num_epochs=2, num_minibatches=2, normalize_observations=True, normalize_rewards=True)
+IMPALA = ImpalaConfig(
+    value_units=(4,), num_epochs=2, num_minibatches=2, normalize_observations=True, normalize_rewards=True
+)
+APPO = APPOConfig(
+    value_units=(4,),
+    num_epochs=2,
+    num_minibatches=2,
+    target_update_period=2,
+    normalize_observations=True,
+    normalize_rewards=True,
+)
 SMALL = NetworkConfig(actor_units=(4,))
 LSTM = NetworkConfig(actor_units=(4,), recurrent="lstm", recurrent_units=(3,))
 
@@ -35,9 +48,30 @@ class TestPPOAgent(TFAgentConformance):
         return make(PPO, DISCRETE, SMALL)
 
 
+@pytest.mark.slow
 class TestRecurrentPPOAgent(TFAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(PPO, BOX, LSTM)
+
+
+class TestImpalaAgent(TFAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(IMPALA, BOX, SMALL)
+
+
+class TestRecurrentImpalaAgent(TFAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(IMPALA, DISCRETE, LSTM)
+
+
+class TestAPPOAgent(TFAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(APPO, DISCRETE, SMALL)
+
+
+class TestRecurrentAPPOAgent(TFAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(APPO, BOX, LSTM)
 
 
 class TestReinforceAgent(TFAgentConformance):
@@ -50,7 +84,7 @@ class TestRecurrentReinforceAgent(TFAgentConformance):
         return make(ReinforceConfig(), BOX, LSTM)
 
 
-@pytest.mark.parametrize("config", [PPO, ReinforceConfig()], ids=["ppo", "reinforce"])
+@pytest.mark.parametrize("config", [PPO, IMPALA, APPO, ReinforceConfig()], ids=lambda config: config.kind)
 def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig) -> None:
     specs = EnvironmentSpecs(time_step_spec(OBSERVATION), DISCRETE)
     policy = config.make_collect_policy(specs, SMALL, seed=3)

@@ -21,8 +21,8 @@ from recurrent_networks import (
     random_pieces,
 )
 
+from distpolicy.agents.acting_policy import make_collect_policy
 from distpolicy.agents.actor_critic import ActorCritic
-from distpolicy.agents.ppo.policy import make_collect_policy
 from distpolicy.agents.sequences import SequenceStates, burned_in, cut_burn_in, cut_sequences, unroll_sequences
 from distpolicy.distributions.draws import log_prob
 from distpolicy.errors import ConfigError
@@ -46,8 +46,8 @@ def compiled_unroll(kind: str, length: int, burn_in: int) -> Any:
     actor_critic = make_actor_critic(kind)
 
     def run(observation: Any, step_type: Any, state: Any) -> Any:
-        value, states = unroll_sequences(actor_critic, observation, step_type, state, length, burn_in)
-        return value, states.start, states.burn_in
+        unrolled = unroll_sequences(actor_critic, observation, step_type, state, length, burn_in)
+        return unrolled.value, unrolled.states.start, unrolled.states.burn_in
 
     return tf.function(run, autograph=False)
 
@@ -159,7 +159,7 @@ def test_what_lies_beyond_a_first_step_changes_no_gradient(kind: str, jit_compil
 
     @functools.partial(tf.function, autograph=False, jit_compile=jit_compile)
     def gradients(weights: Any, observation: Any, action: Any, reward: Any, state: Any) -> Any:
-        value, _ = unroll_sequences(actor_critic, observation, tf.constant(step_type), state, 2, 0)
+        value = unroll_sequences(actor_critic, observation, tf.constant(step_type), state, 2, 0).value
         boundary = tf.constant(step_type[:, :-1] == LAST)
         advantage = generalized_advantage_estimation(reward, 0.9 * tf.ones_like(reward), value, boundary, 0.8)
         with tf.GradientTape() as tape:

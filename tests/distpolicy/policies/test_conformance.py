@@ -252,7 +252,12 @@ def conformance(make: Callable[[], TFPolicy], attributes: dict[str, Any]) -> typ
 
 
 # What they have of their own is tested by the others: every observation by a feed-forward actor, every action likewise.
-SLOW = ("RecurrentObservation", "RandomAction", "OUNoiseLSTM", "MixtureLSTM", "EpsilonGreedyLSTM")
+# The spaces that remain have a leaf of each kind, and a nest.
+SLOW = (
+    *("RecurrentObservation", "RandomAction", "OUNoiseLSTM", "MixtureLSTM", "EpsilonGreedyLSTM"),
+    *("Observation[box-matrix", "Observation[multi", "Observation[dict", "Observation[tuple"),
+    *("Action[box-matrix", "Action[multi", "Action[discrete-start", "Action[tuple"),
+)
 
 for _name, (_make, _attributes) in CASES.items():
     _class = conformance(_make, _attributes)

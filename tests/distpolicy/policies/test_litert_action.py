@@ -350,3 +350,18 @@ def test_prepared_seeds_give_the_same_actions(
             np.testing.assert_array_equal(quick.action, plain.action)
             np.testing.assert_array_equal(quick.info.log_probability, plain.info.log_probability)
     assert eager.inference == inference
+
+
+def test_a_batch_without_rows_has_actions_without_rows(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep]
+) -> None:
+    litert, tensorflow = engines(make_policy(BOX, emit_log_probability=True))
+    for step in (make_step(0), make_step(3), make_step(0)):
+        rows = len(step.reward)
+        seeds = np.zeros((2, rows, 2), np.int32)
+        found = litert.action(step, (), litert.prepare_seeds(seeds)[0])
+        assert_same(found, tensorflow.action(step, (), seeds[0]))
+        assert found.action.shape == (rows, 2)
+        assert found.info.log_probability.shape == (rows,)
+        assert litert.action(step).action.shape == (rows, 2)
+    assert litert.inference == "litert"

@@ -16,6 +16,7 @@ from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.categorical_q_policy import CategoricalQPolicy
 from distpolicy.policies.epsilon_greedy_policy import EpsilonGreedyPolicy
 from distpolicy.policies.q_policy import QPolicy
+from distpolicy.policies.random_py_policy import RandomPyPolicy
 from distpolicy.policies.random_tf_policy import RandomTFPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import ArraySpec
@@ -84,13 +85,28 @@ def test_mask_of_another_width_is_named_in_one_line(make: Make, width: int) -> N
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("make", WITH_NETWORKS)
-@pytest.mark.parametrize(
+wrong_splitters = pytest.mark.parametrize(
     "splitter",
     [lambda observation: observation["x"], lambda observation: observation["y"], lambda observation: (1, 2, 3)],
     ids=["no pair", "no such key", "three"],
 )
+
+
+@pytest.mark.parametrize("make", WITH_NETWORKS)
+@wrong_splitters
 def test_splitter_that_fails_is_told_what_to_return(make: Make, splitter: Any) -> None:
     with pytest.raises(ValueError, match="must return the network's input and a mask") as error:
         make(MASKED_STEP_SPEC, splitter)
     assert "\n" not in str(error.value)
+
+
+@wrong_splitters
+def test_so_it_is_by_policies_that_only_draw(splitter: Any) -> None:
+    array_step = tf.nest.map_structure(np.asarray, masked_step([[1] * 4] * 3))
+    for policy, step in (
+        (make_random(MASKED_STEP_SPEC, splitter), masked_step([[1] * 4] * 3)),
+        (RandomPyPolicy(MASKED_STEP_SPEC, DISCRETE, observation_and_action_constraint_splitter=splitter), array_step),
+    ):
+        with pytest.raises(ValueError, match="must return the network's input and a mask") as error:
+            policy.action(step)
+        assert "\n" not in str(error.value)

@@ -108,6 +108,17 @@ def test_a_masked_policy_takes_the_actions_that_are_allowed() -> None:
     assert mask[np.arange(50), found.action - 2].all()
 
 
+@pytest.mark.parametrize("converted", [True, False])
+def test_a_masked_policy_takes_a_batch_without_rows(converted: bool) -> None:
+    policy = masked()
+    acting = PyTFEagerPolicy(policy, batch_time_steps=False, inference="litert")
+    if not converted:
+        acting = light(ProgramBuilder(policy, [16]).program)
+    step = restart({"vector": np.zeros((0, 3), np.float32), "mask": np.zeros((0, 4), np.bool_)}, 0)
+    found = acting.action(step, (), acting.prepare_seeds(np.zeros((1, 0, 2), np.int32))[0])
+    assert (found.action.shape, found.info.log_probability.shape, acting.inference) == ((0,), (0,), "litert")
+
+
 @pytest.fixture(
     params=[
         "discrete",

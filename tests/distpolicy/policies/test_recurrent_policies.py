@@ -23,7 +23,7 @@ from recurrent_networks import (
     random_pieces,
 )
 
-from distpolicy.agents.ppo.policy import make_collect_policy
+from distpolicy.agents.acting_policy import make_collect_policy
 from distpolicy.distributions.draws import log_prob
 from distpolicy.policies import policy_loader
 from distpolicy.policies.actor_policy import ActorPolicy
@@ -193,6 +193,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_policy_plays_like_the_unroll(saved: Path) -> None:
     eager = PyTFEagerPolicy(policy_loader.load(saved), use_tf_function=True, batch_time_steps=False)
     initial = map_structure(np.asarray, eager.get_initial_state(3))

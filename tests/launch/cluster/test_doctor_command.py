@@ -57,6 +57,7 @@ def test_a_healthy_machine_passes_with_a_line_for_each_check(tmp_path: Path, no_
     assert lines[-1].startswith("all is well: 7 ok")
 
 
+@pytest.mark.slow
 def test_what_a_cluster_lacks_fails_each_with_its_line(head: RayHead, tmp_path: Path) -> None:
     start = time.monotonic()
     wanted = ("--nodes", "3", "--cpus", "2", "--gpus", "4", "--deadline", "1")

@@ -76,12 +76,14 @@ def test_token_is_in_no_log(head: RayHead, sent: tuple[Path, subprocess.Complete
     assert not [path for path in logs if head.token.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_exit_code_of_the_job_is_passed_on_through_the_address_of_the_head(head: RayHead, tmp_path: Path) -> None:
     result = submit(head, head.address, "collect", "--env", "Nope-v0", "--steps", "9", "--out", "no", cwd=tmp_path)
     assert result.returncode == 2, result.stdout + result.stderr
     assert "unknown env 'Nope-v0'" in result.stdout
 
 
+@pytest.mark.slow
 def test_interrupt_stops_the_job_which_makes_its_data_whole(head: RayHead, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "launch", "submit", head.dashboard, "collect", "--steps", "1000000000"]
     process = subprocess.Popen(
@@ -108,6 +110,7 @@ def test_interrupt_stops_the_job_which_makes_its_data_whole(head: RayHead, tmp_p
     assert not our_processes()
 
 
+@pytest.mark.slow
 def test_no_wait_leaves_the_job_to_itself(head: RayHead, tmp_path: Path) -> None:
     result = submit(head, head.dashboard, "--no-wait", "train", "--dry-run", "--collectors", "1", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -77,6 +77,7 @@ def killed_agents() -> Iterator[None]:
             os.kill(int(folder.name), signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("killed_agents")
 def test_after_kill_9_of_the_driver_resume_reaches_the_target_without_gap_or_repetition(tmp_path: Path) -> None:
     folder = tmp_path / "data"
@@ -137,6 +138,7 @@ def test_a_fixed_policy_takes_only_its_action(tmp_path: Path) -> None:
     assert set(steps["action"].tolist()) == {1}
 
 
+@pytest.mark.slow
 def test_a_saved_policy_collects_with_its_log_probabilities_and_only_for_its_observations(tmp_path: Path) -> None:
     save_cartpole_policy(tmp_path / "policy")
     output = collected(*ONE, "--policy", "policy", "--steps", "400", "--out", "data", cwd=tmp_path)

@@ -140,7 +140,7 @@ def name_of(process: Path) -> str:
     ("program", "name"),
     [
         pytest.param("raylet", "raylet", marks=pytest.mark.slow),
-        ("gcs_server", "GCS"),
+        pytest.param("gcs_server", "GCS", marks=pytest.mark.slow),
         pytest.param("ray::Runtime", "raylet", marks=pytest.mark.slow),
     ],
 )

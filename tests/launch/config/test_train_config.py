@@ -23,11 +23,15 @@ from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
     "acrobot-ppo",
+    "appo",
     "bipedalwalker-ppo",
+    "cartpole-appo",
+    "cartpole-impala",
     "cartpole-ppo",
     "cartpole-reinforce",
     "halfcheetah-ppo",
     "hopper-ppo",
+    "impala",
     "lunarlander-ppo",
     "mountaincar-ppo",
     "mountaincarcontinuous-ppo",
@@ -156,7 +160,7 @@ def test_options_of_an_agent_begin_with_its_name() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sarsa", "unknown agent 'sarsa'; there are custom, ppo, reinforce, or give module:function"),
+        ("sarsa", "unknown agent 'sarsa'; there are appo, custom, impala, ppo, reinforce, or give module:function"),
         (":make", "custom.factory must be module:function, but is ':make'"),
     ],
 )
@@ -266,7 +270,11 @@ def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, me
         ({"seed": -1}, "seed must be 0 or more"),
         ({"eval_episodes": -1}, "eval_episodes must be 0 or more"),
         ({"max_policy_lag": -1}, "max_policy_lag must be 0 or more"),
-        ({"max_policy_lag": 1}, "max_policy_lag above 0 needs an off-policy correction"),
+        ({"max_policy_lag": 3}, "max_policy_lag must be at most 2 with the agent ppo"),
+        (
+            {"max_policy_lag": 1, "agent": {"kind": "reinforce"}},
+            "max_policy_lag must be at most 0 with the agent reinf",
+        ),
         ({"timeout_s": 0}, "timeout_s must be above 0"),
         ({"timeout_s": math.nan}, "timeout_s must be above 0"),
         ({"network": {"actor_units": [64, 0]}}, r"network.actor_units must be widths of 1 or more"),

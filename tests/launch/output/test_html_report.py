@@ -120,3 +120,16 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert env in "".join(page.text["h1"])
     assert "alert" in "".join(page.text["pre"])
+
+
+def test_a_report_of_an_asynchronous_run_tells_how_many_rows_had_which_lag(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run", "CartPole-v1")
+    file = MetricsFile(directory.metrics_file)
+    for update, (fresh, old) in enumerate([(64.0, 0.0), (32.0, 32.0), (0.0, 64.0)], 1):
+        lags = {"policy_lag_mean": old / 64, "lag_rows/0": fresh, "lag_rows/1": old}
+        file.write({"update": update, "env_steps": 64 * update, **lags})
+    file.close()
+    html_report.write(directory, TrainConfig())
+    text = re.sub(r"<[^>]*>", " ", directory.report_file.read_text())
+    assert re.search(r"0\s+96\s+50\.0%\s+1\s+96\s+50\.0%", text)
+    assert "Mean policy lag" in text

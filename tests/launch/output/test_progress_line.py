@@ -15,7 +15,7 @@ FIGURES: dict[str, Any] = {
     "mean_return": 101.26,
     "target": 475.0,
     "steps_per_s": 4321.0,
-    "policy_lag": 0,
+    "lag": "lag 0",
     "eta_s": 125.0,
 }
 

@@ -231,6 +231,18 @@ def test_a_manifest_of_unknown_progress_is_refused_by_its_name(totals: Any, tmp_
         checkpoint_store.load(path)
 
 
+@pytest.mark.parametrize("name", ["../00000004/learner.npz", "/etc/passwd", ""])
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    path = save(tmp_path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["parts"][name] = {"sha256": "0" * 64}
+    del manifest["sha256"]
+    manifest["sha256"] = checkpoint_store._digest(manifest)
+    (path / "manifest.json").write_text(checkpoint_store._text(manifest))
+    with pytest.raises(CheckpointError, match=r"manifest\.json names the file .*, which is not in its folder"):
+        checkpoint_store.load(path)
+
+
 @pytest.mark.parametrize("number", [0, 2, None])
 def test_another_format_is_refused_with_both_numbers(number: int | None, tmp_path: Path) -> None:
     path = save(tmp_path)

@@ -21,6 +21,7 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_a_run_stands_as_many_losses_as_its_restart_budget_has_and_then_goes_on() -> None:
     watcher = Watcher()
     driver = light_driver(1, 1_000, 5, watcher, first_sound_generation=BEARS, restart_budget=AT_ONCE)

@@ -38,6 +38,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
         yield Stopped(disk, run, distpolicy("train", "--run-dir", str(run), *QUICK, *LARGE, *ENDLESS, cwd=folder))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_full_disk_ends_a_run_in_one_line_and_leaves_the_checkpoints_before(stopped: Stopped) -> None:
     result, run = stopped.result, stopped.run

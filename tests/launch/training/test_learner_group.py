@@ -93,6 +93,7 @@ def lost_rollout() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_learners_with_a_rollout_each_come_to_what_one_does_with_both(
     group: LearnerGroup, learner: Learner, beginning: State, rollouts: list[Rollout]
 ) -> None:

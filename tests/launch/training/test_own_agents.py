@@ -41,6 +41,7 @@ def test_the_pages_agent_trains_and_leaves_a_whole_run_directory(folder: Path) -
     assert "factory: my_agent:make_agent" in (folder / "run" / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_the_pages_agent_is_evaluated_and_resumed(folder: Path) -> None:
     played = distpolicy("evaluate", "run", "--episodes", "3", cwd=folder)
     assert played.returncode == 0, played.stdout + played.stderr

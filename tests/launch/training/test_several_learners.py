@@ -29,6 +29,18 @@ def test_minibatches_have_to_divide_the_part_of_each_learner() -> None:
         TrainConfig(collectors=2, envs_per_collector=2, rollout_steps=6, learners=2, agent=ppo, network=lstm)
 
 
+def test_an_inference_server_shares_the_learners_node_and_gpu() -> None:
+    config = TrainConfig(inference="server", server_gpus=0.25)
+    learner, server, collectors = training_actors(config, {"CPU": 4.0, "GPU": 1.0, "learner": 1.0, "collector": 2.0})
+    assert (learner.resources, server.resources) == ({"GPU": 0.75, "learner": 0.999}, {"GPU": 0.25, "learner": 0.001})
+    node = Node("a", {}, {"CPU": 2.0, "GPU": 1.0, "learner": 1.0})
+    others = Node("b", {}, {"CPU": 2.0, "collector": 2.0})
+    places = plan([learner, server, collectors], [others, node]).places
+    assert (places["learner"], places["inference server"], places["collector"]) == ({"a": 1}, {"a": 1}, {"b": 2})
+    alone = training_actors(TrainConfig(inference="server"), {"CPU": 4.0})
+    assert [group.resources for group in alone] == [{}, {}, {"CPU": 1.0}]
+
+
 def test_each_learner_asks_for_a_gpu_where_there_are_enough() -> None:
     nodes = [Node("a", {}, {"CPU": 8.0, "GPU": 1.0}), Node("b", {}, {"CPU": 8.0, "GPU": 1.0})]
     learners, collectors = training_actors(FOUR, {"CPU": 16.0, "GPU": 2.0})

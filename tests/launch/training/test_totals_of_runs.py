@@ -58,7 +58,7 @@ def test_a_linear_schedule_over_ten_batches_begins_in_full_and_ends_with_a_tenth
     ("limit", "env_steps", "ended_in"),
     [
         # The last step before the resume ends all episodes; the next one would only have reset.
-        (8, [64, 128, 184], [8, 8, 0]),
+        pytest.param(8, [64, 128, 184], [8, 8, 0], marks=pytest.mark.slow),
         # They would end with the first step after it: what was running is dropped, and counts for nothing.
         pytest.param(9, [64, 128, 184], [0, 0, 8], marks=pytest.mark.slow),
     ],

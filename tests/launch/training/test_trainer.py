@@ -115,6 +115,7 @@ def test_one_collector_and_two_over_the_same_slots_learn_the_same_bytes(baseline
     assert_same_state(one, baseline[0])
 
 
+@pytest.mark.slow
 def test_reinforce_learns_the_same_bytes_from_one_collector_and_two() -> None:
     config = dataclasses.replace(CONFIG, total_steps=256, agent=ReinforceConfig())
     two, outcomes = trained(config)

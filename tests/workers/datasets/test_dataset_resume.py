@@ -244,6 +244,35 @@ def test_a_line_that_a_crash_left_incomplete_is_not_part_of_the_journal(tmp_path
     assert DatasetManifest.load(tmp_path).shards == (*manifest.shards, more)
 
 
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("huge", r"it has 40\.0 GiB"),
+        ("fifo", "it is not a regular file"),
+        ("deep", "in line 1: it is nested more than 100 deep"),
+        ("elsewhere", r"in line 1: it names the file \.\./secret\.parquet, which is not in its folder"),
+    ],
+)
+def test_a_journal_of_others_is_not_read_for_ever_and_names_no_file_elsewhere(
+    tmp_path: Path, harm: str, told: str
+) -> None:
+    manifest = write_dataset(tmp_path, CARTPOLE, rows_per_shard=20)
+    journal = tmp_path / JOURNAL
+    if harm == "huge":
+        os.truncate(journal, 40 * 2**30)
+    elif harm == "fifo":
+        journal.unlink()
+        os.mkfifo(journal)
+    elif harm == "deep":
+        journal.write_bytes(b"[" * 100_000 + b"\n" + journal.read_bytes())
+    else:
+        first = dataclasses.replace(manifest.shards[0], file="../secret.parquet")
+        dataclasses.replace(manifest, shards=(first, *manifest.shards[1:])).save(tmp_path)
+    with pytest.raises(CheckpointError, match=rf"{JOURNAL} is damaged:? {told}") as error:
+        DatasetManifest.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("harm", ["number", "line", "order", "end", "gone"])
 def test_a_damaged_journal_is_named_in_one_line(tmp_path: Path, harm: str) -> None:
     manifest = write_dataset(tmp_path, CARTPOLE, rows_per_shard=20)

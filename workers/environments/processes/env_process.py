@@ -27,6 +27,7 @@ from distpolicy.utils.nests.array_nest import leaf_places, packer
 from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import in_one_line
 from workers.environments.observations import ObservationArrays
+from workers.environments.process_state import close_quietly
 from workers.environments.processes.protocol import COMMAND, DONE, ENDED, MISMATCH, RAISED, RESET, receive, send_text
 from workers.environments.processes.shared_memory import SharedMemory
 
@@ -81,8 +82,8 @@ def serve_environment(
     env: gym.Env | None = None
     call = "reset"
     try:
-        while True:
-            command, seed = COMMAND.unpack(receive(connection, COMMAND.size))
+        while (received := _next_command(connection)) is not None:
+            command, seed = received
             call = "reset" if command == RESET else "step"
             if env is None:
                 env = job.make()
@@ -105,15 +106,23 @@ def serve_environment(
                 send_text(connection, ENDED, [json.dumps(numbers)])
             else:
                 connection.sendall(DONE)
-    except EOFError:
         if env is not None:
-            env.close()
+            close_quietly(env)
     except InterfaceError as error:
         send_text(connection, MISMATCH, [str(error)])
     # Whoever is at the terminal interrupts the command, not this process.
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
+    except BaseException as error:
         problem = None if env is None else call_problem(env, call, error)
         if problem is not None:
             send_text(connection, MISMATCH, [str(problem)])
             return
         send_text(connection, RAISED, [in_one_line(error, call), "".join(traceback.format_exception(error))])
+
+
+def _next_command(connection: socket.socket) -> tuple[bytes, int] | None:
+    """Returns a command and a seed; None if the connection was closed."""
+    try:
+        command, seed = COMMAND.unpack(receive(connection, COMMAND.size))
+    except EOFError:
+        return None
+    return command, seed

@@ -21,6 +21,7 @@ from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
 from workers.environments.fault_log import FaultLog
 from workers.environments.observations import ObservationArrays
+from workers.environments.process_state import close_quietly
 from workers.environments.processes.env_process import EnvProcessJob
 from workers.environments.processes.fork_server import ForkServer
 from workers.environments.processes.handle import ProcessHandle
@@ -79,8 +80,7 @@ class ProcessEnvironment(Environment):
             check_signatures(env, name)
             super().__init__(name, num_slots, env.observation_space, env.action_space)
         finally:
-            with suppress(Exception):
-                env.close()
+            close_quietly(env)
         specs = self.time_step_spec.observation, self.action_spec
         self._step_timeout_s = step_timeout_s
         self._log = FaultLog(name, num_slots, restarts, self._faults)
@@ -190,10 +190,19 @@ class ProcessEnvironment(Environment):
         if self._log.has_failed(row):
             self._log.back_off(row)
             seed = self._log.restart_seed(row)
-        handle = ProcessHandle(self._fork_server, row, self._memory.descriptor)
-        self._handles[row] = handle
+        handle = self._handles[row] = self._start_process(row)
         self._selector.register(handle.connection, selectors.EVENT_READ, row)
         self._send(row, RESET, -1 if seed is None else seed, START_TIMEOUT_S + self._step_timeout_s)
+
+    def _start_process(self, row: int) -> ProcessHandle:
+        try:
+            return ProcessHandle(self._fork_server, row, self._memory.descriptor)
+        except OSError as error:
+            raise EnvironmentCrashedError(
+                f"env {self.name} cannot have {self.num_slots} processes: {error.strerror or error}; use fewer "
+                "environments in a process of their own, or allow more open files (ulimit -n)",
+                slot=row,
+            ) from error
 
     def _send(self, row: int, command: bytes, seed: int, timeout_s: float) -> None:
         handle = self._handles[row]

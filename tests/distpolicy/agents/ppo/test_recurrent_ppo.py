@@ -177,7 +177,11 @@ def with_garbage_at_boundaries(rollout: Rollout) -> Rollout:
 
 @pytest.mark.parametrize(
     ("kind", "config", "jit_compile"),
-    [("lstm", WHOLE_BATCH, False), ("lstm", WHOLE_BATCH, True), ("everything", MANY_STEPS, False)],
+    [
+        ("lstm", WHOLE_BATCH, False),
+        ("lstm", WHOLE_BATCH, True),
+        pytest.param("everything", MANY_STEPS, False, marks=pytest.mark.slow),
+    ],
     ids=["one step", "one step by xla", "many steps"],
 )
 def test_content_of_a_boundary_step_cannot_change_the_update(

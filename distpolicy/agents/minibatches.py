@@ -8,7 +8,13 @@ from distpolicy.errors import ConfigError
 
 
 def draw_minibatches(
-    seed: int, train_step: int, num_samples: int, num_epochs: int, num_minibatches: int, rank: int = 0
+    seed: int,
+    train_step: int,
+    num_samples: int,
+    num_epochs: int,
+    num_minibatches: int,
+    rank: int = 0,
+    kind: str = "ppo",
 ) -> np.ndarray:
     """Draws the samples of every epoch's minibatches. An epoch uses each sample once, except for a remainder.
 
@@ -22,6 +28,7 @@ def draw_minibatches(
         num_epochs: Passes over them.
         num_minibatches: Minibatches of a pass.
         rank: Rank of the replica; 0 for a single learner.
+        kind: The algorithm's name, for errors.
 
     Returns:
         int32 ``[num_epochs * num_minibatches, size]``.
@@ -32,8 +39,8 @@ def draw_minibatches(
     size = num_samples // num_minibatches
     if not size:
         raise ConfigError(
-            f"ppo.num_minibatches {num_minibatches} is more than the {num_samples} sequences of a batch; "
-            "lower it, or ppo.sequence_length"
+            f"{kind}.num_minibatches {num_minibatches} is more than the {num_samples} sequences of a batch; "
+            f"lower it, or {kind}.sequence_length"
         )
     draw = np.random.default_rng([seed, train_step, *([rank] if rank else [])])
     orders = [draw.permutation(num_samples)[: size * num_minibatches] for _ in range(num_epochs)]

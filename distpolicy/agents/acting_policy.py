@@ -1,4 +1,4 @@
-"""The policy that PPO's collectors run."""
+"""The policy that the collectors of actor-critic agents run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_collect_policy(
 ) -> ActorPolicy:
     """Builds the policy that collectors run; the learner builds its policy with the same function.
 
-    The policy does not clip actions, since PPO learns from actions as they were drawn. It emits log-probabilities.
+    The policy does not clip actions, since agents learn from actions as they were drawn. It emits log-probabilities.
 
     Args:
         time_step_spec: A TimeStep of specs.

@@ -1,0 +1,1 @@
+"""APPO: PPO's surrogate on V-trace advantages, for data from older policies."""

@@ -1,0 +1,1 @@
+"""IMPALA: an importance-weighted actor-critic by V-trace."""

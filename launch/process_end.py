@@ -1,0 +1,38 @@
+"""end_without_threads: a command ends although an environment has left something that Python waits for."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+
+GRACE_S = 5.0
+
+
+def end_without_threads(exit_code: int, grace_s: float = GRACE_S) -> None:
+    """Lets the process end by itself some seconds after its work, if it has not ended by then.
+
+    At its exit, Python waits for threads that are not daemons, and an environment may have started one that goes on for
+    ever, such as a connection to a simulator.
+
+    Args:
+        exit_code: The exit code.
+        grace_s: Seconds that the threads have.
+    """
+    threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    names = [thread.name for thread in threads if not thread.daemon]
+    if not names:
+        return
+
+    def end() -> None:
+        print(f"distpolicy: warning: ended without a thread that goes on: {', '.join(names)}", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+    timer = threading.Timer(grace_s, end)
+    timer.daemon = True
+    timer.start()
+    # Called once the threads have ended.
+    atexit.register(timer.cancel)

@@ -1,0 +1,187 @@
+"""ArrivalOrder: an update learns from the rollouts that come first, within the policy lag."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from distpolicy.errors import InferenceLostError
+from launch.supervision import calls
+from launch.supervision.actor_errors import is_death, reason_of_death
+from launch.supervision.collector_handle import CollectorHandle
+from launch.supervision.own_ray import check_alive
+from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, has_come
+from launch.training.pipeline import PIPELINE_DEPTH, PipelineParts, UpdatePipeline
+from launch.training.totals import TrainingTotals
+
+# How often it looks whether Ray is still there, and whether a collector is late.
+_LOOK_S = 1.0
+
+
+class _Asked(NamedTuple):
+    """A rollout that a collector is busy with, or that no update has learned from yet.
+
+    Attributes:
+        part: Its references.
+        version: The version that acts, counted in updates of the run.
+        since: When it was asked for, by the monotonic clock.
+    """
+
+    part: PendingRollout
+    version: int
+    since: float
+
+
+class ArrivalOrder(UpdatePipeline):
+    """A collector that is free acts by the newest finished weights, and an update takes the rollouts that came first.
+
+    A slow collector so delays nobody, up to the policy lag: before an update is submitted, the rollouts that would be
+    too old for the next one are awaited, or dropped when they come (``on_stale``). Not more rollouts are asked for than
+    the updates within the lag can take. So those that are too old for the next update always fit into this one, and no
+    row is ever older than ``max_policy_lag`` allows.
+    """
+
+    def __init__(self, parts: PipelineParts) -> None:
+        super().__init__(parts)
+        self._in_flight: list[_Asked] = []
+        self._arrived: list[_Asked] = []
+        # What collectors act by when they are asked next, and its version; -1 for that of the totals.
+        self._acting: Any = None
+        self._acting_version = -1
+        self._num_dropped = 0
+
+    def begin(self, weights: Any) -> None:
+        """See :meth:`UpdatePipeline.begin`."""
+        for queue in (self.pending, self._in_flight, self._arrived):
+            queue.clear()
+        self._newest = self._acting = self._publish(weights)
+        self._acting_version = -1
+
+    def fill(self, totals: TrainingTotals) -> None:
+        """See :meth:`UpdatePipeline.fill`."""
+        if totals.env_steps >= self._config.total_steps:
+            return
+        self._recovery.wait_for_handles()
+        while self._submit_if_ready(totals):
+            pass
+        busy = {asked.part.handle for asked in self._in_flight}
+        for handle in self._pool.handles:
+            if handle not in busy and self._needs_rollout(totals):
+                version = max(self._acting_version, totals.updates)
+                self._in_flight.append(_Asked(self._ask(handle, self._acting), version, time.monotonic()))
+
+    def oldest(self, totals: TrainingTotals, fills: bool) -> PendingUpdate | None:
+        """See :meth:`UpdatePipeline.oldest`. Meanwhile, collectors that have become free are asked again."""
+        since = time.monotonic()
+        needs_more = fills and totals.env_steps < self._config.total_steps
+        while self.pending or needs_more:
+            if self.pending and has_come(self.pending[0].metrics):
+                return self.pending[0]
+            self._wait(since)
+            if needs_more:
+                self.fill(totals)
+        return None
+
+    def finish(self) -> None:
+        """Removes the oldest update. Rollouts that are asked for from here on act by its weights."""
+        if self.pending[0].update > self._acting_version:
+            self._acting, self._acting_version = self.pending[0].weights, self.pending[0].update
+        super().finish()
+
+    def resubmit(
+        self, totals: TrainingTotals, weights: Any, lost: Sequence[PendingUpdate], kept: Sequence[PendingRollout]
+    ) -> None:
+        """See :meth:`UpdatePipeline.resubmit`. The rollouts that are kept wait for the next update again."""
+        self._newest = self._acting = self._publish(weights)
+        self._acting_version = totals.updates + len(self.pending)
+        up = self._pool.handles
+        self._in_flight = [asked for asked in self._in_flight if asked.part.handle in up]
+        again = [_Asked(part, self._version_of(part), 0.0) for update in lost for part in update.parts if part in kept]
+        self._arrived = [*again, *self._arrived]
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the number of rollouts in flight, and of the rows that were dropped since the last update."""
+        dropped, self._num_dropped = self._num_dropped, 0
+        return {"rollouts_in_flight": float(len(self._in_flight)), "rows_dropped": float(dropped)}
+
+    def _version_of(self, part: PendingRollout) -> int:
+        report = calls.get(part.report, self._config.timeout_s)
+        return 0 if report.weights is None else int(report.weights.version)
+
+    def _needs_rollout(self, totals: TrainingTotals) -> bool:
+        """Returns True if the updates within the policy lag, and within the run, can take another rollout."""
+        waiting = len(self._in_flight) + len(self._arrived)
+        asked = waiting + len(self.pending) * self._pool.size
+        if asked >= self._pool.size * (self._config.max_policy_lag + 1):
+            return False
+        expected = totals.env_steps + asked * self._rollout_steps
+        return expected < self._config.total_steps or waiting % self._pool.size != 0
+
+    @property
+    def _rollout_steps(self) -> int:
+        return self._config.batch_size // self._pool.size
+
+    def _submit_if_ready(self, totals: TrainingTotals) -> bool:
+        """Submits the next update if its rollouts are there; returns True if it did."""
+        # The version that learns in the next update, and the oldest one that may act in it.
+        learning = totals.updates + len(self.pending)
+        oldest = learning - self._config.max_policy_lag
+        self._drop_older(oldest)
+        size = self._pool.size
+        if len(self._arrived) < size or not self._has_room(totals, PIPELINE_DEPTH):
+            return False
+        if self._config.on_stale == "wait" and any(asked.version <= oldest for asked in self._in_flight):
+            return False
+        # Sorted by version, and stably: of one version, those that came first.
+        self._arrived.sort(key=lambda asked: asked.version)
+        taken, self._arrived = self._arrived[:size], self._arrived[size:]
+        self._submit_update(totals, [asked.part for asked in taken])
+        return True
+
+    def _drop_older(self, oldest: int) -> None:
+        kept = [asked for asked in self._arrived if asked.version >= oldest]
+        self._num_dropped += (len(self._arrived) - len(kept)) * self._config.envs_per_collector
+        self._arrived = kept
+
+    def _wait(self, since: float) -> None:
+        """Waits until a rollout or the oldest update comes, and takes in the rollouts that have come.
+
+        Raises:
+            DistPolicyError: If a collector raised an error, or the learner does not answer.
+        """
+        check_alive()
+        references = [asked.part.report for asked in self._in_flight]
+        if self.pending:
+            references.append(self.pending[0].metrics)
+        calls.wait(references, 1, _LOOK_S)
+        reports = references[: len(self._in_flight)]
+        come = set(calls.wait(reports, len(reports), 0.0)[0])
+        done = [asked for asked in self._in_flight if asked.part.report in come]
+        self._in_flight = [asked for asked in self._in_flight if asked.part.report not in come]
+        for asked in done:
+            self._take(asked)
+        self._look_for_late(since)
+
+    def _take(self, asked: _Asked) -> None:
+        error = error_of(asked.part.report)
+        if error is None:
+            self._arrived.append(asked)
+        elif is_death(error) and not isinstance(error, InferenceLostError):
+            self._lose(asked.part.handle, reason_of_death(error))
+        else:
+            raise error
+
+    def _lose(self, handle: CollectorHandle, reason: str) -> None:
+        """Has a collector replaced; what it has delivered stays."""
+        self._recovery.lose(handle, reason, self._rollout_steps)
+        self._in_flight = [asked for asked in self._in_flight if asked.part.handle is not handle]
+
+    def _look_for_late(self, since: float) -> None:
+        """Replaces collectors that have not answered in time. Raises an error if it is the learner."""
+        timeout_s, now = self._config.timeout_s, time.monotonic()
+        for asked in list(self._in_flight):
+            if now - asked.since > timeout_s:
+                self._lose(asked.part.handle, f"no answer in {timeout_s:g} s (timeout_s)")
+        if self.pending and now - since > timeout_s and not has_come(self.pending[0].metrics):
+            calls.get(self.pending[0].metrics, 0.0)

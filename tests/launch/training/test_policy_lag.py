@@ -1,0 +1,208 @@
+"""Training with a policy lag, on a real Ray: the same data whatever the timing, and faults that cost nothing more."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of
+
+from launch.config.train import TrainConfig
+from launch.training.totals import UpdateResult
+
+UNEVEN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=1_000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers find the environments by it.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+        yield
+        ray.shutdown()
+
+
+def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
+    """Returns the learner's state after a whole run, and the results of its updates."""
+    recorder = Recorder()
+    driver = make_driver(config, recorder=recorder)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert recorder.saved is not None
+    return recorder.saved.state, recorder.outcomes
+
+
+def versions_of(outcome: UpdateResult) -> list[int]:
+    return [report.weights.version for report in outcome.reports if report.weights]
+
+
+def assert_same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    assert left.keys() == right.keys()
+    for path, value in left.items():
+        np.testing.assert_array_equal(value, right[path], err_msg=path)
+
+
+@pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_the_bytes_do_not_depend_on_the_timing_or_on_the_number_of_collectors(lag: int) -> None:
+    config = dataclasses.replace(UNEVEN, max_policy_lag=lag)
+    even, outcomes = trained(config)
+    uneven, _ = trained(dataclasses.replace(config, env_kwargs={"max_delay_s": 0.02}))
+    alone, _ = trained(dataclasses.replace(config, collectors=1, envs_per_collector=8))
+    assert_same(even, uneven)
+    assert_same(even, alone)
+    for number, outcome in enumerate(outcomes, 1):
+        # Update u learns from rollouts by version u - 1 - lag, or by the first.
+        assert versions_of(outcome) == [max(number - 1 - lag, 0)] * 2
+        expected = number - 1 - max(number - 1 - lag, 0)
+        assert outcome.metrics["policy_lag"] == outcome.metrics["policy_lag_mean"] == expected
+        rows = [outcome.metrics[f"lag_rows/{item}"] for item in range(lag + 1)]
+        assert rows == [8.0 if item == expected else 0.0 for item in range(lag + 1)]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_resumed_goes_on_alike_every_time() -> None:
+    config = dataclasses.replace(UNEVEN, max_policy_lag=2, total_steps=500)
+    first = Recorder()
+    driver = make_driver(config, recorder=first)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert first.saved is not None
+    ends = []
+    for _ in range(2):
+        recorder = Recorder()
+        longer = dataclasses.replace(config, total_steps=1_000, env_kwargs={"max_delay_s": 0.01})
+        driver = make_driver(longer, 1, first.saved.state, first.saved.totals, recorder)
+        try:
+            list(driver.updates())
+        finally:
+            driver.close()
+        assert recorder.saved is not None
+        ends.append(recorder.saved.state)
+        base = first.saved.totals.updates
+        assert versions_of(recorder.outcomes[0]) == [base, base]
+        assert [outcome.metrics["policy_lag"] for outcome in recorder.outcomes[:4]] == [0.0, 1.0, 2.0, 2.0]
+    assert_same(*ends)
+
+
+@pytest.mark.slow
+def test_an_evaluation_between_rollouts_of_older_versions_changes_nothing() -> None:
+    config = dataclasses.replace(UNEVEN, max_policy_lag=2, total_steps=600)
+    plain, _ = trained(config)
+    evaluated, outcomes = trained(dataclasses.replace(config, eval_every=3, eval_episodes=2, eval_max_episode_steps=20))
+    assert_same(plain, evaluated)
+    assert [outcome.totals.updates for outcome in outcomes if "eval_return_mean" in outcome.metrics] == [3, 6, 9]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+def test_a_collector_that_is_killed_costs_no_other_rollout(order: str) -> None:
+    def then(recorder: Recorder) -> None:
+        # The second one is killed when the first is back.
+        if len(recorder.outcomes) >= 4 and len(killed) == len(recorder.recoveries) < 2:
+            killed.append(driver.handles[len(killed)].actor)
+            kill(killed[-1])
+        if len(recorder.recoveries) == 2 and {report.generation for report in recorder.outcomes[-1].reports} == {1, 2}:
+            raise Stop
+
+    killed: list[Any] = []
+    recorder = Recorder(then)
+    config = dataclasses.replace(UNEVEN, max_policy_lag=2, rollout_order=order, total_steps=100_000)
+    driver = make_driver(config, recorder=recorder)
+    try:
+        with pytest.raises(Stop):
+            list(driver.updates())
+    finally:
+        driver.close()
+    assert [outcome.totals.updates for outcome in recorder.outcomes] == list(range(1, len(recorder.outcomes) + 1))
+    for outcome in recorder.outcomes:
+        assert len(outcome.reports) == CONFIG.collectors
+        assert outcome.metrics["policy_lag"] <= 2
+    for numbers in numbers_of(recorder.reports).values():
+        assert sorted(numbers) == list(range(len(numbers))), "nothing is lost or counted twice"
+    steps = np.cumsum([sum(report.num_env_steps for report in outcome.reports) for outcome in recorder.outcomes])
+    assert [outcome.totals.env_steps for outcome in recorder.outcomes] == steps.tolist()
+    assert len(recorder.losses) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+def test_a_learner_that_is_killed_goes_on_from_its_checkpoint_and_old_rollouts_are_lost(order: str) -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 7:
+            kill(driver.learners.actors[0])
+        if recorder.returns_to and recorder.outcomes[-1].totals.updates == 12:
+            raise Stop
+
+    recorder = Recorder(then)
+    config = dataclasses.replace(UNEVEN, max_policy_lag=2, rollout_order=order, total_steps=100_000, checkpoint_every=3)
+    driver = make_driver(config, recorder=recorder)
+    try:
+        with pytest.raises(Stop):
+            list(driver.updates())
+    finally:
+        driver.close()
+    back_to = recorder.returns_to[0].updates
+    updates = [outcome.totals.updates for outcome in recorder.outcomes]
+    # It may have made the same update before it died.
+    first_after = len(updates) - 1 - updates[::-1].index(back_to + 1)
+    assert updates[first_after:] == list(range(back_to + 1, 13))
+    for outcome in recorder.outcomes[first_after:]:
+        versions = [(report.weights.generation, report.weights.version) for report in outcome.reports if report.weights]
+        assert min(versions) >= (1, back_to), "no rollout by the weights of the learner that died"
+        assert outcome.metrics["policy_lag"] <= 2
+    assert len(recorder.losses) == 1
+
+
+@pytest.mark.parametrize("on_stale", ["wait", pytest.param("drop", marks=pytest.mark.slow)])
+def test_by_arrival_a_slow_collector_brings_less_and_no_row_is_older_than_the_lag(
+    on_stale: str, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        UNEVEN,
+        env="uneven_env:SlowFirstCartPole",
+        env_kwargs={"flag": str(tmp_path / "flag"), "delay_s": 0.02},
+        max_policy_lag=1,
+        rollout_order="arrival",
+        on_stale=on_stale,
+        total_steps=3_000,
+    )
+    _, outcomes = trained(config)
+    num_rollouts = np.bincount([report.collector for outcome in outcomes for report in outcome.reports], minlength=2)
+    assert num_rollouts.max() > 1.5 * num_rollouts.min()
+    assert max(outcome.metrics["policy_lag"] for outcome in outcomes) == 1
+    for number, outcome in enumerate(outcomes):
+        assert all(number - 1 <= version <= number for version in versions_of(outcome))
+    dropped = sum(outcome.metrics["rows_dropped"] for outcome in outcomes)
+    assert dropped == 0 if on_stale == "wait" else dropped > 0
+
+
+@pytest.mark.slow
+def test_by_arrival_without_lag_every_row_is_by_the_newest_weights() -> None:
+    _, outcomes = trained(dataclasses.replace(UNEVEN, rollout_order="arrival", env_kwargs={"max_delay_s": 0.01}))
+    for number, outcome in enumerate(outcomes):
+        assert versions_of(outcome) == [number, number]
+    assert outcomes[-1].totals.env_steps >= UNEVEN.total_steps
+    assert outcomes[-2].totals.env_steps < UNEVEN.total_steps
+
+
+@pytest.mark.slow
+def test_several_learners_with_a_lag_come_to_what_one_learner_does() -> None:
+    config = dataclasses.replace(UNEVEN, max_policy_lag=1, env_kwargs={"max_delay_s": 0.01}, total_steps=500)
+    alone, outcomes = trained(config)
+    together, shared = trained(dataclasses.replace(config, learners=2))
+    names = ("policy_lag", "policy_lag_mean", "lag_rows/0", "lag_rows/1")
+    for one, other in zip(outcomes, shared, strict=True):
+        assert [one.metrics[name] for name in names] == [other.metrics[name] for name in names]
+    for path, value in alone.items():
+        np.testing.assert_allclose(value, together[path], rtol=1e-2, atol=1e-3, err_msg=path)

@@ -1,0 +1,114 @@
+"""Training with an inference server: the same rollouts, and a server that is killed is replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from driver_runs import CONFIG, Recorder, Stop, kill, numbers_of
+
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.train import TrainConfig
+from launch.training.totals import UpdateResult
+from launch.training.trainer import Trainer
+from launch.training.workers import TrainingWorkers
+from workers.environments.probe import probe
+
+SHORT = dataclasses.replace(CONFIG, total_steps=600)
+SERVED = dataclasses.replace(SHORT, inference="server")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def start(config: TrainConfig, recorder: Recorder) -> tuple[Trainer, TrainingWorkers]:
+    factory = config.environment_factory
+    workers = TrainingWorkers(config, factory, probe(factory))
+    trainer = Trainer(
+        config, workers.pool, workers.learners, workers.next_generation, recorder, recorder, server=workers.server
+    )
+    trainer.start()
+    return trainer, workers
+
+
+def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
+    recorder = Recorder()
+    trainer, _ = start(config, recorder)
+    try:
+        list(trainer.updates())
+    finally:
+        trainer.close()
+    assert recorder.saved is not None
+    return recorder.saved.state, recorder.outcomes
+
+
+RECURRENT = NetworkConfig(actor_units=(8,), recurrent="gru", recurrent_units=(6,))
+
+
+@pytest.mark.parametrize(
+    ("network", "lag", "order"),
+    [
+        (CONFIG.network, 0, "fixed"),
+        pytest.param(RECURRENT, 0, "fixed", marks=pytest.mark.slow),
+        pytest.param(RECURRENT, 2, "fixed", marks=pytest.mark.slow),
+    ],
+)
+def test_a_server_gives_the_rollouts_that_collectors_make_themselves(network: Any, lag: int, order: str) -> None:
+    more: dict[str, Any] = {"network": network, "max_policy_lag": lag, "rollout_order": order}
+    own, outcomes = trained(dataclasses.replace(SHORT, **more))
+    served, served_outcomes = trained(dataclasses.replace(SERVED, **more))
+    # A larger batch may round otherwise in the last bit of a policy's output, and actions are drawn alike.
+    for ours, theirs in zip(outcomes, served_outcomes, strict=True):
+        assert [report.episode_returns for report in ours.reports] == [
+            report.episode_returns for report in theirs.reports
+        ]
+        assert ours.metrics["policy_lag"] == theirs.metrics["policy_lag"]
+    for path, value in own.items():
+        np.testing.assert_allclose(value, served[path], rtol=1e-3, atol=1e-4, err_msg=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order: str) -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 5:
+            kill(workers.server.actor)
+        if recorder.recoveries and {report.generation for report in recorder.outcomes[-1].reports} == {1, 2}:
+            raise Stop
+
+    recorder = Recorder(then)
+    config = dataclasses.replace(
+        SERVED, max_policy_lag=1, rollout_order=order, total_steps=100_000, eval_every=4, eval_episodes=2
+    )
+    trainer, workers = start(config, recorder)
+    try:
+        with pytest.raises(Stop):
+            list(trainer.updates())
+        assert trainer.evaluate(2)[0].returns
+    finally:
+        trainer.close()
+    assert [outcome.totals.updates for outcome in recorder.outcomes] == list(range(1, len(recorder.outcomes) + 1))
+    assert {fault.reason for fault in recorder.losses} >= {"its inference server was lost"}
+    for numbers in numbers_of(recorder.reports).values():
+        assert sorted(numbers) == list(range(len(numbers)))
+    assert max(outcome.metrics["policy_lag"] for outcome in recorder.outcomes) <= 1
+
+
+@pytest.mark.slow
+def test_collectors_of_a_server_refuse_to_mix_weights() -> None:
+    recorder = Recorder()
+    trainer, _ = start(SERVED, recorder)
+    try:
+        next(iter(trainer.updates()))
+        with pytest.raises(Exception, match="takes whole weights"):
+            trainer.pipeline.broadcast(trainer.pipeline.weights, tau=0.5)
+    finally:
+        trainer.close()
