@@ -77,7 +77,7 @@ class LiteRTProgram:
     calls.
 
     Attributes:
-        content: The program as a flatbuffer; None if every output is an input or a parameter.
+        content: The program as a flatbuffer; None if LiteRT computes no output.
         prelude: What NumPy computes before, out of inputs; None for nothing.
         coda: What NumPy computes after; None for nothing.
         fed: For each result of the prelude that the flatbuffer reads, its place and its name.
