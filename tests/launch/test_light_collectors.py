@@ -113,12 +113,17 @@ class Wide(gym.Env):
         return self.np_random.normal(3.0, 9.0, 17), float(action.sum()), False, False, {}
 
 
+class WideActions(Wide):
+    action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
+
+
 @pytest.mark.slow
-def test_collectors_that_normalise_float64_observations_have_no_tensorflow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("env", [Wide, WideActions])
+def test_collectors_of_float64_environments_have_no_tensorflow(tmp_path: Path, env: type[gym.Env]) -> None:
     notes = Notes()
     agent = dataclasses.replace(CONFIG.agent, normalize_observations=True)
     config = dataclasses.replace(CONFIG, agent=agent, vectorization="sync")
-    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=Wide) as run:
+    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=env) as run:
         for _ in range(3):
             next(run)
         assert len(run.evaluate(3, "greedy").returns) == 3
@@ -154,16 +159,24 @@ def test_collectors_with_convolutions_have_no_tensorflow(tmp_path: Path) -> None
     assert not any("TensorFlow" in text for text in notes.told)
 
 
-class WideActions(Wide):
-    action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
+class Counters(gym.Env):
+    """Has observations that LiteRT cannot convert to floats."""
+
+    observation_space = gym.spaces.Box(0, np.iinfo(np.uint64).max, (2,), np.uint64)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return np.zeros(2, np.uint64), {}
+
+    def step(self, action: Any) -> Any:
+        return np.ones(2, np.uint64), 1.0, False, False, {}
 
 
 @pytest.mark.slow
 def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(tmp_path: Path) -> None:
     notes = Notes()
     config = dataclasses.replace(CONFIG, vectorization="sync")
-    # LiteRT does not have arithmetic in float64, and NumPy does none after the network.
-    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=WideActions) as run:
+    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=Counters) as run:
         next(run)
         assert len(run.evaluate(2, "greedy").returns) == 2
         assert "tensorflow" in tensorflow_of(run._trainer.handles[0].actor)

@@ -174,6 +174,7 @@ OPERATIONS: dict[str, _Operation] = {
     "Neg": _Plain(np.negative),
     "Abs": _Plain(np.abs),
     "Square": _Plain(np.square),
+    "SquaredDifference": _Plain(lambda x, y: np.square(x - y)),
     "Sqrt": _Plain(np.sqrt),
     "Rsqrt": _Plain(lambda x: 1 / np.sqrt(x)),
     "Reciprocal": _Plain(lambda x: 1 / x),
@@ -219,5 +220,6 @@ OPERATIONS: dict[str, _Operation] = {
     "StridedSlice": _strided_slice,
 }
 
-# The operations that give each row of a batch the same bytes, whatever the batch is.
-ROW_OPERATIONS = frozenset(OPERATIONS) - {"MatMul", "Sum", "Mean", "Max", "Min", "Prod", "Split"}
+# The operations with one output that give each row of a batch the same bytes, whatever the batch is. Sums and the like
+# do so along other axes than the rows'.
+ROW_OPERATIONS = frozenset(OPERATIONS) - {"MatMul", "Split"}

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
-from distpolicy.utils.compilation.litert_program import LiteRTError, Prelude, Source
-from distpolicy.utils.compilation.numpy_operations import numpy_operations, prelude_of
+from distpolicy.utils.compilation.litert_program import LiteRTError, Source
+from distpolicy.utils.compilation.numpy_operations import NumpyOperations, numpy_part
 
 
 class FunctionGraph:
@@ -32,7 +32,8 @@ class FunctionGraph:
         used: Places of the inputs that the flatbuffer takes.
         computed: The outputs that the flatbuffer computes.
         plan: Where each output comes from.
-        prelude: What NumPy computes before; None if nothing.
+        prelude: What NumPy computes before, out of inputs; None if nothing.
+        coda: What NumPy computes after; None if nothing.
     """
 
     def __init__(self, concrete: Any, num_inputs: int) -> None:
@@ -48,9 +49,10 @@ class FunctionGraph:
                 raise LiteRTError(f"its operation {op.type} draws random numbers or changes a state")
             if op.name in input_ops or any(tensor.op.name in self._dependent for tensor in op.inputs):
                 self._dependent.add(op.name)
-        self._in_numpy = numpy_operations(graph.get_operations(), self._dependent, input_ops)
+        self._in_numpy = NumpyOperations(graph.get_operations(), self._dependent, input_ops)
         self._has_convolutions = any(op.type in _CONVOLUTIONS for op in graph.get_operations())
         self._prelude: list[tf.Tensor] = []
+        self._coda: list[tf.Tensor] = []
         self.frontier: list[tf.Tensor] = []
         self.fed: set[int] = set()
         self.fed_prelude: set[int] = set()
@@ -59,14 +61,14 @@ class FunctionGraph:
         self.computed: list[tf.Tensor] = []
         for output in concrete.outputs:
             self.plan.append(self._source(output))
+        # What the last part takes, the parts before it have to compute.
+        self.coda = numpy_part(self._coda, self._taken_by_coda) if self._coda else None
         for output in self.computed:
             self._walk(output.op)
         self.used = [place for place, tensor in enumerate(self.inputs) if tensor.op.name in self._nodes]
         self.embedded = self._constant_weights()
         self.fed -= self.embedded
-        self.prelude: Prelude | None = None
-        if self._prelude:
-            self.prelude = prelude_of(self._prelude, self.inputs, self._dependent, self._parameter)
+        self.prelude = numpy_part(self._prelude, self._taken_by_prelude) if self._prelude else None
 
     def _source(self, output: tf.Tensor) -> Source:
         """Returns the operation and index that an output comes from."""
@@ -76,9 +78,19 @@ class FunctionGraph:
             return "input", [tensor.op.name for tensor in self.inputs].index(output.op.name)
         if output.op.name not in self._dependent:
             return "parameter", self._parameter(output)
-        if output.op.name in self._in_numpy:
+        if output.op.name in self._in_numpy.before:
             return "prelude", _place_of(output, self._prelude)
+        if output.op.name in self._in_numpy.after:
+            return "coda", _place_of(output, self._coda)
         return "computed", _place_of(output, self.computed)
+
+    def _taken_by_prelude(self, tensor: tf.Tensor) -> Source | None:
+        if tensor.op.name in self._input_ops or tensor.op.name not in self._dependent:
+            return self._source(tensor)
+        return None
+
+    def _taken_by_coda(self, tensor: tf.Tensor) -> Source | None:
+        return None if tensor.op.name in self._in_numpy.after else self._source(tensor)
 
     def _parameter(self, tensor: tf.Tensor) -> int:
         if tensor.dtype in (tf.resource, tf.variant):
@@ -96,7 +108,7 @@ class FunctionGraph:
             if op.name in self._input_ops:
                 continue
             for tensor in op.inputs:
-                if tensor.op.name in self._in_numpy:
+                if tensor.op.name in self._in_numpy.before:
                     self.fed_prelude.add(_place_of(tensor, self._prelude))
                 elif tensor.op.name in self._dependent:
                     stack.append(tensor.op)
@@ -121,8 +133,8 @@ class FunctionGraph:
     def needed_inputs(self) -> set[int]:
         """Places of the inputs that the outputs depend on."""
         passed = {place for kind, place in self.plan if kind == "input"}
-        taken = () if self.prelude is None else self.prelude.inputs
-        return {*self.used, *passed, *(place for place, _, _ in taken)}
+        taken = [place for part in (self.prelude, self.coda) if part is not None for place in part.inputs]
+        return {*self.used, *passed, *taken}
 
     @property
     def captures(self) -> dict[str, Any]:

@@ -141,7 +141,7 @@ _ATTEMPTS = 3
 
 def _program(graph: FunctionGraph) -> LiteRTProgram:
     if not graph.computed:
-        return LiteRTProgram(None, graph.prelude, (), (), (), (), 0, tuple(graph.plan))
+        return LiteRTProgram(None, graph.prelude, graph.coda, (), (), (), (), 0, tuple(graph.plan))
     constants = {place: _marks(graph.frontier[place], place) for place in sorted(graph.embedded)}
     for _ in range(_ATTEMPTS):
         content, interpreter = _converted(graph, constants)
@@ -150,6 +150,7 @@ def _program(graph: FunctionGraph) -> LiteRTProgram:
             return LiteRTProgram(
                 content,
                 graph.prelude,
+                graph.coda,
                 tuple((place, f"n{place}") for place in sorted(graph.fed_prelude) if f"n{place}" in places),
                 tuple((place, f"x{place}") for place in graph.used if f"x{place}" in places),
                 tuple((place, f"p{place}") for place in range(len(graph.frontier)) if f"p{place}" in places),

@@ -16,22 +16,43 @@ class LiteRTError(Exception):
 
 
 # Where an output comes from, and its place there.
-Source = tuple[Literal["input", "parameter", "prelude", "computed"], int]
+Source = tuple[Literal["input", "parameter", "prelude", "computed", "coda"], int]
+
+
+class TakenArray(NamedTuple):
+    """An array that NumPy takes in each call.
+
+    Attributes:
+        name: Its name in the expression.
+        source: Where it comes from, and its place there.
+        shape: Its shape.
+        dtype: Its dtype.
+    """
+
+    name: str
+    source: Source
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 @dataclass(frozen=True)
-class Prelude:
-    """What NumPy computes before the flatbuffer runs: arithmetic that LiteRT does not have, such as in float64.
+class NumpyPart:
+    """What NumPy computes before or after the flatbuffer: arithmetic that LiteRT does not have, such as in float64.
 
     Attributes:
-        expression: Takes inputs ``x<i>`` and parameters ``p<i>``.
-        inputs: For each input that it takes, its place among the function's inputs, its shape and its dtype.
+        expression: Takes the arrays and the parameters ``p<i>``.
+        arrays: The arrays that it takes in each call.
         parameters: Places of the parameters that it takes.
     """
 
     expression: ArrayExpression
-    inputs: tuple[tuple[int, tuple[int, ...], np.dtype], ...]
+    arrays: tuple[TakenArray, ...]
     parameters: tuple[int, ...]
+
+    @property
+    def inputs(self) -> list[int]:
+        """Places of the function's inputs that it takes."""
+        return [array.source[1] for array in self.arrays if array.source[0] == "input"]
 
 
 class EmbeddedParameter(NamedTuple):
@@ -56,8 +77,9 @@ class LiteRTProgram:
     calls.
 
     Attributes:
-        content: The program as a flatbuffer; None if every output is an input or a parameter.
-        prelude: What NumPy computes before; None for nothing.
+        content: The program as a flatbuffer; None if LiteRT computes no output.
+        prelude: What NumPy computes before, out of inputs; None for nothing.
+        coda: What NumPy computes after; None for nothing.
         fed: For each result of the prelude that the flatbuffer reads, its place and its name.
         inputs: For each input that the flatbuffer reads, its place among the function's inputs and its name.
         parameters: For each parameter that the flatbuffer reads, its place among the parameters and its name.
@@ -67,7 +89,8 @@ class LiteRTProgram:
     """
 
     content: bytes | None
-    prelude: Prelude | None
+    prelude: NumpyPart | None
+    coda: NumpyPart | None
     fed: tuple[tuple[int, str], ...]
     inputs: tuple[tuple[int, str], ...]
     parameters: tuple[tuple[int, str], ...]
@@ -78,13 +101,14 @@ class LiteRTProgram:
     @property
     def read_inputs(self) -> list[int]:
         """Places of the inputs that the flatbuffer reads, then of those that the prelude takes."""
-        taken = () if self.prelude is None else self.prelude.inputs
-        return [*(place for place, _ in self.inputs), *(place for place, _, _ in taken)]
+        taken = [] if self.prelude is None else self.prelude.inputs
+        return [*(place for place, _ in self.inputs), *taken]
 
     @property
     def needed_inputs(self) -> list[int]:
         """Places of the inputs that the outputs depend on. Other inputs may be None."""
-        return sorted({*self.read_inputs, *(place for kind, place in self.plan if kind == "input")})
+        taken = [] if self.coda is None else self.coda.inputs
+        return sorted({*self.read_inputs, *taken, *(place for kind, place in self.plan if kind == "input")})
 
 
 # The name under which the converter keeps the names of inputs and outputs.
@@ -139,7 +163,8 @@ class LiteRTRunner:
         self._plan = program.plan
         self.is_direct = self._plan == tuple(("computed", place) for place in range(len(self._plan)))
         self._read = program.read_inputs
-        self._prelude = None if program.prelude is None else _PreludeRunner(program.prelude)
+        self._prelude = None if program.prelude is None else _NumpyRunner(program.prelude)
+        self._coda = None if program.coda is None else _NumpyRunner(program.coda)
         self._program = program
         self._interpreter: Any = None
         self._parameter_places: list[tuple[int, int]] = []
@@ -162,8 +187,9 @@ class LiteRTRunner:
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
         """Sets the parameters' values for the calls from now on."""
         self._parameter_values = values
-        if self._prelude is not None:
-            self._prelude.set_parameters(values)
+        for part in (self._prelude, self._coda):
+            if part is not None:
+                part.set_parameters(values)
         if self._program.embedded:
             # LiteRT arranges constant weights for its kernels when it loads them. This takes a few milliseconds.
             self._load(_with_values(self._program, values))
@@ -181,6 +207,8 @@ class LiteRTRunner:
         """
         computed, prelude = self._computed([inputs[place] for place in self._read])
         sources = {"input": inputs, "parameter": self._parameter_values, "prelude": prelude, "computed": computed}
+        if self._coda is not None:
+            sources["coda"] = self._coda([sources[kind][place] for kind, place in self._coda.sources])
         return [sources[kind][place] for kind, place in self._plan]
 
     def run(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -198,7 +226,7 @@ class LiteRTRunner:
         """Returns the outputs of the flatbuffer and of the prelude."""
         prelude: list[np.ndarray] = []
         if self._prelude is not None:
-            num_direct = len(values) - self._prelude.num_inputs
+            num_direct = len(values) - len(self._prelude.sources)
             prelude = self._prelude(values[num_direct:])
             values = values[:num_direct]
         if self._interpreter is None:
@@ -212,18 +240,18 @@ class LiteRTRunner:
         return [get_tensor(index) for index in self._output_places], prelude
 
 
-class _PreludeRunner:
-    """Runs a program's prelude."""
+class _NumpyRunner:
+    """Runs what NumPy computes."""
 
-    def __init__(self, prelude: Prelude) -> None:
-        self._prelude = prelude
-        self._inputs = [(shape, dtype) for _, shape, dtype in prelude.inputs]
-        self.num_inputs = len(self._inputs)
+    def __init__(self, part: NumpyPart) -> None:
+        self._part = part
+        self._kinds = [(array.shape, array.dtype) for array in part.arrays]
+        self.sources = [array.source for array in part.arrays]
 
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
         """Sets the values of the function's parameters."""
-        given = {f"p{place}": values[place] for place in self._prelude.parameters}
-        self._run = BoundExpression(self._prelude.expression, given, [f"x{i}" for i, _, _ in self._prelude.inputs])
+        given = {f"p{place}": values[place] for place in self._part.parameters}
+        self._run = BoundExpression(self._part.expression, given, [array.name for array in self._part.arrays])
 
     def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the results.
@@ -231,7 +259,7 @@ class _PreludeRunner:
         Raises:
             ValueError: If an array has another shape or dtype.
         """
-        for value, (shape, dtype) in zip(values, self._inputs, strict=True):
+        for value, (shape, dtype) in zip(values, self._kinds, strict=True):
             if value.shape != shape or value.dtype != dtype:
                 raise ValueError(f"expected {dtype}{list(shape)}, got {value.dtype}{list(value.shape)}")
         return self._run(values)

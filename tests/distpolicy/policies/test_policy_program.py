@@ -48,15 +48,15 @@ def normalized(make_policy: Callable[..., ActorPolicy], **arguments: Any) -> Act
     return policy
 
 
-def normalized_float64() -> ActorPolicy:
+def normalized_float64(action_spec: BoundedArraySpec = BOX) -> ActorPolicy:
     """Returns a policy over two float64 vectors, as MuJoCo's are, with a normaliser: LiteRT has no such arithmetic."""
     spec = {"position": ArraySpec((3,), np.float64), "velocity": ArraySpec((2,), np.float64)}
     normalizer = StreamingTensorNormalizer(spec)
     network = ActorDistributionNetwork(
-        spec, BOX, fc_layer_params=(8,), preprocessing_combiner=keras.layers.Concatenate()
+        spec, action_spec, fc_layer_params=(8,), preprocessing_combiner=keras.layers.Concatenate()
     )
     policy = ActorPolicy(
-        time_step_spec(spec), BOX, network, observation_normalizer=normalizer, emit_log_probability=True
+        time_step_spec(spec), action_spec, network, observation_normalizer=normalizer, emit_log_probability=True
     )
     rng = np.random.default_rng(0)
     normalizer.update({name: rng.normal(5.0, 3.0, (50, *item.shape)) for name, item in spec.items()})
@@ -119,7 +119,19 @@ def test_a_masked_policy_takes_a_batch_without_rows(converted: bool) -> None:
     assert (found.action.shape, found.info.log_probability.shape, acting.inference) == ((0,), (0,), "litert")
 
 
-@pytest.fixture(params=["discrete", "box", "normalized", "greedy", "float64", "squashed", "pictures", "recurrent"])
+@pytest.fixture(
+    params=[
+        "discrete",
+        "box",
+        "normalized",
+        "greedy",
+        "float64",
+        "float64 actions",
+        "squashed",
+        "pictures",
+        "recurrent",
+    ]
+)
 def policy(
     request: pytest.FixtureRequest,
     make_policy: Callable[..., ActorPolicy],
@@ -131,6 +143,8 @@ def policy(
         return of_pictures()
     if request.param == "squashed":
         return squashed(make_policy)
+    if request.param == "float64 actions":
+        return normalized_float64(BoundedArraySpec((2,), np.float64, -1.0, 1.0))
     if request.param == "float64":
         return normalized_float64()
     if request.param == "normalized":

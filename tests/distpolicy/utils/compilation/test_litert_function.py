@@ -206,9 +206,29 @@ def test_without_arithmetic_float64_is_litert_s(weight: tf.Variable) -> None:
     assert program.prelude is None
 
 
+def test_float64_arithmetic_on_results_is_numpys(weight: tf.Variable) -> None:
+    scale = tf.Variable(np.array([0.5, 2.0]), dtype=tf.float64)
+
+    def function(x: tf.Tensor, wide: tf.Tensor) -> list[tf.Tensor]:
+        hidden = tf.tanh(x @ weight)
+        drawn = tf.cast(hidden, tf.float64) * scale + wide[:, :2] ** 2
+        squares = tf.reduce_sum(tf.math.squared_difference(drawn, wide[:, 2:]) / 3.0, axis=-1)
+        return [hidden, drawn, tf.cast(squares, tf.float32), wide * 2.0]
+
+    inputs = [INPUTS[0], np.random.default_rng(0).normal(size=(3, 4))]
+    program = LiteRTFunction(function, [X, WIDE])
+    assert program.needed_inputs == [0, 1]
+    for _ in range(2):
+        assert_alike(program, function, inputs)
+        scale.assign(scale * 3.0)
+        program.refresh()
+    with pytest.raises(ValueError, match="float64"):
+        program([INPUTS[0], INPUTS[0]])
+
+
 def test_float64_that_neither_can_compute_is_refused(weight: tf.Variable) -> None:
-    with pytest.raises(LiteRTError, match="AddV2"):
-        LiteRTFunction(lambda x: [tf.cast(x @ weight, tf.float64) + 1.0], [X])
+    with pytest.raises(LiteRTError, match="MatMul"):
+        LiteRTFunction(lambda x: [tf.cast(x @ weight, tf.float64) @ tf.ones([2, 2], tf.float64)], [X])
 
 
 @pytest.mark.parametrize("num_failures", [1, 100])
