@@ -43,6 +43,7 @@ PRESETS = (
     "repeat-previous-lstm",
     "stateless-cartpole-gru",
     "stateless-cartpole-lstm",
+    "stateless-cartpole-lstm-appo",
     "stateless-pendulum-lstm",
 )
 
