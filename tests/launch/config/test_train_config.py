@@ -44,6 +44,7 @@ PRESETS = (
     "stateless-cartpole-gru",
     "stateless-cartpole-lstm",
     "stateless-cartpole-lstm-appo",
+    "stateless-cartpole-lstm-impala",
     "stateless-pendulum-lstm",
 )
 
