@@ -244,16 +244,18 @@ _RLLIB = """
 import json, sys
 try:
     import numpy as np
+    import tensorflow.compat.v1 as tf
     from ray.rllib.algorithms.impala.vtrace_tf import from_importance_weights
 except Exception as error:
     print(json.dumps({"missing": f"{type(error).__name__}: {error}"}))
     sys.exit()
 arrays = {name: np.asarray(value, np.float32).T for name, value in json.loads(sys.stdin.read()).items()}
-found = from_importance_weights(
-    arrays["log_ratio"], arrays["discount"], arrays["reward"], arrays["value"][:-1], arrays["value"][-1],
-    clip_rho_threshold=1.5, clip_pg_rho_threshold=1.25,
-)
-print(json.dumps({"target": np.asarray(found.vs).T.tolist(), "advantage": np.asarray(found.pg_advantages).T.tolist()}))
+with tf.Graph().as_default(), tf.Session() as session:
+    found = session.run(from_importance_weights(
+        arrays["log_ratio"], arrays["discount"], arrays["reward"], arrays["value"][:-1], arrays["value"][-1],
+        clip_rho_threshold=1.5, clip_pg_rho_threshold=1.25,
+    ))
+print(json.dumps({"target": found.vs.T.tolist(), "advantage": found.pg_advantages.T.tolist()}))
 """
 
 

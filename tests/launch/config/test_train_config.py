@@ -43,6 +43,8 @@ PRESETS = (
     "repeat-previous-lstm",
     "stateless-cartpole-gru",
     "stateless-cartpole-lstm",
+    "stateless-cartpole-lstm-appo",
+    "stateless-cartpole-lstm-impala",
     "stateless-pendulum-lstm",
 )
 
