@@ -25,6 +25,8 @@ from launch.config.presets import load_preset
 # What others reached with PPO, and where it is from. RL-Zoo's are of one seed.
 REFERENCES = {
     "cartpole-ppo": "500 @100k (RL-Zoo)",
+    "cartpole-impala": "-",
+    "cartpole-appo": "-",
     "acrobot-ppo": "-73.5 @1M (RL-Zoo)",
     "pendulum-ppo": "-172 @100k (RL-Zoo)",
     "mountaincarcontinuous-ppo": "88.3 @20k (RL-Zoo, gSDE)",
@@ -35,6 +37,8 @@ REFERENCES = {
     "halfcheetah-ppo": "5,819 @1M (RL-Zoo, v3)",
     "pong-ppo": "20.99 @10M (RL-Zoo)",
     "stateless-cartpole-lstm": "500 @100k (RL-Zoo)",
+    "stateless-cartpole-lstm-impala": "-",
+    "stateless-cartpole-lstm-appo": "-",
     "stateless-cartpole-gru": "500 @100k (RL-Zoo, LSTM)",
     "stateless-pendulum-lstm": "-",
     "repeat-previous-lstm": "-",
