@@ -81,7 +81,8 @@ class ConsoleObserver(TrainingObserver):
         target = self._run.config.target_return
         mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
         if totals.solved:
-            how = f"solved: mean return {show_return(mean)} over 100 episodes (target {target:g})"
+            reached = mean if totals.solved_return is None else totals.solved_return
+            how = f"solved: mean return {show_return(reached)} over 100 episodes (target {target:g})"
         elif target is None:
             how = f"done: mean return {show_return(mean)} over the last {len(totals.recent_returns)} episodes"
         else:

@@ -28,6 +28,8 @@ class TrainingTotals:
         recent_returns: Returns of the last 100 episodes.
         solved: Whether the target return was reached.
         best_evaluation: The highest mean return of an evaluation during training; None if there was none.
+        solved_return: The mean return that reached the target; None if none has. Updates that were under way then may
+            change the mean of the last episodes.
     """
 
     updates: int = 0
@@ -37,6 +39,7 @@ class TrainingTotals:
     recent_returns: tuple[float, ...] = field(default=())
     solved: bool = False
     best_evaluation: float | None = None
+    solved_return: float | None = None
 
 
 class UpdateResult(NamedTuple):
@@ -124,6 +127,7 @@ class TotalsTracker:
             recent_returns=tuple(self._returns),
             solved=before.solved or solved,
             best_evaluation=self._best,
+            solved_return=mean if solved and not before.solved else before.solved_return,
         )
         metrics = {
             "update": self._totals.updates,

@@ -223,8 +223,7 @@ CASES: dict[str, tuple[Callable[[], TFPolicy], dict[str, Any]]] = {
         {"has_distribution": False},
     ),
     "Fixed": (fixed, {}),
-    # Its draws are inside the saved function, where LiteRT cannot hand the numbers in.
-    "Loaded": (loaded_policy, {"litert": False}),
+    "Loaded": (loaded_policy, {}),
     "Random": (partial(RandomTFPolicy, time_step_spec(BOX), DISCRETE, emit_log_probability=True), DRAWS_INTEGERS),
 }
 for _name, _space in OBSERVATIONS.items():

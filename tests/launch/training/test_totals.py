@@ -104,8 +104,11 @@ def test_only_the_last_100_episodes_say_whether_a_run_is_solved() -> None:
     assert not tracker.add(same_value(99, TARGET), {}).totals.solved
     result = tracker.add(same_value(1, TARGET), {})
     assert result.totals.solved
+    assert result.totals.solved_return == TARGET
     assert result.totals.recent_returns == (TARGET,) * 100
-    assert tracker.add(same_value(100, -1e6), {}).totals.solved, "once solved, it stays so"
+    later = tracker.add(same_value(100, -1e6), {}).totals
+    assert later.solved, "once solved, it stays so"
+    assert later.solved_return == TARGET
 
 
 def test_whether_a_run_is_solved_does_not_depend_on_the_spread() -> None:
