@@ -4,8 +4,9 @@ Each row starts some collectors on a Ray of its own, all at once, with the polic
 takes a rollout of each. Then one of them is killed and another asked for in its place. Ray has a process ready for each
 CPU of the machine; further ones are started for the collectors.
 
-Stable-Baselines3's SubprocVecEnv of as many environments stands beside it, if a Python that has it is given. It has no
-policy in its processes, and no place on another machine.
+RLlib's env runners, as actors with as many environments and a network of the same size, and Stable-Baselines3's
+SubprocVecEnv of as many environments stand beside it, if a Python that has them is given. SubprocVecEnv has no policy
+in its processes, and no place on another machine. There are as many env runners as memory allows.
 
     python benchmarks/density.py [--peer-python PATH]
 """
@@ -116,15 +117,26 @@ def _ask(actor: Any, question: Callable[[Any], Any]) -> Any:
     return calls.get(actor.__ray_call__.remote(question), TIMEOUT_S)
 
 
-def peer(python: str, count: int) -> list[str]:
-    """The row of Stable-Baselines3's environments in processes."""
-    script = Path(__file__).parent / "peers" / "sb3_density.py"
+PEERS = {"sb3_density.py": "SB3 SubprocVecEnv, CartPole", "rllib_density.py": "RLlib env runner, CartPole"}
+RLLIB_MIB = 900
+
+
+def peer(python: str, script: str, count: int) -> list[str]:
+    """The row of a peer's processes."""
+    if script == "rllib_density.py" and count * RLLIB_MIB > psutil.virtual_memory().available / 2**20:
+        return [PEERS[script], str(count), "not enough memory", "", "", "", ""]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [python, str(script), str(count)], check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+        [python, str(Path(__file__).parent / "peers" / script), str(count)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env=environment,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    seconds = [f"{found[key]:.2f} s" for key in ("cpu_s", "all_s")]
-    return ["SB3 SubprocVecEnv, CartPole", str(count), f"{found['peak_mib']:.0f} MiB", seconds[0], "", seconds[1], ""]
+    seconds = [f"{found[key]:.2f} s" if key in found else "" for key in ("cpu_s", "first_s", "all_s")]
+    return [PEERS[script], str(count), f"{found['peak_mib']:.0f} MiB", *seconds, ""]
 
 
 def main() -> None:
@@ -132,14 +144,14 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 8, 32], help="numbers of collectors")
-    parser.add_argument("--peer-python", help="a Python that has stable-baselines3")
+    parser.add_argument("--peer-python", help="a Python that has stable-baselines3 and RLlib")
     arguments = parser.parse_args()
     print_header("density: what a collector costs", ["ray", "tensorflow", "ai-edge-litert"])
     kinds = [("CartPole", count) for count in arguments.counts] + [("Pendulum", 1), ("stateless LSTM", 1)]
     found = [measure(name, count) for name, count in kinds]
     rows = [each.cells() for each in found]
     if arguments.peer_python:
-        rows += [peer(arguments.peer_python, count) for count in arguments.counts]
+        rows += [peer(arguments.peer_python, script, count) for script in PEERS for count in arguments.counts]
     columns = ["collectors", "number", "peak memory", "CPU to come up", "first rollout", "all rollouts", "killed, back"]
     print_table(columns, rows)
     alone = [each for each in found if each.count == 1]

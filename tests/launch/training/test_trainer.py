@@ -82,9 +82,10 @@ def test_broadcast_returns_one_acknowledgement_of_each_collector(driver: Trainer
 def test_zeroed_weights_reach_every_collector(driver: Trainer) -> None:
     """With all weights zero every action is equally likely, whatever is observed."""
     zeroed = changed(weights_of(driver), version=2_000, value=0.0)
-    parts = driver.pipeline.collect(ray.put(zeroed))
-    assert len(parts) == 2
-    for rollout in driver.get([part.rollout for part in parts]):
+    reference = ray.put(zeroed)
+    answers = [handle.actor.rollout.options(num_returns=2).remote(reference) for handle in driver.handles]
+    assert len(answers) == 2
+    for rollout in driver.get([rollout for rollout, _ in answers]):
         np.testing.assert_allclose(rollout.policy_info.log_probability, np.log(0.5), rtol=1e-6)
 
 
