@@ -105,6 +105,7 @@ def test_the_result_as_json_is_all_of_the_output(folder: Path) -> None:
     assert json.loads(inside.stdout)["returns"] == told["returns"]
 
 
+@pytest.mark.slow
 def test_either_policy_of_a_run_can_be_evaluated(folder: Path) -> None:
     greedy, stochastic = (
         json.loads(evaluate("both", "--episodes", "5", "--json", *option, cwd=folder).stdout)
@@ -174,15 +175,20 @@ def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> Non
         (("young",), "young has no policy yet"),
         (("empty", "--env", "CartPole-v1"), "give random, fixed:VALUE, or the folder of a SavedModel"),
         (("run", "--env", "Nope-v0"), "unknown env 'Nope-v0'"),
-        (
+        pytest.param(
             ("run", "--env", "Acrobot-v1"),
             "its observations are float32 with shape (4,), the env's are float32 with shape (6,)",
+            marks=pytest.mark.slow,
         ),
         (("run", "--stochastic"), "run has no policy that draws its actions"),
         (("random", "--env", "CartPole-v1", "--stochastic"), "--stochastic is for a run directory"),
         (("run", "--episodes", "0"), "episodes must be 1 or more"),
         (("run", "--seed", "-1"), "seed must be 0 or more"),
-        (("run", "--episodes", "2", "--video", "run/config.yaml/videos"), "cannot write run/config.yaml/videos"),
+        pytest.param(
+            ("run", "--episodes", "2", "--video", "run/config.yaml/videos"),
+            "cannot write run/config.yaml/videos",
+            marks=pytest.mark.slow,
+        ),
         (("run", "--no-such-option"), "no-such-option"),
     ],
 )

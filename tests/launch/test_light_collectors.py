@@ -185,6 +185,7 @@ def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(
     assert "does not have these operations for these dtypes" in note
 
 
+@pytest.mark.slow
 def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None:
     env = suite_gym.load("Pendulum-v1")
     network = ActorDistributionRnnNetwork(

@@ -59,6 +59,7 @@ class TestImpalaAgent(TFAgentConformance):
         return make(IMPALA, BOX, SMALL)
 
 
+@pytest.mark.slow
 class TestRecurrentImpalaAgent(TFAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(IMPALA, DISCRETE, LSTM)
@@ -69,6 +70,7 @@ class TestAPPOAgent(TFAgentConformance):
         return make(APPO, DISCRETE, SMALL)
 
 
+@pytest.mark.slow
 class TestRecurrentAPPOAgent(TFAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(APPO, BOX, LSTM)
@@ -79,6 +81,7 @@ class TestReinforceAgent(TFAgentConformance):
         return make(ReinforceConfig(entropy_weight=0.01), DISCRETE, SMALL)
 
 
+@pytest.mark.slow
 class TestRecurrentReinforceAgent(TFAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(ReinforceConfig(), BOX, LSTM)

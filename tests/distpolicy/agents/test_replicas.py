@@ -24,6 +24,10 @@ def free_address() -> str:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+# Several learners take as many processes with TensorFlow.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[State]]:
     """For each case what every replica came to."""

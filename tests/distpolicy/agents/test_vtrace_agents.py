@@ -278,8 +278,12 @@ def test_every_metric_is_announced(config: VTraceConfig) -> None:
     assert set(metrics) == {*config.metrics, "loss"}
 
 
-@pytest.mark.parametrize("action", [DISCRETE, BOX, MIXED], ids=["discrete", "box", "nested"])
-@pytest.mark.parametrize("networks", [SMALL, LSTM], ids=["feed-forward", "lstm"])
+@pytest.mark.parametrize(
+    "action",
+    [pytest.param(DISCRETE, marks=pytest.mark.slow), pytest.param(BOX, marks=pytest.mark.slow), MIXED],
+    ids=["discrete", "box", "nested"],
+)
+@pytest.mark.parametrize("networks", [SMALL, pytest.param(LSTM, marks=pytest.mark.slow)], ids=["feed-forward", "lstm"])
 @pytest.mark.parametrize("kind", ["impala", "appo"])
 def test_several_passes_over_any_actions_are_compiled_as_they_are_written(
     kind: str, networks: NetworkConfig, action: Any

@@ -256,6 +256,7 @@ SLOW = (
     *("RecurrentObservation", "RandomAction", "OUNoiseLSTM", "MixtureLSTM", "EpsilonGreedyLSTM"),
     *("Observation[box-matrix", "Observation[multi", "Observation[dict", "Observation[tuple"),
     *("Action[box-matrix", "Action[multi", "Action[discrete-start", "Action[tuple"),
+    *("Loaded", "ActorGRU", "QLSTM", "GreedyLSTM"),
 )
 
 for _name, (_make, _attributes) in CASES.items():

@@ -68,7 +68,15 @@ def masked() -> ActorPolicy:
     )
 
 
-@pytest.fixture(params=["discrete", "squashed", "over_nests", "recurrent", "masked"])
+@pytest.fixture(
+    params=[
+        "discrete",
+        pytest.param("squashed", marks=pytest.mark.slow),
+        pytest.param("over_nests", marks=pytest.mark.slow),
+        "recurrent",
+        pytest.param("masked", marks=pytest.mark.slow),
+    ]
+)
 def policy(request: pytest.FixtureRequest, make_policy: Callable[..., ActorPolicy]) -> TFPolicy:
     if request.param == "discrete":
         return make_policy(DISCRETE, emit_log_probability=True)

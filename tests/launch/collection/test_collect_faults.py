@@ -84,7 +84,9 @@ def test_a_collector_that_is_killed_is_replaced_and_every_step_is_there_once(tmp
 
 
 @pytest.mark.usefixtures("no_process_left")
-@pytest.mark.parametrize("num_signals", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "num_signals", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals: int, tmp_path: Path) -> None:
     began = 0.0
 

@@ -133,6 +133,7 @@ def test_evaluations_do_not_change_what_is_learned(tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, states[1][path])
 
 
+@pytest.mark.slow
 def test_training_goes_on_without_an_evaluation_whose_environments_fail(tmp_path: Path) -> None:
     recorder = Recorder()
     changes = {"collectors": 1, "eval_every": 2, "eval_episodes": 4}
@@ -147,6 +148,7 @@ def test_training_goes_on_without_an_evaluation_whose_environments_fail(tmp_path
     assert {update for update, _ in recorder.evaluations} == {totals.updates}
 
 
+@pytest.mark.slow
 def test_a_run_directory_has_policies_and_report_from_its_first_checkpoint_on(tmp_path: Path) -> None:
     from distpolicy.policies import policy_loader
 

@@ -53,6 +53,7 @@ def test_the_pages_agent_is_evaluated_and_resumed(folder: Path) -> None:
     assert len(rows) > before
 
 
+@pytest.mark.slow
 def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     result = distpolicy("train", "--agent", "no_such_module:make", *SMALL, "--total-steps", "64", cwd=tmp_path)
     assert result.returncode in (1, 2)

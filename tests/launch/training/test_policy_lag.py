@@ -164,6 +164,7 @@ def test_a_learner_that_is_killed_goes_on_from_its_checkpoint_and_old_rollouts_a
     assert len(recorder.losses) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_stale", ["wait", pytest.param("drop", marks=pytest.mark.slow)])
 def test_by_arrival_a_slow_collector_brings_less_and_no_row_is_older_than_the_lag(
     on_stale: str, tmp_path: Path

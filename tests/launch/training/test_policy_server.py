@@ -53,6 +53,7 @@ def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResu
 RECURRENT = NetworkConfig(actor_units=(8,), recurrent="gru", recurrent_units=(6,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "lag", "order"),
     [

@@ -357,6 +357,7 @@ def train(config: TrainConfig, run_dir: Path) -> None:
         run.run()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toys", "no_process_left")
 def test_an_env_that_always_raises_ends_the_run_with_slot_step_seed_and_traceback(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentCrashedError) as error:

@@ -194,6 +194,7 @@ def test_an_observer_stops_a_run_and_python_resumes_it(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_closed_before_its_end_is_stopped_there(tmp_path: Path) -> None:
     recorder = Recorder()
     with TrainingRun(
@@ -227,7 +228,7 @@ def test_an_error_of_an_observer_ends_the_run_and_all_are_told(tmp_path: Path) -
         _ = run.policy
 
 
-@pytest.mark.parametrize("place", ["observer", "loop"])
+@pytest.mark.parametrize("place", [pytest.param("observer", marks=pytest.mark.slow), "loop"])
 def test_an_interrupt_leaves_a_checkpoint(place: str, tmp_path: Path) -> None:
     def interrupt(recorder: Recorder, result: UpdateResult) -> None:
         if place == "observer" and result.totals.updates == 2:
