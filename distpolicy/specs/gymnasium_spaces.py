@@ -26,7 +26,8 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     Raises:
         SpecMismatchError: For any other space.
     """
-    dtype = None if space.dtype is None else np.dtype(space.dtype).newbyteorder("=")
+    # The type's dtype is the one object that NumPy's arrays have, too, so that collectors may compare by identity.
+    dtype = None if space.dtype is None else np.dtype(np.dtype(space.dtype).type)
     if isinstance(space, gym.spaces.Box) and dtype == np.bool_:
         return ArraySpec(space.shape, dtype, name)
     if isinstance(space, gym.spaces.Box):

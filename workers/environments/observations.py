@@ -61,6 +61,8 @@ class ObservationArrays:
 
     def _write_leaf(self, index: int, row: int, value: Any) -> None:
         shape, dtype = self._kinds[index]
-        if isinstance(value, np.ndarray) and shape != () and value.dtype.newbyteorder("=") != dtype:
+        # The byte order is looked at last, since that takes as long as all the rest.
+        is_other = isinstance(value, np.ndarray) and value.dtype != dtype and shape != ()
+        if is_other and value.dtype.newbyteorder("=") != dtype:
             raise shape_problem(self._names[index], value, dtype, shape)
         self.leaves[index][row] = array_of(value, dtype, shape, self._names[index])

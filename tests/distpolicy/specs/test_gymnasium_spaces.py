@@ -72,3 +72,11 @@ def test_samples_of_the_space_fit_the_spec(space: gym.Space) -> None:
 def test_other_spaces_are_refused_by_name() -> None:
     with pytest.raises(SpecMismatchError, match=r"observation/name space Text.*not supported"):
         spec_from_space(gym.spaces.Dict({"name": gym.spaces.Text(5)}), "observation")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
+def test_a_specs_dtype_is_the_object_that_arrays_have(dtype: type) -> None:
+    """Collectors compare dtypes by identity: a dtype of its own would cost each step a seventh of its time."""
+    space = gym.spaces.Box(0, 1, (3,), dtype)
+    assert spec_from_space(space).dtype is np.zeros(3, dtype).dtype
+    assert spec_from_space(gym.spaces.Box(0, 1, (3,), np.dtype(dtype).newbyteorder())).dtype is np.zeros(3, dtype).dtype
