@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
+from process_costs import cpu_s, peak_mib
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
@@ -19,17 +18,6 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 COUNT = int(sys.argv[1])
 SLOTS, STEPS = 8, 32
 TIMEOUT_S = 600.0
-
-
-def peak_mib(pid: int) -> float:
-    """The peak memory of a process."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
-
-
-def cpu_s(pid: int) -> float:
-    """The CPU time of a process; see proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def sample(runner: Any) -> int:

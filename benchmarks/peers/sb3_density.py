@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import sys
 import time
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+from process_costs import cpu_s, peak_mib
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 COUNT = int(sys.argv[1])
-
-
-def peak_mib(pid: int) -> float:
-    """The peak memory of a process."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
-
-
-def cpu_s(pid: int) -> float:
-    """The CPU time of a process; see proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -218,9 +219,13 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         raise NotImplementedError
 
     def _schedules(self, progress: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the settings that change over a run, by name; they are metrics, too."""
-        config = self._config
-        return {"learning_rate": scheduled(config.learning_rate, config.learning_rate_schedule, progress)}
+        """Returns the settings that change over a run, by name; they are metrics, too.
+
+        A setting changes if there is a schedule for it: ``clip_range`` by ``clip_range_schedule``.
+        """
+        config, suffix = self._config, "_schedule"
+        names = [field.name.removesuffix(suffix) for field in fields(config) if field.name.endswith(suffix)]
+        return {name: _scheduled(getattr(config, name), getattr(config, name + suffix), progress) for name in names}
 
     def train(  # type: ignore[override]  # What it asks for beside is given by keyword.
         self,
@@ -426,7 +431,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         return burned_in(self._actor_critic, observation, step_type, states, batch["is_first"])
 
 
-def scheduled(initial: float, schedule: str, progress: tf.Tensor) -> tf.Tensor:
+def _scheduled(initial: float, schedule: str, progress: tf.Tensor) -> tf.Tensor:
     """Returns a setting by its schedule: float32 scalar."""
     return initial * (1.0 - progress) if schedule == "linear" else initial * tf.ones_like(progress)
 

@@ -195,7 +195,12 @@ class TrainConfig:
     @property
     def batch_size(self) -> int:
         """Number of steps of an update, over all collectors."""
-        return self.collectors * self.envs_per_collector * self.rollout_steps
+        return self.collectors * self.steps_per_rollout
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Number of steps of one collector's rollout, over its environments."""
+        return self.envs_per_collector * self.rollout_steps
 
 
 def load_train_config(path: Path) -> TrainConfig:

@@ -115,12 +115,8 @@ class ArrivalOrder(UpdatePipeline):
         asked = waiting + len(self.pending) * self._pool.size
         if asked >= self._pool.size * (self._config.max_policy_lag + 1):
             return False
-        expected = totals.env_steps + asked * self._rollout_steps
+        expected = totals.env_steps + asked * self._config.steps_per_rollout
         return expected < self._config.total_steps or waiting % self._pool.size != 0
-
-    @property
-    def _rollout_steps(self) -> int:
-        return self._config.batch_size // self._pool.size
 
     def _submit_if_ready(self, totals: TrainingTotals) -> bool:
         """Submits the next update if its rollouts are there; returns True if it did."""
@@ -180,7 +176,7 @@ class ArrivalOrder(UpdatePipeline):
 
     def _lose(self, handle: CollectorHandle, reason: str) -> None:
         """Has a collector replaced; what it has delivered stays."""
-        self._recovery.lose(handle, reason, self._rollout_steps)
+        self._recovery.lose(handle, reason, self._config.steps_per_rollout)
         self._in_flight = [asked for asked in self._in_flight if asked.part.handle is not handle]
 
     def _look_for_late(self, since: float) -> None:

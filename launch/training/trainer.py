@@ -122,6 +122,11 @@ class Trainer:
         """The learner."""
         return self._learners
 
+    @property
+    def server(self) -> PolicyServer | None:
+        """The inference server; None if collectors compute actions themselves."""
+        return self._server
+
     def start(self, state: dict[str, np.ndarray] | None = None) -> None:
         """Starts the workers, restores the learner if there is a state, and compiles the update.
 
@@ -246,7 +251,7 @@ class Trainer:
             raise error
         iterations = list(self._pipeline.pending)
         if is_late(error):
-            self._recovery.kill_late(iterations[0].parts if iterations else [], self._rollout_steps)
+            self._recovery.kill_late(iterations[0].parts if iterations else [], self._config.steps_per_rollout)
         references = [reference for iteration in iterations for reference in iteration.references]
         calls.wait(references, len(references), self._config.timeout_s)
         death = self._recovery.learner_death()
@@ -264,7 +269,7 @@ class Trainer:
             self._recovery.count_failure(error)
         for handle, its_error in dead.items():
             missing = [part for part in lost[0].parts if part.handle is handle and part not in kept]
-            self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._rollout_steps)
+            self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._config.steps_per_rollout)
         for _ in lost:
             self._pipeline.pending.pop()
         # The weights after the last completed update; the old reference may be lost with its node.
@@ -279,19 +284,15 @@ class Trainer:
         if self._server is None or not self._server.drop_if_lost():
             return False
         for handle in self._pool.handles:
-            self._recovery.lose(handle, "its inference server was lost", self._rollout_steps)
+            self._recovery.lose(handle, "its inference server was lost", self._config.steps_per_rollout)
         return True
-
-    @property
-    def _rollout_steps(self) -> int:
-        return self._config.envs_per_collector * self._config.rollout_steps
 
     def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
         """Starts a new learner from the newest checkpoint, and goes back to its totals."""
         found = self._keeper.newest_checkpoint()
         state, totals = self._first if found is None else (found.state, found.totals)
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
-        lost = self.totals.env_steps - totals.env_steps + len(done) * self._rollout_steps
+        lost = self.totals.env_steps - totals.env_steps + len(done) * self._config.steps_per_rollout
         fault = RunFault("learner", reason_of_death(error), lost)
         self._observer.on_fault(fault)
         self._pipeline.pending.clear()
@@ -392,7 +393,7 @@ class Trainer:
                 return call()
             except DistPolicyError as error:
                 if is_late(error):
-                    self._recovery.kill_late([], self._rollout_steps)
+                    self._recovery.kill_late([], self._config.steps_per_rollout)
                 elif not (is_death(error) or lacks_argument(error)):
                     raise
                 death = self._recovery.learner_death()

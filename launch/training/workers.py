@@ -29,7 +29,7 @@ from workers.actors import start_collector, start_inference_server, start_learne
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import RUN_PREFIX, read_hang
 from workers.environments.factory import EnvironmentFactory
-from workers.inference.policy_source import ServedPolicies
+from workers.inference.policy_source import RemotePolicySource
 from workers.inference.program_source import ProgramSource
 from workers.pickled_callable import PickledCallable
 
@@ -118,7 +118,11 @@ class TrainingWorkers:
         return learners, lambda index, generation: start_collector(
             _collector_config(config, index, generation),
             environments,
-            policies() if self.server is None else ServedPolicies(self.server.actor, config.timeout_s),
+            (
+                policies()
+                if self.server is None
+                else RemotePolicySource(self.server.actor, config.timeout_s, takes_weights=True)
+            ),
             groups[COLLECTOR],
             Path(self._stacks_file(index, generation)),
         )

@@ -90,13 +90,48 @@ def make_driver(
     """A driver that has started."""
     factory, recorder = config.environment_factory, recorder or Recorder()
     workers = TrainingWorkers(config, factory, probe(factory), generation)
-    driver = Trainer(config, workers.pool, workers.learners, workers.next_generation, recorder, recorder, totals)
+    driver = Trainer(
+        config,
+        workers.pool,
+        workers.learners,
+        workers.next_generation,
+        recorder,
+        recorder,
+        totals,
+        server=workers.server,
+    )
     try:
         driver.start(state)
     except BaseException:
         driver.close()
         raise
     return driver
+
+
+def trained(
+    config: TrainConfig,
+    generation: int = 0,
+    state: dict[str, np.ndarray] | None = None,
+    totals: TrainingTotals | None = None,
+) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
+    """The learner's state after a whole run, and the results of its updates."""
+    recorder = Recorder()
+    driver = make_driver(config, generation, state, totals, recorder)
+    try:
+        for _ in driver.updates():
+            pass
+    finally:
+        driver.close()
+    assert recorder.saved is not None
+    assert recorder.saved.state is not None
+    return recorder.saved.state, recorder.outcomes
+
+
+def assert_same_state(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    """Asserts that two states have the same bytes."""
+    assert left.keys() == right.keys()
+    for path in left:
+        np.testing.assert_array_equal(left[path], right[path], err_msg=path)
 
 
 def kill(actor: Any) -> None:

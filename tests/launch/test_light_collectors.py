@@ -99,6 +99,19 @@ def test_a_training_runs_collectors_and_their_replacements_have_no_tensorflow(tm
     assert not any("TensorFlow" in text for text in notes.told)
 
 
+def assert_light_run(config: TrainConfig, env: type[gym.Env], folder: Path, num_episodes: int) -> None:
+    """Trains and evaluates; no collector may have imported TensorFlow, and no note may tell of it."""
+    notes = Notes()
+    with TrainingRun(config, [notes], run_dir=folder / "run", env=env) as run:
+        for _ in range(3):
+            next(run)
+        assert len(run.evaluate(num_episodes, "greedy").returns) == num_episodes
+        actor = run._trainer.handles[0].actor
+        assert tensorflow_of(actor) == []
+        assert peak_bytes_of(actor) < MOST_BYTES
+    assert not any("TensorFlow" in text for text in notes.told)
+
+
 class Wide(gym.Env):
     """Has observations in float64, as MuJoCo's environments do."""
 
@@ -120,17 +133,9 @@ class WideActions(Wide):
 @pytest.mark.slow
 @pytest.mark.parametrize("env", [Wide, WideActions])
 def test_collectors_of_float64_environments_have_no_tensorflow(tmp_path: Path, env: type[gym.Env]) -> None:
-    notes = Notes()
     agent = dataclasses.replace(CONFIG.agent, normalize_observations=True)
     config = dataclasses.replace(CONFIG, agent=agent, vectorization="sync")
-    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=env) as run:
-        for _ in range(3):
-            next(run)
-        assert len(run.evaluate(3, "greedy").returns) == 3
-        actor = run._trainer.handles[0].actor
-        assert tensorflow_of(actor) == []
-        assert peak_bytes_of(actor) < MOST_BYTES
-    assert not any("TensorFlow" in text for text in notes.told)
+    assert_light_run(config, env, tmp_path, num_episodes=3)
 
 
 class Pictures(gym.Env):
@@ -146,17 +151,9 @@ class Pictures(gym.Env):
 
 @pytest.mark.slow
 def test_collectors_with_convolutions_have_no_tensorflow(tmp_path: Path) -> None:
-    notes = Notes()
     network = NetworkConfig(actor_units=(8,), conv_layers=((4, 3, 2),))
     config = dataclasses.replace(CONFIG, network=network, vectorization="sync")
-    with TrainingRun(config, [notes], run_dir=tmp_path / "run", env=Pictures) as run:
-        for _ in range(3):
-            next(run)
-        assert len(run.evaluate(2, "greedy").returns) == 2
-        actor = run._trainer.handles[0].actor
-        assert tensorflow_of(actor) == []
-        assert peak_bytes_of(actor) < MOST_BYTES
-    assert not any("TensorFlow" in text for text in notes.told)
+    assert_light_run(config, Pictures, tmp_path, num_episodes=2)
 
 
 class Counters(gym.Env):

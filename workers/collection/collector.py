@@ -192,9 +192,13 @@ class Collector:
         sort_variables_by_name: bool = False,
     ) -> Acknowledgement:
         """Updates the policy from weights; see :meth:`distpolicy.weights.WeightsReceiver.apply`."""
+        return self._weights_receiver.apply(weights, tau, tau_non_trainable, sort_variables_by_name)
+
+    @property
+    def _weights_receiver(self) -> WeightsReceiver:
         if self._receiver is None:
             raise ConfigError(f"collector {self._config.index}: its policy has no variables to apply weights to")
-        return self._receiver.apply(weights, tau, tau_non_trainable, sort_variables_by_name)
+        return self._receiver
 
     @property
     def policy(self) -> Any:
@@ -281,9 +285,7 @@ class Collector:
         Raises:
             EnvironmentCrashedError: If an environment fails more often than its restart budget allows.
         """
-        if self._receiver is None:
-            raise ConfigError(f"collector {self._config.index}: its policy has no variables to apply weights to")
-        with self._receiver.lent(weights):
+        with self._weights_receiver.lent(weights):
             return self._evaluated(job, greedy_program)
 
     def _evaluated(self, job: EvaluationJob, greedy_program: Any) -> EvaluationResult:

@@ -178,46 +178,29 @@ def _within(inner: Any, outer: Any) -> bool:
 
 @dataclass(frozen=True)
 class RemotePolicySource:
-    """Makes a policy whose actions an inference server computes.
+    """Makes policies whose actions an inference server computes.
 
     Attributes:
         server: Actor handle of an :class:`workers.inference.server.InferenceServer`.
         timeout_s: Seconds after which a server that has not answered counts as lost.
+        takes_weights: Whether the policies act by weights that the server holds, as in training; otherwise by those
+            that the server's policy has.
     """
 
     server: Any
     timeout_s: float
-
-    def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
-        """Returns the policy, once for rollouts and once for evaluations.
-
-        Raises:
-            WorkerLostError: If the server does not answer.
-        """
-        from workers.inference.remote_policy import RemotePolicy
-
-        policy = RemotePolicy(time_step_spec, action_spec, self.server, self.timeout_s)
-        return PolicyPair(policy, policy)
-
-
-@dataclass(frozen=True)
-class ServedPolicies:
-    """Makes the policies of a training collector, whose actions an inference server computes.
-
-    Attributes:
-        server: Actor handle of an :class:`workers.inference.server.InferenceServer`.
-        timeout_s: Seconds after which a server that has not answered counts as lost.
-    """
-
-    server: Any
-    timeout_s: float
+    takes_weights: bool = False
 
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> Policies:
-        """Returns the policies.
+        """Returns the policies for rollouts and for evaluations.
 
         Raises:
             InferenceLostError: If the server does not answer.
         """
-        from workers.inference.remote_policy import RemotePolicies
+        from workers.inference.remote_policy import RemotePolicies, RemotePolicy
 
-        return RemotePolicies(time_step_spec, action_spec, self.server, self.timeout_s)
+        arguments = time_step_spec, action_spec, self.server, self.timeout_s
+        if self.takes_weights:
+            return RemotePolicies(*arguments)
+        policy = RemotePolicy(*arguments)
+        return PolicyPair(policy, policy)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from distpolicy.agents.action_terms import action_log_probability
-from distpolicy.agents.actor_critic_agent import ActorCriticAgent, scheduled
+from distpolicy.agents.actor_critic_agent import ActorCriticAgent
 from distpolicy.agents.appo.config import APPOConfig
 from distpolicy.agents.batch_statistics import MinibatchStatistics
 from distpolicy.agents.rollout_batch import RolloutBatch
@@ -40,11 +40,6 @@ class APPOAgent(ActorCriticAgent[APPOConfig]):
 
     def _checkpointed(self) -> dict[str, tf.Module]:
         return {**super()._checkpointed(), "target_network": self._target_network}
-
-    def _schedules(self, progress: tf.Tensor) -> dict[str, tf.Tensor]:
-        config = self._config
-        clip_range = scheduled(config.clip_range, config.clip_range_schedule, progress)
-        return {**super()._schedules(progress), "clip_range": clip_range}
 
     def _further_samples(self, batch: RolloutBatch) -> dict[str, tf.Tensor]:
         self._update_target()

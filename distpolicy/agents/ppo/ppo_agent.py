@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from distpolicy.agents.actor_critic_agent import ActorCriticAgent, scheduled
+from distpolicy.agents.actor_critic_agent import ActorCriticAgent
 from distpolicy.agents.batch_statistics import MinibatchStatistics
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.rollout_batch import RolloutBatch
@@ -21,11 +21,6 @@ class PPOAgent(ActorCriticAgent[PPOConfig]):
     """
 
     step_metrics: ClassVar[tuple[str, ...]] = METRICS
-
-    def _schedules(self, progress: tf.Tensor) -> dict[str, tf.Tensor]:
-        config = self._config
-        clip_range = scheduled(config.clip_range, config.clip_range_schedule, progress)
-        return {**super()._schedules(progress), "clip_range": clip_range}
 
     def _advantages_and_targets(
         self, batch: RolloutBatch, further: dict[str, tf.Tensor], value: tf.Tensor, log_probability: Any

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of
+from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
 
-from launch.config.train import TrainConfig
 from launch.training.totals import UpdateResult
 
 UNEVEN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=1_000)
@@ -29,26 +28,8 @@ def local_ray() -> Iterator[None]:
         ray.shutdown()
 
 
-def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
-    """Returns the learner's state after a whole run, and the results of its updates."""
-    recorder = Recorder()
-    driver = make_driver(config, recorder=recorder)
-    try:
-        list(driver.updates())
-    finally:
-        driver.close()
-    assert recorder.saved is not None
-    return recorder.saved.state, recorder.outcomes
-
-
 def versions_of(outcome: UpdateResult) -> list[int]:
     return [report.weights.version for report in outcome.reports if report.weights]
-
-
-def assert_same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
-    assert left.keys() == right.keys()
-    for path, value in left.items():
-        np.testing.assert_array_equal(value, right[path], err_msg=path)
 
 
 @pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -57,8 +38,8 @@ def test_the_bytes_do_not_depend_on_the_timing_or_on_the_number_of_collectors(la
     even, outcomes = trained(config)
     uneven, _ = trained(dataclasses.replace(config, env_kwargs={"max_delay_s": 0.02}))
     alone, _ = trained(dataclasses.replace(config, collectors=1, envs_per_collector=8))
-    assert_same(even, uneven)
-    assert_same(even, alone)
+    assert_same_state(even, uneven)
+    assert_same_state(even, alone)
     for number, outcome in enumerate(outcomes, 1):
         # Update u learns from rollouts by version u - 1 - lag, or by the first.
         assert versions_of(outcome) == [max(number - 1 - lag, 0)] * 2
@@ -71,28 +52,16 @@ def test_the_bytes_do_not_depend_on_the_timing_or_on_the_number_of_collectors(la
 @pytest.mark.slow
 def test_a_run_that_is_resumed_goes_on_alike_every_time() -> None:
     config = dataclasses.replace(UNEVEN, max_policy_lag=2, total_steps=500)
-    first = Recorder()
-    driver = make_driver(config, recorder=first)
-    try:
-        list(driver.updates())
-    finally:
-        driver.close()
-    assert first.saved is not None
+    state, first = trained(config)
+    totals = first[-1].totals
     ends = []
     for _ in range(2):
-        recorder = Recorder()
         longer = dataclasses.replace(config, total_steps=1_000, env_kwargs={"max_delay_s": 0.01})
-        driver = make_driver(longer, 1, first.saved.state, first.saved.totals, recorder)
-        try:
-            list(driver.updates())
-        finally:
-            driver.close()
-        assert recorder.saved is not None
-        ends.append(recorder.saved.state)
-        base = first.saved.totals.updates
-        assert versions_of(recorder.outcomes[0]) == [base, base]
-        assert [outcome.metrics["policy_lag"] for outcome in recorder.outcomes[:4]] == [0.0, 1.0, 2.0, 2.0]
-    assert_same(*ends)
+        end, outcomes = trained(longer, 1, state, totals)
+        ends.append(end)
+        assert versions_of(outcomes[0]) == [totals.updates, totals.updates]
+        assert [outcome.metrics["policy_lag"] for outcome in outcomes[:4]] == [0.0, 1.0, 2.0, 2.0]
+    assert_same_state(*ends)
 
 
 @pytest.mark.slow
@@ -100,7 +69,7 @@ def test_an_evaluation_between_rollouts_of_older_versions_changes_nothing() -> N
     config = dataclasses.replace(UNEVEN, max_policy_lag=2, total_steps=600)
     plain, _ = trained(config)
     evaluated, outcomes = trained(dataclasses.replace(config, eval_every=3, eval_episodes=2, eval_max_episode_steps=20))
-    assert_same(plain, evaluated)
+    assert_same_state(plain, evaluated)
     assert [outcome.totals.updates for outcome in outcomes if "eval_return_mean" in outcome.metrics] == [3, 6, 9]
 
 

@@ -9,14 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from driver_runs import CONFIG, Recorder, Stop, kill, numbers_of
+from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of, trained
 
 from distpolicy.networks.network_config import NetworkConfig
-from launch.config.train import TrainConfig
-from launch.training.totals import UpdateResult
-from launch.training.trainer import Trainer
-from launch.training.workers import TrainingWorkers
-from workers.environments.probe import probe
 
 SHORT = dataclasses.replace(CONFIG, total_steps=600)
 SERVED = dataclasses.replace(SHORT, inference="server")
@@ -27,27 +22,6 @@ def local_ray() -> Iterator[None]:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
-
-
-def start(config: TrainConfig, recorder: Recorder) -> tuple[Trainer, TrainingWorkers]:
-    factory = config.environment_factory
-    workers = TrainingWorkers(config, factory, probe(factory))
-    trainer = Trainer(
-        config, workers.pool, workers.learners, workers.next_generation, recorder, recorder, server=workers.server
-    )
-    trainer.start()
-    return trainer, workers
-
-
-def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
-    recorder = Recorder()
-    trainer, _ = start(config, recorder)
-    try:
-        list(trainer.updates())
-    finally:
-        trainer.close()
-    assert recorder.saved is not None
-    return recorder.saved.state, recorder.outcomes
 
 
 RECURRENT = NetworkConfig(actor_units=(8,), recurrent="gru", recurrent_units=(6,))
@@ -81,7 +55,8 @@ def test_a_server_gives_the_rollouts_that_collectors_make_themselves(network: An
 def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order: str) -> None:
     def then(recorder: Recorder) -> None:
         if len(recorder.outcomes) == 5:
-            kill(workers.server.actor)
+            assert trainer.server is not None
+            kill(trainer.server.actor)
         if recorder.recoveries and {report.generation for report in recorder.outcomes[-1].reports} == {1, 2}:
             raise Stop
 
@@ -89,7 +64,7 @@ def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order:
     config = dataclasses.replace(
         SERVED, max_policy_lag=1, rollout_order=order, total_steps=100_000, eval_every=4, eval_episodes=2
     )
-    trainer, workers = start(config, recorder)
+    trainer = make_driver(config, recorder=recorder)
     try:
         with pytest.raises(Stop):
             list(trainer.updates())
@@ -105,8 +80,7 @@ def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order:
 
 @pytest.mark.slow
 def test_collectors_of_a_server_refuse_to_mix_weights() -> None:
-    recorder = Recorder()
-    trainer, _ = start(SERVED, recorder)
+    trainer = make_driver(SERVED)
     try:
         next(iter(trainer.updates()))
         with pytest.raises(Exception, match="takes whole weights"):

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import ray
-from driver_runs import CONFIG, Recorder, make_driver
+from driver_runs import CONFIG, assert_same_state, make_driver, trained
 
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.errors import ConfigError, SpecMismatchError, StaleWeightsError, WorkerLostError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.weights import Weights, checksum
-from launch.config.train import TrainConfig
 from launch.supervision import calls
 from launch.training.totals import UpdateResult
 from launch.training.trainer import Trainer
@@ -44,17 +43,6 @@ def changed(weights: Weights, version: int, value: float) -> Weights:
     return Weights(weights.generation, version, weights.layout, buffers, checksum(buffers.values()))
 
 
-def trained(config: TrainConfig) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
-    """The learner's state after a whole run, and the outcomes."""
-    recorder = Recorder()
-    driver = make_driver(config, recorder=recorder)
-    list(driver.updates())
-    driver.close()
-    assert recorder.saved is not None
-    assert recorder.saved.state is not None
-    return recorder.saved.state, recorder.outcomes
-
-
 Trained = tuple[dict[str, np.ndarray], list[UpdateResult]]
 
 
@@ -62,12 +50,6 @@ Trained = tuple[dict[str, np.ndarray], list[UpdateResult]]
 def baseline() -> Trained:
     """What CONFIG comes to in 256 steps."""
     return trained(dataclasses.replace(CONFIG, total_steps=256))
-
-
-def assert_same_state(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
-    assert left.keys() == right.keys()
-    for path in left:
-        np.testing.assert_array_equal(left[path], right[path], err_msg=path)
 
 
 def test_broadcast_returns_one_acknowledgement_of_each_collector(driver: Trainer) -> None:
