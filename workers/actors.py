@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from distpolicy.agents.experience_config import ExperienceConfig
 from distpolicy.trajectories.time_step import TimeStep
 from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
 from workers.constructor_errors import keeping_constructor_error
@@ -143,6 +144,8 @@ def start_learners(
     count: int,
     resources: Mapping[str, float],
     max_policy_lag: int = 0,
+    experience: ExperienceConfig | None = None,
+    seed: int = 0,
 ) -> list[Any]:
     """Starts the actors of a run's learner: one :class:`Learner`, or several :class:`LearnerReplica`, which must join.
 
@@ -154,11 +157,13 @@ def start_learners(
         count: Number of actors.
         resources: The resources of each; GPUs are hidden from them if these do not include one.
         max_policy_lag: As for :class:`Learner`.
+        experience: As for :class:`Learner`; several learners learn on-policy.
+        seed: As for :class:`Learner`.
     """
     environment = _COMMON if resources.get("GPU") else _LEARNER_ENVIRONMENT
     options = _options(resources)
     if count == 1:
         learner = _actor_class(Learner, environment).options(**options)
-        return [learner.remote(agent_factory, generation, max_policy_lag=max_policy_lag)]
+        return [learner.remote(agent_factory, generation, max_policy_lag, experience, seed)]
     replica = _actor_class(LearnerReplica, environment).options(**options)
     return [replica.remote(agent_factory, generation, rank, max_policy_lag) for rank in range(count)]

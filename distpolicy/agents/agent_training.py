@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout, zero_rollout
-from distpolicy.trajectories.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from distpolicy.agents.tf_agent import LossInfo, TFAgent
@@ -42,7 +41,7 @@ def train_arguments_of(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def train_with(agent: TFAgent, experience: Trajectory, weights: Any, known: Mapping[str, Any]) -> LossInfo:
+def train_with(agent: TFAgent, experience: Any, weights: Any, known: Mapping[str, Any]) -> LossInfo:
     """Trains an agent, and gives it those of the known arguments that it asks for.
 
     Args:
@@ -54,7 +53,26 @@ def train_with(agent: TFAgent, experience: Trajectory, weights: Any, known: Mapp
     Raises:
         ConfigError: If the agent asks for another argument; names it.
     """
+    return agent.train(experience, weights, **_asked(agent, known))
+
+
+def train_steps_with(agent: TFAgent, experience: Any, weights: Any, known: Mapping[str, Any]) -> LossInfo:
+    """Takes K gradient steps, as :func:`train_with` takes one.
+
+    Args:
+        agent: The agent.
+        experience: As for ``train``, with a further first dimension K.
+        weights: float32 ``[K, ...]``.
+        known: Arguments by name, each ``[K, ...]``.
+
+    Raises:
+        ConfigError: If the agent asks for another argument; names it.
+    """
+    return agent.train_steps(experience, weights, **_asked(agent, known))
+
+
+def _asked(agent: TFAgent, known: Mapping[str, Any]) -> dict[str, Any]:
     asked = agent.train_arguments
     if unknown := [name for name in asked if name not in known]:
         raise ConfigError(f"the agent's train asks for {unknown[0]}; a learner knows {', '.join(sorted(known))}")
-    return agent.train(experience, weights, **{name: known[name] for name in asked})
+    return {name: known[name] for name in asked}

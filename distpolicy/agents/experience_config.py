@@ -16,4 +16,59 @@ class OnPolicy:
     max_policy_lag: int = 0
 
 
-ExperienceConfig = OnPolicy
+@dataclass(frozen=True)
+class Replay:
+    """Off-policy learning: the steps of all rollouts are kept, and batches are drawn from them.
+
+    Samples per insert is exact arithmetic: every transition adds ``samples_per_insert`` to a debt of samples, and calls
+    of ``num_updates`` batches are made as long as the debt pays for a whole one.
+
+    Attributes:
+        capacity: Steps to keep, over all env slots.
+        batch_size: B, the samples of a batch.
+        num_updates: K, the batches of a call, one for each gradient step.
+        samples_per_insert: How often each transition is drawn on average.
+        min_size: Transitions that must be there before the first call. They add nothing to the debt.
+        n_step: Steps of a transition. Ignored for sequences.
+        discount: Gamma, by which the rewards of several steps are added up.
+        sequence_length: L, the steps of a sequence that is learned from; None for single transitions.
+        burn_in: Steps before the sequence, from which a recurrent state is computed.
+        sequence_period: Steps between the beginnings of two sequences.
+        priority_exponent: How much priorities count (alpha of Schaul et al., 2016); 0 to draw all rows alike.
+        importance_exponent: How much of the bias of the priorities is corrected at the start (beta); it grows to 1.
+    """
+
+    capacity: int
+    batch_size: int
+    num_updates: int
+    samples_per_insert: float
+    min_size: int
+    n_step: int = 1
+    discount: float = 0.99
+    sequence_length: int | None = None
+    burn_in: int = 0
+    sequence_period: int = 1
+    priority_exponent: float = 0.0
+    importance_exponent: float = 0.4
+
+
+@dataclass(frozen=True)
+class Offline:
+    """Offline learning: batches are drawn from datasets that were written before.
+
+    Attributes:
+        folders: The datasets.
+        batch_size: B, the samples of a batch.
+        num_updates: K, the batches of a call, one for each gradient step.
+        n_step: Steps of a transition.
+        discount: Gamma, by which the rewards of several steps are added up.
+    """
+
+    folders: tuple[str, ...]
+    batch_size: int
+    num_updates: int
+    n_step: int = 1
+    discount: float = 0.99
+
+
+ExperienceConfig = OnPolicy | Replay | Offline

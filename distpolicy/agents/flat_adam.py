@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,11 +18,19 @@ class FlatAdam(tf.Module):
     Args:
         variables: The variables to train. Only their sizes are kept; they still belong to their networks.
         epsilon: Added to the root of the second moment.
-        max_gradient_norm: Bound of the gradient's global norm.
+        max_gradient_norm: Bound of the gradient's global norm; None for no bound.
+        learning_rate: The step size of :func:`apply_gradients`; None if each step is given its own.
     """
 
-    def __init__(self, variables: Sequence[tf.Variable], epsilon: float, max_gradient_norm: float) -> None:
+    def __init__(
+        self,
+        variables: Sequence[tf.Variable],
+        epsilon: float,
+        max_gradient_norm: float | None,
+        learning_rate: float | None = None,
+    ) -> None:
         super().__init__(name="flat_adam")
+        self.learning_rate = learning_rate
         self._sizes = [int(np.prod(variable.shape)) for variable in variables]
         self._epsilon = epsilon
         self._max_gradient_norm = max_gradient_norm
@@ -42,7 +51,8 @@ class FlatAdam(tf.Module):
             The gradient's global norm before it was clipped.
         """
         norm = tf.norm(gradient)
-        gradient *= self._max_gradient_norm / tf.maximum(norm, self._max_gradient_norm)
+        if self._max_gradient_norm is not None:
+            gradient *= self._max_gradient_norm / tf.maximum(norm, self._max_gradient_norm)
         step = tf.cast(self.iterations.assign_add(1), tf.float32)
         first = self.first_moment.assign(_BETA_1 * self.first_moment + (1.0 - _BETA_1) * gradient)
         second = self.second_moment.assign(_BETA_2 * self.second_moment + (1.0 - _BETA_2) * tf.square(gradient))
@@ -56,6 +66,23 @@ class FlatAdam(tf.Module):
 def flat(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the gradients of all variables as one vector."""
     return tf.concat([tf.reshape(item, [-1]) for item in gradients], axis=0)
+
+
+def apply_gradients(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> tf.Tensor:
+    """Takes one step by an optimizer.
+
+    Args:
+        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        gradients: One for each variable.
+        variables: The variables to train.
+
+    Returns:
+        The gradient's global norm before the optimizer clipped it, float32 scalar.
+    """
+    if isinstance(optimizer, FlatAdam):
+        return optimizer.apply(flat(gradients), variables, tf.constant(optimizer.learning_rate, tf.float32))
+    optimizer.apply(gradients, variables)
+    return tf.linalg.global_norm(gradients)
 
 
 _BETA_1 = 0.9

@@ -40,7 +40,11 @@ class TFAgent(tf.Module):
     - ``policy_state``: nest ``[B, ...]``, the policy's state before the first step;
     - ``discounted_return``: float64 ``[B]``, each environment's discounted sum of rewards before the first step, by
       ``AgentConfig.reward_discount``;
-    - ``progress``: float32 scalar in [0, 1), the share of the run that is over.
+    - ``progress``: float32 scalar in [0, 1), the share of the run that is over;
+    - ``noise``: :attr:`noise_spec`'s numbers for each row of the batch, drawn outside the compiled function.
+
+    An off-policy learner takes several gradient steps in one compiled call, :meth:`train_steps`. It gives each
+    ``train`` one of the batches.
 
     Args:
         time_step_spec: A TimeStep of specs.
@@ -78,6 +82,7 @@ class TFAgent(tf.Module):
         # The prefix keeps it out of the search for variables, and object's method out of tf.Module's tracking.
         object.__setattr__(self, "_self_acting_variables", None)
         self._train_function = tf.function(self._train, autograph=False, jit_compile=jit_compile)
+        self._train_steps_function = tf.function(self._train_steps, autograph=False, jit_compile=jit_compile)
         self._jit_compile = jit_compile
 
     @property
@@ -132,9 +137,26 @@ class TFAgent(tf.Module):
         return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
 
     @property
+    def noise_spec(self) -> Any:
+        """Nest of float32 specs of the standard normal numbers that :meth:`train` takes for a row; ``()`` if none."""
+        return ()
+
+    @property
     def tracing_count(self) -> int:
         """Number of times that the update was traced; stays at 1 over a run."""
-        return int(self._train_function.experimental_get_tracing_count())
+        functions = (self._train_function, self._train_steps_function)
+        return sum(int(function.experimental_get_tracing_count()) for function in functions)
+
+    def explore(self, progress: float, has_begun: bool) -> None:
+        """Sets how much the collect policy explores. A learner calls it before it publishes weights.
+
+        What it sets are variables of the collect policy, so that collectors get them with the weights. It does nothing
+        by default.
+
+        Args:
+            progress: The share of the run that is over, in [0, 1].
+            has_begun: Whether the agent has begun to learn. Off-policy agents act at random before.
+        """
 
     def initialize(self) -> None:
         """Prepares the agent once, before the first :meth:`train`: every variable exists afterwards.
@@ -166,6 +188,53 @@ class TFAgent(tf.Module):
         # Policies in this process that act by a copy of the weights take the new ones.
         mark_updated(self._acting_variables())
         return info
+
+    def train_steps(self, experience: Any, weights: Any, **kwargs: Any) -> LossInfo:
+        """Takes K gradient steps, each from its own batch, in one compiled call.
+
+        Args:
+            experience: As for :meth:`train`, with a further first dimension K.
+            weights: float32 ``[K, ...]``.
+            kwargs: The arguments that :attr:`train_arguments` names, each ``[K, ...]``.
+
+        Returns:
+            The mean loss. Of the other figures, scalars are averaged, and others are ``[K, ...]``.
+        """
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
+        info = self._train_steps_function(*inputs)
+        mark_updated(self._acting_variables())
+        return info
+
+    def _train_steps(self, experience: Any, weights: tf.Tensor, arguments: dict[str, Any]) -> LossInfo:
+        stacked = (experience, weights, arguments)
+        num_updates = int(weights.shape[0])
+
+        def step(*leaves: tf.Tensor) -> LossInfo:
+            batch, batch_weights, batch_arguments = tf.nest.pack_sequence_as(stacked, leaves)
+            return self._train(batch, batch_weights, **batch_arguments)
+
+        # Traced once: it says what a step returns, and is then the loop's body.
+        leaves = tf.nest.flatten(stacked)
+        one = tf.function(step, autograph=False).get_concrete_function(
+            *[tf.TensorSpec(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+        )
+        results = [
+            tf.TensorArray(spec.dtype, num_updates, element_shape=spec.shape)
+            for spec in tf.nest.flatten(one.structured_outputs)
+        ]
+
+        def body(index: tf.Tensor, arrays: list[tf.TensorArray]) -> tuple[tf.Tensor, list[tf.TensorArray]]:
+            values = tf.nest.flatten(one(*[leaf[index] for leaf in leaves]))
+            return index + 1, [array.write(index, value) for array, value in zip(arrays, values, strict=True)]
+
+        _, results = tf.while_loop(
+            lambda index, _: index < num_updates, body, (0, results), parallel_iterations=1, back_prop=False
+        )
+        found = [array.stack() for array in results]
+        means = [
+            tf.reduce_mean(value) if value.shape.rank == 1 and value.dtype.is_floating else value for value in found
+        ]
+        return tf.nest.pack_sequence_as(one.structured_outputs, means)
 
     def named_variables(self) -> list[NamedVariable]:
         """Returns everything that a checkpoint has to hold, each variable once and by its path."""

@@ -9,6 +9,7 @@ import numpy as np
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.weights import Weights
+from launch.config.train import TrainConfig
 from launch.supervision.local_actor import LocalActor
 from workers.actors import set_learner_environment
 from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
@@ -35,7 +36,10 @@ def start_serial_collector(
     return LocalActor(_CopyingCollector(config, environment_factory, policy_factory))
 
 
-def start_serial_learner(agent_factory: AgentFactory, generation: int, max_policy_lag: int) -> list[Any]:
+def start_serial_learner(agent_factory: AgentFactory, generation: int, config: TrainConfig) -> list[Any]:
     """Makes the learner in this process."""
     set_learner_environment()
-    return [LocalActor(Learner(agent_factory, generation, max_policy_lag=max_policy_lag))]
+    learner = Learner(
+        agent_factory, generation, config.max_policy_lag, config.agent.experience(config.shape), config.seed
+    )
+    return [LocalActor(learner)]

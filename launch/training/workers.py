@@ -92,7 +92,13 @@ class TrainingWorkers:
             collect_rows = greedy_rows = config.collectors * max(collect_rows, greedy_rows)
         learners = LearnerGroup(
             lambda generation: start_learners(
-                agents, generation, config.learners, groups[LEARNER], config.max_policy_lag
+                agents,
+                generation,
+                config.learners,
+                groups[LEARNER],
+                config.max_policy_lag,
+                config.agent.experience(config.shape),
+                config.seed,
             ),
             {"collect": (collect_rows,), "greedy": (greedy_rows,)},
         )
@@ -132,7 +138,7 @@ class TrainingWorkers:
     ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
         """Returns the same as :meth:`_on_ray`, in this process."""
         config = self._config
-        learners = LearnerGroup(lambda generation: start_serial_learner(agents, generation, config.max_policy_lag))
+        learners = LearnerGroup(lambda generation: start_serial_learner(agents, generation, config))
         policies = PolicyFactory(config, agents.agent)
         return learners, lambda index, generation: start_serial_collector(
             _collector_config(config, index, generation), environments, policies

@@ -10,22 +10,27 @@ import numpy as np
 
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.trajectories.transitions import Transition
 
 
 class Sample(NamedTuple):
-    """The input of one call of ``train``.
+    """The input of one call of the agent: of ``train``, or of ``train_steps`` if it holds several batches.
 
     Attributes:
-        experience: A Trajectory of arrays ``[B, T, ...]``.
-        weights: float32 ``[B, T]``: 0 for rows that are not a transition of the task.
+        experience: A Trajectory of arrays ``[B, T, ...]``, or Transitions ``[B, ...]``. With several batches each array
+            has a further first dimension K.
+        weights: float32 ``[B, T]``, or ``[B]`` for transitions: what each step counts in the loss; 0 for rows that are
+            not a transition of the task.
         arguments: More arguments that agents may ask for, by name; see :class:`distpolicy.agents.tf_agent.TFAgent`.
-        weights_version: int64 ``[B, 2]``: (generation, version) of the weights that acted in each row.
+        num_updates: K, the number of batches, one for each gradient step; 0 for a single batch without the dimension K.
+        places: What the sample's rows are to the experience that it came from; None if it takes no feedback.
     """
 
-    experience: Trajectory
+    experience: Trajectory | Transition
     weights: np.ndarray
     arguments: Mapping[str, Any]
-    weights_version: np.ndarray
+    num_updates: int = 0
+    places: Any = None
 
 
 class Experience(abc.ABC):
@@ -40,8 +45,37 @@ class Experience(abc.ABC):
         """
 
     @abc.abstractmethod
-    def due(self) -> Iterator[Sample]:
-        """Yields the samples to learn from now."""
+    def due(self, progress: float, seed: Sequence[int]) -> Iterator[Sample]:
+        """Yields the samples to learn from now. Each is drawn when it is asked for, after feedback to those before.
+
+        Args:
+            progress: The share of the run that is over, in [0, 1].
+            seed: Seed of the draws; the same draws follow from the same seed.
+        """
+
+    @abc.abstractmethod
+    def zero_sample(self, rollout: Rollout) -> Sample:
+        """Returns a sample of zeros in the shape of all later ones, to compile an update for.
+
+        Args:
+            rollout: A rollout of zeros with the rows of all env slots of an update.
+        """
+
+    def feedback(self, sample: Sample, priorities: np.ndarray) -> None:
+        """Takes new priorities for the rows of a sample. Only samples with ``places`` get any.
+
+        Args:
+            sample: The sample.
+            priorities: float32 ``[K, B]``, such as the absolute errors of the values.
+
+        Raises:
+            NotImplementedError: If rows have no priorities.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not draw rows by priorities")
+
+    def metrics(self) -> dict[str, float]:
+        """Returns metrics of what is held, by name; empty if nothing is kept."""
+        return {}
 
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:

@@ -22,12 +22,16 @@ class OnPolicyExperience(Experience):
         """Takes the rollouts of an update; drops earlier ones that were not used."""
         self._rollouts = tuple(rollouts)
 
-    def due(self) -> Iterator[Sample]:
-        """Yields the batch of all rows, once."""
+    def due(self, progress: float, seed: Sequence[int]) -> Iterator[Sample]:
+        """Yields the batch of all rows, once; nothing is drawn."""
         # The references are dropped, so that the object store can free the arrays.
         rollouts, self._rollouts = self._rollouts, ()
         if rollouts:
             yield sample_of(merge_rollouts(rollouts))
+
+    def zero_sample(self, rollout: Rollout) -> Sample:
+        """Returns the rollout as a sample."""
+        return sample_of(rollout)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns an empty state: no rollout is kept after an update."""
@@ -39,7 +43,7 @@ class OnPolicyExperience(Experience):
 
 def sample_of(rollout: Rollout) -> Sample:
     """Returns a rollout as a sample; the arrays are views of it."""
-    return Sample(rollout.trajectory, rollout.step_weights, train_arguments_of(rollout), rollout.weights_version)
+    return Sample(rollout.trajectory, rollout.step_weights, train_arguments_of(rollout))
 
 
 def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:

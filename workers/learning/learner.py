@@ -8,16 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distpolicy.agents.agent_training import train_with, zero_rollout_for
+from distpolicy.agents.agent_training import train_steps_with, train_with, zero_rollout_for
+from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.policies.policy_program import NeedsTensorFlow, PolicyProgram
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.compilation.compile_cache import seal_compile_cache
 from distpolicy.utils.compilation.litert_program import LiteRTError
 from distpolicy.utils.memory import peak_memory_bytes
+from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.weights import Weights, WeightsPacker
-from workers.experience.experience import Experience, Sample
-from workers.experience.on_policy import OnPolicyExperience, sample_of
+from workers.experience.experience import Sample
+from workers.experience.factory import make_experience
 from workers.learning.policy_export import PolicyExporter
 
 # Makes an initialised distpolicy.agents.tf_agent.TFAgent. Its type is not imported: this module is also imported in
@@ -25,6 +27,9 @@ from workers.learning.policy_export import PolicyExporter
 AgentFactory = Callable[..., Any]
 
 ProgramKind = Literal["collect", "greedy"]
+
+# Name of the figure of ``train`` that holds the new priority of each row.
+PRIORITIES = "priorities"
 
 # Beginning of the metrics that count rows by their policy lag.
 LAG_ROWS = "lag_rows/"
@@ -36,20 +41,23 @@ class Learner:
     Args:
         agent_factory: Makes the agent, a :class:`distpolicy.agents.tf_agent.TFAgent`.
         generation: The generation of this learner.
-        experience: Makes samples from rollouts; None for :class:`OnPolicyExperience`.
         max_policy_lag: Maximum number of versions by which the weights that acted are older than the agent's.
+        experience: The settings by which rollouts become samples.
+        seed: The run's seed, which decides the draws of samples.
     """
 
     def __init__(
         self,
         agent_factory: AgentFactory,
         generation: int = 0,
-        experience: Experience | None = None,
         max_policy_lag: int = 0,
+        experience: ExperienceConfig | None = None,
+        seed: int = 0,
     ) -> None:
         self._agent = agent_factory()
-        self._experience = OnPolicyExperience() if experience is None else experience
-        self._generation, self._max_policy_lag = generation, max_policy_lag
+        self._experience = make_experience(OnPolicy(max_policy_lag) if experience is None else experience)
+        self._generation, self._max_policy_lag, self._seed = generation, max_policy_lag, seed
+        self._agent.explore(0.0, has_begun=False)
         self._packer = WeightsPacker(self._agent.collect_policy)
         self._exporters: dict[str, PolicyExporter] = {}
         self._version = 0
@@ -94,7 +102,7 @@ class Learner:
         """
         start = time.perf_counter()
         state = self.state()
-        self._train(sample_of(zero_rollout_for(self._agent, num_slots, num_steps)), 0.0)
+        self._train(self._experience.zero_sample(zero_rollout_for(self._agent, num_slots, num_steps)), 0.0, (0,))
         seal_compile_cache()
         if late := sorted({item.path for item in self._agent.named_variables()} - set(state)):
             raise ConfigError(
@@ -125,29 +133,53 @@ class Learner:
         """
         start = time.perf_counter()
         wait_s = start - self._last_end
+        lags = self._checked_lags(rollouts)
         self._experience.insert(rollouts)
-        metrics: dict[str, float] = {}
-        lags = np.zeros(0, np.int64)
-        for sample in self._experience.due():
-            lags = np.append(lags, self._checked_lags(sample))
-            metrics = self._train(sample, progress)
-            self._check_finite(metrics)
+        # Drawn by the update's number, so that a run that goes on from a checkpoint draws the same.
+        draws = (self._seed, self._version)
+        found: list[dict[str, float]] = []
+        for number, sample in enumerate(self._experience.due(progress, (*draws, 0))):
+            found.append(self._train(sample, progress, (*draws, 1, number)))
+            self._check_finite(found[-1])
+        metrics = {name: float(np.mean([one[name] for one in found])) for name in (found[0] if found else ())}
         self._version += 1
+        self._agent.explore(progress, has_begun=bool(self._agent.train_step_counter))
         weights = self.weights()
         self._last_end = time.perf_counter()
         timings = {"update_s": self._last_end - start, "learner_wait_s": wait_s}
-        return weights, {**metrics, **lag_metrics(lags, self._max_policy_lag), **timings}
+        kept = self._experience.metrics()
+        return weights, {**metrics, **kept, **lag_metrics(lags, self._max_policy_lag), **timings}
 
-    def _train(self, sample: Sample, progress: float) -> dict[str, float]:
-        """Trains on a sample; returns the figures by name."""
+    def _train(self, sample: Sample, progress: float, seed: Sequence[int]) -> dict[str, float]:
+        """Trains on a sample; returns the figures by name.
+
+        Args:
+            sample: The sample.
+            progress: The share of the run that is over, in [0, 1].
+            seed: Seed of the agent's noise.
+        """
         known = {**sample.arguments, "progress": np.float32(progress)}
-        info = train_with(self._agent, sample.experience, sample.weights, known)
+        if not sample.num_updates:
+            info = train_with(self._agent, sample.experience, sample.weights, known)
+            return {"loss": float(info.loss), **_figures(info.extra)}
+        shape = sample.weights.shape[:2]
+        known["progress"] = np.full(shape[0], progress, np.float32)
+        if "noise" in self._agent.train_arguments:
+            draws = np.random.default_rng(seed)
+            known["noise"] = map_structure(
+                lambda spec: draws.standard_normal((*shape, *spec.shape), np.float32), self._agent.noise_spec
+            )
+        info = train_steps_with(self._agent, sample.experience, sample.weights, known)
+        if sample.places is not None:
+            self._experience.feedback(sample, np.asarray(info.extra[PRIORITIES]))
         return {"loss": float(info.loss), **_figures(info.extra)}
 
-    def _checked_lags(self, sample: Sample) -> np.ndarray:
-        """Returns the number of versions by which each row of a sample is behind, int64 ``[B]``."""
+    def _checked_lags(self, rollouts: Sequence[Rollout]) -> np.ndarray:
+        """Returns the number of versions by which each row of the rollouts is behind, int64 ``[B]``."""
+        if not rollouts:
+            return np.zeros(0, np.int64)
         # A row of another generation is older than the checkpoint from which this learner continued.
-        lags = self._version - sample.weights_version[:, 1]
+        lags = self._version - np.concatenate([rollout.weights_version[:, 1] for rollout in rollouts])
         if lags.max() > self._max_policy_lag:
             raise DistPolicyError(
                 f"update {self._version + 1} got a rollout that is {lags.max()} versions old; max_policy_lag allows "

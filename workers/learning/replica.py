@@ -62,7 +62,7 @@ class LearnerReplica(Learner):
             addresses: The addresses of all replicas, in the order of their ranks.
         """
         factory = functools.partial(self._agent_factory, addresses, self._rank)
-        super().__init__(factory, self._generation, max_policy_lag=self._max_policy_lag)
+        super().__init__(factory, self._generation, self._max_policy_lag)
         if self._reserved is not None:
             self._reserved.close()
 

@@ -1,0 +1,22 @@
+"""make_experience: makes an Experience from its settings."""
+
+from __future__ import annotations
+
+from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
+from distpolicy.errors import ConfigError
+from workers.experience.experience import Experience
+from workers.experience.on_policy import OnPolicyExperience
+
+
+def make_experience(config: ExperienceConfig) -> Experience:
+    """Makes the experience of a learner.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        ConfigError: If the settings are of an unknown kind.
+    """
+    if isinstance(config, OnPolicy):
+        return OnPolicyExperience()
+    raise ConfigError(f"there is no experience for {type(config).__name__}")
