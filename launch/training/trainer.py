@@ -90,9 +90,7 @@ class Trainer:
         self._keeper = RunKeeper(checkpoints, policies, self._totals, self._observer)
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
         self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
-        parts = PipelineParts(
-            config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies, server
-        )
+        parts = PipelineParts(config, pool, learners, self._recovery, self._evaluator, self._keeper, server)
         self._pipeline: UpdatePipeline = ArrivalOrder(parts) if config.rollout_order == "arrival" else FixedOrder(parts)
         self._server = server
         self._is_stopped = False
@@ -339,7 +337,7 @@ class Trainer:
     def _state_of_totals(self) -> dict[str, np.ndarray] | None:
         """Returns the learner's state; None if it does not come within seconds, or does not match the totals."""
         try:
-            state = calls.get(self._learners.state(), self._grace_s)
+            state = calls.get(self._learners.state(self._keeper.kept_parts), self._grace_s)
         except (DistPolicyError, IndexError):
             return None
         return state if int(state["learner/version"]) == self.totals.updates else None
@@ -353,8 +351,8 @@ class Trainer:
         return self.get(self._warm_up)
 
     def learner_state(self) -> dict[str, np.ndarray]:
-        """Returns the learner's state after all submitted updates."""
-        return self.get(self._learners.state())
+        """Returns the learner's state after all submitted updates, without parts that the newest checkpoint holds."""
+        return self.get(self._learners.state(self._keeper.kept_parts))
 
     def export_policies(self) -> dict[str, dict[str, bytes]]:
         """Returns the newest policies: the files of each by its name, ``policy`` or ``collect_policy``."""
