@@ -64,7 +64,7 @@ def value_network(input_spec: Any, units: Sequence[int], activation: str, seed: 
         activation: Activation of the dense layers.
         seed: The run's seed, which decides the initial weights.
     """
-    seed = _network_seed(seed, 1)
+    seed = network_seed(seed, 1)
     return ValueNetwork(
         input_spec,
         fc_layer_params=units,
@@ -75,11 +75,11 @@ def value_network(input_spec: Any, units: Sequence[int], activation: str, seed: 
 
 
 def _encoding_network(observation_spec: Any, networks: NetworkConfig, run_seed: int) -> Network | None:
-    seed = _network_seed(run_seed, 2)
+    seed = network_seed(run_seed, 2)
     layers, combiner = preprocessing_for(
         observation_spec,
         conv_layer_params=networks.conv_layers,
-        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=_network_seed(run_seed, 3)),
+        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=network_seed(run_seed, 3)),
     )
     initializer = keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed)
     if networks.is_recurrent:
@@ -108,7 +108,7 @@ def _encoding_network(observation_spec: Any, networks: NetworkConfig, run_seed: 
 
 
 def _actor_network(input_spec: Any, action_spec: Any, networks: NetworkConfig, run_seed: int) -> Network:
-    seed = _network_seed(run_seed, 0)
+    seed = network_seed(run_seed, 0)
     # Small, so that the policy begins near uniform (Andrychowicz et al., "What matters in on-policy reinforcement
     # learning", 2020).
     last_initializer = keras.initializers.Orthogonal(0.01, seed=seed + len(networks.actor_units))
@@ -137,6 +137,12 @@ def _normal_projection(spec: Any, kind: str, kernel_initializer: Any) -> Network
     )
 
 
-def _network_seed(run_seed: int, index: int) -> int:
+def network_seed(run_seed: int, index: int) -> int:
+    """Returns the seed of the initial weights of one of an agent's networks.
+
+    Args:
+        run_seed: The run's seed.
+        index: The network's number in the agent.
+    """
     words = np.random.SeedSequence(run_seed, spawn_key=(2**16 + index,)).generate_state(1)
     return int(words[0] % 2**30)
