@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class ReplayExperience(Experience):
         """Returns the rows that were written, and the debt."""
         return {**self._debt.state(), **{f"{_RING}{name}": value for name, value in self._ring.state().items()}}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
         """Restores a state from :meth:`state`. Begins with an empty buffer if it is empty."""
         self._debt.restore(state)
         self._ring.restore({name.removeprefix(_RING): value for name, value in state.items() if name.startswith(_RING)})
