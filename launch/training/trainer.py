@@ -17,7 +17,7 @@ from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.arrival_order import ArrivalOrder
-from launch.training.evaluation import PoolEvaluator, evaluation_metrics
+from launch.training.evaluation import PoolEvaluator, best_return, evaluation_metrics
 from launch.training.keeping import Checkpoints, Policies, RunKeeper
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
@@ -195,6 +195,7 @@ class Trainer:
         for one in evaluated:
             self._observer.on_evaluation(one, self.totals)
         if evaluated:
+            self._totals.solve_by_evaluation(best_return(evaluated))
             self._keeper.keep_if_best(evaluated, lambda: self.get(update.policies))
         if update.state is not None:
             self._keeper.save(self.get(update.state), None if update.policies is None else self.get(update.policies))

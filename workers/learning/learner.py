@@ -71,15 +71,14 @@ class Learner:
         """Returns a policy as a program, which collectors run without TensorFlow.
 
         Args:
-            kind: ``collect`` for the policy that acts in rollouts, ``greedy`` for its greedy form.
+            kind: ``collect`` for the policy that acts in rollouts, ``greedy`` for the one that is deployed.
             batch_sizes: The sizes of the batches that it acts for.
         """
-        from distpolicy.policies.greedy_policy import GreedyPolicy
         from distpolicy.policies.program_builder import ProgramBuilder
 
         owner = self._agent.collect_policy
         try:
-            policy = GreedyPolicy(owner) if kind == "greedy" else owner
+            policy = self._agent.policy if kind == "greedy" else owner
             builder = ProgramBuilder(policy, batch_sizes, kind, owner)
         except LiteRTError as error:
             return NeedsTensorFlow(str(error))
