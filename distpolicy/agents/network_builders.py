@@ -50,7 +50,7 @@ def actor_networks(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) 
         networks: The settings.
         seed: The run's seed, which decides the initial weights.
     """
-    encoding = _encoding_network(specs.time_step.observation, networks, seed)
+    encoding = observation_encoder(specs.time_step.observation, networks, seed)
     input_spec = specs.time_step.observation if encoding is None else encoding.create_variables()
     return ActorNetworks(encoding, input_spec, _actor_network(input_spec, specs.action, networks, seed))
 
@@ -74,7 +74,17 @@ def value_network(input_spec: Any, units: Sequence[int], activation: str, seed: 
     )
 
 
-def _encoding_network(observation_spec: Any, networks: NetworkConfig, run_seed: int) -> Network | None:
+def observation_encoder(observation_spec: Any, networks: NetworkConfig, run_seed: int) -> Network | None:
+    """Builds the network that all networks of an agent share.
+
+    Args:
+        observation_spec: Nest of specs of one observation.
+        networks: The settings.
+        run_seed: The run's seed, which decides the initial weights.
+
+    Returns:
+        The network from observations to encodings; None if other networks read observations themselves.
+    """
     seed = network_seed(run_seed, 2)
     layers, combiner = preprocessing_for(
         observation_spec,
@@ -142,7 +152,7 @@ def network_seed(run_seed: int, index: int) -> int:
 
     Args:
         run_seed: The run's seed.
-        index: The network's number in the agent.
+        index: Number of the network: 0 for the actor, 1 for the critic, 2 for the encoder, 3 for its convolutions.
     """
     words = np.random.SeedSequence(run_seed, spawn_key=(2**16 + index,)).generate_state(1)
     return int(words[0] % 2**30)

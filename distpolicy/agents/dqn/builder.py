@@ -1,4 +1,4 @@
-"""Builds DQN's agent and policy from the settings."""
+"""Builds DQN's agent from the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from distpolicy.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
 from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.q_network_builders import q_network
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 
@@ -33,8 +32,3 @@ def make_agent(
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
     )
-
-
-def make_collect_policy(config: DQNConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> TFPolicy:
-    """Builds the policy that collectors run."""
-    return make_agent(config, specs, networks, LearnerOptions(seed)).collect_policy
