@@ -53,7 +53,8 @@ class TrainConfig:
     total_steps: int = 1_000_000
     """Number of env steps after which the run ends. Schedules end there, too."""
     target_return: float | None = None
-    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps."""
+    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps. With an
+    off-policy agent, whose collectors explore by noise, an evaluation (eval_every) ends the run as well."""
     seed: int = 0
     """Seed of all random numbers."""
     max_policy_lag: int = 0

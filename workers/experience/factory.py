@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
+from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy, Replay
 from distpolicy.errors import ConfigError
 from workers.experience.experience import Experience
 from workers.experience.on_policy import OnPolicyExperience
+from workers.experience.replay.replay_experience import ReplayExperience
 
 
 def make_experience(config: ExperienceConfig) -> Experience:
@@ -19,4 +20,6 @@ def make_experience(config: ExperienceConfig) -> Experience:
     """
     if isinstance(config, OnPolicy):
         return OnPolicyExperience()
+    if isinstance(config, Replay):
+        return ReplayExperience(config)
     raise ConfigError(f"there is no experience for {type(config).__name__}")

@@ -1,4 +1,4 @@
-"""Builds soft actor-critic's agent and policy from the settings."""
+"""Builds soft actor-critic's agent from the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.network_builders import network_seed, observation_encoder
 from distpolicy.agents.sac.config import SACConfig
-from distpolicy.agents.sac.sac_agent import SacAgent, exploring
+from distpolicy.agents.sac.sac_agent import SacAgent
 from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.agents.twin_critic_network import TwinCriticNetwork
 from distpolicy.distributions.utils import action_scale
@@ -20,8 +20,6 @@ from distpolicy.networks.actor_distribution_network import ActorDistributionNetw
 from distpolicy.networks.network import Network
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.sequential import Sequential
-from distpolicy.policies.actor_policy import ActorPolicy
-from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
@@ -67,12 +65,6 @@ def make_agent(
         name="sac_agent",
         jit_compile=options.jit_compile,
     )
-
-
-def make_collect_policy(config: SACConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> TFPolicy:
-    """Builds the policy that draws actions."""
-    encoder = observation_encoder(specs.time_step.observation, networks, seed)
-    return exploring(ActorPolicy(specs.time_step, specs.action, _actor_network(specs, networks, seed, encoder)))
 
 
 def _actor_network(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, encoder: Network | None) -> Network:
