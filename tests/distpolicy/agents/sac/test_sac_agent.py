@@ -282,7 +282,7 @@ def test_the_policy_is_the_squashed_mean() -> None:
     [
         ({"critic_network_2": None}, "another seed"),
         ({"critic_network_2": None, "target_critic_network_2": make_critic(9)}, "needs critic_network_2"),
-        ({"critic_network": TwinCriticNetwork(from_spec((OBSERVATION, ACTION)), (4,))}, "computes 2 critics"),
+        ({"critic_network": TwinCriticNetwork(from_spec((OBSERVATION, ACTION)), (4,))}, "has several critics"),
         ({"actor_network": ActorDistributionRnnNetwork(OBSERVATION, ACTION, lstm_size=(3,))}, "has a state"),
     ],
 )
