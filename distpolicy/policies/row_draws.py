@@ -57,6 +57,15 @@ def uniform_rows(seed: tf.Tensor | None, outer_shape: Any) -> tf.Tensor:
     return tf.reshape(row_uniform(seeds_of_rows(seed, outer_shape), 1), outer_shape)
 
 
+def uniform_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:
+    """Draws numbers uniformly between the bounds of a spec of floats: ``[*outer_shape, *spec.shape]`` of its dtype."""
+    rows = row_uniform(seeds_of_rows(seed, outer_shape), int(np.prod(spec.shape)))
+    shape = tf.concat([outer_shape, tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
+    share = tf.cast(tf.reshape(rows, shape), spec.dtype)
+    # Weighted sums of both bounds do not overflow, and stay between them.
+    return (1 - share) * spec.minimum + share * spec.maximum
+
+
 def normal_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:
     """Draws standard normal numbers ``[*outer_shape, *spec.shape]`` of the spec's dtype."""
     rows = row_normal(seeds_of_rows(seed, outer_shape), int(np.prod(spec.shape)))

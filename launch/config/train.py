@@ -58,7 +58,9 @@ class TrainConfig:
     """Number of env steps after which the run ends; of gradient steps with an offline agent. Schedules end there,
     too."""
     target_return: float | None = None
-    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps."""
+    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps. With an
+    off-policy agent, whose collectors explore by noise, an evaluation (eval_every) ends the run as well. With an
+    offline agent, only an evaluation does."""
     seed: int = 0
     """Seed of all random numbers."""
     max_policy_lag: int = 0
@@ -174,17 +176,25 @@ class TrainConfig:
         reasons = {
             "max_policy_lag": "the data are there before the run",
             "rollout_order": "no rollouts are collected",
-            "target_return": "no episodes are played while it learns; use eval_every and best_policy",
         }
-        unset = {"max_policy_lag": 0, "rollout_order": "fixed", "target_return": None}
+        unset = {"max_policy_lag": 0, "rollout_order": "fixed"}
         for name, reason in reasons.items():
             if getattr(self, name) != unset[name]:
                 raise ConfigError(f"{name} is not for {self.agent.kind}: {reason}; leave it at {unset[name]}")
+        if self.target_return is not None and self.eval_every is None:
+            raise ConfigError(
+                f"target_return needs eval_every with {self.agent.kind}: no other episodes are played while it learns"
+            )
 
     @property
     def is_offline(self) -> bool:
         """Whether the agent learns from a dataset alone. Collectors then serve for evaluations only."""
         return isinstance(self.agent.experience(self.shape), Offline)
+
+    @property
+    def ends_by_evaluation(self) -> bool:
+        """Whether an evaluation ends the run if it reaches the target."""
+        return self.is_offline or not self.agent.deploys_collect_policy
 
     @property
     def uses_collectors(self) -> bool:

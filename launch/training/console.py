@@ -93,13 +93,18 @@ class ConsoleObserver(TrainingObserver):
         config = self._run.config
         compiled = f"(compiling the update took {self._run.warm_up_s:.1f} s)"
         if config.is_offline:
-            self._say(f"done: {config.count(totals.steps)} in {totals.train_s:.1f} s {compiled}")
+            how = "done"
+            if totals.solved_return is not None:
+                how = f"solved: mean return {show_return(totals.solved_return)} in an evaluation"
+            self._say(f"{how} after {config.count(totals.steps)} in {totals.train_s:.1f} s {compiled}")
             return
         target = config.target_return
         mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
-        if totals.solved:
+        if totals.solved and target is not None:
             reached = mean if totals.solved_return is None else totals.solved_return
-            how = f"solved: mean return {show_return(reached)} over 100 episodes (target {target:g})"
+            by_evaluation = not self._run.config.agent.deploys_collect_policy and mean < target
+            over = "in an evaluation" if by_evaluation else "over 100 episodes"
+            how = f"solved: mean return {show_return(reached)} {over} (target {target:g})"
         elif target is None:
             how = f"done: mean return {show_return(mean)} over the last {len(totals.recent_returns)} episodes"
         else:

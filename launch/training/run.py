@@ -143,6 +143,8 @@ class TrainingRun:
         checkpoints = CheckpointStore(
             self._directory.checkpoints, self._config.keep_checkpoints, lambda: workers.newest_generation
         )
+        if start is not None:
+            checkpoints.go_on_from(start)
         return Trainer(
             self._config,
             workers.pool,

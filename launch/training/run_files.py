@@ -62,7 +62,9 @@ class MetricsTable(TrainingObserver):
         if self._file is not None:
             self._file.close()
         assert self._run is not None
-        self._file = MetricsFile(self._run.directory.metrics_file, self._more_columns, first_update=totals.updates + 1)
+        # Off-policy agents begin to learn, and to measure, some updates after the first.
+        columns = (*self._run.config.agent.metrics, *self._more_columns)
+        self._file = MetricsFile(self._run.directory.metrics_file, columns, first_update=totals.updates + 1)
 
 
 class TensorBoardEvents(TrainingObserver):

@@ -105,6 +105,20 @@ class TotalsTracker:
         self._totals = dataclasses.replace(self._totals, best_evaluation=mean_return)
         return True
 
+    def solve_by_evaluation(self, mean_return: float) -> None:
+        """Counts the run as solved if an evaluation has reached the target.
+
+        Only for agents whose collect policy adds noise, since the returns of its episodes are below what was learned,
+        and for those that learn from a dataset, which play no other episodes.
+
+        Args:
+            mean_return: The mean return of the evaluation.
+        """
+        target = self._config.target_return
+        if not self._config.ends_by_evaluation or target is None or mean_return < target or self._totals.solved:
+            return
+        self._totals = dataclasses.replace(self._totals, solved=True, solved_return=mean_return)
+
     def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
         """Adds an update.
 

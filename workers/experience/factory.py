@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from distpolicy.agents.experience_config import ExperienceConfig, Offline, OnPolicy
+from distpolicy.agents.experience_config import ExperienceConfig, Offline, OnPolicy, Replay
 from distpolicy.errors import ConfigError
 from workers.experience.experience import Experience
 from workers.experience.on_policy import OnPolicyExperience
+from workers.experience.replay.replay_experience import ReplayExperience
 
 
 def make_experience(config: ExperienceConfig) -> Experience:
@@ -25,4 +26,6 @@ def make_experience(config: ExperienceConfig) -> Experience:
         from workers.experience.offline import OfflineExperience
 
         return OfflineExperience(config)
+    if isinstance(config, Replay):
+        return ReplayExperience(config)
     raise ConfigError(f"there is no experience for {type(config).__name__}")

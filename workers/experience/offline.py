@@ -17,6 +17,9 @@ from distpolicy.utils.nests.array_nest import map_structure
 from workers.datasets.arrays import fingerprint, load_arrays, load_manifests, returns_to_go
 from workers.experience.experience import Experience, Sample
 
+# Path of the state.
+_DATASET = "dataset"
+
 
 class OfflineExperience(Experience):
     """Draws batches of transitions, each row with the same probability and independently of the others.
@@ -75,7 +78,7 @@ class OfflineExperience(Experience):
         """Returns the fingerprint of the data. Draws follow from their seeds alone."""
         return {_DATASET: self._fingerprint}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
         """Checks that the data are those of the state.
 
         Raises:
@@ -137,6 +140,3 @@ class OfflineExperience(Experience):
 
 def _taken(nest: Any, rows: np.ndarray) -> Any:
     return map_structure(lambda leaf: leaf.take(rows, axis=0), nest)
-
-
-_DATASET = "dataset"

@@ -1,4 +1,4 @@
-"""Builds the agent and policy of behavioural cloning from the settings."""
+"""Builds the agent of behavioural cloning from the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
 from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.network_builders import actor_networks
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 
@@ -22,10 +21,3 @@ def make_agent(
     return BehavioralCloningAgent(
         specs.time_step, specs.action, network, optimizer, jit_compile=options.jit_compile, name="bc_agent"
     )
-
-
-def make_collect_policy(
-    config: BehavioralCloningConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int
-) -> TFPolicy:
-    """Builds the policy that draws actions."""
-    return make_agent(config, specs, networks, LearnerOptions(seed)).collect_policy
