@@ -62,7 +62,7 @@ def test_two_runs_and_one_collector_end_with_the_same_bytes(config: TrainConfig)
     assert "loss" not in outcomes[0].metrics, "nothing is learned before learning_starts"
     assert np.isfinite(outcomes[-1].metrics["loss"])
     # Two samples for each transition after the first hundred, in whole calls of 32.
-    inserted = int(first["experience/num_inserted"])
+    inserted = int(first["experience/debt/num_inserted"])
     (step,) = (value for path, value in first.items() if path.endswith("train_step_counter"))
     assert int(step) == (inserted - 100) * 2 // 32 * 4
 
@@ -110,4 +110,4 @@ def test_no_transition_counts_twice_when_a_worker_is_killed(victim: str) -> None
         for numbers in numbers_of(recorder.reports).values():
             assert sorted(numbers) == list(range(len(numbers)))
     assert kept == steps
-    assert int(state["experience/num_inserted"]) <= steps + ahead * config.batch_size
+    assert int(state["experience/debt/num_inserted"]) <= steps + ahead * config.batch_size
