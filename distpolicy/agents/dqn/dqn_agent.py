@@ -12,6 +12,7 @@ import tensorflow as tf
 from distpolicy.agents.flat_adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent, update_targets
+from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -46,8 +47,8 @@ class TDLoss(NamedTuple):
 class DqnAgent(OffPolicyAgent):
     """Learns the values of discrete actions by Q-learning with a target network (Mnih et al., 2015).
 
-    The loss is the mean over the batch of each transition's loss times its weight. ``LossInfo.extra`` holds scalars,
-    and ``priorities``, the absolute errors, float32 ``[B]``.
+    The loss is the mean of each transition's loss times its weight, over those with a weight that is not 0.
+    ``LossInfo.extra`` holds scalars, and ``priorities``, the absolute errors, float32 ``[B]``.
 
     Args:
         time_step_spec: A TimeStep of specs.
@@ -182,7 +183,7 @@ class DqnAgent(OffPolicyAgent):
             tape.watch(self._trained)
             with in_bfloat16(self._layers_in_bfloat16):
                 td = self._td_loss(transition)
-            loss = tf.reduce_mean(weights * td.loss)
+            loss = row_mean(td.loss, weights)
             if penalties := self._q_network.losses:
                 loss += tf.add_n(penalties)
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -190,8 +191,7 @@ class DqnAgent(OffPolicyAgent):
 
     def _apply(self, loss: tf.Tensor, td: TDLoss, gradients: list[tf.Tensor], weights: tf.Tensor) -> LossInfo:
         """Takes the step; returns what it tells."""
-        if self._gradient_clipping is not None:
-            gradients = [tf.clip_by_norm(gradient, self._gradient_clipping) for gradient in gradients]
+        gradients = clip_each(gradients, self._gradient_clipping)
         norm = apply_gradients(self._optimizer, gradients, self._trained)
         step = self.train_step_counter.assign_add(1)
         update_targets(
@@ -201,12 +201,10 @@ class DqnAgent(OffPolicyAgent):
             self._target_update_tau,
             self._target_update_period,
         )
-        counted = tf.cast(weights > 0.0, tf.float32)
-        total = tf.maximum(tf.reduce_sum(counted), 1.0)
-        error = tf.abs(td.error)
+        counted, error = tf.cast(weights > 0.0, tf.float32), tf.abs(td.error)
         extra = {
-            "q_mean": tf.reduce_sum(counted * td.value) / total,
-            "td_error": tf.reduce_sum(counted * error) / total,
+            "q_mean": row_mean(td.value, counted),
+            "td_error": row_mean(error, counted),
             "gradient_norm": norm,
             "priorities": error,
         }

@@ -62,6 +62,7 @@ class Reference:
         before, after = data.time_step.observation, data.next_time_step.observation
         values = before @ kernel + bias
         target_values = after @ target_kernel + target_bias
+        count = np.count_nonzero(weights)
         loss, kernel_step, bias_step = 0.0, np.zeros_like(kernel), np.zeros_like(bias)
         errors = np.zeros(len(before))
         for row in range(len(before)):
@@ -73,8 +74,8 @@ class Reference:
             goal = SCALE * step.reward[row] + GAMMA * step.discount[row] * target_values[row, best]
             error = errors[row] = goal - values[row, action]
             size = abs(error)
-            loss += weights[row] * (0.5 * size**2 if size <= 1 else size - 0.5) / len(before)
-            slope = -weights[row] * np.clip(error, -1, 1) / len(before)
+            loss += weights[row] * (0.5 * size**2 if size <= 1 else size - 0.5) / count
+            slope = -weights[row] * np.clip(error, -1, 1) / count
             kernel_step[:, action] += slope * before[row]
             bias_step[action] += slope
         return loss, errors, kernel_step, bias_step
