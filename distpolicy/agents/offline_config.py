@@ -8,6 +8,7 @@ from typing import ClassVar
 from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.agents.experience_config import ExperienceConfig, Offline
 from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import check_widths
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,43 @@ class OfflineConfig(AgentConfig):
     def experience(self, shape: RunShape) -> ExperienceConfig:
         """Returns the settings by which transitions are drawn."""
         return Offline(shape.dataset, self.batch_size, self.updates_per_call)
+
+
+@dataclass(frozen=True)
+class OfflineCriticConfig(OfflineConfig):
+    """Settings of an offline agent with critics and their target networks."""
+
+    common: ClassVar[tuple[str, ...]] = (*OfflineConfig.common, "discount", "n_step")
+    _POSITIVE: ClassVar[tuple[str, ...]] = (
+        *OfflineConfig._POSITIVE,
+        "n_step",
+        "target_update_tau",
+        "target_update_period",
+    )
+    _SHARES: ClassVar[tuple[str, ...]] = ("discount", "target_update_tau")
+
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    discount: float = 0.99
+    """Gamma."""
+    n_step: int = 1
+    """Number of steps whose rewards are added up before the value of the next observation."""
+    critic_units: tuple[int, ...] = (64, 64)
+    """Width of each dense layer of the critics."""
+    target_update_tau: float = 0.005
+    """Share of the critics' weights that an update of the target networks takes."""
+    target_update_period: int = 1
+    """Number of gradient steps between two updates of the target networks."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_widths(f"{self.kind}.critic_units", self.critic_units)
+
+    @property
+    def reward_discount(self) -> float:
+        """Gamma."""
+        return self.discount
+
+    def experience(self, shape: RunShape) -> ExperienceConfig:
+        """Returns the settings by which transitions are drawn."""
+        return Offline(shape.dataset, self.batch_size, self.updates_per_call, self.n_step, self.discount)

@@ -13,6 +13,7 @@ from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from workers.collection.collector import Collector, CollectorConfig, PolicyPair
 from workers.datasets.manifest import DatasetManifest
+from workers.datasets.reader import read_episodes
 from workers.datasets.schema import DatasetSchema
 from workers.datasets.writer import DatasetWriter
 from workers.environments.factory import EnvironmentFactory
@@ -49,6 +50,28 @@ def cartpole_mixed(observation: np.ndarray, rng: np.random.Generator) -> np.ndar
     share = np.linspace(0.3, 1.0, len(observation))
     is_random = rng.random(len(observation)) < share
     return np.where(is_random, cartpole_random(observation, rng), cartpole_expert(observation, rng))
+
+
+def pendulum_expert(observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Swings the pendulum up by its energy, and holds it up there."""
+    cosine, sine, speed = observation.T
+    energy = 0.5 * speed**2 + 15.0 * cosine
+    swing = np.sign(speed) * np.clip(15.0 - energy, -2.0, 2.0)
+    hold = -8.0 * np.arctan2(sine, cosine) - 1.5 * speed
+    return np.clip(np.where(cosine > 0.9, hold, swing), -2.0, 2.0)[:, np.newaxis]
+
+
+def pendulum_mixed(observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The expert in some steps and chance in the others: each row more or less often."""
+    share = np.linspace(0.1, 1.0, len(observation))[:, np.newaxis]
+    is_random = rng.random((len(observation), 1)) < share
+    return np.where(is_random, rng.uniform(-2.0, 2.0, (len(observation), 1)), pendulum_expert(observation, rng))
+
+
+def mean_return(folder: str) -> float:
+    """The mean return of the episodes that end in a dataset."""
+    returns = [episode["reward"].sum() for episode in read_episodes(folder, only_ended=True)]
+    return float(np.mean(returns))
 
 
 def write(folder: Path, env: str, act: Act, num_steps: int, num_envs: int = 8, seed: int = 0) -> str:

@@ -17,7 +17,7 @@ def make_agent(
     """Builds the agent."""
     network = actor_networks(specs, networks, options.seed).policy_network(specs.time_step.observation)
     network.create_variables(specs.time_step.observation)
-    optimizer = FlatAdam(network.trainable_variables, 1e-7, config.max_gradient_norm, config.learning_rate)
+    optimizer = FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
     return BehavioralCloningAgent(
         specs.time_step, specs.action, network, optimizer, jit_compile=options.jit_compile, name="bc_agent"
     )

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from offline_batches import CONTINUOUS, DISCRETE, NESTED, OBSERVATION, B, softmax, specs_of, transitions
 
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.behavioral_cloning.behavioral_cloning_agent import BehavioralCloningAgent
@@ -16,36 +17,9 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.networks.sequential import Sequential
-from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.testing import TFAgentConformance
-from distpolicy.trajectories.environment_specs import EnvironmentSpecs
-from distpolicy.trajectories.policy_step import PolicyStep
-from distpolicy.trajectories.time_step import StepType, TimeStep, time_step_spec
+from distpolicy.trajectories.time_step import TimeStep, time_step_spec
 from distpolicy.trajectories.trajectory import Trajectory
-from distpolicy.trajectories.transitions import Transition
-
-OBSERVATION = ArraySpec((3,), np.float32)
-DISCRETE = BoundedArraySpec((), np.int64, 2, 4)
-CONTINUOUS = BoundedArraySpec((2,), np.float32, -1.0, 1.0)
-NESTED = {"move": CONTINUOUS, "jump": DISCRETE}
-B = 6
-
-
-def transitions(action_spec: Any, seed: int = 0, observation: np.ndarray | None = None) -> Transition:
-    rng = np.random.default_rng(seed)
-    actions = {
-        "jump": rng.integers(2, 5, B),
-        "move": rng.uniform(-1, 1, (B, 2)).astype(np.float32),
-    }
-    action = actions if action_spec is NESTED else actions["jump" if action_spec is DISCRETE else "move"]
-    if observation is None:
-        observation = rng.normal(size=(B, 3)).astype(np.float32)
-    zeros, mid = np.zeros(B, np.float32), np.full(B, StepType.MID, np.int32)
-    return Transition(
-        TimeStep(mid, zeros, zeros, observation),
-        PolicyStep(action, (), ()),
-        TimeStep(mid, zeros, zeros, np.zeros_like(observation)),
-    )
 
 
 def linear_agent(num_outputs: int, action_spec: Any, **arguments: Any) -> tuple[BehavioralCloningAgent, Any]:
@@ -65,8 +39,7 @@ def test_cross_entropy_and_its_gradient_are_those_of_numpy() -> None:
     batch, weights = transitions(DISCRETE), np.array([1, 1, 0, 2, 1, 1], np.float32)
     x, labels = batch.time_step.observation, batch.action_step.action - 2
     logits = x @ kernel + bias
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    p = softmax(logits)
     info = agent.train(batch, weights)
     np.testing.assert_allclose(info.loss, np.mean(-weights * np.log(p[np.arange(B), labels])), rtol=1e-5)
     gradient = (p - np.eye(3)[labels]) * weights[:, np.newaxis] / B
@@ -103,8 +76,9 @@ def test_a_loss_function_of_the_callers_is_used() -> None:
 
 def make(action_spec: Any = NESTED, observation: Any = OBSERVATION, **settings: Any) -> BehavioralCloningAgent:
     config = BehavioralCloningConfig(**settings)
-    specs = EnvironmentSpecs(time_step_spec(observation), action_spec)
-    agent = config.make_agent(specs, NetworkConfig(actor_units=(8,)), LearnerOptions(jit_compile=False))
+    agent = config.make_agent(
+        specs_of(action_spec, observation), NetworkConfig(actor_units=(8,)), LearnerOptions(jit_compile=False)
+    )
     agent.initialize()
     return agent
 
