@@ -36,6 +36,7 @@ class RunShape(NamedTuple):
         learners: Learners that share each batch.
         max_policy_lag: Versions by which the policy that acts may be older than the one that learns.
         recurrent: Whether the policy has a state.
+        dataset: Folders of the data that an offline agent learns from.
     """
 
     collectors: int
@@ -44,6 +45,7 @@ class RunShape(NamedTuple):
     learners: int
     max_policy_lag: int
     recurrent: bool
+    dataset: tuple[str, ...] = ()
 
 
 class LearnerOptions(NamedTuple):

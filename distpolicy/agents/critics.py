@@ -9,8 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.off_policy_agent import update_targets
+from distpolicy.agents.twin_critic_network import TwinCriticNetwork
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
+from distpolicy.specs import tensor_spec
+from distpolicy.trajectories.time_step import TimeStep
 
 
 class Critics(tf.Module):
@@ -78,19 +81,72 @@ class Critics(tf.Module):
         """
         return _values(self._networks, observation, action, step_type, training)
 
+    def first_values(self, observation: Any, action: Any, step_type: tf.Tensor) -> tf.Tensor:
+        """Returns the values of actions by the first critic alone: float32 ``[B]``."""
+        network = self._networks[0]
+        options = {"num_critics": 1} if isinstance(network, TwinCriticNetwork) else {}
+        return _values([network], observation, action, step_type, False, **options)[:, 0]
+
     def target_values(self, observation: Any, action: Any, step_type: tf.Tensor) -> tf.Tensor:
         """Returns the values of actions by the targets: float32 ``[B, N]``."""
         return _values(self._targets, observation, action, step_type, False)
 
 
-def copied_critic(network: Network, input_spec: Any, name: str) -> Network:
-    """Returns a second critic like a first one, with initial weights of its own.
+def make_critics(
+    time_step_spec: TimeStep, action_spec: Any, networks: Sequence[Network], targets: Sequence[Network | None]
+) -> Critics:
+    """Returns critics for an environment.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of specs of one action.
+        networks: See :class:`Critics`.
+        targets: See :class:`Critics`.
+    """
+    return Critics(_input_spec(time_step_spec, action_spec), networks, targets)
+
+
+def make_twin_critics(
+    time_step_spec: TimeStep,
+    action_spec: Any,
+    networks: tuple[Network, Network | None],
+    targets: tuple[Network | None, Network | None],
+) -> Critics:
+    """Returns two critics from TF-Agents' arguments ``critic_network``, ``critic_network_2`` and their targets.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of specs of one action.
+        networks: The first critic, or one network of all critics; and the second one, None for a copy of the first.
+        targets: Their targets; None for copies.
 
     Raises:
-        ConfigError: If its weights are the first one's, since twins that learn the same correct nothing.
+        ConfigError: If the first network has all critics, and there is a second one. If there is a target for a second
+            critic that is not there, or a copy has the weights of the first critic.
     """
-    network.create_variables(input_spec)
-    second = network.copy(name=name)
+    input_spec = _input_spec(time_step_spec, action_spec)
+    first, second = networks
+    if first.create_variables(input_spec).shape.rank == 1:
+        if second is not None or targets[1] is not None:
+            raise ConfigError(
+                f"critic_network {first.name} has several critics: leave critic_network_2 and "
+                "target_critic_network_2 out"
+            )
+        return Critics(input_spec, [first], targets[:1])
+    if second is None:
+        if targets[1] is not None:
+            raise ConfigError("target_critic_network_2 needs critic_network_2")
+        second = _other_weights(first, input_spec)
+    return Critics(input_spec, [first, second], targets)
+
+
+def _input_spec(time_step_spec: TimeStep, action_spec: Any) -> Any:
+    return tensor_spec.from_spec(time_step_spec.observation), tensor_spec.from_spec(action_spec)
+
+
+def _other_weights(network: Network, input_spec: Any) -> Network:
+    """Returns a copy of a critic, with initial weights of its own. Twins that begin alike correct nothing."""
+    second = network.copy(name="CriticNetwork2")
     second.create_variables(input_spec)
     pairs = zip(network.trainable_variables, second.trainable_variables, strict=True)
     if all(np.array_equal(one.numpy(), two.numpy()) for one, two in pairs):
@@ -102,11 +158,11 @@ def copied_critic(network: Network, input_spec: Any, name: str) -> Network:
 
 
 def _values(
-    networks: Sequence[Network], observation: Any, action: Any, step_type: tf.Tensor, training: bool
+    networks: Sequence[Network], observation: Any, action: Any, step_type: tf.Tensor, training: bool, **options: int
 ) -> tf.Tensor:
     found = []
     for network in networks:
-        values, _ = network((observation, action), step_type=step_type, training=training)
+        values, _ = network((observation, action), step_type=step_type, training=training, **options)
         found.append(values if values.shape.rank == 2 else values[:, tf.newaxis])
     return found[0] if len(found) == 1 else tf.concat(found, axis=1)
 

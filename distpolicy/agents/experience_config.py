@@ -64,6 +64,7 @@ class Offline:
         num_updates: K, the batches of a call, one for each gradient step.
         n_step: Steps of a transition.
         discount: Gamma, by which the rewards of several steps are added up.
+        returns: Whether samples have the arguments ``return_to_go``, ``final_observation`` and ``final_discount``.
     """
 
     folders: tuple[str, ...]
@@ -71,6 +72,7 @@ class Offline:
     num_updates: int
     n_step: int = 1
     discount: float = 0.99
+    returns: bool = False
 
 
 ExperienceConfig = OnPolicy | Replay | Offline

@@ -61,7 +61,14 @@ class TwinCriticNetwork(Network):
             self._kernels.append(tf.Variable(kernel, name=f"kernel_{index}"))
             self._biases.append(tf.Variable(tf.zeros([num_critics, 1, outputs]), name=f"bias_{index}"))
 
-    def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+    def call(
+        self,
+        inputs: Any,
+        step_type: Any = None,
+        network_state: Any = (),
+        training: bool = False,
+        num_critics: int | None = None,
+    ) -> Any:
         """Returns the values.
 
         Args:
@@ -69,6 +76,7 @@ class TwinCriticNetwork(Network):
             step_type: Ignored.
             network_state: Returned unchanged.
             training: Whether dropout is active in the encoder.
+            num_critics: N, to compute only the first ones; None for all.
 
         Returns:
             float32 ``[B, N]``, and ``network_state``.
@@ -83,7 +91,9 @@ class TwinCriticNetwork(Network):
             center, half_width = action_scale(spec)
             parts.append(flatten_inner(tf.cast((leaf - center) / half_width, tf.float32), 1))
         joined = tf.concat(parts, axis=-1)
-        values = tf.einsum("bi,nio->nbo", joined, self._kernels[0]) + self._biases[0]
-        for kernel, bias in zip(self._kernels[1:], self._biases[1:], strict=True):
+        kernels = [kernel[:num_critics] for kernel in self._kernels]
+        biases = [bias[:num_critics] for bias in self._biases]
+        values = tf.einsum("bi,nio->nbo", joined, kernels[0]) + biases[0]
+        for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
             values = tf.matmul(self._activation(values), kernel) + bias
         return tf.transpose(values[..., 0]), network_state

@@ -24,12 +24,13 @@ def draw_with_noise(distribution: tfp.distributions.Distribution, noise: tf.Tens
         The draw ``[B, *event_shape]``, and its log-probability ``[B]``.
     """
     tfd = tfp.distributions
-    if isinstance(distribution, tfd.TransformedDistribution):
-        raw, raw_log_prob = draw_with_noise(distribution.distribution, noise)
-        slope = distribution.bijector.forward_log_det_jacobian(raw, event_ndims=distribution.event_shape.rank)
-        return distribution.bijector.forward(raw), raw_log_prob - slope
     normal = distribution.distribution if isinstance(distribution, tfd.Independent) else distribution
+    # A MultivariateNormalDiag is also a transformed distribution, by what TFP makes it of.
     if not isinstance(normal, tfd.Normal | tfd.MultivariateNormalDiag):
+        if isinstance(distribution, tfd.TransformedDistribution):
+            raw, raw_log_prob = draw_with_noise(distribution.distribution, noise)
+            slope = distribution.bijector.forward_log_det_jacobian(raw, event_ndims=distribution.event_shape.rank)
+            return distribution.bijector.forward(raw), raw_log_prob - slope
         drawn = distribution.sample()
         # A new tensor: TFP would otherwise look up the input that it transformed.
         return drawn, distribution.log_prob(tf.identity(drawn))

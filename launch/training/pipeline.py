@@ -182,7 +182,7 @@ class UpdatePipeline(abc.ABC):
 
     def _has_room(self, totals: TrainingTotals, max_pending: int) -> bool:
         """Returns True if another update can be submitted, and the run needs it."""
-        expected = totals.env_steps + len(self.pending) * self._config.batch_size
+        expected = totals.steps + len(self.pending) * self._config.steps_per_update
         return len(self.pending) < max_pending and expected < self._config.total_steps
 
     def _ask(self, handle: CollectorHandle, weights: Any) -> PendingRollout:
@@ -193,8 +193,8 @@ class UpdatePipeline(abc.ABC):
         """Submits an update that learns from these rollouts, and what is due after it."""
         # The share of the run before this update, which the first update of a schedule begins with in full. What is
         # in flight counts as whole batches.
-        env_steps = totals.env_steps + len(self.pending) * self._config.batch_size
-        progress = env_steps / self._config.total_steps
+        steps = totals.steps + len(self.pending) * self._config.steps_per_update
+        progress = steps / self._config.total_steps
         before = self.pending[-1].metrics if self.pending else None
         weights, metrics = self._learners.update(progress, [part.rollout for part in parts], before)
         self._newest = self._publish(weights)

@@ -17,6 +17,7 @@ from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.arrival_order import ArrivalOrder
+from launch.training.dataset_order import DatasetOrder
 from launch.training.evaluation import PoolEvaluator, best_return, evaluation_metrics
 from launch.training.keeping import Checkpoints, Policies, RunKeeper
 from launch.training.learner_group import LearnerGroup
@@ -91,7 +92,7 @@ class Trainer:
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
         self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
         parts = PipelineParts(config, pool, learners, self._recovery, self._evaluator, self._keeper, server)
-        self._pipeline: UpdatePipeline = ArrivalOrder(parts) if config.rollout_order == "arrival" else FixedOrder(parts)
+        self._pipeline = _pipeline(parts)
         self._server = server
         self._is_stopped = False
         self._last_update_s = 0.0
@@ -416,3 +417,9 @@ class Trainer:
         self._pool.close()
         if self._server is not None:
             self._server.kill()
+
+
+def _pipeline(parts: PipelineParts) -> UpdatePipeline:
+    if parts.config.is_offline:
+        return DatasetOrder(parts)
+    return ArrivalOrder(parts) if parts.config.rollout_order == "arrival" else FixedOrder(parts)

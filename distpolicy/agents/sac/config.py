@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from distpolicy.agents.agent_config import RunShape
-from distpolicy.agents.off_policy_config import OffPolicyConfig
-from distpolicy.errors import ConfigError
-from distpolicy.networks.network_config import check_widths
+from distpolicy.agents.off_policy_actor_critic_config import OffPolicyActorCriticConfig
 
 
 @dataclass(frozen=True)
-class SACConfig(OffPolicyConfig):
+class SACConfig(OffPolicyActorCriticConfig):
     """Settings of soft actor-critic (Haarnoja et al., 2018)."""
 
     kind: ClassVar[str] = "sac"
@@ -28,12 +25,8 @@ class SACConfig(OffPolicyConfig):
             "q_mean": "Mean value of the actions",
         }
     )
-    _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._POSITIVE, "initial_alpha")
+    _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyActorCriticConfig._POSITIVE, "initial_alpha")
 
-    critic_units: tuple[int, ...] = (64, 64)
-    """Width of each dense layer of the critics."""
-    actor_learning_rate: float | None = None
-    """Adam's step size for the actor; None for learning_rate."""
     alpha_learning_rate: float | None = None
     """Adam's step size for the temperature; None for learning_rate."""
     initial_alpha: float = 1.0
@@ -46,19 +39,4 @@ class SACConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_widths(f"{self.kind}.critic_units", self.critic_units)
-        for name in ("actor_learning_rate", "alpha_learning_rate"):
-            rate = getattr(self, name)
-            self._require(name, rate is None or rate > 0, "above 0")
-
-    def check(self, shape: RunShape) -> None:
-        """Checks that there is one learner, room for all environments, and a policy without a state.
-
-        Raises:
-            ConfigError: Says which setting to change.
-        """
-        super().check(shape)
-        if shape.recurrent:
-            raise ConfigError(
-                f"network.recurrent is not for {self.kind}: its replay buffer holds single transitions; set it to none"
-            )
+        self._require_rate("alpha_learning_rate")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.critics import Critics, copied_critic
+from distpolicy.agents.critics import make_twin_critics
 from distpolicy.agents.flat_adam import apply_gradients
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
@@ -125,8 +125,9 @@ class SacAgent(OffPolicyAgent):
             jit_compile=jit_compile,
             name=name,
         )
-        self._critics = make_critics(
-            (observation_spec, action_spec),
+        self._critics = make_twin_critics(
+            time_step_spec,
+            action_spec,
             (critic_network, critic_network_2),
             (target_critic_network, target_critic_network_2),
         )
@@ -254,30 +255,6 @@ class SacAgent(OffPolicyAgent):
 def exploring(policy: TFPolicy) -> RandomSharePolicy:
     """Returns the policy that collectors run: ``policy``, or uniform actions before the agent has begun to learn."""
     return RandomSharePolicy(policy, name="collect_policy")
-
-
-def make_critics(
-    input_spec: Any, networks: tuple[Network, Network | None], targets: tuple[Network | None, Network | None]
-) -> Critics:
-    """Returns the critics of TF-Agents' arguments ``critic_network``, ``critic_network_2`` and their targets.
-
-    Raises:
-        ConfigError: If ``critic_network`` has all critics, and there is a second one.
-    """
-    first, second = networks
-    output = first.create_variables(input_spec)
-    if output.shape.rank == 1:
-        if second is not None or targets[1] is not None:
-            raise ConfigError(
-                f"critic_network {first.name} computes {output.shape[0]} critics: leave critic_network_2 and "
-                "target_critic_network_2 out"
-            )
-        return Critics(input_spec, [first], [targets[0]])
-    if second is None:
-        if targets[1] is not None:
-            raise ConfigError("target_critic_network_2 needs critic_network_2")
-        second = copied_critic(first, input_spec, "CriticNetwork2")
-    return Critics(input_spec, [first, second], targets)
 
 
 def _check_actions(action_spec: Any) -> None:

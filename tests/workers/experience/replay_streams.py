@@ -32,6 +32,9 @@ class Step:
     is_cut: bool = False
     has_next: bool = False
     version: int = -1
+    # Of the model: whether a rollout began here, and whether steps before it, of its episode, were lost.
+    is_beginning: bool = False
+    is_break: bool = False
 
     @property
     def is_start(self) -> bool:
@@ -41,8 +44,8 @@ class Step:
 class Stream:
     """The env of a slot: each time step has a number of its own, from which its observation and action follow."""
 
-    def __init__(self, slot: int, rng: np.random.Generator, fault_share: float = 0.1) -> None:
-        self._rng, self._fault_share = rng, fault_share
+    def __init__(self, slot: int, rng: np.random.Generator, fault_share: float = 0.1, end_share: float = 0.25) -> None:
+        self._rng, self._fault_share, self._end_share = rng, fault_share, end_share
         self._next_key = slot * 10_000
         self.now = self._step(FIRST)
 
@@ -65,7 +68,7 @@ class Stream:
             # A fault: the observation stays, the reward is 0 and the discount 1.
             done.reward, done.is_cut = 0.0, True
             self.now = Step(done.key, LAST)
-        elif self._rng.random() < 0.25:
+        elif self._rng.random() < self._end_share:
             self.now = self._step(LAST)
             done.discount = float(self._rng.integers(0, 2))
         else:
@@ -122,8 +125,11 @@ class Model:
         for row in range(rollout.num_slots):
             steps = [self._step(rollout, row, t) for t in range(rollout.num_steps + 1)]
             kept = self.rows.setdefault(int(rollout.first_slot) + row, [])
+            steps[0].is_beginning = True
             if kept and (kept[-1].key, kept[-1].step_type) == (steps[0].key, steps[0].step_type):
                 kept.pop()
+            else:
+                steps[0].is_break = bool(kept) and steps[0].step_type != FIRST
             kept += steps
             del kept[: -self.length]
             count += sum(step.is_start for step in steps)
@@ -151,6 +157,16 @@ class Model:
                     covered, end = covered + 1, end + 1
                 last = rows[end]
                 found[step.key, step.step_type] = (reward, gamma ** (covered - 1) * share, last.key, last.step_type)
+        return found
+
+    def sequences(self, span: int) -> dict[tuple[int, int], list[Step]]:
+        """By key and step type of the first step: the steps of each sequence, and the one after it if there is one."""
+        found = {}
+        for rows in self.rows.values():
+            for start in range(len(rows) - span + 1):
+                steps = rows[start : start + span]
+                if steps[0].is_beginning and not any(step.is_break for step in steps[1:]):
+                    found[steps[0].key, steps[0].step_type] = rows[start : start + span + 1]
         return found
 
 

@@ -84,7 +84,7 @@ def test_a_state_holds_only_rows_that_were_written() -> None:
     experience = make_experience(settings_of(capacity=6_000))
     rng = np.random.default_rng(0)
     update(experience, {slot: Stream(slot, rng) for slot in range(3)}, 0)
-    rows = [len(value) for path, value in experience.state().items() if "rows/" in path]
+    rows = [len(value) for path, value in experience.state().items() if "values/" in path]
     assert rows
     assert set(rows) == {3 * (STEPS + 1)}
 
@@ -99,9 +99,9 @@ def test_a_larger_or_a_smaller_buffer_takes_the_newest_rows() -> None:
     for capacity in (30, 300):
         other = make_experience(settings_of(capacity=capacity))
         other.restore(state)
-        rows = other.state()["ring/rows/action"]
+        rows = other.state()["ring/values/action"]
         kept = min(20, capacity // 3)
-        want = state["ring/rows/action"].reshape(3, 20)[:, -kept:]
+        want = state["ring/values/action"].reshape(3, 20)[:, -kept:]
         np.testing.assert_array_equal(rows, want.ravel())
         assert other.metrics()["replay_size"] == other.state()["ring/is_start"].sum()
         assert update(other, streams, 7)

@@ -83,7 +83,8 @@ def test_every_transition_is_of_the_streams_and_each_is_reached(
         want = model.transitions(n_step, GAMMA)
         assert experience.metrics()["replay_size"] == len(want)
         batches = drawn(experience, update)
-        assert len(batches) == num_transitions * 2
+        # Only in the smallest buffers there may be nothing to draw.
+        assert len(batches) == (num_transitions * 2 if want else 0)
         reached = set().union(*(check_transitions(batch, model, n_step) for batch in batches))
         if num_transitions * 256 >= 30 * len(want):
             assert reached == set(want)

@@ -29,16 +29,17 @@ class SampleDebt:
         self._min_size, self._cost = min_size, cost
         self._num_inserted, self._debt = 0, Fraction(0)
 
-    @property
-    def num_inserted(self) -> int:
-        """Number of transitions that ever came in."""
-        return self._num_inserted
+    def insert(self, num_transitions: int, can_draw: bool = True) -> None:
+        """Adds what the transitions owe.
 
-    def insert(self, num_transitions: int) -> None:
-        """Adds what the transitions owe."""
+        Args:
+            num_transitions: How many came in.
+            can_draw: Whether there is anything to draw. If not, they add nothing.
+        """
         before = max(self._num_inserted, self._min_size)
         self._num_inserted += num_transitions
-        self._debt += self._ratio * max(0, self._num_inserted - before)
+        if can_draw:
+            self._debt += self._ratio * max(0, self._num_inserted - before)
 
     def pay(self) -> bool:
         """Pays for one call. Returns False, and changes nothing, if the debt is smaller than its cost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,31 @@ from distpolicy.agents.experience_config import Replay
 from distpolicy.trajectories.rollout import Rollout
 from workers.experience.experience import Experience, Sample
 from workers.experience.replay.debt import SampleDebt
+from workers.experience.replay.draws import Draws
+from workers.experience.replay.memory import check_memory
+from workers.experience.replay.priority_draws import PriorityDraws
 from workers.experience.replay.ring import Ring
+from workers.experience.replay.sampler import Sampler
+from workers.experience.replay.sequence_sampler import SequenceSampler
 from workers.experience.replay.structure import RolloutStructure
 from workers.experience.replay.transition_sampler import TransitionSampler
-from workers.experience.replay.uniform import UniformDraws
+from workers.experience.replay.uniform_draws import UniformDraws
 
-_RING = "ring/"
+# Parts of the state.
+_RING, _SAMPLER, _DRAWS, _DEBT = "ring/", "sampler/", "draws/", "debt/"
 _MEBIBYTE = 2**20
+
+
+class Places(NamedTuple):
+    """What a sample's rows are to the buffer.
+
+    Attributes:
+        places: int64 ``[K * B]``.
+        identities: int64 ``[K * B]``: what was there when the sample was drawn.
+    """
+
+    places: np.ndarray
+    identities: np.ndarray
 
 
 class ReplayExperience(Experience):
@@ -30,13 +48,21 @@ class ReplayExperience(Experience):
     """
 
     def __init__(self, config: Replay) -> None:
-        self._shape = (config.num_updates, config.batch_size)
-        self._num_samples = config.num_updates * config.batch_size
-        self._n_step = config.n_step
+        shape = (config.num_updates, config.batch_size)
+        self._capacity = config.capacity
         self._ring = Ring(config.capacity)
-        self._debt = SampleDebt(config.samples_per_insert, config.min_size, self._num_samples)
-        self._draws = UniformDraws()
-        self._sampler = TransitionSampler(self._shape, config.n_step, config.discount)
+        self._sampler: Sampler
+        if config.sequence_length is None:
+            self._sampler = TransitionSampler(self._ring, shape, config.n_step, config.discount)
+        else:
+            self._sampler = SequenceSampler(self._ring, shape, config.burn_in, config.sequence_length, config.n_step)
+        self._draws: Draws
+        if config.priority_exponent > 0:
+            self._draws = PriorityDraws(shape, config.priority_exponent, config.importance_exponent)
+        else:
+            self._draws = UniformDraws(shape)
+        cost = shape[0] * shape[1] * (config.sequence_length or 1)
+        self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
         self._structure: RolloutStructure | None = None
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:
@@ -45,6 +71,9 @@ class ReplayExperience(Experience):
         Args:
             rollouts: Rollouts in any order; several may come from the same env slots, in order of time. The first call
                 has rollouts of all env slots.
+
+        Raises:
+            ConfigError: If the buffer does not fit into memory, or a rollout into the buffer.
         """
         if not rollouts:
             return
@@ -52,35 +81,71 @@ class ReplayExperience(Experience):
         if self._structure is None:
             self._structure = RolloutStructure(ordered[0])
         if not self._ring.num_rows:
-            self._ring.allocate(ordered, self._n_step)
+            self._ring.allocate(ordered, self._sampler.num_steps, self._check_memory)
+            self._sampler.begin(ordered[0])
+            self._draws.begin(self._sampler.is_valid)
+        num_transitions = 0
         for rollout in ordered:
-            self._debt.insert(int(self._ring.insert(rollout).is_start.sum()))
-        self._draws.changed()
+            inserted = self._ring.insert(rollout)
+            self._draws.changed(self._sampler.insert(rollout, inserted))
+            num_transitions += inserted.num_transitions
+        self._debt.insert(num_transitions, self._draws.size > 0)
 
     def due(self, progress: float, seed: Sequence[int]) -> Iterator[Sample]:
-        """Yields samples of K batches of B transitions as long as the debt pays for them."""
+        """Yields samples of K batches as long as the debt pays for them; see :class:`Experience`."""
         call = 0
-        while self._structure is not None and self._ring.size and self._debt.pay():
-            rng = np.random.default_rng([*seed, call])
-            rows = self._draws.draw(self._ring.is_start, self._ring.size, self._num_samples, rng)
-            transition = self._sampler.sample(self._ring, rows, self._structure)
-            yield Sample(transition, np.ones(self._shape, np.float32), {}, self._shape[0])
+        while self._structure is not None and self._draws.size and self._debt.pay():
+            drawn = self._draws.draw(np.random.default_rng([*seed, call]), progress)
+            sample = self._sampler.sample(drawn, self._structure)
+            if self._draws.takes_feedback:
+                sample = sample._replace(places=Places(drawn.places, self._sampler.identities(drawn.places)))
+            yield sample
             call += 1
 
     def zero_sample(self, rollout: Rollout) -> Sample:
-        """Returns a sample of zeros."""
-        return Sample(self._sampler.zeros(rollout), np.zeros(self._shape, np.float32), {}, self._shape[0])
+        """Returns a sample of zeros.
+
+        Raises:
+            ConfigError: If the buffer for such rollouts does not fit into memory.
+        """
+        if not self._ring.num_rows:
+            self._ring.check_memory(rollout, self._check_memory)
+        return self._sampler.zeros(rollout)
+
+    def feedback(self, sample: Sample, priorities: np.ndarray) -> None:
+        """Takes new priorities. Rows that were written over since the sample was drawn are left out."""
+        places, identities = sample.places
+        is_there = self._sampler.identities(places) == identities
+        self._draws.feedback(places[is_there], priorities.ravel()[is_there])
 
     def metrics(self) -> dict[str, float]:
-        """Returns ``replay_size``, the transitions that can be drawn, and ``replay_memory_mib``."""
-        return {"replay_size": float(self._ring.size), "replay_memory_mib": self._ring.nbytes / _MEBIBYTE}
+        """Returns ``replay_size``, the places that can be drawn, and ``replay_memory_mib``."""
+        num_bytes = self._ring.nbytes + self._sampler.nbytes + self._draws.bytes_for(len(self._sampler.is_valid))
+        return {"replay_size": float(self._draws.size), "replay_memory_mib": num_bytes / _MEBIBYTE}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the rows that were written, and the debt."""
-        return {**self._debt.state(), **{f"{_RING}{name}": value for name, value in self._ring.state().items()}}
+        """Returns the rows that were written, priorities, and the debt."""
+        parts = {
+            _RING: self._ring.state(),
+            _SAMPLER: self._sampler.state(),
+            _DRAWS: self._draws.state(self._sampler.places_kept()),
+            _DEBT: self._debt.state(),
+        }
+        return {f"{part}{name}": value for part, values in parts.items() for name, value in values.items()}
 
     def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
-        """Restores a state from :meth:`state`. Begins with an empty buffer if it is empty."""
-        self._debt.restore(state)
-        self._ring.restore({name.removeprefix(_RING): value for name, value in state.items() if name.startswith(_RING)})
-        self._draws.changed()
+        """Restores a state from :meth:`state`, of a buffer of any capacity; begins anew if it is empty."""
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+        self._debt.restore(part(_DEBT))
+        kept_rows = self._ring.restore(part(_RING), self._check_memory)
+        kept = self._sampler.restore(part(_SAMPLER), kept_rows.is_kept)
+        self._draws.begin(self._sampler.is_valid)
+        self._draws.restore(part(_DRAWS), self._sampler.places_kept(), kept)
+
+    def _check_memory(self, rows_bytes: int, row_bytes: int) -> None:
+        """Checks that rows of these bytes, and the samples that are made of them, fit into memory."""
+        tree_bytes = self._draws.bytes_for(self._capacity)
+        check_memory(rows_bytes + tree_bytes, row_bytes * self._sampler.rows_of_sample, self._capacity)

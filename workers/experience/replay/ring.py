@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.trajectories.rollout import Rollout
-from workers.experience.replay.structure import leaves_of
+from distpolicy.trajectories.time_step import StepType
+from workers.experience.replay.column_kind import ColumnKind, column_kinds
+from workers.experience.replay.columns import Column, KeptRows, Written
+from workers.experience.replay.frames import FrameColumn, found_stack, possible_stack
+from workers.experience.replay.structure import OBSERVATION, leaves_of
+
+# Takes the bytes of all rows, and those of one row of a sample; raises if they do not fit.
+MemoryCheck = Callable[[int, int], None]
 
 
-class Written(NamedTuple):
-    """What a rollout changed.
+class Inserted(NamedTuple):
+    """What a rollout changed in a ring.
 
     Attributes:
-        rows: int64 ``[B, T + 1]``: the rows of its steps; the last one is the tip.
-        is_start: bool ``[B, T + 1]``: where a transition starts.
+        slots: int64 ``[B]``: the places of its env slots in the ring.
+        first: int64 ``[B]``: the number of its first step in each slot.
+        is_break: bool ``[B]``: whether its first step does not follow the slot's steps before, within an episode.
+        rows: int64 ``[N]``: the rows that were written, and those that can no longer be used.
+        num_transitions: Number of transitions that it brought.
     """
 
+    slots: np.ndarray
+    first: np.ndarray
+    is_break: np.ndarray
     rows: np.ndarray
-    is_start: np.ndarray
+    num_transitions: int
 
 
 class Ring:
@@ -42,17 +55,21 @@ class Ring:
 
     def clear(self) -> None:
         """Removes everything, and forgets the env slots."""
-        self.length = 0
-        # Numbers over the whole run of the env slots.
-        self.slots = np.zeros(0, np.int64)
-        # By slot: the numbers of the oldest step that is kept, and of the tip; -1 if there is none.
-        self.oldest, self.tip = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        # By row: whether a transition starts there, its weights' (generation, version), and the leaves by path.
-        self.is_start = np.zeros(0, np.bool_)
-        self.step_type = np.zeros(0, np.int8)
-        self.weights_version = np.zeros((0, 2), np.int32)
-        self.leaves: dict[str, np.ndarray] = {}
-        self.size = 0
+        self.columns: dict[str, Column] = {}
+        self._allocate_rows(np.zeros(0, np.int64))
+
+    def _allocate_rows(self, slots: np.ndarray) -> None:
+        # Numbers over the whole run of the env slots; by slot the numbers of the oldest step and of the tip, or -1.
+        self.slots = slots
+        self.length = self._capacity // max(len(slots), 1)
+        self.oldest, self.tip = np.zeros(len(slots), np.int64), np.full(len(slots), -1, np.int64)
+        # By row: whether a transition starts there, its type, and its weights' (generation, version).
+        num_rows = self.length * len(slots)
+        self.is_start, self.step_type = np.zeros(num_rows, np.bool_), np.zeros(num_rows, np.int8)
+        self.weights_version = np.zeros((num_rows, 2), np.int32)
+
+    def _row_arrays(self) -> list[np.ndarray]:
+        return [getattr(self, name) for name in _ROW_ARRAYS]
 
     @property
     def num_rows(self) -> int:
@@ -62,36 +79,61 @@ class Ring:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(array.nbytes for array in self._row_arrays().values())
+        own = sum(array.nbytes for array in self._row_arrays())
+        return own + sum(column.nbytes for column in self.columns.values())
 
-    def allocate(self, rollouts: Sequence[Rollout], num_steps: int) -> None:
+    def allocate(self, rollouts: Sequence[Rollout], num_steps: int, check_memory: MemoryCheck) -> None:
         """Makes the arrays for the env slots of these rollouts.
 
         Args:
             rollouts: Rollouts of all env slots.
             num_steps: The steps after a row that are read with it.
+            check_memory: Called with the bytes of all rows, and of a row of a sample, before anything is allocated.
 
         Raises:
             ConfigError: If a rollout does not fit.
         """
         slots = np.unique(np.concatenate([int(one.first_slot) + np.arange(one.num_slots) for one in rollouts]))
-        length = self._capacity // len(slots)
         least = max(rollout.num_steps for rollout in rollouts) + num_steps
-        if length < least:
+        if self._capacity // len(slots) < least:
             raise ConfigError(
                 f"a replay buffer of {self._capacity} steps is too small for rollouts from {len(slots)} environments: "
                 f"set its capacity to {least * len(slots)} or more"
             )
-        self.slots, self.length = slots, length
-        self.oldest, self.tip = np.zeros(len(slots), np.int64), np.full(len(slots), -1, np.int64)
-        num_rows = len(slots) * length
-        self.is_start = np.zeros(num_rows, np.bool_)
-        self.step_type, self.weights_version = np.zeros(num_rows, np.int8), np.zeros((num_rows, 2), np.int32)
-        self.leaves = {
-            path: np.zeros((num_rows, *leaf.shape[2:]), leaf.dtype) for path, leaf in leaves_of(rollouts[0]).items()
-        }
+        leaves = [(leaves_of(rollout), rollout.step_type) for rollout in rollouts]
+        kinds = {}
+        for path, leaf in leaves[0][0].items():
+            is_observation = path.startswith(OBSERVATION)
+            stack = found_stack([(one[path], types) for one, types in leaves]) if is_observation else None
+            kinds[path] = ColumnKind(leaf.shape[2:], leaf.dtype, stack)
+        self._allocate(slots, kinds, check_memory)
 
-    def insert(self, rollout: Rollout) -> Written:
+    def check_memory(self, rollout: Rollout, check: MemoryCheck) -> None:
+        """Calls a check of the memory for such rollouts. Images are taken for stacks of frames if they can be.
+
+        Args:
+            rollout: A rollout of all env slots.
+            check: The check.
+        """
+        kinds = {}
+        for path, leaf in leaves_of(rollout).items():
+            stack = possible_stack(leaf.shape[2:], leaf.dtype) if path.startswith(OBSERVATION) else None
+            kinds[path] = ColumnKind(leaf.shape[2:], leaf.dtype, stack)
+        check(*self._bytes_for(rollout.num_slots, kinds))
+
+    def _bytes_for(self, num_slots: int, kinds: Mapping[str, ColumnKind]) -> tuple[int, int]:
+        """Returns the bytes of all rows, and of one row of a sample."""
+        length = self._capacity // num_slots
+        own = num_slots * length * sum(array[:1].nbytes for array in self._row_arrays())
+        columns = sum(kind.column_bytes(num_slots, length) for kind in kinds.values())
+        return own + columns, sum(kind.num_bytes for kind in kinds.values())
+
+    def _allocate(self, slots: np.ndarray, kinds: Mapping[str, ColumnKind], check: MemoryCheck) -> None:
+        check(*self._bytes_for(len(slots), kinds))
+        self._allocate_rows(slots)
+        self.columns = {path: kind.column(len(slots), self.length) for path, kind in kinds.items()}
+
+    def insert(self, rollout: Rollout) -> Inserted:
         """Writes the steps of a rollout.
 
         Raises:
@@ -100,23 +142,23 @@ class Ring:
         slots, leaves = self._slots_of(rollout), leaves_of(rollout)
         self._check(leaves)
         num_steps = rollout.num_steps
-        lost = (self.tip[slots] >= 0) & ~self._continues(slots, rollout, leaves)
-        start = np.maximum(self.tip[slots] + lost, 0)
-        rows = self._rows(slots[:, None], start[:, None] + np.arange(num_steps + 1))
-        self.tip[slots] = start + num_steps
-        self.oldest[slots] = np.maximum(self.oldest[slots], start + num_steps - self.length + 1)
+        was_there = self.tip[slots] >= 0
+        continues = was_there & self._continues(slots, rollout, leaves)
+        first = np.where(continues, self.tip[slots], self.tip[slots] + 1)
+        rows = self._rows(slots[:, None], first[:, None] + np.arange(num_steps + 1))
+        self.tip[slots] = first + num_steps
+        self.oldest[slots] = np.maximum(self.oldest[slots], self.tip[slots] - self.length + 1)
         is_start = np.zeros(rows.shape, np.bool_)
         is_start[:, :-1] = rollout.step_weights > 0
         # All rows that are no longer kept are among those that are written.
-        self.size += int(is_start.sum()) - int(self.is_start[rows].sum())
         self.is_start[rows] = is_start
         self.step_type[rows] = rollout.step_type
         self.weights_version[rows] = rollout.weights_version[:, None]
         for path, leaf in leaves.items():
-            self.leaves[path][rows[:, : leaf.shape[1]]] = leaf
-            if leaf.shape[1] == num_steps:
-                self.leaves[path][rows[:, -1]] = 0
-        return Written(rows, is_start)
+            self.columns[path].write(Written(slots, rows, continues), leaf)
+        changed = np.concatenate([rows.ravel(), self._drop_lost(slots, num_steps)])
+        is_break = was_there & ~continues & (rollout.step_type[:, 0] != StepType.FIRST)
+        return Inserted(slots, first, is_break, changed, int(is_start.sum()))
 
     def after(self, rows: np.ndarray, num_steps: int | np.ndarray) -> np.ndarray:
         """Returns the rows of the steps that many steps later, of the same slot.
@@ -129,47 +171,12 @@ class Ring:
         found -= self.length * (found >= (rows // self.length + 1) * self.length)
         return found
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns the state by name: the rows that were written, slot by slot and in order of time."""
-        rows = self._kept_rows()
-        arrays = {name: array[rows] for name, array in self._row_arrays().items()}
-        return {"slots": self.slots.copy(), "oldest": self.oldest.copy(), "tip": self.tip.copy(), **arrays}
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the numbers of the steps that rows hold."""
+        slots, places = np.divmod(rows, self.length)
+        return self.tip[slots] - (self.tip[slots] - places) % self.length
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores a state from :meth:`state`, of a ring of any capacity: the newest rows are kept."""
-        self.clear()
-        if not len(state.get("slots", ())):
-            return
-        self.slots, self.tip = state["slots"].copy(), state["tip"].copy()
-        self.length = self._capacity // len(self.slots)
-        self.oldest = np.maximum(state["oldest"], self.tip - self.length + 1)
-        kept = np.concatenate(
-            [
-                np.arange(first, last + 1) >= oldest
-                for first, last, oldest in zip(state["oldest"], self.tip, self.oldest, strict=True)
-            ]
-        )
-        num_rows = self.length * len(self.slots)
-        rows = self._kept_rows()
-        self.leaves = {name.removeprefix(_LEAF): array for name, array in state.items() if name.startswith(_LEAF)}
-        for name, array in self._row_arrays().items():
-            made = np.zeros((num_rows, *array.shape[1:]), state[name].dtype)
-            made[rows] = state[name][kept]
-            self._set_row_array(name, made)
-        self.size = int(self.is_start.sum())
-
-    def _row_arrays(self) -> dict[str, np.ndarray]:
-        return {name: getattr(self, name) for name in _ROW_ARRAYS} | {
-            f"{_LEAF}{path}": array for path, array in self.leaves.items()
-        }
-
-    def _set_row_array(self, name: str, array: np.ndarray) -> None:
-        if name.startswith(_LEAF):
-            self.leaves[name.removeprefix(_LEAF)] = array
-        else:
-            setattr(self, name, array)
-
-    def _kept_rows(self) -> np.ndarray:
+    def rows_kept(self) -> np.ndarray:
         """Returns the rows that are kept, slot by slot and in order of time, with the tips."""
         found = [
             self._rows(slot, np.arange(oldest, tip + 1))
@@ -177,8 +184,61 @@ class Ring:
         ]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns the state by name: the rows that were written, slot by slot and in order of time."""
+        rows, counts = self.rows_kept(), self.tip - self.oldest + 1
+        found = {name: getattr(self, name).copy() for name in _SLOT_ARRAYS}
+        found |= {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
+        for path, column in self.columns.items():
+            found |= {f"{name}/{path}": value for name, value in column.state(rows, counts).items()}
+        return found
+
+    def restore(self, state: Mapping[str, np.ndarray], check_memory: MemoryCheck) -> KeptRows:
+        """Restores a state from :meth:`state`, of a ring of any capacity: the newest rows are kept.
+
+        Args:
+            state: The state.
+            check_memory: See :meth:`allocate`.
+        """
+        self.clear()
+        if not len(state.get("slots", ())):
+            return KeptRows(np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.int64))
+        self._allocate(state["slots"].copy(), column_kinds(state), check_memory)
+        self.tip[:] = state["tip"]
+        self.oldest[:] = np.maximum(state["oldest"], self.tip - self.length + 1)
+        counts = self.tip - state["oldest"] + 1
+        ages = np.concatenate([np.arange(count - 1, -1, -1) for count in counts])
+        kept = KeptRows(counts, ages < self.length, self.rows_kept())
+        for name in _ROW_ARRAYS:
+            getattr(self, name)[kept.rows] = state[name][kept.is_kept]
+        for path, column in self.columns.items():
+            column.restore({name: state[f"{name}/{path}"] for name in column.names}, kept)
+        self._drop_lost(np.arange(len(self.slots)), self.length)
+        return kept
+
     def _rows(self, slots: np.ndarray | int, numbers: np.ndarray) -> np.ndarray:
         return slots * self.length + numbers % self.length
+
+    def _drop_lost(self, slots: np.ndarray, num_rows: int) -> np.ndarray:
+        """Drops the oldest rows of which a leaf was written over in part; returns them, int64 ``[N]``.
+
+        Args:
+            slots: int64 ``[B]``.
+            num_rows: Number of rows to look at at a time.
+        """
+        dropped = [np.zeros(0, np.int64)]
+        for column in (one for one in self.columns.values() if isinstance(one, FrameColumn)):
+            is_done = False
+            while not is_done:
+                numbers = self.oldest[slots, None] + np.arange(num_rows)
+                rows = self._rows(slots[:, None], numbers)
+                is_lost = column.is_lost(slots, rows) & (numbers < self.tip[slots, None])
+                dropped.append(rows[is_lost])
+                self.oldest[slots] += is_lost.sum(axis=1)
+                is_done = not is_lost[:, -1].any()
+        found = np.concatenate(dropped)
+        self.is_start[found] = False
+        return found
 
     def _slots_of(self, rollout: Rollout) -> np.ndarray:
         """Returns the places in :attr:`slots` of a rollout's env slots, int64 ``[B]``."""
@@ -192,7 +252,7 @@ class Ring:
         return places
 
     def _check(self, leaves: Mapping[str, np.ndarray]) -> None:
-        kept = {path: (array.shape[1:], array.dtype) for path, array in self.leaves.items()}
+        kept = {path: (column.shape, column.dtype) for path, column in self.columns.items()}
         came = {path: (array.shape[2:], array.dtype) for path, array in leaves.items()}
         for path in sorted(kept.keys() | came.keys()):
             if kept.get(path) != came.get(path):
@@ -206,12 +266,14 @@ class Ring:
         tips = self._rows(slots, self.tip[slots])
         same = self.step_type[tips] == rollout.step_type[:, 0]
         for path, leaf in leaves.items():
-            if path.startswith("observation"):
-                same &= same_bits(self.leaves[path][tips], leaf[:, 0])
+            if path.startswith(OBSERVATION):
+                kept = np.empty((len(slots), *leaf.shape[2:]), leaf.dtype)
+                self.columns[path].take(tips, kept)
+                same &= same_bits(kept, leaf[:, 0])
         return same
 
 
-_LEAF = "rows/"
+_SLOT_ARRAYS = ("slots", "oldest", "tip")
 _ROW_ARRAYS = ("is_start", "step_type", "weights_version")
 
 
@@ -222,8 +284,5 @@ def _described(kind: tuple[tuple[int, ...], np.dtype] | None) -> str:
 def same_bits(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Returns which rows of two arrays ``[B, ...]`` have the same bits, bool ``[B]``."""
     shape = (len(left), left[:1].nbytes)
-    return (_as_bytes(left, shape) == _as_bytes(right, shape)).all(axis=1)
-
-
-def _as_bytes(array: np.ndarray, shape: tuple[int, int]) -> Any:
-    return np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8).reshape(shape)
+    as_bytes = [np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8) for array in (left, right)]
+    return (as_bytes[0].reshape(shape) == as_bytes[1].reshape(shape)).all(axis=1)

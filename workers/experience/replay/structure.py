@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer, paths
 
+OBSERVATION, POLICY_STATE = "observation", "policy_state"
 # The fields of a rollout that every step keeps.
-_FIELDS = ("observation", "action", "policy_info", "reward", "discount")
+_FIELDS = (OBSERVATION, "action", "policy_info", "reward", "discount")
 
 
 class RolloutStructure:
@@ -22,8 +23,13 @@ class RolloutStructure:
     """
 
     def __init__(self, rollout: Rollout) -> None:
-        self._paths = {name: paths(getattr(rollout, name), name) for name in _FIELDS}
-        self._packers = {name: packer(leaf_places(getattr(rollout, name))) for name in _FIELDS}
+        fields = (*_FIELDS, POLICY_STATE)
+        self._paths = {name: paths(getattr(rollout, name), name) for name in fields}
+        self._packers = {name: packer(leaf_places(getattr(rollout, name))) for name in fields}
+
+    def paths(self, field: str) -> list[str]:
+        """Returns the paths of a field's leaves."""
+        return self._paths[field]
 
     def pack(self, field: str, leaf_at: Callable[[str], np.ndarray]) -> Any:
         """Returns a nest like a field of the rollout.
@@ -37,8 +43,14 @@ class RolloutStructure:
 
 def leaves_of(rollout: Rollout) -> dict[str, np.ndarray]:
     """Returns the arrays of a rollout that are kept, by path: ``[B, T, ...]``, and ``[B, T + 1, ...]`` observations."""
-    return {
-        path: leaf
-        for name in _FIELDS
-        for path, leaf in zip(paths(getattr(rollout, name), name), flatten(getattr(rollout, name)), strict=True)
-    }
+    return {path: leaf for name in _FIELDS for path, leaf in _leaves(rollout, name)}
+
+
+def states_of(rollout: Rollout) -> dict[str, np.ndarray]:
+    """Returns the arrays of a rollout's policy state by path, ``[B, ...]``."""
+    return dict(_leaves(rollout, POLICY_STATE))
+
+
+def _leaves(rollout: Rollout, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    nest = getattr(rollout, name)
+    return zip(paths(nest, name), flatten(nest), strict=True)

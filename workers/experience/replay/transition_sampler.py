@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,97 +11,148 @@ from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import map_structure
-from workers.experience.replay.ring import Ring
+from workers.experience.experience import Sample
+from workers.experience.replay.draws import Drawn
+from workers.experience.replay.ring import Inserted, Ring
+from workers.experience.replay.sampler import Sampler
 from workers.experience.replay.structure import RolloutStructure
 
-# Tensors may share the memory of arrays that are aligned so.
-_ALIGNMENT_BYTES = 64
+# Rows that are read together with their next ones, so that what both share is still in the processor's cache.
+_CHUNK_BYTES = 2**19
 
 
-class TransitionSampler:
-    """Takes transitions out of a ring. The arrays of a batch are written over by the next one.
+class TransitionSampler(Sampler):
+    """Takes n-step transitions out of a ring. Its places are the rows where they start.
+
+    A transition covers n steps, or fewer: it ends with its episode, before a cut, and at the newest step. See
+    :func:`distpolicy.trajectories.transitions.to_n_step_transition`.
 
     Args:
+        ring: The rows.
         shape: ``(K, B)``.
-        n_step: The steps of a transition.
+        n_step: n.
         gamma: The discount factor.
     """
 
-    def __init__(self, shape: tuple[int, int], n_step: int, gamma: float) -> None:
-        self._shape, self._n_step, self._gamma = shape, n_step, np.float32(gamma)
-        self._outputs: dict[str, np.ndarray] = {}
+    def __init__(self, ring: Ring, shape: tuple[int, int], n_step: int, gamma: float) -> None:
+        super().__init__(ring, shape)
+        self._n_step, self._gamma = n_step, np.float32(gamma)
+        self._zeros = np.zeros(shape, np.float32)
 
-    def sample(self, ring: Ring, rows: np.ndarray, structure: RolloutStructure) -> Transition:
-        """Returns the transitions that start at rows.
+    @property
+    def num_steps(self) -> int:
+        """n."""
+        return self._n_step
 
-        It covers n steps, or fewer: it ends with its episode, before a cut, and at the newest step. See
-        :func:`distpolicy.trajectories.transitions.to_n_step_transition`.
+    @property
+    def rows_of_sample(self) -> int:
+        """Number of rows that a sample is made of."""
+        return 2 * self._shape[0] * self._shape[1]
 
-        Args:
-            ring: The ring.
-            rows: int64 ``[K * B]``.
-            structure: The structure of the rollouts.
-        """
+    @property
+    def is_valid(self) -> np.ndarray:
+        """bool ``[N]``: which rows a transition starts at."""
+        return self._ring.is_start
 
-        def taken(name: str, at: np.ndarray, array: np.ndarray) -> np.ndarray:
-            return np.take(array, at, axis=0, out=self._output(name, array), mode="clip")
+    def begin(self, rollout: Rollout) -> None:
+        """Does nothing: everything is in the ring."""
 
-        if self._n_step == 1:
-            last = ring.after(rows, 1)
-            reward = taken("reward", rows, ring.leaves["reward"])
-            discount = taken("discount", rows, ring.leaves["discount"])
-        else:
-            steps = ring.after(rows[:, None], np.arange(self._n_step))
-            goes_on = np.cumprod(ring.is_start[steps], axis=1, dtype=np.bool_)
-            reward, discount = n_step_return(
-                ring.leaves["reward"][steps], ring.leaves["discount"][steps], goes_on, self._gamma
-            )
-            last = ring.after(rows, goes_on.sum(axis=1))
+    def insert(self, rollout: Rollout, inserted: Inserted) -> np.ndarray:
+        """Returns the rows that changed."""
+        return inserted.rows
 
-        def of_ring(prefix: str, path: str, at: np.ndarray) -> np.ndarray:
-            return self._shaped(taken(f"{prefix}{path}", at, ring.leaves[path]))
+    def sample(self, drawn: Drawn, structure: RolloutStructure) -> Sample:
+        """Returns the transitions that start at rows."""
+        rows = drawn.places
+        last, reward, discount = self._returns(rows)
 
-        def step_type(at: np.ndarray) -> np.ndarray:
-            return self._shaped(ring.step_type[at].astype(np.int32))
+        def shaped(array: np.ndarray) -> np.ndarray:
+            return array.reshape(*self._shape, *array.shape[1:])
 
-        zeros = np.zeros(self._shape, np.float32)
-        return Transition(
-            TimeStep(step_type(rows), zeros, zeros, structure.pack("observation", lambda p: of_ring("", p, rows))),
-            PolicyStep(
-                structure.pack("action", lambda p: of_ring("", p, rows)),
-                (),
-                structure.pack("policy_info", lambda p: of_ring("", p, rows)),
-            ),
+        def now(path: str) -> np.ndarray:
+            return shaped(self._taken(path, path, rows))
+
+        def step_type(name: str, at: np.ndarray) -> np.ndarray:
+            found = self._outputs.get(name, rows.shape, np.int32)
+            found[:] = self._ring.step_type[at]
+            return shaped(found)
+
+        observations = {path: self._taken_pair(path, rows, last) for path in structure.paths("observation")}
+        transition = Transition(
             TimeStep(
-                step_type(last),
-                self._shaped(reward),
-                self._shaped(discount),
-                structure.pack("observation", lambda p: of_ring("next/", p, last)),
+                step_type("step_type", rows),
+                self._zeros,
+                self._zeros,
+                structure.pack("observation", lambda path: shaped(observations[path][0])),
+            ),
+            PolicyStep(structure.pack("action", now), (), structure.pack("policy_info", now)),
+            TimeStep(
+                step_type("next/step_type", last),
+                shaped(reward),
+                shaped(discount),
+                structure.pack("observation", lambda path: shaped(observations[path][1])),
             ),
         )
+        return Sample(transition, drawn.weights, {}, self._shape[0])
 
-    def zeros(self, rollout: Rollout) -> Transition:
-        """Returns a batch of zeros for rollouts ``[B, T, ...]`` like this one."""
+    def zeros(self, rollout: Rollout) -> Sample:
+        """Returns transitions of zeros."""
 
         def zero(leaf: np.ndarray) -> np.ndarray:
             return np.zeros((*self._shape, *leaf.shape[2:]), leaf.dtype)
 
         number, step_type = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.int32)
         observation = map_structure(zero, rollout.observation)
-        return Transition(
+        transition = Transition(
             TimeStep(step_type, number, number, observation),
             PolicyStep(map_structure(zero, rollout.action), (), map_structure(zero, rollout.policy_info)),
             TimeStep(step_type, number, number, observation),
         )
+        return Sample(transition, number, {}, self._shape[0])
 
-    def _shaped(self, array: np.ndarray) -> np.ndarray:
-        return array.reshape(*self._shape, *array.shape[1:])
+    def identities(self, places: np.ndarray) -> np.ndarray:
+        """Returns the numbers of the steps in these rows."""
+        return self._ring.numbers(places)
 
-    def _output(self, name: str, like: np.ndarray) -> np.ndarray:
-        """Returns the array ``[K * B, ...]`` that takes a leaf."""
-        if name not in self._outputs:
-            self._outputs[name] = aligned_zeros((self._shape[0] * self._shape[1], *like.shape[1:]), like.dtype)
-        return self._outputs[name]
+    def places_kept(self) -> np.ndarray:
+        """Returns the ring's rows."""
+        return self._ring.rows_kept()
+
+    def restore(self, state: Mapping[str, np.ndarray], is_kept: np.ndarray) -> np.ndarray:
+        """Returns which of the ring's rows are kept."""
+        return is_kept
+
+    def _returns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the rows of the last steps, and the n-step rewards and discounts, each ``[N]``."""
+        if self._n_step == 1:
+            last = self._ring.after(rows, 1)
+            return last, self._taken("reward", "reward", rows), self._taken("discount", "discount", rows)
+        steps = self._ring.after(rows[:, None], np.arange(self._n_step))
+        goes_on = np.logical_and.accumulate(self._ring.is_start[steps], axis=1)
+        reward, discount = (
+            self._taken(name, name, steps.ravel()).reshape(steps.shape) for name in ("reward", "discount")
+        )
+        reward, discount = n_step_return(reward, discount, goes_on, self._gamma)
+        return self._ring.after(rows, goes_on.sum(axis=1)), reward, discount
+
+    def _taken(self, name: str, path: str, rows: np.ndarray) -> np.ndarray:
+        column = self._ring.columns[path]
+        out = self._outputs.get(name, (len(rows), *column.shape), column.dtype)
+        column.take(rows, out)
+        return out
+
+    def _taken_pair(self, path: str, rows: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a leaf of both rows."""
+        column = self._ring.columns[path]
+        found, found_last = (
+            self._outputs.get(f"{prefix}{path}", (len(rows), *column.shape), column.dtype) for prefix in ("", "next/")
+        )
+        step = max(1, _CHUNK_BYTES // max(1, found[0].nbytes))
+        for begin in range(0, len(rows), step):
+            part = slice(begin, begin + step)
+            column.take(rows[part], found[part])
+            column.take(last[part], found_last[part])
+        return found, found_last
 
 
 def n_step_return(
@@ -121,11 +172,3 @@ def n_step_return(
     total = np.where(goes_on, share * reward, np.float32(0)).sum(axis=1)
     num_steps = goes_on.sum(axis=1, dtype=np.float32)
     return total, discount.prod(axis=1) * gamma ** (num_steps - 1)
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Returns an array of zeros that begins at a multiple of 64 bytes."""
-    num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(num_bytes + _ALIGNMENT_BYTES, np.uint8)
-    offset = -memory.ctypes.data % _ALIGNMENT_BYTES
-    return memory[offset : offset + num_bytes].view(dtype).reshape(shape)

@@ -1,0 +1,80 @@
+"""A replay buffer that does not fit into memory is refused before it is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from replay_streams import Stream, rollout_of, settings_of
+
+from distpolicy.errors import ConfigError
+from distpolicy.trajectories.rollout import Rollout
+from workers.experience.factory import make_experience
+from workers.experience.replay import memory
+
+MIB = 2**20
+
+
+def rollout(num_slots: int = 2, num_steps: int = 10) -> Rollout:
+    rng = np.random.default_rng(0)
+    made = rollout_of({slot: Stream(slot, rng) for slot in range(num_slots)}, 0, num_slots, num_steps, 0)
+    image = np.zeros((num_slots, num_steps + 1, 64, 64), np.float32)
+    return made._replace(observation={**made.observation, "image": image})
+
+
+@pytest.fixture
+def hundred_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 100 * MIB)
+
+
+@pytest.mark.usefixtures("hundred_mebibytes")
+@pytest.mark.parametrize(("name", "argument"), [("insert", [rollout()]), ("zero_sample", rollout())])
+def test_a_buffer_that_does_not_fit_is_refused_in_one_line(name: str, argument: object) -> None:
+    experience = make_experience(settings_of(capacity=10_000, num_updates=1))
+    message = r"takes 0\.2 GiB, but 0\.1 GiB .*: set replay_capacity to \d+ or less"
+    with pytest.raises(ConfigError, match=message) as info:
+        getattr(experience, name)(argument)
+    assert "\n" not in str(info.value)
+    # What it says to set is accepted.
+    capacity = int(str(info.value).split(" or less")[0].split()[-1])
+    other = make_experience(settings_of(capacity=capacity, num_updates=1))
+    other.zero_sample(rollout())
+    other.insert([rollout()])
+    assert 0.7 * 100 < other.metrics()["replay_memory_mib"] < 100
+
+
+@pytest.mark.usefixtures("hundred_mebibytes")
+def test_samples_that_do_not_fit_are_refused() -> None:
+    experience = make_experience(settings_of(num_updates=1000))
+    with pytest.raises(ConfigError, match="set batch_size or updates_per_call to a lower value"):
+        experience.insert([rollout()])
+
+
+@pytest.mark.usefixtures("hundred_mebibytes")
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    small = make_experience(settings_of(num_updates=1))
+    small.insert([rollout()])
+    with pytest.raises(ConfigError, match="set replay_capacity to"):
+        make_experience(settings_of(capacity=10_000, num_updates=1)).restore(small.state())
+
+
+def test_metrics_tell_the_memory_of_rows_and_samples() -> None:
+    experience = make_experience(settings_of(capacity=200, num_updates=1, priority_exponent=0.5))
+    experience.insert([rollout()])
+    before = experience.metrics()["replay_memory_mib"]
+    # A row has an image of 16 KiB, and a batch has two for each of its 32 rows.
+    assert 200 * 16 / 1024 < before < 200 * 16 / 1024 * 1.02
+    next(iter(experience.due(0.0, (0,))))
+    assert experience.metrics()["replay_memory_mib"] == pytest.approx(before + 64 * 16 / 1024, rel=0.02)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("max", None), (str(300 * MIB), 200 * MIB), (str(50 * MIB), 0)])
+def test_the_limit_of_the_control_group_counts(
+    limit: str, expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    available = memory.available_memory_bytes()
+    assert available > 200 * MIB if expected is None else available == expected

@@ -1,0 +1,122 @@
+"""Column: one leaf of all rows of a ring."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+
+class Written(NamedTuple):
+    """Where a rollout's time steps are written.
+
+    Attributes:
+        slots: int64 ``[B]``: the places of its env slots in the ring.
+        rows: int64 ``[B, T + 1]``: the rows of its time steps. The last one is the slot's newest.
+        continues: bool ``[B]``: whether the first time step was there already, as the slot's newest.
+    """
+
+    slots: np.ndarray
+    rows: np.ndarray
+    continues: np.ndarray
+
+
+class KeptRows(NamedTuple):
+    """The rows of a state, slot by slot and in order of time, and where they are now.
+
+    Attributes:
+        counts: int64 ``[slots]``: how many rows of each slot are in the state.
+        is_kept: bool ``[N]``: which of them are kept.
+        rows: int64: the rows of the kept ones.
+    """
+
+    counts: np.ndarray
+    is_kept: np.ndarray
+    rows: np.ndarray
+
+
+class Column(abc.ABC):
+    """Keeps a leaf of each row.
+
+    Attributes:
+        shape: Shape of the leaf in one row.
+        dtype: Its dtype.
+        names: The names in its state.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    names: ClassVar[tuple[str, ...]]
+
+    @property
+    @abc.abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+
+    @abc.abstractmethod
+    def write(self, written: Written, values: np.ndarray) -> None:
+        """Writes the leaf of a rollout: ``[B, T + 1, ...]``, or ``[B, T, ...]`` if the newest step has none yet."""
+
+    @abc.abstractmethod
+    def take(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Reads rows.
+
+        Args:
+            rows: int64 ``[N]``.
+            out: Array ``[N, ...]`` that takes them.
+        """
+
+    @abc.abstractmethod
+    def state(self, rows: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the state of rows, by name.
+
+        Args:
+            rows: int64 ``[N]``: slot by slot, and in order of time.
+            counts: int64 ``[slots]``: how many each slot has.
+        """
+
+    @abc.abstractmethod
+    def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
+        """Restores a state from :meth:`state` into an empty column."""
+
+
+class WholeColumn(Column):
+    """Keeps a leaf as it is.
+
+    Args:
+        num_rows: Number of rows.
+        shape: Shape of the leaf in one row.
+        dtype: Its dtype.
+    """
+
+    names = ("values",)
+
+    def __init__(self, num_rows: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.values = np.zeros((num_rows, *shape), dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return self.values.nbytes
+
+    def write(self, written: Written, values: np.ndarray) -> None:
+        """Writes the leaf of a rollout; zeros for a newest step without one."""
+        self.values[written.rows[:, : values.shape[1]]] = values
+        if values.shape[1] < written.rows.shape[1]:
+            self.values[written.rows[:, -1]] = 0
+
+    def take(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Reads rows."""
+        # Without mode="clip", NumPy reads into a copy of ``out`` first.
+        np.take(self.values, rows, axis=0, out=out, mode="clip")
+
+    def state(self, rows: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the values of rows."""
+        return {"values": self.values[rows]}
+
+    def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
+        """Restores the values of rows."""
+        self.values[kept.rows] = state["values"][kept.is_kept]

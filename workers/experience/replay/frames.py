@@ -1,0 +1,216 @@
+"""FrameColumn: stacks of image frames, of which each frame is kept once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distpolicy.trajectories.time_step import StepType
+from workers.experience.replay.columns import Column, KeptRows, Written
+
+# Frames of one pixel are a word if they are the last dimension.
+_WORDS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+_MOST_FRAMES = 16
+# Frames beside one for each row: episodes begin with a whole stack.
+_SPARE = 0.05
+# The share of changing steps that have to shift a stack before it is taken for one.
+_MOSTLY = 0.9
+
+
+class StackShape(NamedTuple):
+    """How the frames of an observation are stacked.
+
+    Attributes:
+        axis: Dimension of the frames in an observation: 0 or 2.
+        num_frames: k, the frames of an observation. The newest is the last.
+    """
+
+    axis: int
+    num_frames: int
+
+
+class FrameColumn(Column):
+    """Keeps each frame once, and for each row the number of its newest frame.
+
+    A time step whose older frames are the newer ones of the step before adds one frame, and any other adds all of its
+    frames, bit for bit. So nothing depends on how an environment pads the first observations of an episode.
+
+    Frames in the last dimension are kept as they are read: k frames of a pixel are a word, and an observation is made
+    of two neighbouring words by shifts. Reading them one by one takes three times as long.
+
+    Args:
+        num_slots: Number of env slots.
+        length: Rows of each.
+        shape: Shape of an observation.
+        stack: How its frames are stacked.
+    """
+
+    names = ("stack", "newest", "written", "frames")
+
+    def __init__(self, num_slots: int, length: int, shape: tuple[int, ...], stack: StackShape) -> None:
+        self.shape, self.dtype = shape, np.dtype(np.uint8)
+        self._length, self._stack = length, stack
+        self._num_frames = frames_of_slot(length, stack)
+        inner = tuple(np.delete(shape, stack.axis).tolist())
+        if stack.axis == 0:
+            self._frames = np.zeros((num_slots * self._num_frames, *inner), np.uint8)
+        else:
+            num_words = num_slots * self._num_frames // stack.num_frames
+            self._frames = np.zeros((num_words, *inner, stack.num_frames), np.uint8)
+        # By slot: the number of frames that were ever written. By row: the number of its newest frame.
+        self._written = np.zeros(num_slots, np.int64)
+        self._newest = np.zeros(num_slots * length, np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self._frames.nbytes + self._written.nbytes + self._newest.nbytes
+
+    def write(self, written: Written, values: np.ndarray) -> None:
+        """Writes the observations of a rollout, uint8 ``[B, T + 1, ...]``."""
+        k = self._stack.num_frames
+        num_new = np.full(written.rows.shape, k)
+        num_new[:, 1:][are_shifted(values, self._stack)] = 1
+        num_new[written.continues, 0] = 0
+        first = self._written[written.slots, None]
+        newest = first + np.cumsum(num_new, axis=1) - 1
+        self._written[written.slots] = newest[:, -1] + 1
+        self._newest[written.rows] = newest
+        slots = np.broadcast_to(written.slots[:, None], newest.shape)
+        frames = np.moveaxis(values, 2 + self._stack.axis, 0)
+        # A long rollout may write over its own frames.
+        first_kept = newest[:, -1:] + 1 - self._num_frames
+        for age in range(k):
+            is_new = (num_new > age) & (newest - age >= first_kept)
+            self._set_frames(slots[is_new], newest[is_new] - age, frames[k - 1 - age][is_new])
+
+    def take(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Puts the observations of rows together."""
+        k = self._stack.num_frames
+        oldest = self._newest[rows] - (k - 1)
+        base = rows // self._length * self._num_frames
+        if self._stack.axis == 0:
+            places = base[:, None] + (oldest[:, None] + np.arange(k)) % self._num_frames
+            frames = out.reshape(len(rows) * k, *self._frames.shape[1:])
+            np.take(self._frames, places.ravel(), axis=0, out=frames, mode="clip")
+            return
+        word = _WORDS[k]
+        words = self._frames.view(word)[..., 0].reshape(len(self._frames), -1)
+        made = out.view(word).reshape(len(rows), -1)
+        oldest %= self._num_frames
+        shift = (8 * (oldest % k)).astype(word)[:, None]
+        np.take(words, (base + oldest) // k, axis=0, out=made, mode="clip")
+        later = np.take(words, (base + (oldest + k) % self._num_frames) // k, axis=0)
+        np.right_shift(made, shift, out=made)
+        np.left_shift(later, np.asarray(8 * k, word) - shift, out=later)
+        np.bitwise_or(made, later, out=made)
+
+    def is_lost(self, slots: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns which rows need frames that were written over: bool ``[B, N]``.
+
+        Args:
+            slots: int64 ``[B]``.
+            rows: int64 ``[B, N]``: rows of each slot.
+        """
+        first_kept = self._written[slots] - self._num_frames
+        return self._newest[rows] - (self._stack.num_frames - 1) < first_kept[:, None]
+
+    def state(self, rows: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the frames that rows need, slot by slot and in order of time."""
+        slots, numbers = self._kept_frames(self._newest[rows], counts)
+        return {
+            "stack": np.array(self._stack, np.int64),
+            "newest": self._newest[rows],
+            "written": self._written.copy(),
+            "frames": self._get_frames(slots, numbers),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
+        """Restores the frames that rows need, as far as there is room for them."""
+        self._newest[kept.rows] = state["newest"][kept.is_kept]
+        self._written[:] = state["written"]
+        slots, numbers = self._kept_frames(state["newest"], kept.counts)
+        has_room = numbers >= (self._written - self._num_frames)[slots]
+        self._set_frames(slots[has_room], numbers[has_room], state["frames"][has_room])
+
+    def _kept_frames(self, newest: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns slot and number of each frame that rows need, slot by slot and in order of time."""
+        slots, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        ends = np.cumsum(counts)
+        for slot in np.flatnonzero(counts):
+            oldest = newest[ends[slot] - counts[slot]] - (self._stack.num_frames - 1)
+            numbers.append(np.arange(oldest, newest[ends[slot] - 1] + 1))
+            slots.append(np.full(len(numbers[-1]), slot))
+        return np.concatenate(slots), np.concatenate(numbers)
+
+    def _places(self, slots: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | slice, ...]:
+        """Returns the indices of frames."""
+        places = slots * self._num_frames + numbers % self._num_frames
+        if self._stack.axis == 0:
+            return (places,)
+        return places // self._stack.num_frames, slice(None), slice(None), places % self._stack.num_frames
+
+    def _set_frames(self, slots: np.ndarray, numbers: np.ndarray, frames: np.ndarray) -> None:
+        self._frames[self._places(slots, numbers)] = frames
+
+    def _get_frames(self, slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        return self._frames[self._places(slots, numbers)]
+
+
+def frames_of_slot(length: int, stack: StackShape) -> int:
+    """Returns how many frames are kept for an env slot with that many rows."""
+    k = stack.num_frames
+    num_frames = math.ceil(length * (1 + _SPARE)) + k
+    return -(-num_frames // k) * k
+
+
+def possible_stack(shape: tuple[int, ...], dtype: np.dtype) -> StackShape | None:
+    """Returns how frames may be stacked in such an observation; None if it is not an image."""
+    return next(iter(_possible_stacks(shape, dtype)), None)
+
+
+def found_stack(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> StackShape | None:
+    """Returns how frames are stacked in observations; None if they are not.
+
+    Args:
+        parts: Observations ``[B, T + 1, ...]`` and step types ``[B, T + 1]`` of rollouts.
+    """
+    first = parts[0][0]
+    for stack in _possible_stacks(first.shape[2:], first.dtype):
+        num_changes = num_shifts = 0
+        for values, step_type in parts:
+            is_same = (values[:, 1:] == values[:, :-1]).all(axis=(2, 3, 4))
+            changes = ~is_same & (step_type[:, 1:] != StepType.FIRST)
+            num_changes += int(changes.sum())
+            num_shifts += int(are_shifted(values, stack)[changes].sum())
+        if num_shifts > _MOSTLY * num_changes:
+            return stack
+    return None
+
+
+def _possible_stacks(shape: tuple[int, ...], dtype: np.dtype) -> list[StackShape]:
+    if dtype != np.uint8 or len(shape) != 3:
+        return []
+    stacks = [StackShape(2, shape[2])] if shape[2] in _WORDS else []
+    return stacks + ([StackShape(0, shape[0])] if 2 <= shape[0] <= _MOST_FRAMES else [])
+
+
+def are_shifted(values: np.ndarray, stack: StackShape) -> np.ndarray:
+    """Returns at which time steps all frames but the newest are the newer ones of the step before: bool ``[B, T]``.
+
+    Args:
+        values: uint8 ``[B, T + 1, ...]``.
+        stack: How the frames are stacked.
+    """
+    if stack.axis == 0:
+        return (values[:, 1:, :-1] == values[:, :-1, 1:]).all(axis=(2, 3, 4))
+    found = []
+    for steps in values:
+        words = np.ascontiguousarray(steps).view(_WORDS[stack.num_frames])[..., 0]
+        # The newest frame is the highest byte.
+        differences = (words[1:] ^ (words[:-1] >> 8)) << 8
+        found.append(~differences.any(axis=(1, 2)))
+    return np.stack(found)

@@ -1,0 +1,51 @@
+"""check_memory: refuses a replay buffer that does not fit into the machine's memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from distpolicy.errors import ConfigError
+
+_GIBIBYTE = 2**30
+# The part of the available memory that a suggested capacity takes.
+_SUGGESTED = 0.8
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def check_memory(rows_bytes: int, other_bytes: int, capacity: int) -> None:
+    """Checks that a replay buffer fits.
+
+    Args:
+        rows_bytes: Bytes of all rows.
+        other_bytes: Bytes that do not depend on the number of rows.
+        capacity: Number of rows.
+
+    Raises:
+        ConfigError: If the buffer is larger than the memory that is available; says which capacity fits.
+    """
+    available = available_memory_bytes()
+    if rows_bytes + other_bytes <= available:
+        return
+    fitting = int(capacity * max(0.0, _SUGGESTED * available - other_bytes) / rows_bytes)
+    advice = (
+        f"set replay_capacity to {fitting} or less"
+        if fitting
+        else "set batch_size or updates_per_call to a lower value"
+    )
+    raise ConfigError(
+        f"a replay buffer of {capacity} steps takes {(rows_bytes + other_bytes) / _GIBIBYTE:.1f} GiB, but "
+        f"{available / _GIBIBYTE:.1f} GiB of memory are available: {advice}"
+    )
+
+
+def available_memory_bytes() -> int:
+    """Returns the memory that this process can still take, by the machine and by its control group's limit."""
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):
+        return available
+    return available if limit == "max" else min(available, max(0, int(limit) - used))
