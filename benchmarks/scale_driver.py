@@ -95,6 +95,7 @@ class _Clock(TrainingObserver):
     def __init__(self, pids: Sequence[int], num_updates: int) -> None:
         self._pids, self._last = pids, num_updates
         self.marks: list[tuple[float, list[Process]]] = []
+        self.kept_parts: tuple[str, ...] = ()
 
     def on_update(self, result: UpdateResult) -> None:
         if result.totals.updates in (NUM_WARM_UPS, self._last):

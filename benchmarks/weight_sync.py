@@ -1,7 +1,9 @@
 """Seconds from publishing weights until every collector has acknowledged them, beside what moving the bytes costs.
 
-Sync is what a run does after every update: pack the policy's variables, put the snapshot into the object store, call
-``apply_weights`` on every collector (real collectors, with a real policy), and wait for all acknowledgements.
+Sync is what a run does after every update: pack the policy's variables, put the snapshot into the object store, have
+every collector apply it (real collectors, with a real policy), and wait for all acknowledgements. As in a run,
+collectors act by the policy's program and have no TensorFlow. The copy into the program, which a run makes with the
+next action, is made and counted here.
 
 The floor is the least that any way of doing this must do: put one contiguous array of the same size into the object
 store, and make one call to each actor, which copies the array into memory that it already owns. Its actors hold nothing
@@ -30,11 +32,13 @@ import ray
 from reporting import met, print_header, print_table
 from sized_policy import SizedPolicyFactory
 
-from distpolicy.weights import WeightsPacker
+from distpolicy.policies.program_builder import ProgramBuilder
+from distpolicy.weights import Acknowledgement, Weights, WeightsPacker
 from workers.actors import start_collector
-from workers.collection.collector import CollectorConfig
+from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
+from workers.inference.program_source import ProgramSource
 
 GOAL = 1.5
 TIMEOUT_S = 300.0
@@ -72,12 +76,15 @@ def measure(size: int, collector_counts: list[int], repeats: int) -> list[tuple[
     """
     environment_factory = EnvironmentFactory("CartPole-v1")
     policy_factory = SizedPolicyFactory(size)
+    policy = policy_factory.build(*probe(environment_factory))
+    packer = WeightsPacker(policy)
+    program = ray.put(ProgramBuilder(policy, [1], "collect").program)
+    source = ProgramSource((program,), policy_factory, TIMEOUT_S)
     most = max(collector_counts)
     collectors = [
-        start_collector(CollectorConfig(index, index, 1, 1, seed=0), environment_factory, policy_factory)
+        start_collector(CollectorConfig(index, index, 1, 1, seed=0), environment_factory, source)
         for index in range(most)
     ]
-    packer = WeightsPacker(policy_factory.build(*probe(environment_factory)))
     array = np.ones(packer.pack(0, 0).num_bytes // 4, np.float32)
     copiers = [ray.remote(Copier).options(num_cpus=0).remote(array.nbytes) for _ in range(most)]
     ray.get([actor.ping.remote() for actor in collectors], timeout=TIMEOUT_S)
@@ -99,11 +106,18 @@ def sync_s(packer: WeightsPacker, version: int, collectors: list[Any]) -> float:
     """Seconds of one sync: pack, put, apply everywhere, acknowledgements."""
     start = time.perf_counter()
     reference = ray.put(packer.pack(0, version))
-    acknowledgements = ray.get([actor.apply_weights.remote(reference) for actor in collectors], timeout=TIMEOUT_S)
+    acknowledgements = ray.get([actor.__ray_call__.remote(apply, reference) for actor in collectors], timeout=TIMEOUT_S)
     seconds = time.perf_counter() - start
     if not all(item.applied and item.version == version for item in acknowledgements):
         raise RuntimeError(f"not every collector applied version {version}: {acknowledgements}")
     return seconds
+
+
+def apply(collector: Collector, weights: Weights) -> Acknowledgement:
+    """Applies weights in a collector, and copies them into the program that acts."""
+    acknowledgement = collector.apply_weights(weights)
+    collector.policy.refresh()
+    return acknowledgement
 
 
 def floor_s(array: np.ndarray, copiers: list[Any]) -> float:

@@ -23,6 +23,7 @@ from launch.config.cluster import DoctorConfig, SubmitConfig
 from launch.config.collect import CollectConfig, load_collect_config
 from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
+from launch.config.run_specs import with_env_of_dataset
 from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import REGISTRY, absolute_path
@@ -40,9 +41,9 @@ class TrainArguments:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     agent: str = DEFAULT_AGENT
-    """The algorithm: ppo, impala, appo, reinforce, or module:function for a function of yours that makes a TFAgent. The
-    options that begin with its name are its settings (--ppo.learning-rate); for your own function, use
-    --custom.kwargs."""
+    """The algorithm: ppo, impala, appo, reinforce, bc (from --dataset), or module:function for a function of yours that
+    makes a TFAgent. The options that begin with its name are its settings (--ppo.learning-rate); for your own function,
+    use --custom.kwargs."""
     preset: str | None = None
     """Settings to begin from. By default those of the env's own preset, such as lunarlander-ppo for LunarLander-v3, or
     of the general one, such as ppo. distpolicy presets lists them, those for recurrent policies too."""
@@ -147,7 +148,11 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         base = _beginning(known.preset, known.env, known.agent)
     defaults = TrainArguments(config=_with_named_agent(base), agent=agent_name(base.agent))
     parsed = _parse(TrainArguments, arguments, defaults, "train")
-    parsed = dataclasses.replace(parsed, config=TrainConfig(**_fields(parsed.config)))
+    config = TrainConfig(**_fields(parsed.config))
+    if config.is_offline and config.dataset and known.config is None and known.resume is None and known.env is None:
+        given = _given(arguments)
+        config = with_env_of_dataset(config, "env-kwargs" in given, "wrappers" in given)
+    parsed = dataclasses.replace(parsed, config=config)
     if parsed.resume is not None and parsed.run_dir is not None:
         raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
     return parsed
@@ -307,7 +312,14 @@ def _known(arguments: list[str], *options: str) -> argparse.Namespace:
 # The options of the short help by their titles. An option is named by its place in the command's arguments.
 _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
-        "what is learned": ("config.env", "config.env_kwargs", "config.wrappers", "preset", "agent"),
+        "what is learned": (
+            "config.env",
+            "config.env_kwargs",
+            "config.wrappers",
+            "preset",
+            "agent",
+            "config.dataset",
+        ),
         "how long": (
             "config.total_steps",
             "config.target_return",

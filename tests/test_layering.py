@@ -165,7 +165,7 @@ def test_no_two_folders_import_each_other() -> None:
 # From the top down: a folder imports from those after it.
 ORDER = {
     "launch": ("launch", "training", "collection", "cluster", "output", "supervision", "config"),
-    "workers": ("workers", "datasets", "inference", "learning", "collection", "environments", "experience"),
+    "workers": ("workers", "inference", "learning", "experience", "datasets", "collection", "environments"),
 }
 
 

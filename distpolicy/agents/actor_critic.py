@@ -53,7 +53,7 @@ class ActorCritic(tf.Module):
                 f"actor_network {actor_network.name} has a state although there is an encoding_network: put all that "
                 "is recurrent into the encoding_network"
             )
-        self._encoding_network = encoding_network
+        self.observation_encoder = encoding_network
         self._actor_network = actor_network
         self._value_network = value_network
         self._policy_network = make_policy_network(observation_spec, actor_network, encoding_network)
@@ -95,13 +95,13 @@ class ActorCritic(tf.Module):
             return self._call(observation, step_type, state)
 
     def _call(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
-        if self._encoding_network is None:
+        if self.observation_encoder is None:
             encoding = observation
             distribution, state = self._actor_network(observation, step_type=step_type, network_state=state)
         else:
             # In a tuple, if there is one: see Sequential.
             before = state[0] if self.is_recurrent else ()
-            encoding, after = self._encoding_network(observation, step_type=step_type, network_state=before)
+            encoding, after = self.observation_encoder(observation, step_type=step_type, network_state=before)
             encoding = tf.nest.map_structure(_widened, encoding)
             distribution, _ = self._actor_network(encoding, step_type=step_type)
             state = (after,) if self.is_recurrent else ()

@@ -1,16 +1,14 @@
-"""Builds actor-critic agents and their policies from the settings."""
+"""Builds actor-critic agents from the settings."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from distpolicy.agents import acting_policy
 from distpolicy.agents.actor_critic_agent import ActorCriticAgent
 from distpolicy.agents.actor_critic_config import ActorCriticConfig
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.network_builders import actor_networks, value_network
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 Agent = TypeVar("Agent", bound=ActorCriticAgent[Any])
@@ -48,18 +46,3 @@ def make_actor_critic_agent(
         mixed_precision=options.mixed_precision,
         **arguments,
     )
-
-
-def make_acting_policy(
-    config: ActorCriticConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int
-) -> ActorPolicy:
-    """Builds the policy that draws actions and emits their log-probabilities.
-
-    Args:
-        config: The algorithm's settings.
-        specs: Of the environment.
-        networks: The settings of the networks.
-        seed: The run's seed.
-    """
-    network = actor_networks(specs, networks, seed).policy_network(specs.time_step.observation)
-    return acting_policy.make_collect_policy(specs.time_step, specs.action, network, config.normalize_observations)

@@ -1,7 +1,7 @@
-"""AgentConfig: the settings of an algorithm. Needs TensorFlow only to build an agent or a policy.
+"""AgentConfig: the settings of an algorithm. Needs TensorFlow only to build an agent or its policies.
 
 An algorithm is a folder in ``distpolicy.agents`` with a module ``config`` that defines a subclass, and a module
-``builder`` that builds agent and policy. No other file names it: command line, YAML, metrics and report are made from
+``builder`` that builds the agent. No other file names it: command line, YAML, metrics and report are made from
 the subclass.
 """
 
@@ -36,6 +36,7 @@ class RunShape(NamedTuple):
         learners: Learners that share each batch.
         max_policy_lag: Versions by which the policy that acts may be older than the one that learns.
         recurrent: Whether the policy has a state.
+        dataset: Folders of the data that an offline agent learns from.
     """
 
     collectors: int
@@ -44,6 +45,7 @@ class RunShape(NamedTuple):
     learners: int
     max_policy_lag: int
     recurrent: bool
+    dataset: tuple[str, ...] = ()
 
 
 class LearnerOptions(NamedTuple):
@@ -60,6 +62,18 @@ class LearnerOptions(NamedTuple):
     jit_compile: bool = True
     mixed_precision: bool = False
     replicas: Replicas | None = None
+
+
+class AgentPolicies(NamedTuple):
+    """An agent's policies, which share their variables.
+
+    Attributes:
+        policy: The policy that is evaluated and deployed.
+        collect_policy: The policy that acts in rollouts.
+    """
+
+    policy: TFPolicy
+    collect_policy: TFPolicy
 
 
 @dataclass(frozen=True)
@@ -105,9 +119,10 @@ class AgentConfig:
         """Builds the agent that learns, by ``make_agent`` in the module ``builder`` beside the settings."""
         return self._builder().make_agent(self, specs, networks, options)
 
-    def make_collect_policy(self, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> TFPolicy:
-        """Builds the policy that collectors run: the agent's ``collect_policy`` by structure; weights come later."""
-        return self._builder().make_collect_policy(self, specs, networks, seed)
+    def make_policies(self, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> AgentPolicies:
+        """Builds the policies that collectors run: those of the agent by structure; weights come later."""
+        agent = self.make_agent(specs, networks, LearnerOptions(seed, jit_compile=False))
+        return AgentPolicies(agent.policy, agent.collect_policy)
 
     def _builder(self) -> Any:
         # Imported by name: the builder needs TensorFlow, and these settings do not.

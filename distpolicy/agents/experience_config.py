@@ -36,13 +36,14 @@ class Replay:
         sequence_period: Steps between the beginnings of two sequences.
         priority_exponent: How much priorities count (alpha of Schaul et al., 2016); 0 to draw all rows alike.
         importance_exponent: How much of the bias of the priorities is corrected at the start (beta); it grows to 1.
+        in_checkpoints: Whether checkpoints hold the rows. Without them a run that goes on fills the buffer anew.
     """
 
-    capacity: int
-    batch_size: int
-    num_updates: int
-    samples_per_insert: float
-    min_size: int
+    capacity: int = 100_000
+    batch_size: int = 64
+    num_updates: int = 32
+    samples_per_insert: float = 8.0
+    min_size: int = 1_000
     n_step: int = 1
     discount: float = 0.99
     sequence_length: int | None = None
@@ -50,6 +51,7 @@ class Replay:
     sequence_period: int = 1
     priority_exponent: float = 0.0
     importance_exponent: float = 0.4
+    in_checkpoints: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Offline:
         num_updates: K, the batches of a call, one for each gradient step.
         n_step: Steps of a transition.
         discount: Gamma, by which the rewards of several steps are added up.
+        returns: Whether samples have the arguments ``return_to_go``, ``final_observation`` and ``final_discount``.
     """
 
     folders: tuple[str, ...]
@@ -69,6 +72,7 @@ class Offline:
     num_updates: int
     n_step: int = 1
     discount: float = 0.99
+    returns: bool = False
 
 
 ExperienceConfig = OnPolicy | Replay | Offline

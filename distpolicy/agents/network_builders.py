@@ -50,7 +50,7 @@ def actor_networks(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) 
         networks: The settings.
         seed: The run's seed, which decides the initial weights.
     """
-    encoding = _encoding_network(specs.time_step.observation, networks, seed)
+    encoding = observation_encoder(specs.time_step.observation, networks, seed)
     input_spec = specs.time_step.observation if encoding is None else encoding.create_variables()
     return ActorNetworks(encoding, input_spec, _actor_network(input_spec, specs.action, networks, seed))
 
@@ -64,7 +64,7 @@ def value_network(input_spec: Any, units: Sequence[int], activation: str, seed: 
         activation: Activation of the dense layers.
         seed: The run's seed, which decides the initial weights.
     """
-    seed = _network_seed(seed, 1)
+    seed = network_seed(seed, 1)
     return ValueNetwork(
         input_spec,
         fc_layer_params=units,
@@ -74,12 +74,22 @@ def value_network(input_spec: Any, units: Sequence[int], activation: str, seed: 
     )
 
 
-def _encoding_network(observation_spec: Any, networks: NetworkConfig, run_seed: int) -> Network | None:
-    seed = _network_seed(run_seed, 2)
+def observation_encoder(observation_spec: Any, networks: NetworkConfig, run_seed: int) -> Network | None:
+    """Builds the network that all networks of an agent share.
+
+    Args:
+        observation_spec: Nest of specs of one observation.
+        networks: The settings.
+        run_seed: The run's seed, which decides the initial weights.
+
+    Returns:
+        The network from observations to encodings; None if other networks read observations themselves.
+    """
+    seed = network_seed(run_seed, 2)
     layers, combiner = preprocessing_for(
         observation_spec,
         conv_layer_params=networks.conv_layers,
-        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=_network_seed(run_seed, 3)),
+        kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2.0), seed=network_seed(run_seed, 3)),
     )
     initializer = keras.initializers.Orthogonal(math.sqrt(2.0), seed=seed)
     if networks.is_recurrent:
@@ -108,7 +118,7 @@ def _encoding_network(observation_spec: Any, networks: NetworkConfig, run_seed: 
 
 
 def _actor_network(input_spec: Any, action_spec: Any, networks: NetworkConfig, run_seed: int) -> Network:
-    seed = _network_seed(run_seed, 0)
+    seed = network_seed(run_seed, 0)
     # Small, so that the policy begins near uniform (Andrychowicz et al., "What matters in on-policy reinforcement
     # learning", 2020).
     last_initializer = keras.initializers.Orthogonal(0.01, seed=seed + len(networks.actor_units))
@@ -137,6 +147,12 @@ def _normal_projection(spec: Any, kind: str, kernel_initializer: Any) -> Network
     )
 
 
-def _network_seed(run_seed: int, index: int) -> int:
+def network_seed(run_seed: int, index: int) -> int:
+    """Returns the seed of the initial weights of one of an agent's networks.
+
+    Args:
+        run_seed: The run's seed.
+        index: Number of the network: 0 for the actor, 1 for the critic, 2 for the encoder, 3 for its convolutions.
+    """
     words = np.random.SeedSequence(run_seed, spawn_key=(2**16 + index,)).generate_state(1)
     return int(words[0] % 2**30)

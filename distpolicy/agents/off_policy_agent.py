@@ -29,6 +29,7 @@ class OffPolicyAgent(TFAgent):
         gamma: The discount factor.
         n_step_update: n, the steps of a transition.
         train_step_counter: int64 variable that counts updates; None to make one.
+        training_data_spec: Nest of specs of what ``train`` takes; None for the collect policy's.
         jit_compile: Whether XLA compiles the update.
         name: Name of the module.
     """
@@ -42,6 +43,7 @@ class OffPolicyAgent(TFAgent):
         gamma: float,
         n_step_update: int = 1,
         train_step_counter: tf.Variable | None = None,
+        training_data_spec: Any = None,
         jit_compile: bool = False,
         name: str | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class OffPolicyAgent(TFAgent):
             policy,
             collect_policy,
             train_sequence_length=n_step_update + 1,
+            training_data_spec=training_data_spec,
             train_step_counter=train_step_counter,
             jit_compile=jit_compile,
             name=name,

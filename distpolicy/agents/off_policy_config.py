@@ -56,6 +56,9 @@ class OffPolicyConfig(AgentConfig):
     """How much large errors are preferred when samples are drawn (Schaul et al., 2016); 0 for not at all."""
     importance_exponent: float = 0.4
     """How much of the bias of preferring them is corrected at the start. It grows to 1 over the run."""
+    checkpoint_replay: bool = True
+    """Keep the replay buffer in checkpoints. Each step is written once. Without it, a run that goes on collects
+    learning_starts steps again before it learns."""
 
     def __post_init__(self) -> None:
         for name in self._POSITIVE:
@@ -103,6 +106,7 @@ class OffPolicyConfig(AgentConfig):
             discount=self.discount,
             priority_exponent=self.priority_exponent,
             importance_exponent=self.importance_exponent,
+            in_checkpoints=self.checkpoint_replay,
         )
 
 

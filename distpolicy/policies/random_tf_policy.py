@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.distributions.draws import sample
 from distpolicy.distributions.masked import MaskedCategorical
 from distpolicy.policies.masks import num_values, split_mask
-from distpolicy.policies.row_draws import outer_shape_of, seeds_of_rows
-from distpolicy.policies.tf_policy import TFPolicy
+from distpolicy.policies.row_draws import draw_rows, outer_shape_of, seeds_of_rows, shifted_index
+from distpolicy.policies.tf_policy import TFPolicy, leaf_seed
 from distpolicy.specs import tensor_spec
 from distpolicy.specs.uniform_draw import sampling_bounds
 from distpolicy.trajectories import policy_step as ps
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import flatten
+from distpolicy.utils.sampling.tensor_draws import row_uniform
 
 
 class RandomTFPolicy(TFPolicy):
@@ -128,18 +128,23 @@ class RandomTFPolicy(TFPolicy):
         (spec,) = flatten(self.action_spec)
         return tf.convert_to_tensor(split_mask(self._splitter, time_step.observation, spec)[1])
 
-    def _masked(self, time_step: TimeStep, flat: bool = False) -> MaskedCategorical:
+    def _masked(self, time_step: TimeStep) -> MaskedCategorical:
         mask = self._mask(time_step)
-        mask = tf.reshape(mask, [-1, self.num_actions]) if flat else mask
         (spec,) = flatten(self.action_spec)
         return MaskedCategorical(tf.zeros(tf.shape(mask)), mask, dtype=spec.dtype)
 
     def _masked_action(self, time_step: TimeStep, rows: tf.Tensor, outer_shape: tf.Tensor) -> Any:
+        """Draws one of the allowed actions; any, where a mask of a graph allows none."""
         (spec,) = flatten(self.action_spec)
-        index = sample(self._masked(time_step, flat=True), rows)
+        mask = tf.reshape(self._masked(time_step).mask, [-1, self.num_actions])
+        mask = tf.logical_or(mask, tf.logical_not(tf.reduce_any(mask, axis=-1, keepdims=True)))
+        # Counted in floats, which every engine can sum.
+        rank = tf.cumsum(tf.cast(mask, tf.float32), axis=-1)
+        wanted = tf.floor(row_uniform(rows, 1) * rank[:, -1:])
+        index = tf.cast(tf.reduce_sum(tf.cast(rank <= wanted, tf.float32), axis=-1), tf.int32)
         shape = tf.concat([outer_shape, tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
-        action = tf.reshape(index + tf.cast(_bounds(spec)[0].item(), spec.dtype), shape)
-        return tf.nest.pack_sequence_as(self.action_spec, [action])
+        action = shifted_index(index, _bounds(spec)[0].reshape(()), spec.dtype)
+        return tf.nest.pack_sequence_as(self.action_spec, [tf.reshape(action, shape)])
 
 
 def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -153,10 +158,12 @@ def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_nests(specs: Any, rows: tf.Tensor, outer_shape: tf.Tensor) -> Any:
     """Draws ``[*outer_shape, *shape]`` for each spec, with a seed for each row."""
-    flat = tensor_spec.sample_spec_nest(specs, rows, tf.shape(rows)[:1])
-    return tf.nest.map_structure(
-        lambda leaf, spec: tf.reshape(leaf, tf.concat([outer_shape, spec.shape.as_list()], axis=0)), flat, specs
-    )
+
+    def draw(index: int, spec: Any) -> tf.Tensor:
+        drawn = draw_rows(spec, leaf_seed(rows, index))
+        return tf.reshape(drawn, tf.concat([outer_shape, spec.shape.as_list()], axis=0))
+
+    return tf.nest.pack_sequence_as(specs, [draw(index, spec) for index, spec in enumerate(tf.nest.flatten(specs))])
 
 
 def _log_density(spec: Any) -> float:

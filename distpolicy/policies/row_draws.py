@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.specs import tensor_spec
+from distpolicy.specs.uniform_draw import draws_from_float, sampling_bounds
+from distpolicy.specs.uniform_tensor_draw import draw_uniform
 from distpolicy.utils.sampling.tensor_draws import row_normal, row_seeds, row_uniform
 
 # Seeds count steps and env slots in small numbers. Multiples of this large odd one keep streams apart from them.
@@ -55,6 +58,52 @@ def seeds_of_rows(seed: tf.Tensor | None, outer_shape: Any) -> tf.Tensor:
 def uniform_rows(seed: tf.Tensor | None, outer_shape: Any) -> tf.Tensor:
     """Draws a uniform number in (0, 1) for each row: float32 ``[*outer_shape]``."""
     return tf.reshape(row_uniform(seeds_of_rows(seed, outer_shape), 1), outer_shape)
+
+
+def draw_rows(spec: Any, rows: tf.Tensor) -> tf.Tensor:
+    """Draws a spec's values uniformly between its bounds, ``[num_rows, *shape]``.
+
+    Few integers, bools and floats of up to 32 bits are made of :func:`row_uniform`'s numbers, which every engine can.
+
+    Args:
+        spec: A spec. Without bounds it has its dtype's.
+        rows: A seed for each row, int32 ``[num_rows, 2]``.
+    """
+    dtype, shape = spec.dtype, spec.shape.as_list()
+    num_rows = tf.shape(rows)[:1]
+    if dtype == tf.bool:
+        return tf.reshape(row_uniform(rows, int(np.prod(shape))) >= 0.5, tf.concat([num_rows, shape], axis=0))
+    low = np.asarray(spec.minimum if tensor_spec.is_bounded(spec) else dtype.min)
+    high = np.asarray(spec.maximum if tensor_spec.is_bounded(spec) else dtype.max)
+    if not draws_from_float(np.dtype(dtype.as_numpy_dtype), low, high):
+        return draw_uniform(shape, dtype, low, high, rows, num_rows)
+    uniform = tf.reshape(row_uniform(rows, int(np.prod(shape))), tf.concat([num_rows, shape], axis=0))
+    if dtype.is_floating:
+        start, end = sampling_bounds(low, high, float(dtype.max))
+        drawn = tf.cast(start.astype(np.float32) + uniform * (end - start).astype(np.float32), dtype)
+        return tf.clip_by_value(drawn, tf.cast(low, dtype), tf.cast(high, dtype))
+    # The largest of the uniform numbers, 1 - 2**-24, times a count is below the count in float32, too.
+    count = np.asarray(high.astype(object) - low.astype(object) + 1, np.float32)
+    return shifted_index(tf.cast(uniform * count, tf.int32), low, dtype)
+
+
+def shifted_index(index: tf.Tensor, minimum: np.ndarray, dtype: tf.DType) -> tf.Tensor:
+    """Returns ``index + minimum`` as a dtype; some engines cannot add small integers of their own.
+
+    Args:
+        index: int32 ``[...]``, small numbers.
+        minimum: Integers.
+        dtype: The dtype of the result.
+    """
+    is_narrow = np.all(abs(minimum.astype(object)) < 2**30)
+    wide = tf.int32 if is_narrow else dtype
+    return tf.cast(tf.cast(index, wide) + tf.constant(minimum.astype(wide.as_numpy_dtype)), dtype)
+
+
+def uniform_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:
+    """Draws values uniformly between the bounds of a spec: ``[*outer_shape, *spec.shape]`` of its dtype."""
+    shape = tf.concat([outer_shape, tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
+    return tf.reshape(draw_rows(spec, seeds_of_rows(seed, outer_shape)), shape)
 
 
 def normal_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:

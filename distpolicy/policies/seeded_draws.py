@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
-from distpolicy.specs.uniform_draw import sampling_bounds
+from distpolicy.specs.uniform_draw import draws_from_float, sampling_bounds
 from distpolicy.utils.nests.array_nest import leaf_places, map_structure
 from distpolicy.utils.sampling.array_draws import row_bits, row_uniform
 
@@ -41,14 +41,7 @@ class SeededDraw:
         self._shape = tuple(size or 0 for size in spec.shape)
         self._num = int(np.prod(self._shape))
         self._offset = np.array([0, place], np.int32) if place else None
-        self._draw: Callable[[np.ndarray], np.ndarray]
-        if is_bool:
-            self._draw = _draw_bools
-        elif np.issubdtype(spec.dtype, np.floating):
-            low, high = sampling_bounds(bounded.minimum, bounded.maximum, float(np.finfo(spec.dtype).max))
-            self._draw = functools.partial(_draw_floats, bounded, low, high - low)
-        else:
-            self._draw = _integer_draw(bounded)
+        self._random, self._draw = _draw_of(bounded)
 
     def __call__(self, rows: np.ndarray, outer: tuple[int, ...]) -> np.ndarray:
         """Draws an array ``[*outer, *shape]``.
@@ -57,12 +50,39 @@ class SeededDraw:
             rows: A seed for each row, int32 ``[num_rows, 2]``.
             outer: Outer dimensions; their product is ``num_rows``.
         """
-        bits = row_bits(rows if self._offset is None else rows + self._offset, self._num)
-        return self._draw(bits.reshape(outer + self._shape))
+        numbers = self._random(rows if self._offset is None else rows + self._offset, self._num)
+        return self._draw(numbers.reshape(outer + self._shape))
 
 
-def _draw_bools(bits: np.ndarray) -> np.ndarray:
-    return np.asarray(bits & np.uint64(1)).astype(np.bool_)
+def _draw_of(spec: Any) -> tuple[Callable[[np.ndarray, int], np.ndarray], Callable[[Any], np.ndarray]]:
+    """Returns the source of a draw's random numbers, and the function from these to the spec's values."""
+    if spec.dtype == np.bool_:
+        return row_uniform, _uniform_bools
+    from_float = draws_from_float(spec.dtype, spec.minimum, spec.maximum)
+    if np.issubdtype(spec.dtype, np.floating):
+        low, high = sampling_bounds(spec.minimum, spec.maximum, float(np.finfo(spec.dtype).max))
+        if not from_float:
+            return row_bits, functools.partial(_draw_floats, spec, low, high - low)
+        start, width = low.astype(np.float32), (high - low).astype(np.float32)
+        return row_uniform, functools.partial(_uniform_floats, spec, start, width)
+    if not from_float:
+        return row_bits, _integer_draw(spec)
+    count = spec.maximum.astype(object) - spec.minimum.astype(object) + 1
+    return row_uniform, functools.partial(_uniform_integers, spec, np.asarray(count, np.float32))
+
+
+def _uniform_bools(uniform: np.ndarray) -> np.ndarray:
+    return np.asarray(uniform >= 0.5)
+
+
+def _uniform_floats(spec: BoundedArraySpec, low: Any, width: Any, uniform: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip((low + uniform * width).astype(spec.dtype), spec.minimum, spec.maximum))
+
+
+def _uniform_integers(spec: BoundedArraySpec, count: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    # The largest of the uniform numbers, 1 - 2**-24, times a count is below the count in float32, too.
+    wide = np.uint64 if spec.dtype == np.uint64 else np.int64
+    return np.asarray((uniform * count).astype(wide) + spec.minimum.astype(wide)).astype(spec.dtype)
 
 
 def _draw_floats(spec: BoundedArraySpec, low: Any, width: Any, bits: np.ndarray) -> np.ndarray:

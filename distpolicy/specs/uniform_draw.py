@@ -36,6 +36,25 @@ def _limited(minimum: np.ndarray, maximum: np.ndarray, largest: float) -> tuple[
     return np.where(beyond, minimum, low), np.where(beyond, maximum, high)
 
 
+def draws_from_float(dtype: np.dtype, minimum: Any, maximum: Any) -> bool:
+    """Returns True if random policies draw values from uniform float32 numbers, and False if from 64 random bits.
+
+    Every engine has float32. Its 2**23 uniform numbers make few integers equally likely to one part in 2,000.
+
+    Args:
+        dtype: The values' dtype.
+        minimum: Lower bounds.
+        maximum: Upper bounds.
+    """
+    if np.issubdtype(dtype, np.integer):
+        count = np.asarray(maximum).astype(object) - np.asarray(minimum).astype(object) + 1
+        return bool(np.all(count <= _MANY))
+    return dtype.itemsize <= 4
+
+
+_MANY = 2**12
+
+
 class UniformDraw:
     """Draws from ``[minimum, maximum]``, both included. The bounds are prepared once, not in every draw.
 

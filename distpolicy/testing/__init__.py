@@ -10,12 +10,14 @@ pytest collects the inherited tests. A policy that fails one will fail in a coll
 """
 
 from distpolicy.testing.data import assert_nests_close, random_time_step
+from distpolicy.testing.off_policy_agent import OffPolicyAgentConformance
 from distpolicy.testing.py_policy import PyPolicyConformance
 from distpolicy.testing.recurrent_network import RecurrentNetworkConformance
 from distpolicy.testing.tf_agent import TFAgentConformance
 from distpolicy.testing.tf_policy import TFPolicyConformance
 
 __all__ = [
+    "OffPolicyAgentConformance",
     "PyPolicyConformance",
     "RecurrentNetworkConformance",
     "TFAgentConformance",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from distpolicy.errors import DistPolicyError
 
@@ -73,7 +75,7 @@ def write_file(path: Path, data: bytes | str) -> None:
         write_whole(path, data.encode() if isinstance(data, str) else data)
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(path: Path, files: Mapping[str, bytes], links: Mapping[str, Path] = MappingProxyType({})) -> None:
     """Writes a scratch folder, syncs it, and puts it in the place of an earlier folder.
 
     A folder cannot be renamed over another, so replacing one takes two renames. A crash between them leaves the earlier
@@ -82,6 +84,8 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     Args:
         path: The folder.
         files: Contents by path within the folder.
+        links: Files of other folders that the folder holds as well, by path within it. They share their bytes on the
+            disk where it can do that, and must not be written to.
 
     Raises:
         DistPolicyError: If the folder cannot be written. The message names the file.
@@ -96,6 +100,9 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
                     (scratch / name).parent.mkdir(parents=True, exist_ok=True)
                     (scratch / name).write_bytes(data)
                     sync(scratch / name)
+            for name, source in links.items():
+                with writing(path / name):
+                    _link(source, scratch / name)
             # The names in a folder reach the disk only when the folder itself is synced.
             for folder in {scratch, *(parent for name in files for parent in (scratch / name).parents)}:
                 if folder.is_relative_to(scratch):
@@ -109,6 +116,20 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         # A failed write must not take up disk space.
         shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        shutil.copyfile(source, target)
+        sync(target)
+
+
+# What file systems without hard links answer, or with too many links to a file.
+_CANNOT_LINK = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP)
 
 
 class GrowingFile:

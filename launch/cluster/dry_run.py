@@ -19,6 +19,7 @@ from launch.cluster.placement import (
 )
 from launch.config.collect import CollectConfig
 from launch.config.common import counted
+from launch.config.run_specs import describe_data, run_specs
 from launch.config.train import TrainConfig
 from workers.environments.probe import probe
 
@@ -37,9 +38,9 @@ def dry_run_training(config: TrainConfig, console: Console) -> bool:
         ConfigError: If the environment cannot be made, or there is no cluster at the address.
     """
     factory = config.environment_factory
-    probe(factory)
+    run_specs(config, factory)
     return _show(
-        f"{config.env}: {config.describe_collectors()} x {config.envs_per_collector} envs, {factory.describe()}",
+        describe_data(config, factory),
         lambda totals: training_actors(config, totals),
         config.address,
         console,

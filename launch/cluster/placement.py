@@ -112,11 +112,10 @@ def training_actors(config: TrainConfig, totals: Mapping[str, float]) -> list[Ac
             learner[LEARNER_ROLE] -= _TRACE
             resources[LEARNER_ROLE] = _TRACE
         server = [ActorGroup(SERVER, 1, resources)]
-    return [
-        ActorGroup(LEARNER, config.learners, learner, note),
-        *server,
-        dataclasses.replace(_collectors(config.collectors, totals), least=config.least_collectors),
-    ]
+    learners = [ActorGroup(LEARNER, config.learners, learner, note), *server]
+    if not config.uses_collectors:
+        return learners
+    return [*learners, dataclasses.replace(_collectors(config.collectors, totals), least=config.least_collectors)]
 
 
 def collecting_actors(config: CollectConfig, totals: Mapping[str, float]) -> list[ActorGroup]:

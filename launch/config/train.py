@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from distpolicy.agents.agent_config import AgentConfig, RunShape
+from distpolicy.agents.experience_config import Offline
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.codec import from_dict, load_yaml
@@ -48,12 +49,18 @@ class TrainConfig:
     all take the same steps. Each has a GPU if there are enough, else they run on CPUs."""
     envs_per_collector: int = 32
     """Number of environments of each collector."""
+    dataset: tuple[str, ...] = ()
+    """Folders of the data that an offline agent (bc) learns from, as distpolicy collect writes them. All of one
+    environment."""
     rollout_steps: int = 32
     """Steps of each environment between two updates."""
     total_steps: int = 1_000_000
-    """Number of env steps after which the run ends. Schedules end there, too."""
+    """Number of env steps after which the run ends; of gradient steps with an offline agent. Schedules end there,
+    too."""
     target_return: float | None = None
-    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps."""
+    """Mean return over the last 100 episodes at which the run ends; None to run to total_steps. With an
+    off-policy agent, whose collectors explore by noise, an evaluation (eval_every) ends the run as well. With an
+    offline agent, only an evaluation does."""
     seed: int = 0
     """Seed of all random numbers."""
     max_policy_lag: int = 0
@@ -154,7 +161,45 @@ class TrainConfig:
             raise ConfigError(
                 f"learners must be 1 or more and divide collectors {self.collectors}, but is {self.learners}"
             )
+        object.__setattr__(self, "dataset", tuple(_absolute(folder) for folder in self.dataset))
+        self._check_experience()
         self.agent.check(self.shape)
+
+    def _check_experience(self) -> None:
+        """Refuses settings that mean nothing for an agent that learns from a dataset, and a dataset for another one."""
+        if not self.is_offline:
+            if self.dataset:
+                raise ConfigError(
+                    f"dataset is for agents that learn from data, and not for {self.agent.kind}: leave it out"
+                )
+            return
+        reasons = {
+            "max_policy_lag": "the data are there before the run",
+            "rollout_order": "no rollouts are collected",
+        }
+        unset = {"max_policy_lag": 0, "rollout_order": "fixed"}
+        for name, reason in reasons.items():
+            if getattr(self, name) != unset[name]:
+                raise ConfigError(f"{name} is not for {self.agent.kind}: {reason}; leave it at {unset[name]}")
+        if self.target_return is not None and self.eval_every is None:
+            raise ConfigError(
+                f"target_return needs eval_every with {self.agent.kind}: no other episodes are played while it learns"
+            )
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the agent learns from a dataset alone. Collectors then serve for evaluations only."""
+        return isinstance(self.agent.experience(self.shape), Offline)
+
+    @property
+    def ends_by_evaluation(self) -> bool:
+        """Whether an evaluation ends the run if it reaches the target."""
+        return self.is_offline or not self.agent.deploys_collect_policy
+
+    @property
+    def uses_collectors(self) -> bool:
+        """Whether the run needs collectors, and so the environment."""
+        return self.eval_episodes > 0 or not self.is_offline
 
     @property
     def shape(self) -> RunShape:
@@ -166,6 +211,7 @@ class TrainConfig:
             self.learners,
             self.max_policy_lag,
             self.network.is_recurrent,
+            self.dataset,
         )
 
     @property
@@ -198,9 +244,30 @@ class TrainConfig:
         return self.collectors * self.steps_per_rollout
 
     @property
+    def steps_per_update(self) -> int:
+        """The steps by which an update brings the run nearer to ``total_steps``."""
+        experience = self.agent.experience(self.shape)
+        return experience.num_updates if isinstance(experience, Offline) else self.batch_size
+
+    @property
+    def step_unit(self) -> str:
+        """What ``total_steps`` counts: ``env steps`` or ``gradient steps``."""
+        return "gradient steps" if self.is_offline else "env steps"
+
+    def count(self, steps: int) -> str:
+        """Returns a number of the steps that ``total_steps`` counts as text: ``12,800 env steps``."""
+        return f"{steps:,} {self.step_unit}"
+
+    @property
     def steps_per_rollout(self) -> int:
         """Number of steps of one collector's rollout, over its environments."""
         return self.envs_per_collector * self.rollout_steps
+
+
+def _absolute(folder: str) -> str:
+    if not folder:
+        raise ConfigError("dataset has an empty path: give the folder of a dataset")
+    return str(Path(folder).expanduser().absolute())
 
 
 def load_train_config(path: Path) -> TrainConfig:

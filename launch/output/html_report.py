@@ -16,13 +16,15 @@ _CHARTS = {
     "return_mean_100": "Mean return of the last 100 episodes",
     "eval_return_mean": "Mean return of the greedy policy in evaluations",
     "eval_stochastic_return_mean": "Mean return of the stochastic policy in evaluations",
-    "steps_per_s": "Env steps a second",
+    "steps_per_s": "Steps a second",
     "loss": "Loss",
     "policy_lag_mean": "Mean policy lag, in versions",
     "learner_wait_s": "Seconds that the learner waits before an update",
     "collector_wait_s": "Seconds that a collector waits before a rollout",
     "rows_dropped": "Rows that were dropped because they were too old",
 }
+# The columns whose last values are told at the top.
+_FACTS = ("env_steps", "gradient_steps", "episodes", "return_mean_100")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 220, 70, 30
 
 
@@ -36,10 +38,10 @@ def write(directory: RunDirectory, config: TrainConfig, evaluations: Sequence[st
     """
     rows = read_rows(directory.metrics_file)
     title = html.escape(f"{config.env}, seed {config.seed}")
-    charts = "\n".join(_chart(rows, column, name) for column, name in _charts(config, rows).items())
+    charts = "\n".join(_chart(rows, column, name, config.step_unit) for column, name in _charts(config, rows).items())
     charts += _lag_table(rows)
     last = rows[-1] if rows else {}
-    facts = ", ".join(f"{name} {last[name]}" for name in ("env_steps", "episodes", "return_mean_100") if last.get(name))
+    facts = ", ".join(f"{name} {last[name]}" for name in _FACTS if last.get(name))
     lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in evaluations)
     write_file(
         directory.report_file,
@@ -58,7 +60,7 @@ def _charts(config: TrainConfig, rows: list[dict[str, str]]) -> dict[str, str]:
         metrics = {name: name for name in rows[0] if name and name not in RUN_COLUMNS}
     numbers = rows[-1] if rows else {}
     infos = {name: name.partition("/")[2] for name in numbers if name and name.startswith("info/")}
-    return {**_CHARTS, **infos, **metrics}
+    return {**_CHARTS, "steps_per_s": f"{config.step_unit.capitalize()} a second", **infos, **metrics}
 
 
 def _lag_table(rows: list[dict[str, str]]) -> str:
@@ -76,8 +78,10 @@ def _lag_table(rows: list[dict[str, str]]) -> str:
     return f"\n<h2>Policy lag of the rows</h2>\n<table><tr><th>lag<th>rows<th>share<th>{lines}</table>"
 
 
-def _chart(rows: list[dict[str, str]], column: str, name: str) -> str:
-    points = [(float(row["env_steps"]), float(row[column])) for row in rows if row.get(column)]
+def _chart(rows: list[dict[str, str]], column: str, name: str, unit: str) -> str:
+    """Returns a chart of a column over the steps of the run, which are counted in this unit."""
+    steps = unit.replace(" ", "_")
+    points = [(float(row[steps]), float(row[column])) for row in rows if row.get(column)]
     if len(points) < 2:
         return ""
     xs, ys = zip(*points, strict=True)
@@ -95,5 +99,5 @@ def _chart(rows: list[dict[str, str]], column: str, name: str) -> str:
         f"<text x={_LEFT - 6} y=16 text-anchor=end>{high:.4g}</text>"
         f"<text x={_LEFT - 6} y={base} text-anchor=end>{low:.4g}</text>"
         f"<text x={_LEFT} y={_HEIGHT - 12}>0</text>"
-        f"<text x={_WIDTH - 20} y={_HEIGHT - 12} text-anchor=end>{max(xs):,.0f} env steps</text></svg>"
+        f"<text x={_WIDTH - 20} y={_HEIGHT - 12} text-anchor=end>{max(xs):,.0f} {unit}</text></svg>"
     )

@@ -30,7 +30,7 @@ def get(references: Any, timeout_s: float) -> Any:
     """Returns the values of references, as ``ray.get`` does, but with a timeout.
 
     Args:
-        references: One reference, or a list of them.
+        references: One reference, or a list of them; there may be none.
         timeout_s: Maximum number of seconds to wait.
 
     Raises:
@@ -38,6 +38,9 @@ def get(references: Any, timeout_s: float) -> Any:
             process has started has ended.
         DistPolicyError: If a worker raised an error, in a call or in its constructor.
     """
+    if references == []:
+        # Ray would be asked, and would start itself where there is none.
+        return []
     if _is_local(references):
         return _local_results(references)
     deadline = time.monotonic() + timeout_s

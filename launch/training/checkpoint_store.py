@@ -4,6 +4,9 @@ A checkpoint is a folder ``checkpoints/00000123``, named for the number of updat
 part of the state, and ``manifest.json`` with each part's SHA-256 and the run's counters. It is written under another
 name and then renamed; older checkpoints are removed only after that. If there is a checkpoint with that number already,
 the new one is ``00000123-1``, since a folder cannot replace another one in one step. Nothing in it is a pickle.
+
+Parts that never change once written, such as the rows of a replay buffer, are written once. Later checkpoints hold the
+same file.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from distpolicy.errors import CheckpointError
 from distpolicy.utils.atomic_files import sync, write_folder, writing
 from distpolicy.utils.files.bounded_files import is_in_its_folder, parse_json, read_bytes
 from launch.training.totals import TrainingTotals
+from workers.learning.learner import SEGMENTS
 
 FORMAT = 1
 _MAX_MANIFEST_BYTES = 16 * 2**20
@@ -43,6 +47,7 @@ class Checkpoint:
         generation: The highest generation of the run's workers by then.
         totals: The run's totals by then.
         state: The learner's state by path.
+        parts: The entry of each file in the manifest, by its name.
         refused: The errors of newer checkpoints that are damaged.
     """
 
@@ -50,6 +55,7 @@ class Checkpoint:
     generation: int
     totals: TrainingTotals
     state: dict[str, np.ndarray]
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: tuple[CheckpointError, ...] = ()
 
 
@@ -64,6 +70,17 @@ class CheckpointStore:
 
     def __init__(self, folder: Path, keep: int, newest_generation: Callable[[], int] = lambda: 0) -> None:
         self._folder, self._keep, self._newest_generation = folder, keep, newest_generation
+        # The folder of the checkpoint that the learner saved last or went back to, and the entries of its parts.
+        self._last: tuple[Path, dict[str, dict[str, Any]]] | None = None
+
+    @property
+    def kept_parts(self) -> tuple[str, ...]:
+        """Names of the parts that the learner need not hand out again."""
+        return () if self._last is None else tuple(name.removesuffix(".npz") for name in self._last[1])
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Takes a checkpoint that another store has read as the one that the learner went back to."""
+        self._last = checkpoint.path, checkpoint.parts
 
     def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
         """Writes a checkpoint, then removes the oldest ones above the number to keep.
@@ -72,7 +89,8 @@ class CheckpointStore:
         the run has gone back to an earlier state, and they are no longer part of it.
 
         Args:
-            state: The learner's state by path; the first component of a path names its part.
+            state: The learner's state by path; the first component of a path names its part. Parts that it only names
+                (:data:`workers.learning.learner.SEGMENTS`) are those of the last checkpoint.
             totals: The run's totals.
 
         Returns:
@@ -85,14 +103,19 @@ class CheckpointStore:
         for name, value in state.items():
             parts.setdefault(name.split("/", 1)[0], {})[name] = value
         files = {f"{name}.npz": _npz(values) for name, values in parts.items()}
+        entries = {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "num_bytes": len(data)} for name, data in files.items()
+        }
+        links: dict[str, Path] = {}
+        for name in (f"{segment}.npz" for segment in state.get(SEGMENTS, ())):
+            if name not in files:
+                assert self._last is not None
+                links[name], entries[name] = self._last[0] / name, self._last[1][name]
         manifest = {
             "format": FORMAT,
             "generation": self._newest_generation(),
             "totals": dataclasses.asdict(totals),
-            "parts": {
-                name: {"sha256": hashlib.sha256(data).hexdigest(), "num_bytes": len(data)}
-                for name, data in files.items()
-            },
+            "parts": entries,
         }
         manifest["sha256"] = _digest(manifest)
         files["manifest.json"] = _text(manifest).encode()
@@ -100,7 +123,8 @@ class CheckpointStore:
         before = _folders(self._folder)
         taken = [again for updates, again in map(_number, before) if updates == totals.updates]
         path = self._folder / (f"{totals.updates:08d}" + (f"-{max(taken) + 1}" if taken else ""))
-        write_folder(path, files)
+        write_folder(path, files, links)
+        self._last = path, entries
         older = [item for item in before if _number(item)[0] < totals.updates]
         for item in before:
             if item not in older[max(len(older) - self._keep + 1, 0) :]:
@@ -120,6 +144,7 @@ class CheckpointStore:
             except CheckpointError as error:
                 refused.append(error)
             else:
+                self._last = path, found.parts
                 return dataclasses.replace(found, refused=tuple(refused))
         if refused:
             raise CheckpointError(f"no checkpoint in {self._folder} can be read: {'; '.join(map(str, refused))}")
@@ -170,7 +195,7 @@ def load(path: Path) -> Checkpoint:
     for name, (sha256, num_bytes) in parts.items():
         state.update(_read_part(path / name, sha256, num_bytes))
     totals = dataclasses.replace(totals, recent_returns=tuple(totals.recent_returns))
-    return Checkpoint(path, generation, totals, state)
+    return Checkpoint(path, generation, totals, state, manifest["parts"])
 
 
 def _text(manifest: dict[str, Any]) -> str:

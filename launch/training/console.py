@@ -11,6 +11,7 @@ from rich.console import Console
 
 from distpolicy.errors import CheckpointError
 from launch.output.formatting import describe_evaluation, show_return
+from launch.output.progress_line import duration
 from launch.output.run_terminal import RunTerminal
 from launch.supervision.faults import RunFault, fault_file
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
@@ -39,25 +40,33 @@ class ConsoleObserver(TrainingObserver):
         self._run = run
         if run.generation:
             self._say(
-                f"resuming {run.directory.path} at {run.totals.env_steps:,} env steps, generation {run.generation}"
+                f"resuming {run.directory.path} at {run.config.count(run.totals.steps)}, generation {run.generation}"
             )
         self._terminal.begin()
 
     def on_update(self, result: UpdateResult) -> None:
         assert self._run is not None
+        config, steps = self._run.config, result.totals.steps
         if not self._has_stepped:
             self._has_stepped = True
-            self._say(f"first env step after {result.first_step_time - self._command_start:.1f} s")
-        config, env_steps = self._run.config, result.totals.env_steps
+            what = "first gradient step" if config.is_offline else "first env step"
+            self._say(f"{what} after {result.first_step_time - self._command_start:.1f} s")
         speed = float(result.metrics["steps_per_s"])
+        eta_s = max(config.total_steps - steps, 0) / speed if speed else math.inf
+        if config.is_offline:
+            self._terminal.line.show_text(
+                f"{config.step_unit} {steps:,}/{config.total_steps:,} · loss {result.metrics['loss']:.4g} · "
+                f"{speed:,.0f} steps/s · ETA {duration(eta_s)}"
+            )
+            return
         self._terminal.line.show(
-            env_steps=env_steps,
+            env_steps=steps,
             total_steps=config.total_steps,
             mean_return=result.metrics.get("return_mean_100"),
             target=config.target_return,
             steps_per_s=speed,
             lag=describe_lag(result.metrics),
-            eta_s=max(config.total_steps - env_steps, 0) / speed if speed else math.inf,
+            eta_s=eta_s,
         )
 
     def on_damaged_checkpoint(self, error: CheckpointError, used: Path) -> None:
@@ -70,27 +79,37 @@ class ConsoleObserver(TrainingObserver):
         self._say(f"{fault.line}; see {path}" if is_noted else fault.line)
 
     def on_recovery(self, fault: RunFault) -> None:
-        self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s; {fault.env_steps_lost:,} env steps were lost")
+        assert self._run is not None
+        told = "" if self._run.config.is_offline else f"; {fault.env_steps_lost:,} env steps were lost"
+        self._say(f"{fault.what} is back after {fault.recovery_s:.1f} s{told}")
 
     def on_rollback(self, totals: TrainingTotals) -> None:
-        self._say(f"going back to {totals.env_steps:,} env steps, the newest checkpoint")
+        assert self._run is not None
+        self._say(f"going back to {self._run.config.count(totals.steps)}, the newest checkpoint")
 
     def on_trained(self, totals: TrainingTotals) -> None:
         assert self._run is not None
         self._terminal.end()
-        target = self._run.config.target_return
+        config = self._run.config
+        compiled = f"(compiling the update took {self._run.warm_up_s:.1f} s)"
+        if config.is_offline:
+            how = "done"
+            if totals.solved_return is not None:
+                how = f"solved: mean return {show_return(totals.solved_return)} in an evaluation"
+            self._say(f"{how} after {config.count(totals.steps)} in {totals.train_s:.1f} s {compiled}")
+            return
+        target = config.target_return
         mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
-        if totals.solved:
+        if totals.solved and target is not None:
             reached = mean if totals.solved_return is None else totals.solved_return
-            how = f"solved: mean return {show_return(reached)} over 100 episodes (target {target:g})"
+            by_evaluation = not self._run.config.agent.deploys_collect_policy and mean < target
+            over = "in an evaluation" if by_evaluation else "over 100 episodes"
+            how = f"solved: mean return {show_return(reached)} {over} (target {target:g})"
         elif target is None:
             how = f"done: mean return {show_return(mean)} over the last {len(totals.recent_returns)} episodes"
         else:
             how = f"target {target:g} not reached: mean return {show_return(mean)}"
-        self._say(
-            f"{how} after {totals.env_steps:,} env steps in {totals.train_s:.1f} s from the first one "
-            f"(compiling the update took {self._run.warm_up_s:.1f} s)"
-        )
+        self._say(f"{how} after {totals.env_steps:,} env steps in {totals.train_s:.1f} s from the first one {compiled}")
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         self._say(describe_evaluation(result))
@@ -114,7 +133,9 @@ class ConsoleObserver(TrainingObserver):
             self._say("no checkpoint was written: nothing was learned yet")
             return
         if end.newest_checkpoint.updates < end.totals.updates:
-            self._say(f"the learner is busy: the newest checkpoint is of {end.newest_checkpoint.env_steps:,} env steps")
+            assert self._run is not None
+            told = self._run.config.count(end.newest_checkpoint.steps)
+            self._say(f"the learner is busy: the newest checkpoint is of {told}")
         self._say(f"go on with: distpolicy train --resume {path}")
 
 

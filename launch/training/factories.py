@@ -66,15 +66,16 @@ class PolicyFactory:
     def __call__(self, time_step_spec: TimeStep, action_spec: Any) -> PolicyPair:
         """Returns the policies, compiled."""
         _require_eager()
-        from distpolicy.policies.greedy_policy import GreedyPolicy
         from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 
         config = self.config
         specs = EnvironmentSpecs(time_step_spec, action_spec)
-        policy = _agent_config(config, self.agent).make_collect_policy(specs, config.network, config.seed)
-        collect = PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
-        greedy = PyTFEagerPolicy(GreedyPolicy(policy), use_tf_function=True, batch_time_steps=False, inference="auto")
-        return PolicyPair(collect, greedy)
+        policies = _agent_config(config, self.agent).make_policies(specs, config.network, config.seed)
+        collect, deployed = (
+            PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
+            for policy in (policies.collect_policy, policies.policy)
+        )
+        return PolicyPair(collect, deployed)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ from workers.collection.evaluator import EvaluationResult
 class Checkpoints(Protocol):
     """The checkpoints of a run; a :class:`launch.training.checkpoint_store.CheckpointStore`."""
 
+    @property
+    def kept_parts(self) -> tuple[str, ...]:
+        """Names of the parts that the learner need not hand out again."""
+
     def save(self, state: dict[str, np.ndarray], totals: TrainingTotals) -> Path:
         """Saves a state of the learner; returns the checkpoint's folder."""
 
@@ -58,6 +62,11 @@ class RunKeeper:
     def keeps_policies(self) -> bool:
         """Whether policies are kept."""
         return self._policies is not None
+
+    @property
+    def kept_parts(self) -> tuple[str, ...]:
+        """Names of the parts of the learner's state that the newest checkpoint holds, and that never change."""
+        return self._checkpoints.kept_parts
 
     @property
     def is_up_to_date(self) -> bool:

@@ -109,9 +109,13 @@ class LearnerGroup:
         weights, metrics = answers[0]
         return weights, metrics
 
-    def state(self) -> Any:
-        """Returns a reference of the state after all earlier calls."""
-        return self._actors[0].state.remote()
+    def state(self, kept_parts: Sequence[str] = ()) -> Any:
+        """Returns a reference of the state after all earlier calls.
+
+        Args:
+            kept_parts: As for :meth:`workers.learning.learner.Learner.state`.
+        """
+        return self._actors[0].state.remote(tuple(kept_parts))
 
     def export_policies(self, names: Sequence[str]) -> Any:
         """Returns a reference of the deployment policy's files."""

@@ -15,6 +15,7 @@ from launch.supervision import calls
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.training.evaluation import PoolEvaluator
+from launch.training.keeping import RunKeeper
 from launch.training.learner_group import LearnerGroup
 from launch.training.pending_update import PendingRollout, PendingUpdate, num_missing
 from launch.training.policy_server import PolicyServer
@@ -36,7 +37,7 @@ class PipelineParts(NamedTuple):
         learners: The learner.
         recovery: Waits for a collector if none is up, and replaces those that die.
         evaluator: Submits evaluations.
-        keeps_policies: Whether policies are exported at checkpoints and evaluations.
+        keeper: Says what of the learner's state is saved already, and whether policies are exported.
         server: The inference server; None if collectors compute actions themselves.
     """
 
@@ -45,7 +46,7 @@ class PipelineParts(NamedTuple):
     learners: LearnerGroup
     recovery: WorkerRecovery
     evaluator: PoolEvaluator
-    keeps_policies: bool
+    keeper: RunKeeper
     server: PolicyServer | None = None
 
 
@@ -64,7 +65,7 @@ class UpdatePipeline(abc.ABC):
     def __init__(self, parts: PipelineParts) -> None:
         config = parts.config
         self._config, self._pool, self._learners = config, parts.pool, parts.learners
-        self._recovery, self._evaluator, self._keeps_policies = parts.recovery, parts.evaluator, parts.keeps_policies
+        self._recovery, self._evaluator, self._keeper = parts.recovery, parts.evaluator, parts.keeper
         self._checkpoint_clock = IntervalClock(
             Interval.of(config.checkpoint_every, "checkpoint_every"), time.monotonic()
         )
@@ -181,7 +182,7 @@ class UpdatePipeline(abc.ABC):
 
     def _has_room(self, totals: TrainingTotals, max_pending: int) -> bool:
         """Returns True if another update can be submitted, and the run needs it."""
-        expected = totals.env_steps + len(self.pending) * self._config.batch_size
+        expected = totals.steps + len(self.pending) * self._config.steps_per_update
         return len(self.pending) < max_pending and expected < self._config.total_steps
 
     def _ask(self, handle: CollectorHandle, weights: Any) -> PendingRollout:
@@ -192,8 +193,8 @@ class UpdatePipeline(abc.ABC):
         """Submits an update that learns from these rollouts, and what is due after it."""
         # The share of the run before this update, which the first update of a schedule begins with in full. What is
         # in flight counts as whole batches.
-        env_steps = totals.env_steps + len(self.pending) * self._config.batch_size
-        progress = env_steps / self._config.total_steps
+        steps = totals.steps + len(self.pending) * self._config.steps_per_update
+        progress = steps / self._config.total_steps
         before = self.pending[-1].metrics if self.pending else None
         weights, metrics = self._learners.update(progress, [part.rollout for part in parts], before)
         self._newest = self._publish(weights)
@@ -201,8 +202,8 @@ class UpdatePipeline(abc.ABC):
         # The learner works in order, so state and policies are those right after this update.
         now = time.monotonic()
         saves, evaluates = self._checkpoint_clock.is_due(update, now), self._evaluation_clock.is_due(update, now)
-        state = self._learners.state() if saves else None
-        exports = self._keeps_policies and (saves or evaluates)
+        state = self._learners.state(self._keeper.kept_parts) if saves else None
+        exports = self._keeper.keeps_policies and (saves or evaluates)
         policies = self._learners.export_policies(self.exported) if exports else None
         evaluation = None
         if evaluates:

@@ -19,6 +19,7 @@ from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
+from launch.config.run_specs import describe_data, run_specs
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.folder_lock import used_alone
@@ -33,7 +34,6 @@ from launch.training.trainer import Trainer
 from launch.training.workers import TrainingWorkers
 from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
 from workers.environments.factory import EnvironmentFactory
-from workers.environments.probe import probe
 from workers.pickled_callable import PickledCallable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class TrainingRun:
         if new is not None:
             check_free(new)
         check_writable((before.path if before else new) or Path("runs"))
-        specs = probe(self._factory)
+        specs = run_specs(self._config, self._factory)
         self._observers = Observers([*run_files(Observers(observers).metrics), *observers])
         # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
@@ -143,6 +143,8 @@ class TrainingRun:
         checkpoints = CheckpointStore(
             self._directory.checkpoints, self._config.keep_checkpoints, lambda: workers.newest_generation
         )
+        if start is not None:
+            checkpoints.go_on_from(start)
         return Trainer(
             self._config,
             workers.pool,
@@ -159,9 +161,9 @@ class TrainingRun:
         found = CheckpointStore(directory.checkpoints, self._config.keep_checkpoints).latest_to_resume()
         for error in found.refused:
             self._observers.on_damaged_checkpoint(error, found.path)
-        if found.totals.solved or found.totals.env_steps >= self._config.total_steps:
+        if found.totals.solved or found.totals.steps >= self._config.total_steps:
             raise ConfigError(
-                f"{directory.path} is complete ({found.totals.env_steps:,} env steps"
+                f"{directory.path} is complete ({self._config.count(found.totals.steps)}"
                 f"{', solved' if found.totals.solved else ''}): nothing to resume"
             )
         return found
@@ -193,12 +195,8 @@ class TrainingRun:
         return self._trainer.warm_up_s()
 
     def describe(self) -> str:
-        """Returns the environment and the workers in one line."""
-        config = self._config
-        return (
-            f"{config.env}: {config.describe_collectors()} x {config.envs_per_collector} envs, "
-            f"{self._factory.describe()}; {self._learners}"
-        )
+        """Returns the environment or the data, and the workers, in one line."""
+        return f"{describe_data(self._config, self._factory)}; {self._learners}"
 
     @property
     def _learners(self) -> str:
@@ -285,6 +283,8 @@ class TrainingRun:
             raise ConfigError(f"num_episodes must be 1 or more, but is {num_episodes}")
         if policy not in get_args(EvaluatedPolicy):
             raise ConfigError(f"policy must be greedy or stochastic, but is {policy!r}")
+        if not self._config.uses_collectors:
+            raise ConfigError("this run has no collectors to evaluate on: set eval_episodes above 0")
         self._start()
         (result,) = self._trainer.evaluate(num_episodes, (policy,), is_last=self._has_ended)
         if not self._has_ended:
@@ -327,21 +327,25 @@ class TrainingRun:
             return
         self._has_started = True
         start, self._start_from = self._start_from, None
-        config = self._config
-        collectors = config.describe_collectors()
-        self._observers.on_preparing(
-            f"making {collectors} and the learner in this process"
-            if self._is_serial
-            else session.describe_starting(collectors, config.least_collectors)
-        )
+        self._observers.on_preparing(self._preparing())
         self._trainer.start(None if start is None else start.state)
-        if note := self._workers.collectors_note():
+        if self._config.uses_collectors and (note := self._workers.collectors_note()):
             self._observers.on_preparing(note)
         self._observers.on_preparing("compiling the update")
         if start is None:
             self._directory.write_config(self._config)
         self._is_training = True
         self._observers.on_start(self)
+
+    def _preparing(self) -> str:
+        """Returns which workers are made."""
+        config = self._config
+        collectors = config.describe_collectors() if config.uses_collectors else ""
+        if self._is_serial:
+            return f"making {collectors} and the learner in this process" if collectors else "making the learner here"
+        if not collectors:
+            return "starting the learner"
+        return session.describe_starting(collectors, config.least_collectors)
 
     def _finish(self, evaluates: bool) -> None:
         """Evaluates the policies, and tells the observers that the run is over."""

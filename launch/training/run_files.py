@@ -62,11 +62,13 @@ class MetricsTable(TrainingObserver):
         if self._file is not None:
             self._file.close()
         assert self._run is not None
-        self._file = MetricsFile(self._run.directory.metrics_file, self._more_columns, first_update=totals.updates + 1)
+        # Off-policy agents begin to learn, and to measure, some updates after the first.
+        columns = (*self._run.config.agent.metrics, *self._more_columns)
+        self._file = MetricsFile(self._run.directory.metrics_file, columns, first_update=totals.updates + 1)
 
 
 class TensorBoardEvents(TrainingObserver):
-    """Writes TensorBoard events: the metrics of every update by env steps, and evaluations."""
+    """Writes TensorBoard events: the metrics of every update, and evaluations, by the run's steps."""
 
     def __init__(self) -> None:
         self._run: ObservedRun | None = None
@@ -74,25 +76,25 @@ class TensorBoardEvents(TrainingObserver):
 
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
-        self._open(run.totals.env_steps + 1 if run.totals.updates else None)
+        self._open(run.totals.steps + 1 if run.totals.updates else None)
 
     def on_update(self, result: UpdateResult) -> None:
         assert self._events is not None
         figures = {
             f"train/{name}": value
             for name, value in result.metrics.items()
-            if name not in ("update", "env_steps") and not name.startswith("eval_")
+            if name not in ("update", "env_steps", "gradient_steps") and not name.startswith("eval_")
         }
-        self._events.add(figures, result.totals.env_steps)
+        self._events.add(figures, result.totals.steps)
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         assert self._events is not None
         metrics = evaluation_metrics([result])
         figures = {f"evaluation/{name.removeprefix('eval_')}": value for name, value in metrics.items()}
-        self._events.add(figures, totals.env_steps)
+        self._events.add(figures, totals.steps)
 
     def on_rollback(self, totals: TrainingTotals) -> None:
-        self._open(totals.env_steps + 1)
+        self._open(totals.steps + 1)
 
     def on_end(self, end: RunEnd) -> None:
         if self._events is not None:
@@ -146,7 +148,9 @@ class HtmlReport(TrainingObserver):
         self._run = run
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        self._evaluations[result.policy] = f"after {totals.env_steps:,} env steps: {describe_evaluation(result)}"
+        assert self._run is not None
+        told = self._run.config.count(totals.steps)
+        self._evaluations[result.policy] = f"after {told}: {describe_evaluation(result)}"
 
     def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
         begin = time.monotonic()

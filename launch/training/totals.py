@@ -22,7 +22,7 @@ class TrainingTotals:
 
     Attributes:
         updates: Number of updates of the learner.
-        env_steps: Number of environment steps.
+        env_steps: Number of environment steps that were learned from.
         episodes: Number of episodes that ended.
         train_s: Seconds of training, over all starts of the run.
         recent_returns: Returns of the last 100 episodes.
@@ -30,6 +30,7 @@ class TrainingTotals:
         best_evaluation: The highest mean return of an evaluation during training; None if there was none.
         solved_return: The mean return that reached the target; None if none has. Updates that were under way then may
             change the mean of the last episodes.
+        gradient_steps: Number of gradient steps of a run that learns from a dataset; 0 for other runs.
     """
 
     updates: int = 0
@@ -40,6 +41,12 @@ class TrainingTotals:
     solved: bool = False
     best_evaluation: float | None = None
     solved_return: float | None = None
+    gradient_steps: int = 0
+
+    @property
+    def steps(self) -> int:
+        """The steps that ``total_steps`` counts: env steps, or gradient steps if the run learns from a dataset."""
+        return self.env_steps or self.gradient_steps
 
 
 class UpdateResult(NamedTuple):
@@ -48,7 +55,7 @@ class UpdateResult(NamedTuple):
     Attributes:
         totals: The run's totals after it.
         metrics: Its metrics by name, as in ``metrics.csv``.
-        first_step_time: Clock time of the earliest first env step.
+        first_step_time: Clock time of the earliest first env step; of the first update's begin, if there are none.
         reports: One report for each rollout that was learned from.
     """
 
@@ -98,6 +105,20 @@ class TotalsTracker:
         self._totals = dataclasses.replace(self._totals, best_evaluation=mean_return)
         return True
 
+    def solve_by_evaluation(self, mean_return: float) -> None:
+        """Counts the run as solved if an evaluation has reached the target.
+
+        Only for agents whose collect policy adds noise, since the returns of its episodes are below what was learned,
+        and for those that learn from a dataset, which play no other episodes.
+
+        Args:
+            mean_return: The mean return of the evaluation.
+        """
+        target = self._config.target_return
+        if not self._config.ends_by_evaluation or target is None or mean_return < target or self._totals.solved:
+            return
+        self._totals = dataclasses.replace(self._totals, solved=True, solved_return=mean_return)
+
     def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
         """Adds an update.
 
@@ -107,13 +128,15 @@ class TotalsTracker:
         """
         ended_returns, ended_lengths = _ended_episodes(reports)
         self._returns.extend(ended_returns)
-        steps = sum(report.num_env_steps for report in reports)
-        self._session_steps += steps
+        env_steps = sum(report.num_env_steps for report in reports)
+        gradient_steps = self._config.steps_per_update if self._config.is_offline else 0
+        self._session_steps += env_steps or gradient_steps
+        now = time.time()
         if self._first_step_time is None:
-            self._first_step_time = min(report.first_step_time for report in reports)
+            begun = now - learner_metrics.get("update_s", 0.0)
+            self._first_step_time = min((report.first_step_time for report in reports), default=begun)
         if self._speed is None:
             self._speed = RecentSpeed(self._first_step_time)
-        now = time.time()
         session_s = now - self._first_step_time
         mean = float(np.mean(self._returns)) if self._returns else float("nan")
         target = self._config.target_return
@@ -121,24 +144,21 @@ class TotalsTracker:
         before = self._totals
         self._totals = TrainingTotals(
             updates=before.updates + 1,
-            env_steps=before.env_steps + steps,
+            env_steps=before.env_steps + env_steps,
             episodes=before.episodes + len(ended_returns),
             train_s=self._train_s_before + session_s,
             recent_returns=tuple(self._returns),
             solved=before.solved or solved,
             best_evaluation=self._best,
             solved_return=mean if solved and not before.solved else before.solved_return,
+            gradient_steps=before.gradient_steps + gradient_steps,
         )
         metrics = {
             "update": self._totals.updates,
-            "env_steps": self._totals.env_steps,
-            "episodes": self._totals.episodes,
+            **self._counts(),
             "steps_per_s": self._speed.add(now, self._session_steps),
             "train_s": self._totals.train_s,
-            "rollout_s": max(report.total_s for report in reports),
-            "env_s": float(np.mean([report.env_s for report in reports])),
-            "policy_s": float(np.mean([report.policy_s for report in reports])),
-            "collector_wait_s": float(np.mean([report.wait_s for report in reports])),
+            **_timings(reports),
             **learner_metrics,
         }
         if self._returns:
@@ -148,6 +168,24 @@ class TotalsTracker:
             metrics["episode_length"] = float(np.mean(ended_lengths))
         metrics |= _info_means([info for report in reports for info in report.episode_infos])
         return UpdateResult(self._totals, metrics, self._first_step_time, reports)
+
+    def _counts(self) -> dict[str, int]:
+        """Returns the totals that metrics show."""
+        if self._config.is_offline:
+            return {"gradient_steps": self._totals.gradient_steps}
+        return {"env_steps": self._totals.env_steps, "episodes": self._totals.episodes}
+
+
+def _timings(reports: Sequence[RolloutReport]) -> dict[str, float]:
+    """Returns the times of an update's rollouts by name; nothing if it had none."""
+    if not reports:
+        return {}
+    return {
+        "rollout_s": max(report.total_s for report in reports),
+        "env_s": float(np.mean([report.env_s for report in reports])),
+        "policy_s": float(np.mean([report.policy_s for report in reports])),
+        "collector_wait_s": float(np.mean([report.wait_s for report in reports])),
+    }
 
 
 def _info_means(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:

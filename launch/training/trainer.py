@@ -17,7 +17,8 @@ from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.arrival_order import ArrivalOrder
-from launch.training.evaluation import PoolEvaluator, evaluation_metrics
+from launch.training.dataset_order import DatasetOrder
+from launch.training.evaluation import PoolEvaluator, best_return, evaluation_metrics
 from launch.training.keeping import Checkpoints, Policies, RunKeeper
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
@@ -90,10 +91,8 @@ class Trainer:
         self._keeper = RunKeeper(checkpoints, policies, self._totals, self._observer)
         self._recovery = WorkerRecovery(pool, learners, generations, config.timeout_s, self._observer)
         self._evaluator = PoolEvaluator(config, pool, self._recovery, lambda: learners.policy_program("greedy"))
-        parts = PipelineParts(
-            config, pool, learners, self._recovery, self._evaluator, self._keeper.keeps_policies, server
-        )
-        self._pipeline: UpdatePipeline = ArrivalOrder(parts) if config.rollout_order == "arrival" else FixedOrder(parts)
+        parts = PipelineParts(config, pool, learners, self._recovery, self._evaluator, self._keeper, server)
+        self._pipeline = _pipeline(parts)
         self._server = server
         self._is_stopped = False
         self._last_update_s = 0.0
@@ -197,6 +196,7 @@ class Trainer:
         for one in evaluated:
             self._observer.on_evaluation(one, self.totals)
         if evaluated:
+            self._totals.solve_by_evaluation(best_return(evaluated))
             self._keeper.keep_if_best(evaluated, lambda: self.get(update.policies))
         if update.state is not None:
             self._keeper.save(self.get(update.state), None if update.policies is None else self.get(update.policies))
@@ -339,7 +339,7 @@ class Trainer:
     def _state_of_totals(self) -> dict[str, np.ndarray] | None:
         """Returns the learner's state; None if it does not come within seconds, or does not match the totals."""
         try:
-            state = calls.get(self._learners.state(), self._grace_s)
+            state = calls.get(self._learners.state(self._keeper.kept_parts), self._grace_s)
         except (DistPolicyError, IndexError):
             return None
         return state if int(state["learner/version"]) == self.totals.updates else None
@@ -353,8 +353,8 @@ class Trainer:
         return self.get(self._warm_up)
 
     def learner_state(self) -> dict[str, np.ndarray]:
-        """Returns the learner's state after all submitted updates."""
-        return self.get(self._learners.state())
+        """Returns the learner's state after all submitted updates, without parts that the newest checkpoint holds."""
+        return self.get(self._learners.state(self._keeper.kept_parts))
 
     def export_policies(self) -> dict[str, dict[str, bytes]]:
         """Returns the newest policies: the files of each by its name, ``policy`` or ``collect_policy``."""
@@ -417,3 +417,9 @@ class Trainer:
         self._pool.close()
         if self._server is not None:
             self._server.kill()
+
+
+def _pipeline(parts: PipelineParts) -> UpdatePipeline:
+    if parts.config.is_offline:
+        return DatasetOrder(parts)
+    return ArrivalOrder(parts) if parts.config.rollout_order == "arrival" else FixedOrder(parts)

@@ -72,10 +72,10 @@ class TrainingWorkers:
         self.learners, start_collector = start(environment_factory, AgentFactory(config, specs, agent))
         self.pool = CollectorPool(
             start_collector,
-            [_slots(config, index) for index in range(config.collectors)],
+            [_slots(config, index) for index in range(config.collectors if config.uses_collectors else 0)],
             self.next_generation,
             config.timeout_s,
-            minimum=config.least_collectors,
+            minimum=config.least_collectors if config.uses_collectors else 0,
             explain=self._explain,
         )
 

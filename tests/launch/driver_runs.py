@@ -55,6 +55,11 @@ class Recorder(TrainingObserver):
         self.returns_to: list[TrainingTotals] = []
 
     @property
+    def kept_parts(self) -> tuple[str, ...]:
+        """No part of a state is kept apart from it."""
+        return ()
+
+    @property
     def reports(self) -> list[RolloutReport]:
         """Of all rollouts that were learned from, those that are void since then as well."""
         return [report for outcome in self.outcomes for report in outcome.reports]

@@ -199,6 +199,7 @@ class Watcher(TrainingObserver):
     stores: list[Store] = dataclasses.field(default_factory=list)
     losses: list[str] = dataclasses.field(default_factory=list)
     state: dict[str, np.ndarray] | None = None
+    kept_parts: tuple[str, ...] = ()
 
     def on_update(self, result: Any) -> None:
         if self.looks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.trajectories.time_step import StepType
 from distpolicy.utils.files.bounded_files import check_file
 from distpolicy.utils.nests.array_nest import flatten, map_structure
-from workers.datasets.columns import DatasetColumns
+from workers.datasets.columns import DatasetColumns, joined
 from workers.datasets.episode_index import slot_and_generation
 from workers.datasets.manifest import DatasetManifest
+from workers.datasets.shard_journal import ShardRecord
 
 Steps = dict[str, Any]
 
@@ -137,12 +138,36 @@ def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
     return counts.tolist()
 
 
+def read_columns(folder: str | Path, *names: str) -> Iterator[dict[str, pa.Array]]:
+    """Yields some columns of each row group, in the order in which :func:`read_steps` yields the same rows.
+
+    Args:
+        folder: The dataset's folder.
+        names: The columns by their names in the files; see :class:`workers.datasets.schema.DatasetSchema`.
+
+    Yields:
+        An Arrow array for each name.
+
+    Raises:
+        CheckpointError: If the manifest or a shard is missing or damaged.
+    """
+    manifest = DatasetManifest.load(folder)
+    schema = DatasetColumns(manifest.schema).arrow_schema
+    for shard in _ordered(manifest):
+        for table in _row_groups(Path(folder) / shard.file, schema, names):
+            yield {name: joined(table.column(name)) for name in names}
+
+
+def _ordered(manifest: DatasetManifest) -> list[ShardRecord]:
+    # The files of a writer are numbered, and the steps of an env slot are in order within them.
+    return sorted(manifest.shards, key=lambda shard: shard.file)
+
+
 def _chunks(folder: str | Path, rng: np.random.Generator | None) -> Iterator[Steps]:
     """Yields the steps of each row group, in the order of the files, or in a random order of shards if rng is given."""
     manifest = DatasetManifest.load(folder)
     columns = DatasetColumns(manifest.schema)
-    # The files of a writer are numbered, and the steps of an env slot are in order within them.
-    shards = sorted(manifest.shards, key=lambda shard: shard.file)
+    shards = _ordered(manifest)
     for index in range(len(shards)) if rng is None else rng.permutation(len(shards)):
         path = Path(folder) / shards[index].file
         for table in _row_groups(path, columns.arrow_schema):
@@ -151,7 +176,7 @@ def _chunks(folder: str | Path, rng: np.random.Generator | None) -> Iterator[Ste
             yield steps
 
 
-def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+def _row_groups(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     try:
         check_file(path)
         with pq.ParquetFile(path) as file:
@@ -160,7 +185,7 @@ def _row_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
                     f"{path} has other columns than the manifest says; find damaged shards with verify"
                 )
             for index in range(file.num_row_groups):
-                yield file.read_row_group(index)
+                yield file.read_row_group(index, columns=columns)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CheckpointError(f"{path} is missing or damaged: {error}; find damaged shards with verify") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +38,34 @@ def check_supported(environment: Environment) -> None:
                 f"env {environment.name} has an empty {what}_space, {space}; training needs an array at least"
             )
         for path, spec in zip(paths(nest), flatten(nest), strict=True):
-            if spec.dtype.itemsize > 8:
-                raise ConfigError(
-                    f"env {environment.name} has {what}{path} of dtype {spec.dtype}; training supports numbers of up "
-                    "to 64 bits"
-                )
-    for path, spec in zip(paths(environment.action_spec), flatten(environment.action_spec), strict=True):
-        name = f"env {environment.name} has action{path}"
+            _check_width(spec, f"env {environment.name} has {what}{path}")
+    _check_actions(environment.action_spec, f"env {environment.name}")
+
+
+def check_trainable(specs: EnvironmentSpecs, whose: str) -> None:
+    """Checks that networks can be trained on steps with these specs, as :func:`check_supported` does.
+
+    Args:
+        specs: The specs.
+        whose: What they are of, for the message.
+
+    Raises:
+        ConfigError: If they cannot; names the leaf.
+    """
+    for what, nest in (("observation", specs.time_step.observation), ("action", specs.action)):
+        for path, spec in zip(paths(nest), flatten(nest), strict=True):
+            _check_width(spec, f"{whose} has {what}{path}")
+    _check_actions(specs.action, whose)
+
+
+def _check_width(spec: Any, name: str) -> None:
+    if spec.dtype.itemsize > 8:
+        raise ConfigError(f"{name} of dtype {spec.dtype}; training supports numbers of up to 64 bits")
+
+
+def _check_actions(action_spec: Any, whose: str) -> None:
+    for path, spec in zip(paths(action_spec), flatten(action_spec), strict=True):
+        name = f"{whose} has action{path}"
         if 0 in spec.shape:
             raise ConfigError(f"{name} of shape {spec.shape}, without an element; leave it out")
         if spec.dtype.kind == "b":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
+
+_NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
 
 
 class Sample(NamedTuple):
@@ -79,8 +82,27 @@ class Experience(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the state that a checkpoint has to hold, by path."""
+        """Returns the state that a checkpoint has to hold, by path, without what is in segments."""
+
+    def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
+        """Returns the data that never change once they are there, in pieces that a checkpoint writes once.
+
+        Args:
+            kept: Names of segments that need not be returned again.
+
+        Returns:
+            The names of all segments that hold the present data, in order, and the arrays by path of each that is not
+            kept. Both are empty by default.
+        """
+        return [], {}
 
     @abc.abstractmethod
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores a state from :meth:`state`."""
+    def restore(
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = _NO_SEGMENTS
+    ) -> None:
+        """Restores a state.
+
+        Args:
+            state: A result of :meth:`state`.
+            segments: The arrays of the segments that were named with it, in their order.
+        """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class OnPolicyExperience(Experience):
         """Returns an empty state: no rollout is kept after an update."""
         return {}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
         """Does nothing; see :meth:`state`."""
 
 

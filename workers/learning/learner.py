@@ -71,15 +71,14 @@ class Learner:
         """Returns a policy as a program, which collectors run without TensorFlow.
 
         Args:
-            kind: ``collect`` for the policy that acts in rollouts, ``greedy`` for its greedy form.
+            kind: ``collect`` for the policy that acts in rollouts, ``greedy`` for the one that is deployed.
             batch_sizes: The sizes of the batches that it acts for.
         """
-        from distpolicy.policies.greedy_policy import GreedyPolicy
         from distpolicy.policies.program_builder import ProgramBuilder
 
         owner = self._agent.collect_policy
         try:
-            policy = GreedyPolicy(owner) if kind == "greedy" else owner
+            policy = self._agent.policy if kind == "greedy" else owner
             builder = ProgramBuilder(policy, batch_sizes, kind, owner)
         except LiteRTError as error:
             return NeedsTensorFlow(str(error))
@@ -195,10 +194,21 @@ class Learner:
                 "lower the learning rate, or normalise observations and rewards"
             )
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns everything that a checkpoint has to hold, by path: the agent's variables, experience, counters."""
+    def state(self, kept_parts: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Returns everything that a checkpoint has to hold, by path: the agent's variables, experience, counters.
+
+        Args:
+            kept_parts: Names of parts, the first components of paths, that the caller has from an earlier state. Those
+                that never change are left out, and are only named in :data:`SEGMENTS`.
+        """
         values = {item.path: item.variable.numpy() for item in self._agent.named_variables()}
+        kept = [name.removeprefix(_SEGMENT) for name in kept_parts if name.startswith(_SEGMENT)]
         experience = {f"{_EXPERIENCE}{path}": value for path, value in self._experience.state().items()}
+        names, segments = self._experience.segments(kept)
+        if names:
+            experience[SEGMENTS] = np.array([f"{_SEGMENT}{name}" for name in names])
+            for name, arrays in segments.items():
+                experience |= {f"{_SEGMENT}{name}/{path}": value for path, value in arrays.items()}
         return {**values, **experience, _VERSION: np.asarray(self._version, np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -222,17 +232,22 @@ class Learner:
                 )
         if _VERSION not in state:
             raise ConfigError(f"the checkpoint has no {_VERSION}: it was not written by a learner")
-        for path in sorted(set(state) - set(targets) - {_VERSION}):
-            if not path.startswith(_EXPERIENCE):
+        for path in sorted(set(state) - set(targets) - {_VERSION, SEGMENTS}):
+            if not path.startswith((_EXPERIENCE, _SEGMENT)):
                 raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
         self._assign(state)
 
     def _assign(self, state: Mapping[str, np.ndarray]) -> None:
         for item in self._agent.named_variables():
             item.variable.assign(state[item.path])
-        self._experience.restore(
-            {path.removeprefix(_EXPERIENCE): value for path, value in state.items() if path.startswith(_EXPERIENCE)}
-        )
+        own = {path.removeprefix(_EXPERIENCE): value for path, value in state.items() if path.startswith(_EXPERIENCE)}
+        segments: dict[str, dict[str, np.ndarray]] = {}
+        for name in state.get(SEGMENTS, ()):
+            found = {path: value for path, value in state.items() if path.startswith(f"{name}/")}
+            segments[str(name).removeprefix(_SEGMENT)] = {
+                path.removeprefix(f"{name}/"): value for path, value in found.items()
+            }
+        self._experience.restore(own, segments)
         self._version = int(state[_VERSION])
 
     def export_policies(self, names: Sequence[str] = ("policy",)) -> dict[str, dict[str, bytes]]:
@@ -258,6 +273,9 @@ class Learner:
 # Paths of a state that do not belong to the agent.
 _VERSION = "learner/version"
 _EXPERIENCE = "experience/"
+# Names of the parts of the state that hold segments of the experience; each begins with the prefix.
+SEGMENTS = "learner/segments"
+_SEGMENT = "segment-"
 
 
 def lag_metrics(lags: np.ndarray, max_policy_lag: int) -> dict[str, float]:

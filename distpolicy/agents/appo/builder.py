@@ -1,13 +1,12 @@
-"""Builds APPO's agent and policy from the settings."""
+"""Builds APPO's agent from the settings."""
 
 from __future__ import annotations
 
-from distpolicy.agents.actor_critic_builder import make_acting_policy, make_actor_critic_agent
+from distpolicy.agents.actor_critic_builder import make_actor_critic_agent
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.appo.appo_agent import APPOAgent
 from distpolicy.agents.appo.config import APPOConfig
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 
@@ -16,8 +15,3 @@ def make_agent(
 ) -> APPOAgent:
     """Builds the agent."""
     return make_actor_critic_agent(APPOAgent, config, specs, networks, options)
-
-
-def make_collect_policy(config: APPOConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> ActorPolicy:
-    """Builds the policy that draws actions and emits their log-probabilities."""
-    return make_acting_policy(config, specs, networks, seed)

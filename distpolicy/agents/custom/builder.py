@@ -13,7 +13,6 @@ from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.agents.tf_agent import TFAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.named_code import why_unfit
 
@@ -34,13 +33,6 @@ def make_agent(
     if not isinstance(agent, TFAgent):
         raise ConfigError(f"{config.name} returned {type(agent).__name__}; return a distpolicy.agents.tf_agent.TFAgent")
     return agent
-
-
-def make_collect_policy(
-    config: CustomAgentConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int
-) -> TFPolicy:
-    """Builds an agent, and returns its collect policy."""
-    return make_agent(config, specs, networks, LearnerOptions(seed)).collect_policy
 
 
 def _function(config: CustomAgentConfig) -> Callable[..., Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from distpolicy.agents.agent_config import AgentConfig, RunShape
+from distpolicy.agents.experience_config import ExperienceConfig, Replay
 from distpolicy.errors import ConfigError
 
 AgentValue = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -29,12 +30,18 @@ class CustomAgentConfig(AgentConfig):
     options if it has parameters of these names. It returns a TFAgent."""
     kwargs: dict[str, AgentValue] = field(default_factory=dict)
     """More arguments of the function, as KEY VALUE pairs."""
+    replay: dict[str, AgentValue] = field(default_factory=dict)
+    """Settings of a replay buffer, as KEY VALUE pairs, for an agent that learns from transitions instead of rollouts:
+    capacity, batch_size, num_updates, samples_per_insert, min_size, n_step, discount, …"""
     folder: str = field(default_factory=os.getcwd)
     """Folder to look for the module in, after the installed modules."""
 
     def __post_init__(self) -> None:
         if isinstance(self.factory, str) and not all(self.factory.partition(":")):
             raise ConfigError(f"custom.factory must be module:function, but is {self.factory!r}")
+        known = [item.name for item in fields(Replay)]
+        if unknown := [name for name in self.replay if name not in known]:
+            raise ConfigError(f"custom.replay has no {unknown[0]}; there are {', '.join(known)}")
 
     @property
     def name(self) -> str:
@@ -42,6 +49,11 @@ class CustomAgentConfig(AgentConfig):
         if isinstance(self.factory, str):
             return self.factory
         return f"{self.factory.__module__}:{self.factory.__qualname__}"
+
+    def experience(self, shape: RunShape) -> ExperienceConfig:
+        """Returns the settings of the replay buffer if there are any; otherwise the agent learns from rollouts."""
+        replay: dict[str, Any] = dict(self.replay)
+        return Replay(**replay) if replay else super().experience(shape)
 
     def check(self, shape: RunShape) -> None:
         """Checks that there is one learner.

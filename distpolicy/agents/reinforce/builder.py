@@ -1,4 +1,4 @@
-"""Builds REINFORCE's agent and policy from the settings."""
+"""Builds REINFORCE's agent from the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from distpolicy.agents.network_builders import actor_networks
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 
@@ -17,10 +16,3 @@ def make_agent(
     """Builds the agent."""
     network = actor_networks(specs, networks, options.seed).policy_network(specs.time_step.observation)
     return ReinforceAgent(specs.time_step, specs.action, network, config, options.jit_compile)
-
-
-def make_collect_policy(
-    config: ReinforceConfig, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int
-) -> TFPolicy:
-    """Builds the policy that draws actions."""
-    return make_agent(config, specs, networks, LearnerOptions(seed)).collect_policy

@@ -90,5 +90,5 @@ class TestRecurrentReinforceAgent(TFAgentConformance):
 @pytest.mark.parametrize("config", [PPO, IMPALA, APPO, ReinforceConfig()], ids=lambda config: config.kind)
 def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig) -> None:
     specs = EnvironmentSpecs(time_step_spec(OBSERVATION), DISCRETE)
-    policy = config.make_collect_policy(specs, SMALL, seed=3)
+    policy = config.make_policies(specs, SMALL, seed=3).collect_policy
     policy.update(make(config, DISCRETE, SMALL).collect_policy)

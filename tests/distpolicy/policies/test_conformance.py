@@ -186,8 +186,7 @@ def _normaliser() -> StreamingTensorNormalizer:
     return normalizer
 
 
-# All bits of 64-bit integers count in these draws; LiteRT has no such arithmetic.
-DRAWS_INTEGERS = {"has_distribution": False, "litert": False}
+NO_DISTRIBUTION = {"has_distribution": False}
 
 # name: (how it is made, what the suite has to know of it)
 CASES: dict[str, tuple[Callable[[], TFPolicy], dict[str, Any]]] = {
@@ -199,8 +198,8 @@ CASES: dict[str, tuple[Callable[[], TFPolicy], dict[str, Any]]] = {
     "ActorGRU": (lambda: actor_policy(action_spec=CONTINUOUS, recurrent="gru"), {}),
     "Greedy": (lambda: GreedyPolicy(actor_policy(action_spec=CONTINUOUS)), {}),
     "GreedyLSTM": (lambda: GreedyPolicy(actor_policy(recurrent="lstm")), {}),
-    "EpsilonGreedy": (lambda: EpsilonGreedyPolicy(actor_policy(), 0.5), DRAWS_INTEGERS),
-    "EpsilonGreedyLSTM": (lambda: EpsilonGreedyPolicy(actor_policy(recurrent="lstm"), 0.5), DRAWS_INTEGERS),
+    "EpsilonGreedy": (lambda: EpsilonGreedyPolicy(actor_policy(), 0.5), NO_DISTRIBUTION),
+    "EpsilonGreedyLSTM": (lambda: EpsilonGreedyPolicy(actor_policy(recurrent="lstm"), 0.5), NO_DISTRIBUTION),
     "Q": (q_policy, {}),
     "QOfAStart": (lambda: q_policy(action_spec=spec_from_space(spaces.Discrete(3, start=5))), {}),
     "QLSTM": (lambda: q_policy(QRnnNetwork), {}),
@@ -224,7 +223,7 @@ CASES: dict[str, tuple[Callable[[], TFPolicy], dict[str, Any]]] = {
     ),
     "Fixed": (fixed, {}),
     "Loaded": (loaded_policy, {}),
-    "Random": (partial(RandomTFPolicy, time_step_spec(BOX), DISCRETE, emit_log_probability=True), DRAWS_INTEGERS),
+    "Random": (partial(RandomTFPolicy, time_step_spec(BOX), DISCRETE, emit_log_probability=True), NO_DISTRIBUTION),
 }
 for _name, _space in OBSERVATIONS.items():
     CASES[f"Observation[{_name}]"] = (partial(actor_policy, spec_from_space(_space)), {})
@@ -234,7 +233,7 @@ for _name, _space in ACTIONS.items():
     CASES[f"Action[{_name}]"] = (partial(actor_policy, BOX, _spec, emit_log_probability=True), {})
     CASES[f"RandomAction[{_name}]"] = (
         partial(RandomTFPolicy, time_step_spec(BOX), _spec, emit_log_probability=True),
-        DRAWS_INTEGERS,
+        NO_DISTRIBUTION,
     )
 
 

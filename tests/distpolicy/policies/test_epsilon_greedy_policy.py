@@ -10,8 +10,13 @@ from linear_policies import actor_policy, masked_q_policy, masked_step, q_policy
 from distpolicy.policies.epsilon_greedy_policy import EpsilonGreedyPolicy
 from distpolicy.policies.fixed_policy import FixedPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.policy_program import ProgramPolicy
+from distpolicy.policies.program_builder import ProgramBuilder
+from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.time_step import StepType
+from distpolicy.utils.nests.array_nest import map_structure
+from distpolicy.weights import WeightsPacker
 
 
 @pytest.mark.parametrize(
@@ -138,3 +143,18 @@ def test_rows_explore_by_their_own_seeds() -> None:
 def test_it_has_no_distribution() -> None:
     with pytest.raises(NotImplementedError):
         EpsilonGreedyPolicy(q_policy(), 0.5).distribution(random_step(1))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_it_runs_without_tensorflow_by_the_epsilon_of_the_weights(masked: bool) -> None:
+    epsilon = tf.Variable(1.0, trainable=False)
+    policy = EpsilonGreedyPolicy(masked_q_policy() if masked else q_policy(), epsilon)
+    step = masked_step([[1, 0, 1, 1]] * 64) if masked else random_step(64)
+    program = ProgramBuilder(policy, [64]).program
+    arrays = map_structure(np.asarray, step)
+    light = PyTFEagerPolicy(ProgramPolicy(program), batch_time_steps=False)
+    packer, rows = WeightsPacker(policy), np.asarray(seeds(64))
+    for version, value in enumerate((1.0, 0.3, 0.0)):
+        epsilon.assign(value)
+        light.update(packer.pack(0, version))
+        np.testing.assert_array_equal(light.action(arrays, (), rows).action, policy.action(step, (), rows).action)

@@ -129,6 +129,40 @@ def test_given_seed_makes_a_draw_and_leaves_the_stream() -> None:
     _assert_same(policy.action(_step((2,))), other.action(_step((2,))))
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        BoundedArraySpec((), np.int32, 0, 2**12 - 1),
+        BoundedArraySpec((2,), np.int8, -128, 127),
+        BoundedArraySpec((2,), np.uint64, 2**64 - 5, 2**64 - 1),
+        BoundedArraySpec((), np.int64, -(2**63), -(2**63) + 1),
+        ArraySpec((2,), np.bool_),
+    ],
+)
+def test_few_values_are_drawn_alike_by_both(spec: Any) -> None:
+    step, rows = _step((3000,)), np.random.default_rng(1).integers(2**31, size=(3000, 2), dtype=np.int32)
+    found = RandomPyPolicy(STEP_SPEC, spec).action(step, (), rows).action
+    expected = RandomTFPolicy(STEP_SPEC, spec).action(tf.nest.map_structure(tf.constant, step), (), rows).action
+    np.testing.assert_array_equal(found, expected)
+    values, counts = np.unique(found, return_counts=True)
+    if len(values) <= 5:
+        assert np.abs(counts / found.size - 1 / len(values)).max() < 0.03
+    single = _step(())
+    one = RandomPyPolicy(STEP_SPEC, spec).action(single, (), rows[0]).action
+    other = RandomTFPolicy(STEP_SPEC, spec).action(tf.nest.map_structure(tf.constant, single), (), rows[0]).action
+    np.testing.assert_array_equal(one, other)
+
+
+def test_masked_actions_are_drawn_alike_by_both() -> None:
+    splitter: Any = lambda observation: (observation["x"], observation["mask"])  # noqa: E731
+    mask = np.random.default_rng(0).integers(0, 2, size=(500, 4))
+    mask[:, 1] |= ~mask.any(axis=1)
+    step, rows = _masked_step(mask), np.random.default_rng(1).integers(2**31, size=(500, 2), dtype=np.int32)
+    tf_policy = RandomTFPolicy(MASKED_SPEC, SHIFTED, observation_and_action_constraint_splitter=splitter)
+    found = _masked().action(step, (), rows).action
+    np.testing.assert_array_equal(found, tf_policy.action(tf.nest.map_structure(tf.constant, step), (), rows).action)
+
+
 @settings(max_examples=25)
 @given(
     st.integers(1, 6),

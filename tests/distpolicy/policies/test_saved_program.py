@@ -18,11 +18,11 @@ from distpolicy.networks.actor_distribution_network import ActorDistributionNetw
 from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
 from distpolicy.policies import policy_loader
 from distpolicy.policies.actor_policy import ActorPolicy
-from distpolicy.policies.epsilon_greedy_policy import EpsilonGreedyPolicy
 from distpolicy.policies.policy_program import ProgramPolicy
 from distpolicy.policies.policy_saver import POLICY_SPECS_JSON, PolicySaver
 from distpolicy.policies.program_builder import ProgramBuilder
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+from distpolicy.policies.random_tf_policy import RandomTFPolicy
 from distpolicy.policies.saved_model_policy import SavedModelPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -172,8 +172,8 @@ def test_an_earlier_save_acts_by_tensorflow_as_before(make_policy: Callable[...,
 def test_draws_that_are_not_of_one_kind_stay_in_the_model(
     make_policy: Callable[..., ActorPolicy], tmp_path: Path
 ) -> None:
-    # It draws a random action from bits, which only TensorFlow does inside a model.
-    policy = EpsilonGreedyPolicy(make_policy(DISCRETE), 0.5)
+    # It draws one of many actions from bits, which only TensorFlow does inside a model.
+    policy = RandomTFPolicy(make_policy(DISCRETE).time_step_spec, BoundedArraySpec((), np.int64, 0, 2**40))
     loaded = saved(policy, tmp_path / "policy")
     step, seeds = step_for(PyTFEagerPolicy(policy), 64, 0), seeds_of(64, 0)
     np.testing.assert_array_equal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class ReplayExperience(Experience):
         }
         return {f"{part}{name}": value for part, values in parts.items() for name, value in values.items()}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
         """Restores a state from :meth:`state`, of a buffer of any capacity; begins anew if it is empty."""
 
         def part(prefix: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,174 @@
+"""Critics: the values of actions by one or several networks, and by their target networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.agents.off_policy_agent import update_targets
+from distpolicy.agents.twin_critic_network import TwinCriticNetwork
+from distpolicy.errors import ConfigError
+from distpolicy.networks.network import Network
+from distpolicy.specs import tensor_spec
+from distpolicy.trajectories.time_step import TimeStep
+
+
+class Critics(tf.Module):
+    """N critics and their targets.
+
+    Args:
+        input_spec: A pair of the specs of one observation and one action.
+        networks: From pairs of observations and actions to values: ``[B]`` for one critic, ``[B, n]`` for n.
+        targets: The target of each network; None for a copy of it. They start with the weights of their networks.
+
+    Raises:
+        ConfigError: If a network has a state.
+    """
+
+    def __init__(
+        self, input_spec: Any, networks: Sequence[Network], targets: Sequence[Network | None] | None = None
+    ) -> None:
+        super().__init__(name="critics")
+        given = [None] * len(networks) if targets is None else targets
+        self._networks = list(networks)
+        self._targets = [
+            network.copy(name=f"Target{network.name}") if target is None else target
+            for network, target in zip(networks, given, strict=True)
+        ]
+        for network in (*self._networks, *self._targets):
+            if tf.nest.flatten(network.state_spec):
+                raise ConfigError(f"critic network {network.name} has a state, which replayed transitions do not hold")
+            network.create_variables(input_spec)
+        # Hidden from tf.Module's tracking: the networks hold these variables already.
+        object.__setattr__(self, "_self_trained", _variables(self._networks, trainable=True))
+        object.__setattr__(self, "_self_sources", _variables(self._networks))
+        object.__setattr__(self, "_self_copies", _variables(self._targets))
+        self.reset_targets()
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        """The variables that are trained."""
+        return self._self_trained
+
+    @property
+    def regularization(self) -> tf.Tensor:
+        """Sum of the losses of the layers, such as weight decay: a float32 scalar."""
+        losses = [loss for network in self._networks for loss in network.losses]
+        return tf.add_n(losses) if losses else tf.zeros(())
+
+    def reset_targets(self) -> None:
+        """Gives the targets the weights of the networks."""
+        update_targets(self._self_sources, self._self_copies, tf.constant(0, tf.int64), tau=1.0, period=1)
+
+    def update_targets(self, step: tf.Tensor, tau: float, period: int) -> None:
+        """Moves the targets towards the networks; see :func:`distpolicy.agents.off_policy_agent.update_targets`."""
+        update_targets(self._self_sources, self._self_copies, step, tau, period)
+
+    def values(self, observation: Any, action: Any, step_type: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the values of actions.
+
+        Args:
+            observation: Nest of ``[B, *shape]``.
+            action: Nest of ``[B, *shape]``.
+            step_type: int32 ``[B]``.
+            training: Whether dropout is active.
+
+        Returns:
+            float32 ``[B, N]``.
+        """
+        return _values(self._networks, observation, action, step_type, training)
+
+    def first_values(self, observation: Any, action: Any, step_type: tf.Tensor) -> tf.Tensor:
+        """Returns the values of actions by the first critic alone: float32 ``[B]``."""
+        network = self._networks[0]
+        options = {"num_critics": 1} if isinstance(network, TwinCriticNetwork) else {}
+        return _values([network], observation, action, step_type, False, **options)[:, 0]
+
+    def target_values(self, observation: Any, action: Any, step_type: tf.Tensor) -> tf.Tensor:
+        """Returns the values of actions by the targets: float32 ``[B, N]``."""
+        return _values(self._targets, observation, action, step_type, False)
+
+
+def make_critics(
+    time_step_spec: TimeStep, action_spec: Any, networks: Sequence[Network], targets: Sequence[Network | None]
+) -> Critics:
+    """Returns critics for an environment.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of specs of one action.
+        networks: See :class:`Critics`.
+        targets: See :class:`Critics`.
+    """
+    return Critics(_input_spec(time_step_spec, action_spec), networks, targets)
+
+
+def make_twin_critics(
+    time_step_spec: TimeStep,
+    action_spec: Any,
+    networks: tuple[Network, Network | None],
+    targets: tuple[Network | None, Network | None],
+) -> Critics:
+    """Returns two critics from TF-Agents' arguments ``critic_network``, ``critic_network_2`` and their targets.
+
+    Args:
+        time_step_spec: A TimeStep of specs.
+        action_spec: Nest of specs of one action.
+        networks: The first critic, or one network of all critics; and the second one, None for a copy of the first.
+        targets: Their targets; None for copies.
+
+    Raises:
+        ConfigError: If the first network has all critics, and there is a second one. If there is a target for a second
+            critic that is not there, or a copy has the weights of the first critic.
+    """
+    input_spec = _input_spec(time_step_spec, action_spec)
+    first, second = networks
+    if first.create_variables(input_spec).shape.rank == 1:
+        if second is not None or targets[1] is not None:
+            raise ConfigError(
+                f"critic_network {first.name} has several critics: leave critic_network_2 and "
+                "target_critic_network_2 out"
+            )
+        return Critics(input_spec, [first], targets[:1])
+    if second is None:
+        if targets[1] is not None:
+            raise ConfigError("target_critic_network_2 needs critic_network_2")
+        second = _other_weights(first, input_spec)
+    return Critics(input_spec, [first, second], targets)
+
+
+def _input_spec(time_step_spec: TimeStep, action_spec: Any) -> Any:
+    return tensor_spec.from_spec(time_step_spec.observation), tensor_spec.from_spec(action_spec)
+
+
+def _other_weights(network: Network, input_spec: Any) -> Network:
+    """Returns a copy of a critic, with initial weights of its own. Twins that begin alike correct nothing."""
+    second = network.copy(name="CriticNetwork2")
+    second.create_variables(input_spec)
+    pairs = zip(network.trainable_variables, second.trainable_variables, strict=True)
+    if all(np.array_equal(one.numpy(), two.numpy()) for one, two in pairs):
+        raise ConfigError(
+            f"a copy of {network.name} starts with the same weights, since its seed is fixed: "
+            "pass critic_network_2 with another seed"
+        )
+    return second
+
+
+def _values(
+    networks: Sequence[Network], observation: Any, action: Any, step_type: tf.Tensor, training: bool, **options: int
+) -> tf.Tensor:
+    found = []
+    for network in networks:
+        values, _ = network((observation, action), step_type=step_type, training=training, **options)
+        found.append(values if values.shape.rank == 2 else values[:, tf.newaxis])
+    return found[0] if len(found) == 1 else tf.concat(found, axis=1)
+
+
+def _variables(networks: Sequence[Network], trainable: bool = False) -> list[tf.Variable]:
+    found: list[tf.Variable] = []
+    for network in networks:
+        found += network.trainable_variables if trainable else network.variables
+    return found

@@ -1,0 +1,1 @@
+"""DQN: deep Q-learning, with double Q-learning and dueling networks."""

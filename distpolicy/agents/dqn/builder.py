@@ -1,0 +1,34 @@
+"""Builds DQN's agent from the settings."""
+
+from __future__ import annotations
+
+from distpolicy.agents.agent_config import LearnerOptions
+from distpolicy.agents.dqn.config import DQNConfig
+from distpolicy.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
+from distpolicy.agents.flat_adam import FlatAdam
+from distpolicy.agents.q_network_builders import q_network
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+
+
+def make_agent(
+    config: DQNConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
+) -> DqnAgent:
+    """Builds the agent."""
+    network = q_network(specs, networks, options.seed, config.dueling)
+    network.create_variables()
+    optimizer = FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
+    kind = DdqnAgent if config.double_q else DqnAgent
+    return kind(
+        specs.time_step,
+        specs.action,
+        network,
+        optimizer,
+        n_step_update=config.n_step,
+        target_update_tau=config.target_update_tau,
+        target_update_period=config.target_update_period,
+        gamma=config.discount,
+        epsilon_schedule=config.epsilon_schedule,
+        jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
+    )

@@ -1,0 +1,1 @@
+"""IQL: implicit Q-learning from a dataset."""

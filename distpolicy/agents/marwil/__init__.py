@@ -1,0 +1,1 @@
+"""MARWIL: imitation that is weighted by the exponential of the advantage."""

@@ -1,0 +1,54 @@
+"""Builds Q-networks from their settings and seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distpolicy.agents.network_builders import network_seed
+from distpolicy.networks.dueling_q_network import DuelingQNetwork
+from distpolicy.networks.network import Network
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.networks.observation_encoding import preprocessing_for
+from distpolicy.networks.q_network import QNetwork
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+
+
+def q_network(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, dueling: bool = False) -> Network:
+    """Builds a network from observations to the values of all actions.
+
+    Args:
+        specs: Of the environment.
+        networks: The settings.
+        seed: The run's seed, which decides the initial weights.
+        dueling: Whether the last layer is one for the state's value and one for the actions' advantages.
+    """
+    arguments = encoder_arguments(specs.time_step.observation, networks, seed)
+    units = (*networks.encoder_units, *networks.actor_units)
+    if dueling:
+        return DuelingQNetwork(
+            specs.time_step.observation,
+            specs.action,
+            fc_layer_params=units[:-1],
+            stream_layer_params=units[-1:],
+            **arguments,
+        )
+    return QNetwork(specs.time_step.observation, specs.action, fc_layer_params=units, **arguments)
+
+
+def encoder_arguments(observation_spec: Any, networks: NetworkConfig, seed: int) -> dict[str, Any]:
+    """Returns the arguments of a network that say how it reads observations, and its seed.
+
+    Args:
+        observation_spec: Nest of specs of one observation.
+        networks: The settings.
+        seed: The run's seed, which decides the initial weights.
+    """
+    layers, combiner = preprocessing_for(
+        observation_spec, conv_layer_params=networks.conv_layers, seed=network_seed(seed, 1)
+    )
+    return {
+        "preprocessing_layers": layers,
+        "preprocessing_combiner": combiner,
+        "activation_fn": networks.activation,
+        "seed": network_seed(seed, 0),
+    }

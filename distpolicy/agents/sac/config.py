@@ -1,0 +1,42 @@
+"""The settings of soft actor-critic. This module needs no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from distpolicy.agents.off_policy_actor_critic_config import OffPolicyActorCriticConfig
+
+
+@dataclass(frozen=True)
+class SACConfig(OffPolicyActorCriticConfig):
+    """Settings of soft actor-critic (Haarnoja et al., 2018)."""
+
+    kind: ClassVar[str] = "sac"
+    metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "actor_loss": "Loss of the policy",
+            "critic_loss": "Loss of the critics",
+            "alpha_loss": "Loss of the temperature",
+            "alpha": "Temperature",
+            "entropy": "Entropy of the policy",
+            "q_mean": "Mean value of the actions",
+        }
+    )
+    _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyActorCriticConfig._POSITIVE, "initial_alpha")
+
+    alpha_learning_rate: float | None = None
+    """Adam's step size for the temperature; None for learning_rate."""
+    initial_alpha: float = 1.0
+    """Temperature at the start: how much a unit of entropy is worth, in units of reward."""
+    learn_alpha: bool = True
+    """Learn the temperature, so that the policy's entropy becomes the target."""
+    target_entropy: float | None = None
+    """The entropy that the temperature leads to, for actions scaled to [-1, 1]; None for minus the number of an
+    action's elements."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_rate("alpha_learning_rate")

@@ -1,0 +1,99 @@
+"""TwinCriticNetwork: several critics of the same shape, computed as one batched product a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from distpolicy.distributions.utils import action_scale
+from distpolicy.networks.layer_stacks import copy_layer
+from distpolicy.networks.network import Network
+from distpolicy.networks.utils import flatten_inner
+
+
+class TwinCriticNetwork(Network):
+    """From an observation and an action to the values of N critics, which share nothing but the encoder.
+
+    Actions are scaled to [-1, 1] first, where they have bounds.
+
+    Args:
+        input_tensor_spec: A pair: nest of specs of one observation, and nest of specs of one action of floats.
+        fc_layer_params: Width of each dense layer.
+        activation_fn: Keras activation of the dense layers.
+        encoder: From observations to encodings, without a state; it is copied. None for an observation of one leaf.
+        num_critics: N.
+        name: Name of the module.
+        seed: Seed of the initial weights; None to draw one.
+
+    Raises:
+        ValueError: If there is no encoder, and the observation has several leaves.
+    """
+
+    def __init__(
+        self,
+        input_tensor_spec: Any,
+        fc_layer_params: Sequence[int] = (256, 256),
+        activation_fn: Any = "relu",
+        encoder: Network | None = None,
+        num_critics: int = 2,
+        name: str | None = "TwinCriticNetwork",
+        *,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(input_tensor_spec, (), name)
+        observation_spec, action_spec = self.input_tensor_spec
+        self.encoder = copy_layer(encoder, keep_weights=True)
+        encoding = observation_spec if self.encoder is None else self.encoder.create_variables()
+        (encoding,) = tf.nest.flatten(encoding)
+        self._activation = keras.activations.get(activation_fn)
+        sizes = [np.prod(spec.shape, dtype=int) for spec in (encoding, *tf.nest.flatten(action_spec))]
+        widths = [int(sum(sizes)), *(int(width) for width in fc_layer_params), 1]
+        draws = np.random.default_rng(seed)
+        self._kernels, self._biases = [], []
+        for index, (inputs, outputs) in enumerate(pairwise(widths)):
+            bound = np.sqrt(1.0 / inputs)
+            kernel = draws.uniform(-bound, bound, (num_critics, inputs, outputs)).astype(np.float32)
+            self._kernels.append(tf.Variable(kernel, name=f"kernel_{index}"))
+            self._biases.append(tf.Variable(tf.zeros([num_critics, 1, outputs]), name=f"bias_{index}"))
+
+    def call(
+        self,
+        inputs: Any,
+        step_type: Any = None,
+        network_state: Any = (),
+        training: bool = False,
+        num_critics: int | None = None,
+    ) -> Any:
+        """Returns the values.
+
+        Args:
+            inputs: A pair of the observation and the action, nests of ``[B, *shape]``.
+            step_type: Ignored.
+            network_state: Returned unchanged.
+            training: Whether dropout is active in the encoder.
+            num_critics: N, to compute only the first ones; None for all.
+
+        Returns:
+            float32 ``[B, N]``, and ``network_state``.
+        """
+        observation, action = inputs
+        action_spec = self.input_tensor_spec[1]
+        if self.encoder is not None:
+            observation, _ = self.encoder(observation, training=training)
+        (encoding,) = tf.nest.flatten(observation)
+        parts = [flatten_inner(tf.cast(encoding, tf.float32), 1)]
+        for leaf, spec in zip(tf.nest.flatten(action), tf.nest.flatten(action_spec), strict=True):
+            center, half_width = action_scale(spec)
+            parts.append(flatten_inner(tf.cast((leaf - center) / half_width, tf.float32), 1))
+        joined = tf.concat(parts, axis=-1)
+        kernels = [kernel[:num_critics] for kernel in self._kernels]
+        biases = [bias[:num_critics] for bias in self._biases]
+        values = tf.einsum("bi,nio->nbo", joined, kernels[0]) + biases[0]
+        for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
+            values = tf.matmul(self._activation(values), kernel) + bias
+        return tf.transpose(values[..., 0]), network_state

@@ -1,0 +1,124 @@
+"""The specs of a training run's steps, and the environment of a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from distpolicy.errors import ConfigError
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.nests.array_nest import flatten, paths
+from launch.config.collect import load_collect_config
+from launch.config.seal import check_names_of_code
+from launch.config.train import TrainConfig
+from workers.datasets.files import CONFIG_FILE, MANIFEST_FILE, file_beside_shards
+from workers.environments.factory import EnvironmentFactory
+from workers.environments.probe import check_trainable, probe
+
+
+def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSpecs:
+    """Returns the specs of the steps that a run learns from: the environment's, or those of its dataset.
+
+    The environment is made only if the run needs it.
+
+    Args:
+        config: The run's config.
+        factory: Makes the environment.
+
+    Raises:
+        ConfigError: If there is no dataset although the agent needs one, the environment cannot be made, its spaces are
+            not supported, or it has other observations or actions than the dataset.
+        CheckpointError: If a dataset is damaged.
+    """
+    if not config.is_offline:
+        return probe(factory)
+    if not config.dataset:
+        raise ConfigError(
+            f"{config.agent.kind} learns from data: give --dataset FOLDER, as distpolicy collect --out makes it"
+        )
+    for folder in config.dataset:
+        _check_is_dataset(folder)
+    # Imported here: other runs do not need pyarrow.
+    from workers.datasets.arrays import dataset_specs
+
+    specs = dataset_specs(config.dataset)
+    check_trainable(specs, f"dataset {config.dataset[0]}")
+    if config.uses_collectors:
+        _check_alike(specs, probe(factory), config)
+    return specs
+
+
+def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers: bool) -> TrainConfig:
+    """Returns a run's config with the environment of its first dataset, where that says what it is.
+
+    Args:
+        config: The run's config.
+        keeps_kwargs: Whether ``env_kwargs`` stay as they are.
+        keeps_wrappers: Whether ``wrappers`` stay as they are.
+
+    Raises:
+        ConfigError: If there is no such dataset, or it names code, was written by somebody else, and the run needs the
+            environment.
+    """
+    folder = config.dataset[0]
+    _check_is_dataset(folder)
+    file = file_beside_shards(folder, CONFIG_FILE)
+    if not file.exists():
+        return config
+    written = load_collect_config(file)
+    try:
+        # The policy and the address that it was collected with are not used here.
+        check_names_of_code(file, dataclasses.replace(written, policy="random", address=None))
+    except ConfigError:
+        if config.uses_collectors:
+            raise
+        return config
+    return dataclasses.replace(
+        config,
+        env=written.env,
+        env_kwargs=config.env_kwargs if keeps_kwargs else written.env_kwargs,
+        wrappers=config.wrappers if keeps_wrappers else written.wrappers,
+    )
+
+
+def describe_data(config: TrainConfig, factory: EnvironmentFactory) -> str:
+    """Returns in one line what a run learns from, and the environments and collectors that it has.
+
+    Args:
+        config: The run's config.
+        factory: Makes the environment.
+    """
+    learned_from = f"learning from {' '.join(config.dataset)}"
+    if not config.uses_collectors:
+        return f"{learned_from}, without evaluations"
+    collectors = f"{config.describe_collectors()} x {config.envs_per_collector} envs, {factory.describe()}"
+    if config.is_offline:
+        return f"{learned_from}; evaluations on {config.env}: {collectors}"
+    return f"{config.env}: {collectors}"
+
+
+def _check_is_dataset(folder: str) -> None:
+    manifest = file_beside_shards(folder, MANIFEST_FILE)
+    if not manifest.exists():
+        there = "it has no" if Path(folder).is_dir() else "there is no"
+        raise ConfigError(
+            f"dataset {folder} is not a dataset: {there} {manifest.name}; distpolicy collect --out makes one"
+        )
+
+
+def _check_alike(specs: EnvironmentSpecs, of_env: EnvironmentSpecs, config: TrainConfig) -> None:
+    for what, ours, theirs in (
+        ("observation", specs.time_step.observation, of_env.time_step.observation),
+        ("action", specs.action, of_env.action),
+    ):
+        if (found := _described(ours)) != (expected := _described(theirs)):
+            raise ConfigError(
+                f"env {config.env} has the {what} {expected}, and {config.dataset[0]} has {found}: give the --env that "
+                "the data are from, or --eval-episodes 0 to go without one"
+            )
+
+
+def _described(nest: Any) -> str:
+    leaves = zip(paths(nest), flatten(nest), strict=True)
+    return ", ".join(f"{path}{' ' if path else ''}{spec.dtype.name}{list(spec.shape)}" for path, spec in leaves)

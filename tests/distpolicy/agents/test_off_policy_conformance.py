@@ -1,0 +1,47 @@
+"""The agents that learn from replay, by the suite that users run on their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
+from distpolicy.agents.dqn.config import DQNConfig
+from distpolicy.agents.tf_agent import TFAgent
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.testing import OffPolicyAgentConformance
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.trajectories.time_step import time_step_spec
+
+OBSERVATION = ArraySpec((3,), np.float32)
+NESTED = {"screen": BoundedArraySpec((6, 6, 1), np.uint8, 0, 255), "speed": ArraySpec((2,), np.float32)}
+DISCRETE = BoundedArraySpec((), np.int64, 0, 2)
+SMALL = NetworkConfig(actor_units=(4,))
+
+
+def make(
+    config: AgentConfig, action: Any = DISCRETE, observation: Any = OBSERVATION, networks: NetworkConfig = SMALL
+) -> TFAgent:
+    specs = EnvironmentSpecs(time_step_spec(observation), action)
+    return config.make_agent(specs, networks, LearnerOptions(seed=3, jit_compile=False))
+
+
+class TestDdqnAgent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DQNConfig(target_update_period=2))
+
+
+@pytest.mark.slow
+class TestDqnAgentWithDuelingNetworkOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DQNConfig(double_q=False, dueling=True, target_update_tau=0.5), observation=NESTED)
+
+
+@pytest.mark.parametrize("config", [DQNConfig(), DQNConfig(dueling=True)])
+def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig) -> None:
+    specs = EnvironmentSpecs(time_step_spec(OBSERVATION), DISCRETE)
+    policy = config.make_policies(specs, SMALL, seed=3).collect_policy
+    policy.update(make(config).collect_policy)

@@ -1,0 +1,113 @@
+"""Off-policy training on a real Ray: the same bytes however it is spread and timed, also when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
+
+from distpolicy.agents.dqn.config import DQNConfig
+from distpolicy.agents.sac.config import SACConfig
+from launch.config.train import TrainConfig
+
+SMALL: dict[str, Any] = {
+    "replay_capacity": 400,
+    "batch_size": 8,
+    "updates_per_call": 4,
+    "samples_per_insert": 2.0,
+    "learning_starts": 100,
+}
+DQN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=800, agent=DQNConfig(**SMALL))
+SAC = dataclasses.replace(CONFIG, env="Pendulum-v1", total_steps=800, agent=SACConfig(**SMALL, critic_units=(8,)))
+PRIORITISED = dataclasses.replace(DQN, agent=dataclasses.replace(DQN.agent, priority_exponent=0.6, n_step=3))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers find the environments by it.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+        yield
+        ray.shutdown()
+
+
+def with_lag(config: TrainConfig, lag: int) -> TrainConfig:
+    return dataclasses.replace(config, max_policy_lag=lag)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(with_lag(DQN, 1), id="dqn"),
+        pytest.param(PRIORITISED, id="prioritised", marks=pytest.mark.slow),
+        pytest.param(SAC, id="sac", marks=pytest.mark.slow),
+        pytest.param(with_lag(SAC, 2), id="sac-lag", marks=pytest.mark.slow),
+    ],
+)
+def test_two_runs_and_one_collector_end_with_the_same_bytes(config: TrainConfig) -> None:
+    uneven = dataclasses.replace(config, env_kwargs={"max_delay_s": 0.01}) if "uneven" in config.env else config
+    first, outcomes = trained(config)
+    second, _ = trained(uneven)
+    alone, _ = trained(dataclasses.replace(config, collectors=1, envs_per_collector=8))
+    assert_same_state(first, second)
+    assert_same_state(first, alone)
+    assert "loss" not in outcomes[0].metrics, "nothing is learned before learning_starts"
+    assert np.isfinite(outcomes[-1].metrics["loss"])
+    # Two samples for each transition after the first hundred, in whole calls of 32.
+    inserted = int(first["experience/debt/num_inserted"])
+    (step,) = (value for path, value in first.items() if path.endswith("train_step_counter"))
+    assert int(step) == (inserted - 100) * 2 // 32 * 4
+
+
+def test_a_run_that_goes_on_has_its_replay_buffer_and_goes_on_alike_every_time() -> None:
+    state, first = trained(dataclasses.replace(DQN, total_steps=400))
+    totals = first[-1].totals
+    ends = [trained(DQN, 1, state, totals) for _ in range(2)]
+    assert_same_state(ends[0][0], ends[1][0])
+    assert first[-1].metrics["replay_size"] > 350
+    assert ends[0][1][0].metrics["replay_size"] > 350, "the rows from before are still there"
+    assert "loss" in ends[0][1][1].metrics, "it learns from the first updates on"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["collector", "learner"])
+def test_no_transition_counts_twice_when_a_worker_is_killed(victim: str) -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 7:
+            kill(driver.handles[0].actor if victim == "collector" else driver.learners.actors[0])
+        if (recorder.recoveries or recorder.returns_to) and recorder.outcomes[-1].totals.updates >= 20:
+            raise Stop
+
+    recorder = Recorder(then)
+    config = dataclasses.replace(
+        DQN, total_steps=100_000, checkpoint_every=3, agent=dataclasses.replace(DQN.agent, replay_capacity=100_000)
+    )
+    driver = make_driver(config, recorder=recorder)
+    try:
+        with pytest.raises(Stop):
+            list(driver.updates())
+        state = driver.learner_state()
+    finally:
+        driver.close()
+    # The learner may be some updates ahead; those of the recorder are counted.
+    counted = recorder.outcomes[-1]
+    ahead = int(state["learner/version"]) - counted.totals.updates
+    kept = counted.metrics["replay_size"]
+    if victim == "learner":
+        assert recorder.returns_to
+        steps = counted.totals.env_steps
+    else:
+        assert len(recorder.losses) == 1
+        steps = sum(report.num_env_steps for report in recorder.reports)
+        for numbers in numbers_of(recorder.reports).values():
+            assert sorted(numbers) == list(range(len(numbers)))
+    assert kept == steps
+    assert int(state["experience/debt/num_inserted"]) <= steps + ahead * config.batch_size
