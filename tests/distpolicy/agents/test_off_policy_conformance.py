@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
+from distpolicy.agents.categorical_dqn.config import C51Config
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.tf_agent import TFAgent
 from distpolicy.networks.network_config import NetworkConfig
@@ -40,7 +41,12 @@ class TestDqnAgentWithDuelingNetworkOverNests(OffPolicyAgentConformance):
         return make(DQNConfig(double_q=False, dueling=True, target_update_tau=0.5), observation=NESTED)
 
 
-@pytest.mark.parametrize("config", [DQNConfig(), DQNConfig(dueling=True)])
+class TestC51Agent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(C51Config(num_atoms=5))
+
+
+@pytest.mark.parametrize("config", [DQNConfig(), DQNConfig(dueling=True), C51Config()])
 def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig) -> None:
     specs = EnvironmentSpecs(time_step_spec(OBSERVATION), DISCRETE)
     policy = config.make_policies(specs, SMALL, seed=3).collect_policy
