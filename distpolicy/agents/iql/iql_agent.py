@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from distpolicy.agents.critics import Critics, copied_critic
+from distpolicy.agents.critics import make_twin_critics
 from distpolicy.agents.flat_adam import apply_gradients
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
@@ -94,10 +94,9 @@ class IqlAgent(OffPolicyAgent):
             jit_compile=jit_compile,
             name=name,
         )
-        input_spec = (self.time_step_spec.observation, self.action_spec)
-        if critic_network_2 is None:
-            critic_network_2 = copied_critic(critic_network, input_spec, "CriticNetwork2")
-        self._critics = Critics(input_spec, [critic_network, critic_network_2])
+        self._critics = make_twin_critics(
+            self.time_step_spec, self.action_spec, (critic_network, critic_network_2), (None, None)
+        )
         value_network.create_variables(self.time_step_spec.observation)
         self._value_network, self._actor_network = value_network, actor_network
         self._actor_optimizer, self._critic_optimizer = actor_optimizer, critic_optimizer
