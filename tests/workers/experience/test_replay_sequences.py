@@ -39,15 +39,15 @@ def check_sequences(sample: Sample, want: dict[tuple[int, int], list[Step]], spa
     return set(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     num_steps=st.integers(1, 6),
     burn_in=st.integers(0, 4),
     length=st.integers(1, 6),
     n_step=st.integers(1, 2),
-    spare=st.integers(0, 15),
-    num_inserts=st.integers(1, 10),
+    spare=st.integers(0, 12),
+    num_inserts=st.integers(1, 8),
     fault_share=st.sampled_from([0.0, 0.2]),
     priority_exponent=st.sampled_from([0.0, 0.5]),
     resumed_after=st.integers(0, 10),
@@ -72,7 +72,7 @@ def test_every_sequence_is_of_the_streams_and_each_is_reached(
         burn_in=burn_in,
         sequence_length=length,
         n_step=n_step,
-        samples_per_insert=256.0,
+        samples_per_insert=128.0,
         priority_exponent=priority_exponent,
     )
     experience, model = make_experience(config), Model(num_rows)
@@ -84,7 +84,7 @@ def test_every_sequence_is_of_the_streams_and_each_is_reached(
                 if rng.random() < 0.1:
                     for slot in range(first, first + count):
                         streams[slot].restart()
-                if update and rng.random() < 0.15:
+                if update and rng.random() < 0.3:
                     rollout_of(streams, first, count, num_steps, update)
                 rollouts.append(rollout_of(streams, first, count, num_steps, update))
         for rollout in rollouts:
