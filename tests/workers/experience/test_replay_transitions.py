@@ -179,7 +179,7 @@ def test_n_step_returns_are_those_of_to_n_step_transition() -> None:
     want = to_n_step_transition(trajectory, np.float32(0.9)).next_time_step
     goes_on = np.cumprod(step_type[:, :4] != 2, axis=1, dtype=np.bool_)
     goes_on[:, 0] = True
-    total, share = n_step_return(reward[:, :-1], discount[:, :-1], goes_on, np.float32(0.9))
+    total, share = n_step_return(reward[:, :-1].T, discount[:, :-1].T, goes_on.T, np.float32(0.9))
     is_start = step_type[:, 0] != 2
     np.testing.assert_array_equal(total[is_start], want.reward[is_start])
     np.testing.assert_array_equal(share[is_start], want.discount[is_start])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from distpolicy.agents.experience_config import Replay
 from distpolicy.trajectories.rollout import Rollout
-from workers.experience.experience import Experience, Sample
+from workers.experience.experience import NO_SEGMENTS, Experience, Sample, SegmentedState
 from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
 from workers.experience.replay.memory import check_memory
@@ -49,7 +49,7 @@ class ReplayExperience(Experience):
 
     def __init__(self, config: Replay) -> None:
         shape = (config.num_updates, config.batch_size)
-        self._capacity = config.capacity
+        self._capacity, self._is_saved = config.capacity, config.in_checkpoints
         self._ring = Ring(config.capacity)
         self._sampler: Sampler
         if config.sequence_length is None:
@@ -125,23 +125,35 @@ class ReplayExperience(Experience):
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the rows that were written, priorities, and the debt."""
+        return self._state_with(self._ring.state())
+
+    def segmented_state(self, kept: Collection[str]) -> SegmentedState:
+        """Returns the state with rows that do not change any more in segments; nothing if checkpoints hold no rows."""
+        if not self._is_saved:
+            return SegmentedState({}, (), {})
+        first, names, segments = self._ring.segments(kept)
+        return SegmentedState(self._state_with(self._ring.state(first)), names, segments)
+
+    def _state_with(self, ring: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         parts = {
-            _RING: self._ring.state(),
+            _RING: ring,
             _SAMPLER: self._sampler.state(),
             _DRAWS: self._draws.state(self._sampler.places_kept()),
             _DEBT: self._debt.state(),
         }
         return {f"{part}{name}": value for part, values in parts.items() for name, value in values.items()}
 
-    def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
-        """Restores a state from :meth:`state`, of a buffer of any capacity; begins anew if it is empty."""
+    def restore(
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
+    ) -> None:
+        """Restores a state, of a buffer of any capacity; begins anew if it is empty."""
 
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
         self._debt.restore(part(_DEBT))
-        kept_rows = self._ring.restore(part(_RING), self._check_memory)
-        kept = self._sampler.restore(part(_SAMPLER), kept_rows.is_kept)
+        is_kept = self._ring.restore(part(_RING), self._check_memory, list(segments.values()))
+        kept = self._sampler.restore(part(_SAMPLER), is_kept)
         self._draws.begin(self._sampler.is_valid)
         self._draws.restore(part(_DRAWS), self._sampler.places_kept(), kept)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -178,45 +178,91 @@ class Ring:
 
     def rows_kept(self) -> np.ndarray:
         """Returns the rows that are kept, slot by slot and in order of time, with the tips."""
-        found = [
-            self._rows(slot, np.arange(oldest, tip + 1))
-            for slot, (oldest, tip) in enumerate(zip(self.oldest, self.tip, strict=True))
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+        return self._rows_of(self.oldest, self.tip - self.oldest + 1)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns the state by name: the rows that were written, slot by slot and in order of time."""
-        rows, counts = self.rows_kept(), self.tip - self.oldest + 1
-        found = {name: getattr(self, name).copy() for name in _SLOT_ARRAYS}
-        found |= {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
+    def _rows_of(self, first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Returns the rows of so many steps of each slot, slot by slot and in order of time."""
+        return self._rows(np.arange(len(counts)).repeat(counts), first.repeat(counts) + _within(counts))
+
+    def state(self, first: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Returns the state by name: the rows that were written, slot by slot and in order of time.
+
+        Args:
+            first: int64 ``[slots]``: the number of the first step of each slot whose row is returned; None for all.
+        """
+        first = self.oldest if first is None else np.maximum(first, self.oldest)
+        return {name: getattr(self, name).copy() for name in _SLOT_ARRAYS} | self._rows_between(first, self.tip)
+
+    def segments(self, kept: Collection[str]) -> tuple[np.ndarray, tuple[str, ...], dict[str, dict[str, np.ndarray]]]:
+        """Returns rows that will not change any more, in segments.
+
+        A segment holds the steps of the same numbers of all slots. The rest is :meth:`state` from the numbers on that
+        are returned here.
+
+        Args:
+            kept: Names of segments whose rows are not returned.
+
+        Returns:
+            The number of each slot's first step that is in no segment, the names of all segments with rows that are
+            still kept, and the state of those that were asked for.
+        """
+        num_steps = max(self.length // _SEGMENTS, 1)
+        # The tip may still be replaced, so that the step before it is the last one that is final.
+        end = int(self.tip.min(initial=np.iinfo(np.int64).max)) // num_steps * num_steps if len(self.tip) else 0
+        begin = int(self.oldest.min(initial=end)) // num_steps * num_steps
+        names, segments = [], {}
+        for number in range(begin, end, num_steps):
+            first, last = (np.full(len(self.slots), at) for at in (number, number + num_steps - 1))
+            names.append(f"rows-{number:012d}-{number + num_steps - 1:012d}")
+            if names[-1] not in kept:
+                segments[names[-1]] = self._rows_between(np.maximum(first, self.oldest), last)
+        return np.full(len(self.slots), max(end, 0)), tuple(names), segments
+
+    def _rows_between(self, first: np.ndarray, last: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the rows of the steps with these numbers, by name; ``first`` and ``count`` say which they are."""
+        counts = np.maximum(last - first + 1, 0)
+        rows = self._rows_of(first, counts)
+        found = {"first": first.copy(), "count": counts} | {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
         for path, column in self.columns.items():
             found |= {f"{name}/{path}": value for name, value in column.state(rows, counts).items()}
         return found
 
-    def restore(self, state: Mapping[str, np.ndarray], check_memory: MemoryCheck) -> KeptRows:
+    def restore(
+        self,
+        state: Mapping[str, np.ndarray],
+        check_memory: MemoryCheck,
+        segments: Sequence[Mapping[str, np.ndarray]] = (),
+    ) -> np.ndarray:
         """Restores a state from :meth:`state`, of a ring of any capacity: the newest rows are kept.
 
         Args:
             state: The state.
             check_memory: See :meth:`allocate`.
+            segments: The segments that were named with it, in order of time.
+
+        Returns:
+            Which rows of the state and its segments are kept, slot by slot and in order of time: bool ``[N]``.
         """
         self.clear()
         if not len(state.get("slots", ())):
-            return KeptRows(np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.int64))
+            return np.zeros(0, np.bool_)
         self._allocate(state["slots"].copy(), column_kinds(state), check_memory)
         self.tip[:] = state["tip"]
         self.oldest[:] = np.maximum(state["oldest"], self.tip - self.length + 1)
-        counts = self.tip - state["oldest"] + 1
-        ages = np.concatenate([np.arange(count - 1, -1, -1) for count in counts])
-        kept = KeptRows(counts, ages < self.length, self.rows_kept())
-        for name in _ROW_ARRAYS:
-            getattr(self, name)[kept.rows] = state[name][kept.is_kept]
-        for path, column in self.columns.items():
-            column.restore({name: state[f"{name}/{path}"] for name in column.names}, kept)
+        for part in (*segments, state):
+            counts = part["count"]
+            numbers = part["first"].repeat(counts) + _within(counts)
+            is_kept = numbers >= self.oldest.repeat(counts)
+            rows = self._rows(np.arange(len(counts)).repeat(counts), numbers)[is_kept]
+            for name in _ROW_ARRAYS:
+                getattr(self, name)[rows] = part[name][is_kept]
+            for path, column in self.columns.items():
+                column.restore({name: part[f"{name}/{path}"] for name in column.names}, KeptRows(counts, is_kept, rows))
         self._drop_lost(np.arange(len(self.slots)), self.length)
-        return kept
+        counts = self.tip - state["oldest"] + 1
+        return state["oldest"].repeat(counts) + _within(counts) > (self.tip - self.length).repeat(counts)
 
-    def _rows(self, slots: np.ndarray | int, numbers: np.ndarray) -> np.ndarray:
+    def _rows(self, slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         return slots * self.length + numbers % self.length
 
     def _drop_lost(self, slots: np.ndarray, num_rows: int) -> np.ndarray:
@@ -275,6 +321,15 @@ class Ring:
 
 _SLOT_ARRAYS = ("slots", "oldest", "tip")
 _ROW_ARRAYS = ("is_start", "step_type", "weights_version")
+
+
+# A ring is saved in about so many segments.
+_SEGMENTS = 16
+
+
+def _within(counts: np.ndarray) -> np.ndarray:
+    """Returns 0, 1, …, count - 1 for each count, one after the other."""
+    return np.arange(counts.sum()) - (np.cumsum(counts) - counts).repeat(counts)
 
 
 def _described(kind: tuple[tuple[int, ...], np.dtype] | None) -> str:
