@@ -1,4 +1,4 @@
-"""Builds Q-networks from their settings and seeds."""
+"""Builds Q-networks from their settings and seeds; the losses by their names in the settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.observation_encoding import preprocessing_for
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.common import element_wise_huber_loss, element_wise_squared_loss
+
+TD_LOSSES = {"huber": element_wise_huber_loss, "squared": element_wise_squared_loss}
 
 
 def q_network(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, dueling: bool = False) -> Network:

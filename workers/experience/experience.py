@@ -13,7 +13,7 @@ from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 
-_NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
+NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
 
 
 class Sample(NamedTuple):
@@ -34,6 +34,20 @@ class Sample(NamedTuple):
     arguments: Mapping[str, Any]
     num_updates: int = 0
     places: Any = None
+
+
+class SegmentedState(NamedTuple):
+    """A state of which parts are in segments.
+
+    Attributes:
+        state: The rest, by path.
+        names: Names of all segments, in their order.
+        segments: The arrays by path of those that were asked for.
+    """
+
+    state: dict[str, np.ndarray]
+    names: tuple[str, ...]
+    segments: dict[str, dict[str, np.ndarray]]
 
 
 class Experience(abc.ABC):
@@ -82,27 +96,23 @@ class Experience(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the state that a checkpoint has to hold, by path, without what is in segments."""
+        """Returns the whole state, by path."""
 
-    def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
-        """Returns the data that never change once they are there, in pieces that a checkpoint writes once.
+    def segmented_state(self, kept: Collection[str]) -> SegmentedState:
+        """Returns the state with its large parts in segments, which never change and which a checkpoint writes once.
 
         Args:
             kept: Names of segments that need not be returned again.
-
-        Returns:
-            The names of all segments that hold the present data, in order, and the arrays by path of each that is not
-            kept. Both are empty by default.
         """
-        return [], {}
+        return SegmentedState(self.state(), (), {})
 
     @abc.abstractmethod
     def restore(
-        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = _NO_SEGMENTS
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state.
 
         Args:
-            state: A result of :meth:`state`.
+            state: A result of :meth:`state`, or that of :meth:`segmented_state`.
             segments: The arrays of the segments that were named with it, in their order.
         """

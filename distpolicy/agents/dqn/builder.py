@@ -6,7 +6,7 @@ from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
 from distpolicy.agents.flat_adam import FlatAdam
-from distpolicy.agents.q_network_builders import q_network
+from distpolicy.agents.q_network_builders import TD_LOSSES, q_network
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
@@ -27,6 +27,7 @@ def make_agent(
         n_step_update=config.n_step,
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
+        td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
         epsilon_schedule=config.epsilon_schedule,
         jit_compile=options.jit_compile,

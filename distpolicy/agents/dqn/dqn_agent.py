@@ -31,17 +31,19 @@ from distpolicy.utils.common import element_wise_huber_loss, soft_variables_upda
 
 
 class TDLoss(NamedTuple):
-    """What a batch of transitions says about a Q-network.
+    """What a batch says about a Q-network.
 
     Attributes:
-        loss: float32 ``[B]``, the loss of each transition.
-        error: float32 ``[B]``: by how much the value is wrong. Its absolute value is the row's new priority.
-        value: float32 ``[B]``, the value of the action taken.
+        loss: float32 ``[B]``, the loss of each transition; ``[B, T]`` for sequences.
+        error: The same shape: by how much the value is wrong.
+        value: The same shape: the value of the action taken.
+        priority: float32 ``[B]``: the new priority of each row.
     """
 
     loss: tf.Tensor
     error: tf.Tensor
     value: tf.Tensor
+    priority: tf.Tensor
 
 
 class DqnAgent(OffPolicyAgent):
@@ -178,11 +180,19 @@ class DqnAgent(OffPolicyAgent):
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
         transition = self._transition(experience)
-        weights = self._valid(transition, weights)
+        return self._improve(lambda: self._td_loss(transition), self._valid(transition, weights))
+
+    def _improve(self, td_loss: Callable[[], TDLoss], weights: tf.Tensor) -> LossInfo:
+        """Takes a gradient step.
+
+        Args:
+            td_loss: Computes the loss by the networks.
+            weights: float32 of the loss' shape: what each part of it counts.
+        """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
             with in_bfloat16(self._layers_in_bfloat16):
-                td = self._td_loss(transition)
+                td = td_loss()
             loss = row_mean(td.loss, weights)
             if penalties := self._q_network.losses:
                 loss += tf.add_n(penalties)
@@ -201,12 +211,12 @@ class DqnAgent(OffPolicyAgent):
             self._target_update_tau,
             self._target_update_period,
         )
-        counted, error = tf.cast(weights > 0.0, tf.float32), tf.abs(td.error)
+        counted = tf.cast(weights > 0.0, tf.float32)
         extra = {
             "q_mean": row_mean(td.value, counted),
-            "td_error": row_mean(error, counted),
+            "td_error": row_mean(tf.abs(td.error), counted),
             "gradient_norm": norm,
-            "priorities": error,
+            "priorities": td.priority,
         }
         if isinstance(self._epsilon, tf.Variable):
             extra["epsilon"] = tf.identity(self._epsilon)
@@ -223,7 +233,8 @@ class DqnAgent(OffPolicyAgent):
             self._gamma * tf.cast(next_step.discount, value.dtype),
             self._next_value(next_step),
         )
-        return TDLoss(self._td_errors_loss_fn(target, value), target - value, value)
+        error = target - value
+        return TDLoss(self._td_errors_loss_fn(target, value), error, value, tf.abs(error))
 
     def _next_value(self, time_step: TimeStep) -> tf.Tensor:
         """Returns the value of the best action by the target network, float32 ``[B]``."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from distpolicy.agents.experience_config import Replay
 from distpolicy.trajectories.rollout import Rollout
-from workers.experience.experience import Experience, Sample
+from workers.experience.experience import NO_SEGMENTS, Experience, Sample, SegmentedState
 from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
 from workers.experience.replay.memory import check_memory
 from workers.experience.replay.priority_draws import PriorityDraws
 from workers.experience.replay.ring import Ring, slots_of
 from workers.experience.replay.sampler import Sampler
-from workers.experience.replay.segments import Segments
 from workers.experience.replay.sequence_sampler import SequenceSampler
 from workers.experience.replay.structure import RolloutStructure
 from workers.experience.replay.transition_sampler import TransitionSampler
@@ -26,7 +24,6 @@ from workers.experience.replay.uniform_draws import UniformDraws
 # Parts of the state.
 _RING, _SAMPLER, _DRAWS, _DEBT = "ring/", "sampler/", "draws/", "debt/"
 _MEBIBYTE = 2**20
-_NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
 
 
 class Places(NamedTuple):
@@ -52,7 +49,7 @@ class ReplayExperience(Experience):
 
     def __init__(self, config: Replay) -> None:
         shape = (config.num_updates, config.batch_size)
-        self._capacity = config.capacity
+        self._capacity, self._is_saved = config.capacity, config.in_checkpoints
         self._ring = Ring(config.capacity)
         self._sampler: Sampler
         if config.sequence_length is None:
@@ -66,7 +63,6 @@ class ReplayExperience(Experience):
             self._draws = UniformDraws(shape)
         cost = shape[0] * shape[1] * (config.sequence_length or 1)
         self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
-        self._segments = Segments()
         self._structure: RolloutStructure | None = None
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:
@@ -89,7 +85,7 @@ class ReplayExperience(Experience):
             self._draws.begin(self._sampler.is_valid)
         elif len(new := np.setdiff1d(slots_of(ordered), self._ring.slots)):
             # A collector has joined: all env slots share the capacity anew.
-            self._restore(self.state(), self.segments(())[1], new.tolist())
+            self._restore(self.state(), more_slots=new.tolist())
         self._ring.check_room(max(rollout.num_steps for rollout in ordered), self._sampler.num_steps)
         num_transitions = 0
         for rollout in ordered:
@@ -131,37 +127,42 @@ class ReplayExperience(Experience):
         return {"replay_size": float(self._draws.size), "replay_memory_mib": num_bytes / _MEBIBYTE}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns what changes: the newest step of each env slot, priorities, and the debt."""
+        """Returns the rows that were written, priorities, and the debt."""
+        return self._state_with(self._ring.state())
+
+    def segmented_state(self, kept: Collection[str]) -> SegmentedState:
+        """Returns the state with rows that do not change any more in segments; nothing if checkpoints hold no rows."""
+        if not self._is_saved:
+            return SegmentedState({}, (), {})
+        first, names, segments = self._ring.segments(kept)
+        return SegmentedState(self._state_with(self._ring.state(first)), names, segments)
+
+    def _state_with(self, ring: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         parts = {
-            _RING: self._ring.state(),
+            _RING: ring,
             _SAMPLER: self._sampler.state(),
             _DRAWS: self._draws.state(self._sampler.places_kept()),
             _DEBT: self._debt.state(),
         }
         return {f"{part}{name}": value for part, values in parts.items() for name, value in values.items()}
 
-    def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
-        """Returns the steps that were written since the last call as a further segment; see :class:`Experience`."""
-        return self._segments.update(self._ring, kept)
-
     def restore(
-        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = _NO_SEGMENTS
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state, of a buffer of any capacity; begins anew if it is empty."""
-        self._restore(state, segments, ())
+        self._restore(state, segments)
 
     def _restore(
         self,
         state: Mapping[str, np.ndarray],
-        segments: Mapping[str, Mapping[str, np.ndarray]],
-        more_slots: Sequence[int],
+        segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS,
+        more_slots: Sequence[int] = (),
     ) -> None:
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
         self._debt.restore(part(_DEBT))
-        self._segments.restore(segments)
-        rows = self._ring.restore(part(_RING), list(segments.values()), self._check_memory, more_slots)
+        rows = self._ring.restore(part(_RING), self._check_memory, list(segments.values()), more_slots)
         places, is_kept = self._sampler.restore(part(_SAMPLER), rows)
         self._draws.begin(self._sampler.is_valid)
         self._draws.restore(part(_DRAWS), places, is_kept)

@@ -1,0 +1,1 @@
+"""C51: Q-learning of distributions over returns."""
