@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_streams import GAMMA, Model, Stream, action_of, flat, observation_of, rollout_of, settings_of
 
-from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.errors import ConfigError
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition, to_n_step_transition
 from distpolicy.utils.nests.array_nest import map_structure
@@ -152,13 +152,6 @@ def test_a_buffer_that_is_too_small_is_refused() -> None:
     experience = make_experience(settings_of(capacity=19))
     with pytest.raises(ConfigError, match="set its capacity to 22 or more"):
         filled(experience)
-
-
-def test_a_rollout_of_unknown_env_slots_is_refused() -> None:
-    experience = make_experience(settings_of())
-    filled(experience)
-    with pytest.raises(DistPolicyError, match="env slots 2 to 2 came to a replay buffer"):
-        experience.insert([rollout_of({2: Stream(2, np.random.default_rng(0))}, 2, 1, 3, 0)])
 
 
 def test_a_rollout_with_another_leaf_is_refused() -> None:

@@ -12,6 +12,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Sample
+from workers.experience.replay.columns import KeptRows
 from workers.experience.replay.draws import Drawn
 from workers.experience.replay.ring import Inserted, Ring
 from workers.experience.replay.sampler import Sampler
@@ -118,9 +119,9 @@ class TransitionSampler(Sampler):
         """Returns the ring's rows."""
         return self._ring.rows_kept()
 
-    def restore(self, state: Mapping[str, np.ndarray], is_kept: np.ndarray) -> np.ndarray:
-        """Returns which of the ring's rows are kept."""
-        return is_kept
+    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows, and which of the state's they are."""
+        return rows.rows, rows.is_kept
 
     def _returns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns the rows of the last steps, and the n-step rewards and discounts, each ``[N]``."""
