@@ -20,19 +20,25 @@ class Critics(tf.Module):
     """N critics and their targets.
 
     Args:
-        input_spec: A pair of the specs of one observation and one action.
-        networks: From pairs of observations and actions to values: ``[B]`` for one critic, ``[B, n]`` for n.
+        input_spec: Nest of specs of one input of the networks: an observation, or a pair of observation and action.
+        networks: From inputs to values, ``[B, *value_shape]`` for one critic and ``[B, n, *value_shape]`` for n.
         targets: The target of each network; None for a copy of it. They start with the weights of their networks.
+        value_rank: Rank of the values of an input: 0 for one value, 1 for the values of all actions.
 
     Raises:
         ConfigError: If a network has a state.
     """
 
     def __init__(
-        self, input_spec: Any, networks: Sequence[Network], targets: Sequence[Network | None] | None = None
+        self,
+        input_spec: Any,
+        networks: Sequence[Network],
+        targets: Sequence[Network | None] | None = None,
+        value_rank: int = 0,
     ) -> None:
         super().__init__(name="critics")
         given = [None] * len(networks) if targets is None else targets
+        self._value_rank = value_rank
         self._networks = list(networks)
         self._targets = [
             network.copy(name=f"Target{network.name}") if target is None else target
@@ -67,80 +73,72 @@ class Critics(tf.Module):
         """Moves the targets towards the networks; see :func:`distpolicy.agents.off_policy_agent.update_targets`."""
         update_targets(self._self_sources, self._self_copies, step, tau, period)
 
-    def values(self, observation: Any, action: Any, step_type: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the values of actions.
+    def values(self, inputs: Any, step_type: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the values of all critics.
 
         Args:
-            observation: Nest of ``[B, *shape]``.
-            action: Nest of ``[B, *shape]``.
+            inputs: Nest of ``[B, *shape]``.
             step_type: int32 ``[B]``.
             training: Whether dropout is active.
 
         Returns:
-            float32 ``[B, N]``.
+            float32 ``[B, N, *value_shape]``.
         """
-        return _values(self._networks, observation, action, step_type, training)
+        return self._values(self._networks, inputs, step_type, training=training)
 
-    def first_values(self, observation: Any, action: Any, step_type: tf.Tensor) -> tf.Tensor:
-        """Returns the values of actions by the first critic alone: float32 ``[B]``."""
+    def first_values(self, inputs: Any, step_type: tf.Tensor) -> tf.Tensor:
+        """Returns the values of the first critic alone: float32 ``[B, *value_shape]``."""
         network = self._networks[0]
         options = {"num_critics": 1} if isinstance(network, TwinCriticNetwork) else {}
-        return _values([network], observation, action, step_type, False, **options)[:, 0]
+        return self._values([network], inputs, step_type, **options)[:, 0]
 
-    def target_values(self, observation: Any, action: Any, step_type: tf.Tensor) -> tf.Tensor:
-        """Returns the values of actions by the targets: float32 ``[B, N]``."""
-        return _values(self._targets, observation, action, step_type, False)
+    def target_values(self, inputs: Any, step_type: tf.Tensor) -> tf.Tensor:
+        """Returns the values of all targets: float32 ``[B, N, *value_shape]``."""
+        return self._values(self._targets, inputs, step_type)
 
-
-def make_critics(
-    time_step_spec: TimeStep, action_spec: Any, networks: Sequence[Network], targets: Sequence[Network | None]
-) -> Critics:
-    """Returns critics for an environment.
-
-    Args:
-        time_step_spec: A TimeStep of specs.
-        action_spec: Nest of specs of one action.
-        networks: See :class:`Critics`.
-        targets: See :class:`Critics`.
-    """
-    return Critics(_input_spec(time_step_spec, action_spec), networks, targets)
+    def _values(self, networks: Sequence[Network], inputs: Any, step_type: tf.Tensor, **options: Any) -> tf.Tensor:
+        found = []
+        for network in networks:
+            values, _ = network(inputs, step_type=step_type, **options)
+            found.append(values[:, tf.newaxis] if values.shape.rank == self._value_rank + 1 else values)
+        return found[0] if len(found) == 1 else tf.concat(found, axis=1)
 
 
 def make_twin_critics(
-    time_step_spec: TimeStep,
-    action_spec: Any,
+    input_spec: Any,
     networks: tuple[Network, Network | None],
     targets: tuple[Network | None, Network | None],
+    value_rank: int = 0,
 ) -> Critics:
     """Returns two critics from TF-Agents' arguments ``critic_network``, ``critic_network_2`` and their targets.
 
     Args:
-        time_step_spec: A TimeStep of specs.
-        action_spec: Nest of specs of one action.
+        input_spec: See :class:`Critics`.
         networks: The first critic, or one network of all critics; and the second one, None for a copy of the first.
         targets: Their targets; None for copies.
+        value_rank: See :class:`Critics`.
 
     Raises:
         ConfigError: If the first network has all critics, and there is a second one. If there is a target for a second
             critic that is not there, or a copy has the weights of the first critic.
     """
-    input_spec = _input_spec(time_step_spec, action_spec)
     first, second = networks
-    if first.create_variables(input_spec).shape.rank == 1:
+    if first.create_variables(input_spec).shape.rank > value_rank:
         if second is not None or targets[1] is not None:
             raise ConfigError(
                 f"critic_network {first.name} has several critics: leave critic_network_2 and "
                 "target_critic_network_2 out"
             )
-        return Critics(input_spec, [first], targets[:1])
+        return Critics(input_spec, [first], targets[:1], value_rank)
     if second is None:
         if targets[1] is not None:
             raise ConfigError("target_critic_network_2 needs critic_network_2")
         second = _other_weights(first, input_spec)
-    return Critics(input_spec, [first, second], targets)
+    return Critics(input_spec, [first, second], targets, value_rank)
 
 
-def _input_spec(time_step_spec: TimeStep, action_spec: Any) -> Any:
+def observation_and_action(time_step_spec: TimeStep, action_spec: Any) -> Any:
+    """Returns the spec of the input of critics that take actions."""
     return tensor_spec.from_spec(time_step_spec.observation), tensor_spec.from_spec(action_spec)
 
 
@@ -155,16 +153,6 @@ def _other_weights(network: Network, input_spec: Any) -> Network:
             "pass critic_network_2 with another seed"
         )
     return second
-
-
-def _values(
-    networks: Sequence[Network], observation: Any, action: Any, step_type: tf.Tensor, training: bool, **options: int
-) -> tf.Tensor:
-    found = []
-    for network in networks:
-        values, _ = network((observation, action), step_type=step_type, training=training, **options)
-        found.append(values if values.shape.rank == 2 else values[:, tf.newaxis])
-    return found[0] if len(found) == 1 else tf.concat(found, axis=1)
 
 
 def _variables(networks: Sequence[Network], trainable: bool = False) -> list[tf.Variable]:

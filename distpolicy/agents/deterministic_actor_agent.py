@@ -22,6 +22,7 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
+from distpolicy.utils.tensor_ops import element_wise_huber_loss
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -106,7 +107,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         self._actor_optimizer, self._critic_optimizer = actor_optimizer, critic_optimizer
         self._target_update_tau, self._target_update_period = target_update_tau, target_update_period
         self._actor_update_period, self._dqda_clipping = actor_update_period, dqda_clipping
-        self._td_errors_loss_fn = huber if td_errors_loss_fn is None else td_errors_loss_fn
+        self._td_errors_loss_fn = element_wise_huber_loss if td_errors_loss_fn is None else td_errors_loss_fn
         self._reward_scale_factor = reward_scale_factor
         self._gradient_clipping = gradient_clipping
         self._reset_targets()
@@ -158,13 +159,15 @@ class DeterministicActorAgent(OffPolicyAgent):
         """Takes a step of the critics; returns the loss, the values ``[B, N]`` and the absolute errors ``[B]``."""
         now, after, variables = transition.time_step, transition.next_time_step, self._critics.trained
         next_values = self._critics.target_values(
-            after.observation, self._target_actions(after, noise), after.step_type
+            (after.observation, self._target_actions(after, noise)), after.step_type
         )
         discounted = self._gamma * after.discount * tf.reduce_min(next_values, axis=1)
         targets = (self._reward_scale_factor * after.reward + discounted)[:, tf.newaxis]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            values = self._critics.values(now.observation, transition.action_step.action, now.step_type, training=True)
+            values = self._critics.values(
+                (now.observation, transition.action_step.action), now.step_type, training=True
+            )
             losses = self._td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
             loss = row_mean(tf.reduce_sum(losses, axis=1), weights) + self._critics.regularization
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -188,7 +191,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         with tf.GradientTape(watch_accessed_variables=False) as value_tape:
             value_tape.watch(action)
             actions = tf.nest.pack_sequence_as(self.action_spec, [action])
-            values = self._critics.first_values(now.observation, actions, now.step_type)
+            values = self._critics.first_values((now.observation, actions), now.step_type)
         slope = value_tape.gradient(values, action)
         if self._dqda_clipping is not None:
             slope = tf.clip_by_value(slope, -self._dqda_clipping, self._dqda_clipping)
@@ -231,10 +234,3 @@ def make_exploring(
         raise ConfigError(f"actor_network {actor_network.name} has a state, which replayed transitions do not hold")
     acting = ActorPolicy(time_step_spec, action_spec, actor_network, clip=False)
     return RandomSharePolicy(with_noise(acting), name="collect_policy")
-
-
-def huber(targets: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Returns Huber's loss of each element, with slopes of at most 1."""
-    error = tf.abs(targets - values)
-    quadratic = tf.minimum(error, 1.0)
-    return 0.5 * tf.square(quadratic) + (error - quadratic)

@@ -46,6 +46,7 @@ def actor_and_critics(
     seed: int,
     make_actor: Callable[[Any, int], Network],
     num_critics: int = 2,
+    num_actions: int | None = None,
 ) -> ActorAndCritics:
     """Builds an actor and critics.
 
@@ -56,14 +57,16 @@ def actor_and_critics(
         seed: The run's seed, which decides the initial weights.
         make_actor: From the spec of the actor's input, an observation or its encoding, and a seed.
         num_critics: Number of critics.
+        num_actions: Number of discrete actions; None for actions of floats.
     """
     observation_spec = specs.time_step.observation
     critic = TwinCriticNetwork(
-        (observation_spec, specs.action),
+        (observation_spec, specs.action) if num_actions is None else observation_spec,
         config.critic_units,
         networks.activation,
         observation_encoder(observation_spec, networks, seed),
         num_critics,
+        num_actions=num_actions,
         seed=network_seed(seed, 1),
     )
     critic.create_variables()

@@ -19,15 +19,18 @@ from distpolicy.networks.utils import flatten_inner
 class TwinCriticNetwork(Network):
     """From an observation and an action to the values of N critics, which share nothing but the encoder.
 
-    Actions are scaled to [-1, 1] first, where they have bounds.
+    Actions are scaled to [-1, 1] first, where they have bounds. With ``num_actions`` it goes from an observation alone
+    to the values of all actions.
 
     Args:
-        input_tensor_spec: A pair: nest of specs of one observation, and nest of specs of one action of floats.
+        input_tensor_spec: A pair: nest of specs of one observation, and nest of specs of one action of floats. With
+            ``num_actions``, nest of specs of one observation.
         fc_layer_params: Width of each dense layer.
         activation_fn: Keras activation of the dense layers.
         encoder: From observations to encodings, without a state; it is copied. None for an observation of one leaf.
         num_critics: N.
         name: Name of the module.
+        num_actions: Number of discrete actions; None for actions of floats.
         seed: Seed of the initial weights; None to draw one.
 
     Raises:
@@ -43,16 +46,18 @@ class TwinCriticNetwork(Network):
         num_critics: int = 2,
         name: str | None = "TwinCriticNetwork",
         *,
+        num_actions: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(input_tensor_spec, (), name)
-        observation_spec, action_spec = self.input_tensor_spec
+        object.__setattr__(self, "_has_actions", num_actions is None)
+        observation_spec, action_spec = self.input_tensor_spec if self._has_actions else (self.input_tensor_spec, ())
         self.encoder = copy_layer(encoder, keep_weights=True)
         encoding = observation_spec if self.encoder is None else self.encoder.create_variables()
         (encoding,) = tf.nest.flatten(encoding)
         self._activation = keras.activations.get(activation_fn)
         sizes = [np.prod(spec.shape, dtype=int) for spec in (encoding, *tf.nest.flatten(action_spec))]
-        widths = [int(sum(sizes)), *(int(width) for width in fc_layer_params), 1]
+        widths = [int(sum(sizes)), *(int(width) for width in fc_layer_params), num_actions or 1]
         draws = np.random.default_rng(seed)
         self._kernels, self._biases = [], []
         for index, (inputs, outputs) in enumerate(pairwise(widths)):
@@ -72,17 +77,17 @@ class TwinCriticNetwork(Network):
         """Returns the values.
 
         Args:
-            inputs: A pair of the observation and the action, nests of ``[B, *shape]``.
+            inputs: A pair of the observation and the action, nests of ``[B, *shape]``; or the observation.
             step_type: Ignored.
             network_state: Returned unchanged.
             training: Whether dropout is active in the encoder.
             num_critics: N, to compute only the first ones; None for all.
 
         Returns:
-            float32 ``[B, N]``, and ``network_state``.
+            float32 ``[B, N]``, or ``[B, N, num_actions]``; and ``network_state``.
         """
-        observation, action = inputs
-        action_spec = self.input_tensor_spec[1]
+        observation, action = inputs if self._has_actions else (inputs, ())
+        action_spec = self.input_tensor_spec[1] if self._has_actions else ()
         if self.encoder is not None:
             observation, _ = self.encoder(observation, training=training)
         (encoding,) = tf.nest.flatten(observation)
@@ -96,4 +101,6 @@ class TwinCriticNetwork(Network):
         values = tf.einsum("bi,nio->nbo", joined, kernels[0]) + biases[0]
         for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
             values = tf.matmul(self._activation(values), kernel) + bias
-        return tf.transpose(values[..., 0]), network_state
+        if self._has_actions:
+            return tf.transpose(values[..., 0]), network_state
+        return tf.transpose(values, [1, 0, 2]), network_state

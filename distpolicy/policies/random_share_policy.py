@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from distpolicy.policies.policy_wrapper import PolicyWrapper, assert_continuous
-from distpolicy.policies.row_draws import outer_shape_of, stream_seed, uniform_like, uniform_rows, where_rows
-from distpolicy.policies.tf_policy import TFPolicy, leaf_seed
+from distpolicy.policies.policy_wrapper import PolicyWrapper
+from distpolicy.policies.random_tf_policy import RandomTFPolicy
+from distpolicy.policies.row_draws import outer_shape_of, stream_seed, uniform_rows, where_rows
+from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.nests.array_nest import flatten
 
 
 class RandomSharePolicy(PolicyWrapper):
@@ -22,30 +22,29 @@ class RandomSharePolicy(PolicyWrapper):
     distribution.
 
     Args:
-        policy: The policy to wrap, whose actions are floats with finite bounds.
+        policy: The policy to wrap. Its masks hold for random actions, too.
         random_share: The probability at first.
         name: Name of the module.
-
-    Raises:
-        ValueError: If an action is not continuous. The message names the leaf.
 
     Attributes:
         random_share: float32 variable, scalar, in [0, 1].
     """
 
     def __init__(self, policy: TFPolicy, random_share: float = 0.0, name: str | None = None) -> None:
-        assert_continuous(policy, "RandomSharePolicy")
         super().__init__(policy, clip=False, name=name)
         self.random_share = tf.Variable(random_share, trainable=False, dtype=tf.float32, name="random_share")
+        # The wrapped policy checks the same inputs, so the random one need not.
+        self._random_policy = RandomTFPolicy(
+            policy.time_step_spec,
+            policy.action_spec,
+            observation_and_action_constraint_splitter=policy.observation_and_action_constraint_splitter,
+            validate_args=False,
+        )
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
         step = self._wrapped_policy.action(time_step, policy_state, seed)
         own_seed, outer_shape = self._own_seed(seed), outer_shape_of(time_step.step_type)
-        drawn = [
-            uniform_like(leaf_seed(own_seed, index), outer_shape, spec)
-            for index, spec in enumerate(flatten(self.action_spec))
-        ]
-        random = tf.nest.pack_sequence_as(self.action_spec, drawn)
+        random = self._random_policy.action(time_step, (), own_seed).action
         explores = uniform_rows(stream_seed(own_seed, 1), outer_shape) < self.random_share
         return step._replace(action=where_rows(explores, random, step.action))
 

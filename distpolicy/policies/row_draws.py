@@ -100,12 +100,6 @@ def shifted_index(index: tf.Tensor, minimum: np.ndarray, dtype: tf.DType) -> tf.
     return tf.cast(tf.cast(index, wide) + tf.constant(minimum.astype(wide.as_numpy_dtype)), dtype)
 
 
-def uniform_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:
-    """Draws values uniformly between the bounds of a spec: ``[*outer_shape, *spec.shape]`` of its dtype."""
-    shape = tf.concat([outer_shape, tf.constant(spec.shape.as_list(), tf.int32)], axis=0)
-    return tf.reshape(draw_rows(spec, seeds_of_rows(seed, outer_shape)), shape)
-
-
 def normal_like(seed: tf.Tensor | None, outer_shape: Any, spec: Any) -> tf.Tensor:
     """Draws standard normal numbers ``[*outer_shape, *spec.shape]`` of the spec's dtype."""
     rows = row_normal(seeds_of_rows(seed, outer_shape), int(np.prod(spec.shape)))

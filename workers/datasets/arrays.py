@@ -14,8 +14,8 @@ import numpy as np
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import StepType
-from distpolicy.utils.memory import available_memory_bytes
 from distpolicy.utils.nests.array_nest import flatten, pack_leaves
+from workers.available_memory import available_memory_bytes
 from workers.datasets.columns import NestColumn
 from workers.datasets.manifest import DatasetManifest
 from workers.datasets.reader import read_columns
@@ -251,7 +251,7 @@ def _check_memory(
     )
     needed = (num_rows + num_ends) * observation + num_rows * (action + _ROW_BYTES)
     available = available_memory_bytes() if available_bytes is None else available_bytes
-    if available is not None and needed > available:
+    if needed > available:
         raise ConfigError(
             f"{', '.join(folders)} takes {needed / 2**30:,.1f} GiB of memory, and {available / 2**30:,.1f} GiB are "
             "free: give fewer steps, or learn on a machine with more memory"

@@ -13,7 +13,7 @@ from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 
-_NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
+NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
 
 
 class Sample(NamedTuple):
@@ -98,7 +98,7 @@ class Experience(abc.ABC):
 
     @abc.abstractmethod
     def restore(
-        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = _NO_SEGMENTS
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state.
 

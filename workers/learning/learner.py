@@ -207,8 +207,8 @@ class Learner:
         names, segments = self._experience.segments(kept)
         if names:
             experience[SEGMENTS] = np.array([f"{_SEGMENT}{name}" for name in names])
-            for name, arrays in segments.items():
-                experience |= {f"{_SEGMENT}{name}/{path}": value for path, value in arrays.items()}
+        for name, arrays in segments.items():
+            experience |= {f"{_SEGMENT}{name}/{path}": value for path, value in arrays.items()}
         return {**values, **experience, _VERSION: np.asarray(self._version, np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from distpolicy.agents.critics import make_critics
+from distpolicy.agents.critics import Critics, observation_and_action
 from distpolicy.agents.deterministic_actor_agent import DeterministicActorAgent, Loss
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.networks.network import Network
@@ -79,7 +79,7 @@ class DdpgAgent(DeterministicActorAgent):
             time_step_spec,
             action_spec,
             actor_network,
-            make_critics(time_step_spec, action_spec, [critic_network], [target_critic_network]),
+            Critics(observation_and_action(time_step_spec, action_spec), [critic_network], [target_critic_network]),
             actor_optimizer,
             critic_optimizer,
             lambda policy: OUNoisePolicy(policy, ou_stddev, ou_damping, clip=True),

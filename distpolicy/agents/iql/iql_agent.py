@@ -94,9 +94,8 @@ class IqlAgent(OffPolicyAgent):
             jit_compile=jit_compile,
             name=name,
         )
-        self._critics = make_twin_critics(
-            self.time_step_spec, self.action_spec, (critic_network, critic_network_2), (None, None)
-        )
+        input_spec = (self.time_step_spec.observation, self.action_spec)
+        self._critics = make_twin_critics(input_spec, (critic_network, critic_network_2), (None, None))
         value_network.create_variables(self.time_step_spec.observation)
         self._value_network, self._actor_network = value_network, actor_network
         self._actor_optimizer, self._critic_optimizer = actor_optimizer, critic_optimizer
@@ -128,14 +127,14 @@ class IqlAgent(OffPolicyAgent):
         transition = self._transition(experience)
         weights = self._valid(transition, weights)
         now, action = transition.time_step, transition.action_step.action
-        target_value = tf.reduce_min(self._critics.target_values(now.observation, action, now.step_type), axis=1)
+        target_value = tf.reduce_min(self._critics.target_values((now.observation, action), now.step_type), axis=1)
         next_value = self._state_value(transition.next_time_step)
         variables = self._variables
         with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
             tape.watch(variables)
             advantage = target_value - self._state_value(now)
             value_loss = row_mean(expectile_loss(advantage, self._expectile), weights)
-            values = self._critics.values(now.observation, action, now.step_type, training=True)
+            values = self._critics.values((now.observation, action), now.step_type, training=True)
             errors = self._target(transition.next_time_step, next_value)[:, tf.newaxis] - values
             critic_loss = row_mean(tf.reduce_sum(tf.square(errors), axis=1), weights) + self._critics.regularization
             factor = tf.minimum(tf.exp(self._beta * tf.stop_gradient(advantage)), self._max_weight)

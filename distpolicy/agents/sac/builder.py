@@ -11,12 +11,16 @@ import tensorflow as tf
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.off_policy_actor_critic_builder import actor_and_critics, adam
 from distpolicy.agents.sac.config import SACConfig
+from distpolicy.agents.sac.discrete_sac_agent import DiscreteSacAgent
 from distpolicy.agents.sac.sac_agent import SacAgent
+from distpolicy.agents.sac.soft_actor_critic_agent import SoftActorCriticAgent
 from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.distributions.utils import action_scale
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.network import Network
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.policies.masks import num_values
+from distpolicy.policies.q_policy import check_scalar_action
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
@@ -25,10 +29,27 @@ _LOG_STD = (-20.0, 2.0)
 
 
 def make_agent(
-    config: SACConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
-) -> SacAgent:
-    """Builds the agent."""
+    config: SACConfig,
+    specs: EnvironmentSpecs,
+    networks: NetworkConfig,
+    options: LearnerOptions,
+    kind: type[SoftActorCriticAgent] | None = None,
+    **arguments: Any,
+) -> SoftActorCriticAgent:
+    """Builds the agent.
+
+    Args:
+        config: The settings.
+        specs: Of the environment.
+        networks: The settings of the networks.
+        options: The settings of the learner.
+        kind: Its class; None for a DiscreteSacAgent with an action of integers, else a SacAgent.
+        arguments: Further arguments of the class.
+    """
     action_spec = tensor_spec.from_spec(specs.action)
+    is_discrete = any(tensor_spec.is_discrete(spec) for spec in tf.nest.flatten(action_spec))
+    if is_discrete:
+        check_scalar_action(action_spec, "sac")
 
     def make_actor(input_spec: Any, seed: int) -> Network:
         return ActorDistributionNetwork(
@@ -40,24 +61,25 @@ def make_agent(
             continuous_projection_net=_projection,
         )
 
-    built = actor_and_critics(config, specs, networks, options.seed, make_actor)
+    num_actions = num_values(tf.nest.flatten(action_spec)[0]) if is_discrete else None
+    built = actor_and_critics(config, specs, networks, options.seed, make_actor, num_actions=num_actions)
     alpha_rate = config.alpha_learning_rate or config.learning_rate
-    return SacAgent(
+    made: Any = kind or (DiscreteSacAgent if is_discrete else SacAgent)
+    return made(
         specs.time_step,
         action_spec,
         built.critic,
         built.actor,
         built.actor_optimizer,
         built.critic_optimizer,
-        alpha_optimizer=adam([tf.zeros(())], alpha_rate) if config.learn_alpha else None,
+        adam([tf.zeros(())], alpha_rate) if config.learn_alpha else None,
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
         gamma=config.discount,
         initial_log_alpha=math.log(config.initial_alpha),
-        target_entropy=_target_entropy(config, action_spec),
         n_step_update=config.n_step,
-        name="sac_agent",
         jit_compile=options.jit_compile,
+        **{"name": "sac_agent", **_target_entropy(config, action_spec, is_discrete), **arguments},
     )
 
 
@@ -67,8 +89,11 @@ def _projection(spec: Any, seed: int) -> TanhNormalProjectionNetwork:
     )
 
 
-def _target_entropy(config: SACConfig, action_spec: Any) -> float:
-    """Returns the target entropy in the units of the actions."""
+def _target_entropy(config: SACConfig, action_spec: Any, is_discrete: bool) -> dict[str, Any]:
+    """Returns the agent's argument for the target entropy; for floats it is in the units of the actions."""
+    target = config.target_entropy
+    if is_discrete:
+        return {} if target is None else {"target_entropy_share": target}
     scales = [action_scale(spec)[1].numpy() for spec in tf.nest.flatten(action_spec)]
-    target = -sum(np.size(scale) for scale in scales) if config.target_entropy is None else config.target_entropy
-    return float(target + sum(np.sum(np.log(scale)) for scale in scales))
+    scaled = -sum(np.size(scale) for scale in scales) if target is None else target
+    return {"target_entropy": float(scaled + sum(np.sum(np.log(scale)) for scale in scales))}

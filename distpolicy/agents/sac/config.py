@@ -34,8 +34,8 @@ class SACConfig(OffPolicyActorCriticConfig):
     learn_alpha: bool = True
     """Learn the temperature, so that the policy's entropy becomes the target."""
     target_entropy: float | None = None
-    """The entropy that the temperature leads to, for actions scaled to [-1, 1]; None for minus the number of an
-    action's elements."""
+    """The entropy that the temperature leads to. For actions of floats scaled to [-1, 1], None is minus the number of
+    an action's elements. For a discrete action it is a share of the highest possible entropy, and None is 0.98."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

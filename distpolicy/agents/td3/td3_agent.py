@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.critics import make_twin_critics
+from distpolicy.agents.critics import make_twin_critics, observation_and_action
 from distpolicy.agents.deterministic_actor_agent import DeterministicActorAgent, Loss
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.networks.network import Network
@@ -95,8 +95,7 @@ class Td3Agent(DeterministicActorAgent):
             action_spec,
             actor_network,
             make_twin_critics(
-                time_step_spec,
-                action_spec,
+                observation_and_action(time_step_spec, action_spec),
                 (critic_network, critic_network_2),
                 (target_critic_network, target_critic_network_2),
             ),

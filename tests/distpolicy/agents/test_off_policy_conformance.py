@@ -9,8 +9,11 @@ import pytest
 
 from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
 from distpolicy.agents.categorical_dqn.config import C51Config
+from distpolicy.agents.ddpg.config import DDPGConfig
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.r2d2.config import R2D2Config
+from distpolicy.agents.sac.config import SACConfig
+from distpolicy.agents.td3.config import TD3Config
 from distpolicy.agents.tf_agent import TFAgent
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -22,6 +25,8 @@ from distpolicy.trajectories.time_step import time_step_spec
 
 OBSERVATION = ArraySpec((3,), np.float32)
 NESTED = {"screen": BoundedArraySpec((6, 6, 1), np.uint8, 0, 255), "speed": ArraySpec((2,), np.float32)}
+FLOATS = BoundedArraySpec((2,), np.float32, [-1.0, 0.0], [3.0, 0.5])
+SEVERAL = {"turn": BoundedArraySpec((), np.float32, -1.0, 1.0), "push": FLOATS}
 DISCRETE = BoundedArraySpec((), np.int64, 0, 2)
 SMALL = NetworkConfig(actor_units=(4,))
 LSTM = NetworkConfig(actor_units=(4,), recurrent="lstm", recurrent_units=(3,))
@@ -50,6 +55,43 @@ class TestC51Agent(OffPolicyAgentConformance):
         return make(C51Config(num_atoms=5))
 
 
+class TestSacAgent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(SACConfig(critic_units=(4,)), FLOATS)
+
+
+@pytest.mark.slow
+class TestSacAgentOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        networks = NetworkConfig(actor_units=(4,), encoder_units=(5,))
+        config = SACConfig(critic_units=(4,), learn_alpha=False, target_update_period=2)
+        return make(config, SEVERAL, NESTED, networks)
+
+
+@pytest.mark.slow
+class TestDiscreteSacAgent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(SACConfig(critic_units=(4,)))
+
+
+@pytest.mark.slow
+class TestTd3Agent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(TD3Config(critic_units=(4,), final_exploration_noise=0.5), FLOATS)
+
+
+@pytest.mark.slow
+class TestTd3AgentOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(TD3Config(critic_units=(4,)), {"push": FLOATS}, NESTED)
+
+
+@pytest.mark.slow
+class TestDdpgAgent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DDPGConfig(critic_units=(4,)), FLOATS)
+
+
 @pytest.mark.slow
 class TestR2d2Agent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
@@ -60,8 +102,19 @@ class TestR2d2Agent(OffPolicyAgentConformance):
         return Batch(rollout.trajectory, rollout.step_weights, arguments)
 
 
-@pytest.mark.parametrize("config", [DQNConfig(), DQNConfig(dueling=True), C51Config()])
-def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig) -> None:
-    specs = EnvironmentSpecs(time_step_spec(OBSERVATION), DISCRETE)
+@pytest.mark.parametrize(
+    ("config", "action"),
+    [
+        (DQNConfig(), DISCRETE),
+        (DQNConfig(dueling=True), DISCRETE),
+        (C51Config(), DISCRETE),
+        (SACConfig(), FLOATS),
+        (SACConfig(), DISCRETE),
+        (TD3Config(), FLOATS),
+        (DDPGConfig(), FLOATS),
+    ],
+)
+def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig, action: Any) -> None:
+    specs = EnvironmentSpecs(time_step_spec(OBSERVATION), action)
     policy = config.make_policies(specs, SMALL, seed=3).collect_policy
-    policy.update(make(config).collect_policy)
+    policy.update(make(config, action).collect_policy)

@@ -10,6 +10,7 @@ import numpy as np
 from distpolicy.agents.experience_config import Replay
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.nests.array_nest import map_structure
+from workers.experience.experience import Experience
 
 FIRST, MID, LAST = 0, 1, 2
 GAMMA = 0.5
@@ -168,6 +169,29 @@ class Model:
                 if steps[0].is_beginning and not any(step.is_break for step in steps[1:]):
                     found[steps[0].key, steps[0].step_type] = rows[start : start + span + 1]
         return found
+
+
+Saved = tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]
+
+
+def saved(experience: Experience) -> Saved:
+    """All that a checkpoint holds of a buffer: its state, and its segments."""
+    return experience.state(), experience.segments(())[1]
+
+
+def rows_of(one: Saved, name: str) -> np.ndarray:
+    """A leaf of all rows of a buffer, segment by segment, without the newest step of each slot."""
+    return np.concatenate([segment[name] for segment in one[1].values()])
+
+
+def assert_same(left: Saved, right: Saved) -> None:
+    """Checks that two buffers hold the same bytes."""
+    assert list(left[1]) == list(right[1])
+    for one, other in zip([left[0], *left[1].values()], [right[0], *right[1].values()], strict=True):
+        assert one.keys() == other.keys()
+        for path, value in one.items():
+            assert value.dtype == other[path].dtype, path
+            assert value.tobytes() == other[path].tobytes(), path
 
 
 def flat(nest: Any) -> Any:

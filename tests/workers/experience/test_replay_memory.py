@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from replay_streams import Stream, rollout_of, settings_of
+from replay_streams import Stream, rollout_of, saved, settings_of
 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
@@ -56,7 +54,7 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
     small = make_experience(settings_of(num_updates=1))
     small.insert([rollout()])
     with pytest.raises(ConfigError, match="set replay_capacity to"):
-        make_experience(settings_of(capacity=10_000, num_updates=1)).restore(small.state())
+        make_experience(settings_of(capacity=10_000, num_updates=1)).restore(*saved(small))
 
 
 def test_metrics_tell_the_memory_of_rows_and_samples() -> None:
@@ -67,14 +65,3 @@ def test_metrics_tell_the_memory_of_rows_and_samples() -> None:
     assert 200 * 16 / 1024 < before < 200 * 16 / 1024 * 1.02
     next(iter(experience.due(0.0, (0,))))
     assert experience.metrics()["replay_memory_mib"] == pytest.approx(before + 64 * 16 / 1024, rel=0.02)
-
-
-@pytest.mark.parametrize(("limit", "expected"), [("max", None), (str(300 * MIB), 200 * MIB), (str(50 * MIB), 0)])
-def test_the_limit_of_the_control_group_counts(
-    limit: str, expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    available = memory.available_memory_bytes()
-    assert available > 200 * MIB if expected is None else available == expected

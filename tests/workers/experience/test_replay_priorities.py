@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from replay_streams import Stream, rollout_of, settings_of
+from replay_streams import Stream, rollout_of, saved, settings_of
 
 from distpolicy.agents.experience_config import Replay
 from workers.experience.experience import Experience, Sample
@@ -41,6 +41,24 @@ def learn(experience: Experience, progress: float = 0.0, seed: int = 0) -> list[
     return found
 
 
+def priorities_of(experience: Experience) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Key, whether a transition starts there, and priority of each row but the newest of each slot."""
+    state, segments = saved(experience)
+    places = [
+        (slot, number)
+        for slot, (oldest, tip) in enumerate(zip(state["ring/oldest"], state["ring/tip"], strict=True))
+        for number in range(oldest, tip + 1)
+    ]
+    priorities = dict(zip(places, state["draws/priorities"].tolist(), strict=True))
+    found = []
+    for segment in segments.values():
+        rows = iter(zip(segment["values/observation/vector"][:, 0], segment["is_start"], strict=True))
+        for slot, (first, end) in enumerate(zip(segment["first"], segment["end"], strict=True)):
+            found += [(*next(rows), priorities[slot, number]) for number in range(first, end)]
+    keys, is_start, values = zip(*found, strict=True)
+    return np.array(keys, np.int64), np.array(is_start), np.array(values)
+
+
 def test_rows_are_drawn_in_proportion_to_their_priorities() -> None:
     experience, streams = made()
     insert(experience, streams)
@@ -74,11 +92,10 @@ def test_new_rows_get_the_highest_priority_so_far() -> None:
     learn(experience)
     before = set(range(1, 22)) | set(range(10_001, 10_022))
     insert(experience, streams)
-    state = experience.state()
-    keys = state["ring/values/observation/vector"][:, 0].astype(int)
-    is_new = state["ring/is_start"] & ~np.isin(keys, list(before))
+    keys, is_start, priorities = priorities_of(experience)
+    is_new = is_start & ~np.isin(keys, list(before))
     assert is_new.sum() > 10
-    np.testing.assert_allclose(state["draws/priorities"][is_new], 7.0**ALPHA, rtol=1e-5)
+    np.testing.assert_allclose(priorities[is_new], 7.0**ALPHA, rtol=1e-5)
 
 
 def test_rows_without_a_transition_have_no_priority() -> None:
@@ -86,8 +103,8 @@ def test_rows_without_a_transition_have_no_priority() -> None:
     for version in range(5):
         insert(experience, streams, version)
         learn(experience)
-        state = experience.state()
-        np.testing.assert_array_equal(state["draws/priorities"] > 0, state["ring/is_start"])
+        _, is_start, priorities = priorities_of(experience)
+        np.testing.assert_array_equal(priorities > 0, is_start)
 
 
 def test_the_last_priority_counts_if_a_row_was_drawn_several_times() -> None:
@@ -99,9 +116,7 @@ def test_the_last_priority_counts_if_a_row_was_drawn_several_times() -> None:
     experience.feedback(sample, priorities.reshape(sample.weights.shape))
     last = dict(zip(keys.tolist(), priorities.tolist(), strict=True))
     assert len(last) < len(keys)
-    state = experience.state()
-    found = state["ring/values/observation/vector"][:, 0].astype(int).tolist()
-    for key, value, is_start in zip(found, state["draws/priorities"], state["ring/is_start"], strict=True):
+    for key, is_start, value in zip(*priorities_of(experience), strict=True):
         if key in last and is_start:
             assert value == pytest.approx(last[key] ** ALPHA, rel=1e-5)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_streams import MID, Model, Step, Stream, action_of, flat, observation_of, rollout_of, settings_of
+from replay_streams import (
+    MID,
+    Model,
+    Step,
+    Stream,
+    action_of,
+    assert_same,
+    flat,
+    observation_of,
+    rollout_of,
+    saved,
+    settings_of,
+)
 
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Sample
@@ -93,13 +105,10 @@ def test_every_sequence_is_of_the_streams_and_each_is_reached(
         want = model.sequences(span)
         assert experience.metrics()["replay_size"] == len(want)
         if update == resumed_after:
-            state = experience.state()
+            before = saved(experience)
             experience = make_experience(config)
-            experience.restore(state)
-            again = experience.state()
-            assert {name: value.tobytes() for name, value in again.items()} == {
-                name: value.tobytes() for name, value in state.items()
-            }
+            experience.restore(*before)
+            assert_same(saved(experience), before)
             experience.insert([])
             continue
         reached: set[tuple[int, int]] = set()

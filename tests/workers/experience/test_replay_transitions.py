@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_streams import GAMMA, Model, Stream, action_of, flat, observation_of, rollout_of, settings_of
 
-from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.errors import ConfigError
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition, to_n_step_transition
 from distpolicy.utils.nests.array_nest import map_structure
@@ -154,13 +154,6 @@ def test_a_buffer_that_is_too_small_is_refused() -> None:
         filled(experience)
 
 
-def test_a_rollout_of_unknown_env_slots_is_refused() -> None:
-    experience = make_experience(settings_of())
-    filled(experience)
-    with pytest.raises(DistPolicyError, match="env slots 2 to 2 came to a replay buffer"):
-        experience.insert([rollout_of({2: Stream(2, np.random.default_rng(0))}, 2, 1, 3, 0)])
-
-
 def test_a_rollout_with_another_leaf_is_refused() -> None:
     experience = make_experience(settings_of())
     filled(experience)
@@ -179,7 +172,7 @@ def test_n_step_returns_are_those_of_to_n_step_transition() -> None:
     want = to_n_step_transition(trajectory, np.float32(0.9)).next_time_step
     goes_on = np.cumprod(step_type[:, :4] != 2, axis=1, dtype=np.bool_)
     goes_on[:, 0] = True
-    total, share = n_step_return(reward[:, :-1], discount[:, :-1], goes_on, np.float32(0.9))
+    total, share = n_step_return(reward[:, :-1].T, discount[:, :-1].T, goes_on.T, np.float32(0.9))
     is_start = step_type[:, 0] != 2
     np.testing.assert_array_equal(total[is_start], want.reward[is_start])
     np.testing.assert_array_equal(share[is_start], want.discount[is_start])

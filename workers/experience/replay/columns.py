@@ -27,11 +27,13 @@ class KeptRows(NamedTuple):
     """The rows of a state, slot by slot and in order of time, and where they are now.
 
     Attributes:
+        slots: int64 ``[slots]``: the places in the ring of the state's slots.
         counts: int64 ``[slots]``: how many rows of each slot are in the state.
         is_kept: bool ``[N]``: which of them are kept.
         rows: int64: the rows of the kept ones.
     """
 
+    slots: np.ndarray
     counts: np.ndarray
     is_kept: np.ndarray
     rows: np.ndarray
@@ -79,7 +81,7 @@ class Column(abc.ABC):
 
     @abc.abstractmethod
     def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
-        """Restores a state from :meth:`state` into an empty column."""
+        """Restores a state from :meth:`state`. States come in order of time, the first one into an empty column."""
 
 
 class WholeColumn(Column):

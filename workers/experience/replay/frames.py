@@ -48,7 +48,7 @@ class FrameColumn(Column):
         stack: How its frames are stacked.
     """
 
-    names = ("stack", "newest", "written", "frames")
+    names = ("stack", "newest", "frames")
 
     def __init__(self, num_slots: int, length: int, shape: tuple[int, ...], stack: StackShape) -> None:
         self.shape, self.dtype = shape, np.dtype(np.uint8)
@@ -120,31 +120,29 @@ class FrameColumn(Column):
 
     def state(self, rows: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the frames that rows need, slot by slot and in order of time."""
-        slots, numbers = self._kept_frames(self._newest[rows], counts)
-        return {
-            "stack": np.array(self._stack, np.int64),
-            "newest": self._newest[rows],
-            "written": self._written.copy(),
-            "frames": self._get_frames(slots, numbers),
-        }
+        slots, numbers = self._frames_of(self._newest[rows], np.arange(len(counts)), counts)
+        frames = self._frames[self._places(slots, numbers)]
+        return {"stack": np.array(self._stack, np.int64), "newest": self._newest[rows], "frames": frames}
 
     def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
         """Restores the frames that rows need, as far as there is room for them."""
         self._newest[kept.rows] = state["newest"][kept.is_kept]
-        self._written[:] = state["written"]
-        slots, numbers = self._kept_frames(state["newest"], kept.counts)
+        has_rows = kept.counts > 0
+        ends = np.cumsum(kept.counts)[has_rows]
+        self._written[kept.slots[has_rows]] = state["newest"][ends - 1] + 1
+        slots, numbers = self._frames_of(state["newest"], kept.slots, kept.counts)
         has_room = numbers >= (self._written - self._num_frames)[slots]
         self._set_frames(slots[has_room], numbers[has_room], state["frames"][has_room])
 
-    def _kept_frames(self, newest: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _frames_of(self, newest: np.ndarray, slots: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns slot and number of each frame that rows need, slot by slot and in order of time."""
-        slots, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        ends = np.cumsum(counts)
-        for slot in np.flatnonzero(counts):
-            oldest = newest[ends[slot] - counts[slot]] - (self._stack.num_frames - 1)
-            numbers.append(np.arange(oldest, newest[ends[slot] - 1] + 1))
-            slots.append(np.full(len(numbers[-1]), slot))
-        return np.concatenate(slots), np.concatenate(numbers)
+        found_slots, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        end = 0
+        for slot, count in zip(slots[counts > 0], counts[counts > 0], strict=True):
+            begin, end = end, end + count
+            numbers.append(np.arange(newest[begin] - (self._stack.num_frames - 1), newest[end - 1] + 1))
+            found_slots.append(np.full(len(numbers[-1]), slot))
+        return np.concatenate(found_slots), np.concatenate(numbers)
 
     def _places(self, slots: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | slice, ...]:
         """Returns the indices of frames."""
@@ -155,9 +153,6 @@ class FrameColumn(Column):
 
     def _set_frames(self, slots: np.ndarray, numbers: np.ndarray, frames: np.ndarray) -> None:
         self._frames[self._places(slots, numbers)] = frames
-
-    def _get_frames(self, slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        return self._frames[self._places(slots, numbers)]
 
 
 def frames_of_slot(length: int, stack: StackShape) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import psutil
-
 from distpolicy.errors import ConfigError
+from workers.available_memory import available_memory_bytes
 
 _GIBIBYTE = 2**30
 # The part of the available memory that a suggested capacity takes.
 _SUGGESTED = 0.8
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def check_memory(rows_bytes: int, other_bytes: int, capacity: int) -> None:
@@ -38,14 +34,3 @@ def check_memory(rows_bytes: int, other_bytes: int, capacity: int) -> None:
         f"a replay buffer of {capacity} steps takes {(rows_bytes + other_bytes) / _GIBIBYTE:.1f} GiB, but "
         f"{available / _GIBIBYTE:.1f} GiB of memory are available: {advice}"
     )
-
-
-def available_memory_bytes() -> int:
-    """Returns the memory that this process can still take, by the machine and by its control group's limit."""
-    available = int(psutil.virtual_memory().available)
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = int((_CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):
-        return available
-    return available if limit == "max" else min(available, max(0, int(limit) - used))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from distpolicy.agents.experience_config import Replay
 from distpolicy.trajectories.rollout import Rollout
-from workers.experience.experience import Experience, Sample
+from workers.experience.experience import NO_SEGMENTS, Experience, Sample
 from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
 from workers.experience.replay.memory import check_memory
 from workers.experience.replay.priority_draws import PriorityDraws
-from workers.experience.replay.ring import Ring
+from workers.experience.replay.ring import Ring, slots_of
 from workers.experience.replay.sampler import Sampler
+from workers.experience.replay.segments import Segments
 from workers.experience.replay.sequence_sampler import SequenceSampler
 from workers.experience.replay.structure import RolloutStructure
 from workers.experience.replay.transition_sampler import TransitionSampler
@@ -49,7 +50,7 @@ class ReplayExperience(Experience):
 
     def __init__(self, config: Replay) -> None:
         shape = (config.num_updates, config.batch_size)
-        self._capacity = config.capacity
+        self._capacity, self._is_saved = config.capacity, config.in_checkpoints
         self._ring = Ring(config.capacity)
         self._sampler: Sampler
         if config.sequence_length is None:
@@ -63,14 +64,14 @@ class ReplayExperience(Experience):
             self._draws = UniformDraws(shape)
         cost = shape[0] * shape[1] * (config.sequence_length or 1)
         self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
+        self._segments = Segments()
         self._structure: RolloutStructure | None = None
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:
         """Keeps the steps of the rollouts.
 
         Args:
-            rollouts: Rollouts in any order; several may come from the same env slots, in order of time. The first call
-                has rollouts of all env slots.
+            rollouts: Rollouts in any order; several may come from the same env slots, in order of time.
 
         Raises:
             ConfigError: If the buffer does not fit into memory, or a rollout into the buffer.
@@ -81,9 +82,13 @@ class ReplayExperience(Experience):
         if self._structure is None:
             self._structure = RolloutStructure(ordered[0])
         if not self._ring.num_rows:
-            self._ring.allocate(ordered, self._sampler.num_steps, self._check_memory)
+            self._ring.allocate(ordered, self._check_memory)
             self._sampler.begin(ordered[0])
             self._draws.begin(self._sampler.is_valid)
+        elif len(new := np.setdiff1d(slots_of(ordered), self._ring.slots)):
+            # A collector has joined: all env slots share the capacity anew.
+            self._restore(self._whole_state(), self._segments.update(self._ring, ())[1], new.tolist())
+        self._ring.check_room(max(rollout.num_steps for rollout in ordered), self._sampler.num_steps)
         num_transitions = 0
         for rollout in ordered:
             inserted = self._ring.insert(rollout)
@@ -124,7 +129,13 @@ class ReplayExperience(Experience):
         return {"replay_size": float(self._draws.size), "replay_memory_mib": num_bytes / _MEBIBYTE}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the rows that were written, priorities, and the debt."""
+        """Returns what changes: the newest step of each env slot, priorities, and the debt.
+
+        It is empty if checkpoints do not hold the rows, and :meth:`segments` are.
+        """
+        return self._whole_state() if self._is_saved else {}
+
+    def _whole_state(self) -> dict[str, np.ndarray]:
         parts = {
             _RING: self._ring.state(),
             _SAMPLER: self._sampler.state(),
@@ -133,17 +144,31 @@ class ReplayExperience(Experience):
         }
         return {f"{part}{name}": value for part, values in parts.items() for name, value in values.items()}
 
-    def restore(self, state: Mapping[str, np.ndarray], segments: Any = ()) -> None:
-        """Restores a state from :meth:`state`, of a buffer of any capacity; begins anew if it is empty."""
+    def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
+        """Returns the steps that were written since the last call as a further segment; see :class:`Experience`."""
+        return self._segments.update(self._ring, kept) if self._is_saved else ([], {})
 
+    def restore(
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
+    ) -> None:
+        """Restores a state, of a buffer of any capacity; begins anew if it is empty."""
+        self._restore(state, segments, ())
+
+    def _restore(
+        self,
+        state: Mapping[str, np.ndarray],
+        segments: Mapping[str, Mapping[str, np.ndarray]],
+        more_slots: Sequence[int],
+    ) -> None:
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
         self._debt.restore(part(_DEBT))
-        kept_rows = self._ring.restore(part(_RING), self._check_memory)
-        kept = self._sampler.restore(part(_SAMPLER), kept_rows.is_kept)
+        self._segments.restore(segments)
+        rows = self._ring.restore(part(_RING), list(segments.values()), self._check_memory, more_slots)
+        places, is_kept = self._sampler.restore(part(_SAMPLER), rows)
         self._draws.begin(self._sampler.is_valid)
-        self._draws.restore(part(_DRAWS), self._sampler.places_kept(), kept)
+        self._draws.restore(part(_DRAWS), places, is_kept)
 
     def _check_memory(self, rows_bytes: int, row_bytes: int) -> None:
         """Checks that rows of these bytes, and the samples that are made of them, fit into memory."""

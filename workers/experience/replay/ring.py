@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
 from workers.experience.replay.column_kind import ColumnKind, column_kinds
@@ -82,31 +82,37 @@ class Ring:
         own = sum(array.nbytes for array in self._row_arrays())
         return own + sum(column.nbytes for column in self.columns.values())
 
-    def allocate(self, rollouts: Sequence[Rollout], num_steps: int, check_memory: MemoryCheck) -> None:
+    def allocate(self, rollouts: Sequence[Rollout], check_memory: MemoryCheck) -> None:
         """Makes the arrays for the env slots of these rollouts.
 
         Args:
-            rollouts: Rollouts of all env slots.
-            num_steps: The steps after a row that are read with it.
+            rollouts: The rollouts.
             check_memory: Called with the bytes of all rows, and of a row of a sample, before anything is allocated.
-
-        Raises:
-            ConfigError: If a rollout does not fit.
         """
-        slots = np.unique(np.concatenate([int(one.first_slot) + np.arange(one.num_slots) for one in rollouts]))
-        least = max(rollout.num_steps for rollout in rollouts) + num_steps
-        if self._capacity // len(slots) < least:
-            raise ConfigError(
-                f"a replay buffer of {self._capacity} steps is too small for rollouts from {len(slots)} environments: "
-                f"set its capacity to {least * len(slots)} or more"
-            )
         leaves = [(leaves_of(rollout), rollout.step_type) for rollout in rollouts]
         kinds = {}
         for path, leaf in leaves[0][0].items():
             is_observation = path.startswith(OBSERVATION)
             stack = found_stack([(one[path], types) for one, types in leaves]) if is_observation else None
             kinds[path] = ColumnKind(leaf.shape[2:], leaf.dtype, stack)
-        self._allocate(slots, kinds, check_memory)
+        self._allocate(slots_of(rollouts), kinds, check_memory)
+
+    def check_room(self, rollout_steps: int, num_steps: int) -> None:
+        """Checks that the rows of a slot are enough.
+
+        Args:
+            rollout_steps: Steps of a rollout.
+            num_steps: The most steps after a row that are read with it.
+
+        Raises:
+            ConfigError: If they are not; says which capacity is.
+        """
+        least = rollout_steps + num_steps
+        if self.length < least:
+            raise ConfigError(
+                f"a replay buffer of {self._capacity} steps is too small for rollouts from {len(self.slots)} "
+                f"environments: set its capacity to {least * len(self.slots)} or more"
+            )
 
     def check_memory(self, rollout: Rollout, check: MemoryCheck) -> None:
         """Calls a check of the memory for such rollouts. Images are taken for stacks of frames if they can be.
@@ -178,43 +184,82 @@ class Ring:
 
     def rows_kept(self) -> np.ndarray:
         """Returns the rows that are kept, slot by slot and in order of time, with the tips."""
-        found = [
-            self._rows(slot, np.arange(oldest, tip + 1))
-            for slot, (oldest, tip) in enumerate(zip(self.oldest, self.tip, strict=True))
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+        return self._rows_between(np.arange(len(self.slots)), self.oldest, self.tip + 1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the state by name: the rows that were written, slot by slot and in order of time."""
-        rows, counts = self.rows_kept(), self.tip - self.oldest + 1
+        """Returns what changes, by name: the places of all steps, and the tips."""
         found = {name: getattr(self, name).copy() for name in _SLOT_ARRAYS}
-        found |= {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
-        for path, column in self.columns.items():
-            found |= {f"{name}/{path}": value for name, value in column.state(rows, counts).items()}
-        return found
+        return found | self._state_of(self.tip, self.tip + 1)
 
-    def restore(self, state: Mapping[str, np.ndarray], check_memory: MemoryCheck) -> KeptRows:
-        """Restores a state from :meth:`state`, of a ring of any capacity: the newest rows are kept.
+    def segment(self, slots: np.ndarray, first: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the state of steps that will never change, by name.
 
         Args:
-            state: The state.
+            slots: int64 ``[S]``: numbers over the whole run of env slots.
+            first: int64 ``[S]``: numbers of the first step of each; those that are no longer kept are left out.
+            end: int64 ``[S]``: numbers behind the last step of each, up to its tip.
+        """
+        places = np.searchsorted(self.slots, slots)
+        begins, ends = self.tip.copy(), self.tip.copy()
+        begins[places], ends[places] = np.minimum(np.maximum(first, self.oldest[places]), end), end
+        used = {"slots": self.slots.copy(), "first": begins, "end": ends}
+        return used | self._state_of(begins, ends)
+
+    def _state_of(self, first: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the state of steps of all slots, slot by slot and in order of time."""
+        rows = self._rows_between(np.arange(len(self.slots)), first, end)
+        found = {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
+        for path, column in self.columns.items():
+            found |= {f"{name}/{path}": value for name, value in column.state(rows, end - first).items()}
+        return found
+
+    def restore(
+        self,
+        state: Mapping[str, np.ndarray],
+        segments: Sequence[Mapping[str, np.ndarray]],
+        check_memory: MemoryCheck,
+        more_slots: Sequence[int] = (),
+    ) -> KeptRows:
+        """Restores a ring of any capacity: the newest rows are kept.
+
+        Args:
+            state: A result of :meth:`state`.
+            segments: Results of :meth:`segment` that hold all steps before the tips, in order of time.
             check_memory: See :meth:`allocate`.
+            more_slots: Numbers of env slots that come in addition.
+
+        Returns:
+            The rows of the ring that the state is from, without more slots, and with the tips.
         """
         self.clear()
         if not len(state.get("slots", ())):
-            return KeptRows(np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.int64))
-        self._allocate(state["slots"].copy(), column_kinds(state), check_memory)
-        self.tip[:] = state["tip"]
-        self.oldest[:] = np.maximum(state["oldest"], self.tip - self.length + 1)
-        counts = self.tip - state["oldest"] + 1
-        ages = np.concatenate([np.arange(count - 1, -1, -1) for count in counts])
-        kept = KeptRows(counts, ages < self.length, self.rows_kept())
-        for name in _ROW_ARRAYS:
-            getattr(self, name)[kept.rows] = state[name][kept.is_kept]
-        for path, column in self.columns.items():
-            column.restore({name: state[f"{name}/{path}"] for name in column.names}, kept)
-        self._drop_lost(np.arange(len(self.slots)), self.length)
-        return kept
+            none = np.zeros(0, np.int64)
+            return KeptRows(none, none, np.zeros(0, np.bool_), none)
+        slots = np.union1d(state["slots"], np.asarray(more_slots, np.int64))
+        self._allocate(slots, column_kinds(state), check_memory)
+        places = np.searchsorted(slots, state["slots"])
+        self.tip[places] = state["tip"]
+        self.oldest[places] = np.maximum(state["oldest"], state["tip"] - self.length + 1)
+        for part in (*segments, {**state, "first": state["tip"], "end": state["tip"] + 1}):
+            kept = self._kept_rows(part["slots"], part["first"], part["end"])
+            for name in _ROW_ARRAYS:
+                getattr(self, name)[kept.rows] = part[name][kept.is_kept]
+            for path, column in self.columns.items():
+                column.restore({name: part[f"{name}/{path}"] for name in column.names}, kept)
+        self._drop_lost(np.arange(len(slots)), self.length)
+        return self._kept_rows(state["slots"], state["oldest"], state["tip"] + 1)
+
+    def _kept_rows(self, slots: np.ndarray, first: np.ndarray, end: np.ndarray) -> KeptRows:
+        """Returns which of these steps are kept, and where."""
+        places, counts = np.searchsorted(self.slots, slots), end - first
+        numbers = np.concatenate([np.arange(*ends) for ends in zip(first, end, strict=True)])
+        is_kept = numbers >= np.repeat(self.oldest[places], counts)
+        return KeptRows(places, counts, is_kept, self._rows_between(places, first, end)[is_kept])
+
+    def _rows_between(self, places: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Returns the rows of steps from ``first`` to before ``end``, slot by slot."""
+        found = [self._rows(place, np.arange(*ends)) for place, *ends in zip(places, first, end, strict=True)]
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
     def _rows(self, slots: np.ndarray | int, numbers: np.ndarray) -> np.ndarray:
         return slots * self.length + numbers % self.length
@@ -242,14 +287,7 @@ class Ring:
 
     def _slots_of(self, rollout: Rollout) -> np.ndarray:
         """Returns the places in :attr:`slots` of a rollout's env slots, int64 ``[B]``."""
-        numbers = int(rollout.first_slot) + np.arange(rollout.num_slots)
-        places = np.searchsorted(self.slots, numbers)
-        if places[-1] >= len(self.slots) or not np.array_equal(self.slots[places], numbers):
-            raise DistPolicyError(
-                f"a rollout of the env slots {numbers[0]} to {numbers[-1]} came to a replay buffer that began with "
-                f"the env slots {self.slots[0]} to {self.slots[-1]}"
-            )
-        return places
+        return np.searchsorted(self.slots, int(rollout.first_slot) + np.arange(rollout.num_slots))
 
     def _check(self, leaves: Mapping[str, np.ndarray]) -> None:
         kept = {path: (column.shape, column.dtype) for path, column in self.columns.items()}
@@ -275,6 +313,11 @@ class Ring:
 
 _SLOT_ARRAYS = ("slots", "oldest", "tip")
 _ROW_ARRAYS = ("is_start", "step_type", "weights_version")
+
+
+def slots_of(rollouts: Sequence[Rollout]) -> np.ndarray:
+    """Returns the numbers of the env slots of rollouts, each once and in order."""
+    return np.unique(np.concatenate([int(one.first_slot) + np.arange(one.num_slots) for one in rollouts]))
 
 
 def _described(kind: tuple[tuple[int, ...], np.dtype] | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from distpolicy.trajectories.rollout import Rollout
 from workers.experience.experience import Sample
+from workers.experience.replay.columns import KeptRows
 from workers.experience.replay.draws import Drawn
 from workers.experience.replay.outputs import Outputs
 from workers.experience.replay.ring import Inserted, Ring
@@ -76,13 +77,13 @@ class Sampler(abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def restore(self, state: Mapping[str, np.ndarray], is_kept: np.ndarray) -> np.ndarray:
+    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
         """Restores a state from :meth:`state` after the ring's.
 
         Args:
             state: The state.
-            is_kept: bool ``[N]``: which of the ring's rows in its state are kept.
+            rows: The rows that the ring kept.
 
         Returns:
-            Which of the places in the state are kept, bool ``[M]``. They are :meth:`places_kept` now.
+            Where places of the state are now, and which of its places these are, bool ``[M]``.
         """

@@ -12,6 +12,7 @@ from distpolicy.trajectories.time_step import StepType
 from distpolicy.trajectories.trajectory_tuple import Trajectory
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Sample
+from workers.experience.replay.columns import KeptRows
 from workers.experience.replay.draws import Drawn
 from workers.experience.replay.ring import Inserted, Ring
 from workers.experience.replay.sampler import Sampler
@@ -175,19 +176,19 @@ class SequenceSampler(Sampler):
             **states,
         }
 
-    def restore(self, state: Mapping[str, np.ndarray], is_kept: np.ndarray) -> np.ndarray:
+    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
         """Restores a state from :meth:`state`."""
         states = {path: array for path, array in state.items() if path.startswith(POLICY_STATE)}
         self._allocate(int(state.get("period", 0)), {path: array[0] for path, array in states.items()})
         if not self._period:
-            return np.zeros(0, np.bool_)
-        self._counts[:] = state["counts"]
-        slots = state["slots"]
+            return np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        self._counts[rows.slots] = state["counts"]
+        slots = rows.slots[state["slots"]]
         has_room = state["identities"] >= (self._counts - self._num_places)[slots]
-        kept = has_room & (state["starts"] >= self._ring.oldest[slots])
-        places = (slots * self._num_places + state["identities"] % self._num_places)[kept]
-        self._starts.ravel()[places] = state["starts"][kept]
+        is_kept = has_room & (state["starts"] >= self._ring.oldest[slots])
+        places = (slots * self._num_places + state["identities"] % self._num_places)[is_kept]
+        self._starts.ravel()[places] = state["starts"][is_kept]
         for path, array in states.items():
-            self._states[path][places] = array[kept]
+            self._states[path][places] = array[is_kept]
         self._validate(np.arange(len(self._counts)), places)
-        return kept
+        return places, is_kept

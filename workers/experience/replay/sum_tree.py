@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Children of a node. Wider nodes are fewer levels, each with more to read.
-_WIDTH = 8
+_WIDTH = 4
 # Nodes from which on a level is searched as a whole.
 _TOP = 4096
 
@@ -56,17 +56,22 @@ class SumTree:
         """
         top = self._levels[-1]
         sums = np.cumsum(top)
-        targets = np.minimum(points * sums[-1], np.nextafter(sums[-1], 0.0))
+        rest = np.minimum(points * sums[-1], np.nextafter(sums[-1], 0.0))
         # The first index whose sum is larger: its value is above 0.
-        indices = np.searchsorted(sums, targets, side="right")
-        rest = (targets - (sums[indices] - top[indices])) / top[indices]
-        rows = np.arange(len(points))
+        indices = np.searchsorted(sums, rest, side="right")
+        rest -= sums[indices] - top[indices]
         for level in self._levels[-2::-1]:
-            children = level.reshape(-1, _WIDTH)[indices]
-            sums = np.cumsum(children, axis=1)
-            targets = np.clip(rest * sums[:, -1], 0.0, np.nextafter(sums[:, -1], 0.0))
-            child = (sums <= targets[:, None]).sum(axis=1)
-            values = children[rows, child]
-            rest = (targets - (sums[rows, child] - values)) / values
-            indices = indices * _WIDTH + child
+            # A row for each child, since NumPy is slow along short dimensions.
+            sums = np.ascontiguousarray(np.take(level.reshape(-1, _WIDTH), indices, axis=0).T)
+            for child in range(1, _WIDTH):
+                sums[child] += sums[child - 1]
+            # Rounding must not lead beyond the last child, nor before the first one.
+            rest = np.clip(rest, 0.0, np.nextafter(sums[-1], 0.0))
+            indices = indices * _WIDTH
+            before = np.zeros(len(points))
+            for child in range(_WIDTH - 1):
+                is_beyond = sums[child] <= rest
+                indices += is_beyond
+                np.copyto(before, sums[child], where=is_beyond)
+            rest -= before
         return indices

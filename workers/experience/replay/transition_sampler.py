@@ -12,13 +12,14 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Sample
+from workers.experience.replay.columns import KeptRows
 from workers.experience.replay.draws import Drawn
 from workers.experience.replay.ring import Inserted, Ring
 from workers.experience.replay.sampler import Sampler
 from workers.experience.replay.structure import RolloutStructure
 
 # Rows that are read together with their next ones, so that what both share is still in the processor's cache.
-_CHUNK_BYTES = 2**19
+_CHUNK_BYTES = 2**21
 
 
 class TransitionSampler(Sampler):
@@ -118,22 +119,25 @@ class TransitionSampler(Sampler):
         """Returns the ring's rows."""
         return self._ring.rows_kept()
 
-    def restore(self, state: Mapping[str, np.ndarray], is_kept: np.ndarray) -> np.ndarray:
-        """Returns which of the ring's rows are kept."""
-        return is_kept
+    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows, and which of the state's they are."""
+        return rows.rows, rows.is_kept
 
     def _returns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns the rows of the last steps, and the n-step rewards and discounts, each ``[N]``."""
         if self._n_step == 1:
             last = self._ring.after(rows, 1)
             return last, self._taken("reward", "reward", rows), self._taken("discount", "discount", rows)
-        steps = self._ring.after(rows[:, None], np.arange(self._n_step))
-        goes_on = np.logical_and.accumulate(self._ring.is_start[steps], axis=1)
+        # Steps are the first dimension: NumPy is slow along short last ones.
+        steps = self._ring.after(rows, np.arange(self._n_step)[:, None])
+        goes_on = self._ring.is_start[steps]
+        for step in range(1, self._n_step):
+            goes_on[step] &= goes_on[step - 1]
         reward, discount = (
             self._taken(name, name, steps.ravel()).reshape(steps.shape) for name in ("reward", "discount")
         )
         reward, discount = n_step_return(reward, discount, goes_on, self._gamma)
-        return self._ring.after(rows, goes_on.sum(axis=1)), reward, discount
+        return self._ring.after(rows, goes_on.sum(axis=0)), reward, discount
 
     def _taken(self, name: str, path: str, rows: np.ndarray) -> np.ndarray:
         column = self._ring.columns[path]
@@ -161,14 +165,17 @@ def n_step_return(
     """Returns ``r_0 + g d_0 r_1 + …`` and ``gⁿ⁻¹ d_0 … d_{n-1}`` over the first n steps, each ``[B]``.
 
     Args:
-        reward: float32 ``[B, N]``.
-        discount: float32 ``[B, N]``.
-        goes_on: bool ``[B, N]``: True for the first n steps, n >= 1.
+        reward: float32 ``[N, B]``.
+        discount: float32 ``[N, B]``.
+        goes_on: bool ``[N, B]``: True for the first n steps, n >= 1.
         gamma: g.
     """
-    discount = np.where(goes_on, discount, np.float32(1))
-    share = np.ones_like(discount)
-    np.cumprod(gamma * discount[:, :-1], axis=1, out=share[:, 1:])
-    total = np.where(goes_on, share * reward, np.float32(0)).sum(axis=1)
-    num_steps = goes_on.sum(axis=1, dtype=np.float32)
-    return total, discount.prod(axis=1) * gamma ** (num_steps - 1)
+    total, product, share = (np.full(reward.shape[1:], value, np.float32) for value in (0, 1, 1))
+    for step_reward, step_discount, goes in zip(reward, discount, goes_on, strict=True):
+        # Values after the end must not count, even if they are NaN.
+        total += np.where(goes, share * step_reward, np.float32(0))
+        step_discount = np.where(goes, step_discount, np.float32(1))
+        product *= step_discount
+        share *= gamma * step_discount
+    powers = gamma ** np.arange(len(goes_on), dtype=np.float32)
+    return total, product * powers[goes_on.sum(axis=0) - 1]
