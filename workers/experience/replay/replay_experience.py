@@ -64,9 +64,10 @@ class ReplayExperience(Experience):
         cost = shape[0] * shape[1] * (config.sequence_length or 1)
         self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
         self._structure: RolloutStructure | None = None
+        self._newest_version, self._drawn = 0, np.zeros(0, np.int64)
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:
-        """Keeps the steps of the rollouts.
+        """Keeps the steps of the rollouts. Env slots may come that were not there before.
 
         Args:
             rollouts: Rollouts in any order; several may come from the same env slots, in order of time.
@@ -74,6 +75,7 @@ class ReplayExperience(Experience):
         Raises:
             ConfigError: If the buffer does not fit into memory, or a rollout into the buffer.
         """
+        self._drawn = np.zeros(0, np.int64)
         if not rollouts:
             return
         ordered = sorted(rollouts, key=lambda rollout: int(rollout.first_slot))
@@ -92,6 +94,7 @@ class ReplayExperience(Experience):
             inserted = self._ring.insert(rollout)
             self._draws.changed(self._sampler.insert(rollout, inserted))
             num_transitions += inserted.num_transitions
+            self._newest_version = max(self._newest_version, int(rollout.weights_version[:, 1].max()))
         self._debt.insert(num_transitions, self._draws.size > 0)
 
     def due(self, progress: float, seed: Sequence[int]) -> Iterator[Sample]:
@@ -99,6 +102,7 @@ class ReplayExperience(Experience):
         call = 0
         while self._structure is not None and self._draws.size and self._debt.pay():
             drawn = self._draws.draw(np.random.default_rng([*seed, call]), progress)
+            self._drawn = drawn.places
             sample = self._sampler.sample(drawn, self._structure)
             if self._draws.takes_feedback:
                 sample = sample._replace(places=Places(drawn.places, self._sampler.identities(drawn.places)))
@@ -122,9 +126,22 @@ class ReplayExperience(Experience):
         self._draws.feedback(places[is_there], priorities.ravel()[is_there])
 
     def metrics(self) -> dict[str, float]:
-        """Returns ``replay_size``, the places that can be drawn, and ``replay_memory_mib``."""
+        """Returns metrics of the buffer.
+
+        They are ``replay_size``, the transitions or sequences that can be drawn, ``replay_memory_mib``, and
+        ``replay_age``: by how many versions the weights that acted in the last sample are older than the newest ones in
+        the buffer, on average; 0 if none was drawn since the last rollouts came.
+        """
         num_bytes = self._ring.nbytes + self._sampler.nbytes + self._draws.bytes_for(len(self._sampler.is_valid))
-        return {"replay_size": float(self._draws.size), "replay_memory_mib": num_bytes / _MEBIBYTE}
+        age = 0.0
+        if len(self._drawn):
+            versions = self._ring.weights_version[self._sampler.first_rows(self._drawn), 1]
+            age = self._newest_version - float(versions.mean())
+        return {
+            "replay_size": float(self._draws.size),
+            "replay_memory_mib": num_bytes / _MEBIBYTE,
+            "replay_age": age,
+        }
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the rows that were written, priorities, and the debt."""
@@ -161,6 +178,7 @@ class ReplayExperience(Experience):
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
+        self._drawn = np.zeros(0, np.int64)
         self._debt.restore(part(_DEBT))
         rows = self._ring.restore(part(_RING), self._check_memory, list(segments.values()), more_slots)
         places, is_kept = self._sampler.restore(part(_SAMPLER), rows)
