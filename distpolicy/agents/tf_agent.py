@@ -228,7 +228,7 @@ class TFAgent(tf.Module):
             return index + 1, [array.write(index, value) for array, value in zip(arrays, values, strict=True)]
 
         _, results = tf.while_loop(
-            lambda index, _: index < num_updates, body, (0, results), parallel_iterations=1, back_prop=False
+            lambda index, _: index < num_updates, body, (0, results), parallel_iterations=1
         )
         found = [array.stack() for array in results]
         means = [
