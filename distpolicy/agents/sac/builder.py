@@ -66,6 +66,7 @@ def make_agent(
         n_step_update=config.n_step,
         name="sac_agent",
         jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
         **_target_entropy(config, action_spec, is_discrete),
     )
 
