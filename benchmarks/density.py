@@ -128,12 +128,15 @@ def peer(python: str, script: str, count: int) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [python, str(Path(__file__).parent / "peers" / script), str(count)],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
         env=environment,
     )
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        return [PEERS[script], str(count), f"failed: {why[0][:60]}", "", "", "", ""]
     found = json.loads(done.stdout.splitlines()[-1])
     seconds = [f"{found[key]:.2f} s" if key in found else "" for key in ("cpu_s", "first_s", "all_s")]
     return [PEERS[script], str(count), f"{found['peak_mib']:.0f} MiB", *seconds, ""]

@@ -41,9 +41,9 @@ class TrainArguments:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     agent: str = DEFAULT_AGENT
-    """The algorithm: ppo, impala, appo, reinforce, bc (from --dataset), or module:function for a function of yours that
-    makes a TFAgent. The options that begin with its name are its settings (--ppo.learning-rate); for your own function,
-    use --custom.kwargs."""
+    """The algorithm: ppo, impala, appo, reinforce; dqn, c51, sac, td3, ddpg, with replay; bc, marwil, iql, cql, from
+    --dataset; or module:function for a function of yours that makes a TFAgent. The options that begin with its name are
+    its settings (--ppo.learning-rate); for your own function, use --custom.kwargs."""
     preset: str | None = None
     """Settings to begin from. By default those of the env's own preset, such as lunarlander-ppo for LunarLander-v3, or
     of the general one, such as ppo. distpolicy presets lists them, those for recurrent policies too."""

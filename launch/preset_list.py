@@ -12,7 +12,7 @@ _ANY = "any"
 
 def list_presets() -> str:
     """Returns a table of the presets: name, environment, agent, target, steps, and the expected time."""
-    rows = [("preset", "env", "agent", "target", "env steps, at most", "time to the target")]
+    rows = [("preset", "env", "agent", "target", "steps, at most", "time to the target")]
     for preset in map(read_preset, preset_names()):
         config = preset.config
         target = "-" if config.target_return is None else f"{config.target_return:g}"

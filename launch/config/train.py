@@ -50,8 +50,8 @@ class TrainConfig:
     envs_per_collector: int = 32
     """Number of environments of each collector."""
     dataset: tuple[str, ...] = ()
-    """Folders of the data that an offline agent (bc) learns from, as distpolicy collect writes them. All of one
-    environment."""
+    """Folders of the data that an offline agent (bc, marwil, iql, cql) learns from, as distpolicy collect writes them.
+    All of one environment."""
     rollout_steps: int = 32
     """Steps of each environment between two updates."""
     total_steps: int = 1_000_000

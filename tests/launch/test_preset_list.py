@@ -29,7 +29,9 @@ def test_every_env_has_a_line_with_its_own_preset_first() -> None:
         line.split() == ["CartPole-v1", "cartpole-ppo,", "cartpole-appo,", "cartpole-impala,", "cartpole-reinforce"]
         for line in lines
     )
-    assert any(line.split() == ["any", "ppo,", "appo,", "impala,", "reinforce"] for line in lines)
+    of_any = next(line.split()[1:] for line in lines if line.startswith("any "))
+    assert of_any[0] == "ppo,"
+    assert {"appo,", "bc,", "impala,", "reinforce"} <= set(of_any)
     assert any(line.split() == ["LunarLander-v3", "lunarlander-ppo"] for line in lines)
     assert all(any(name in line for line in lines) for name in preset_names())
 

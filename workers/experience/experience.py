@@ -36,20 +36,6 @@ class Sample(NamedTuple):
     places: Any = None
 
 
-class SegmentedState(NamedTuple):
-    """A state of which parts are in segments.
-
-    Attributes:
-        state: The rest, by path.
-        names: Names of all segments, in their order.
-        segments: The arrays by path of those that were asked for.
-    """
-
-    state: dict[str, np.ndarray]
-    names: tuple[str, ...]
-    segments: dict[str, dict[str, np.ndarray]]
-
-
 class Experience(abc.ABC):
     """Takes rollouts and yields samples. The samples do not depend on which collectors the rollouts came from."""
 
@@ -96,15 +82,19 @@ class Experience(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the whole state, by path."""
+        """Returns the state that a checkpoint has to hold, by path, without what is in segments."""
 
-    def segmented_state(self, kept: Collection[str]) -> SegmentedState:
-        """Returns the state with its large parts in segments, which never change and which a checkpoint writes once.
+    def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
+        """Returns the data that never change once they are there, in pieces that a checkpoint writes once.
 
         Args:
             kept: Names of segments that need not be returned again.
+
+        Returns:
+            The names of all segments that hold the present data, in order, and the arrays by path of each that is not
+            kept. Both are empty by default.
         """
-        return SegmentedState(self.state(), (), {})
+        return [], {}
 
     @abc.abstractmethod
     def restore(
@@ -113,6 +103,6 @@ class Experience(abc.ABC):
         """Restores a state.
 
         Args:
-            state: A result of :meth:`state`, or that of :meth:`segmented_state`.
+            state: A result of :meth:`state`.
             segments: The arrays of the segments that were named with it, in their order.
         """

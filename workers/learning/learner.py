@@ -203,11 +203,11 @@ class Learner:
         """
         values = {item.path: item.variable.numpy() for item in self._agent.named_variables()}
         kept = [name.removeprefix(_SEGMENT) for name in kept_parts if name.startswith(_SEGMENT)]
-        found = self._experience.segmented_state(kept)
-        experience = {f"{_EXPERIENCE}{path}": value for path, value in found.state.items()}
-        if found.names:
-            experience[SEGMENTS] = np.array([f"{_SEGMENT}{name}" for name in found.names])
-        for name, arrays in found.segments.items():
+        experience = {f"{_EXPERIENCE}{path}": value for path, value in self._experience.state().items()}
+        names, segments = self._experience.segments(kept)
+        if names:
+            experience[SEGMENTS] = np.array([f"{_SEGMENT}{name}" for name in names])
+        for name, arrays in segments.items():
             experience |= {f"{_SEGMENT}{name}/{path}": value for path, value in arrays.items()}
         return {**values, **experience, _VERSION: np.asarray(self._version, np.int64)}
 

@@ -30,6 +30,7 @@ def make_agent(
         td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
         epsilon_schedule=config.epsilon_schedule,
+        epsilon_spread=config.epsilon_spread,
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
     )

@@ -19,6 +19,7 @@ from distpolicy.networks.network import Network
 from distpolicy.ops.q_learning import greedy_actions, td_target, values_of
 from distpolicy.policies.boltzmann_policy import BoltzmannPolicy
 from distpolicy.policies.epsilon_greedy_policy import EpsilonGreedyPolicy
+from distpolicy.policies.epsilon_spread_policy import EpsilonSpreadPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.masks import network_input_spec, split_mask
 from distpolicy.policies.q_policy import QPolicy, check_scalar_action
@@ -78,6 +79,7 @@ class DqnAgent(OffPolicyAgent):
         name: Name of the module.
         epsilon_schedule: Function of the run's progress and of whether the agent has begun to learn, which gives the
             probability of a random action, instead of ``epsilon_greedy``; see :meth:`explore`.
+        epsilon_spread: If above 0, episodes explore by different powers of epsilon; see :class:`EpsilonSpreadPolicy`.
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether networks compute in bfloat16 when they learn.
 
@@ -111,6 +113,7 @@ class DqnAgent(OffPolicyAgent):
         name: str | None = None,
         *,
         epsilon_schedule: Callable[[float, bool], float] | None = None,
+        epsilon_spread: float = 0.0,
         jit_compile: bool = True,
         mixed_precision: bool = False,
     ) -> None:
@@ -124,7 +127,7 @@ class DqnAgent(OffPolicyAgent):
             time_step_spec,
             action_spec,
             policy=GreedyPolicy(base),
-            collect_policy=_exploring(base, epsilon_greedy, boltzmann_temperature),
+            collect_policy=_exploring(base, epsilon_greedy, boltzmann_temperature, epsilon_spread),
             gamma=gamma,
             n_step_update=n_step_update,
             train_step_counter=train_step_counter,
@@ -163,14 +166,17 @@ class DqnAgent(OffPolicyAgent):
 
     def _check_networks(self) -> None:
         own, target = self._q_network.variables, self._target_q_network.variables
-        if tf.nest.flatten(self._q_network.state_spec):
-            raise ConfigError(
-                f"q_network {self._q_network.name} has a state, which transitions do not hold: use an R2d2Agent"
-            )
+        self._check_state(bool(tf.nest.flatten(self._q_network.state_spec)))
         if {id(variable) for variable in own} & {id(variable) for variable in target}:
             raise ConfigError("target_q_network shares variables with q_network: build it with layers of its own")
         if [variable.shape for variable in own] != [variable.shape for variable in target]:
             raise ConfigError("target_q_network must have the same variables as q_network")
+
+    def _check_state(self, has_state: bool) -> None:
+        if has_state:
+            raise ConfigError(
+                f"q_network {self._q_network.name} has a state, which transitions do not hold: use an R2d2Agent"
+            )
 
     def _initialize(self) -> None:
         soft_variables_update(self._q_network.variables, self._target_q_network.variables, tau=1.0)
@@ -263,10 +269,15 @@ class DdqnAgent(DqnAgent):
         return values_of(self._outputs(self._target_q_network, time_step), chosen)
 
 
-def _exploring(base: TFPolicy, epsilon: Any, temperature: Any) -> TFPolicy:
+def _exploring(base: TFPolicy, epsilon: Any, temperature: Any, spread: float) -> TFPolicy:
     """Returns the collect policy."""
-    if temperature is None:
-        return GreedyPolicy(base) if epsilon is None else EpsilonGreedyPolicy(base, epsilon, name="collect_policy")
-    if epsilon is not None:
-        raise ConfigError("give either epsilon_greedy or boltzmann_temperature, not both: set one of them to None")
-    return BoltzmannPolicy(base, temperature, name="collect_policy")
+    name = "collect_policy"
+    if temperature is not None:
+        if epsilon is not None:
+            raise ConfigError("give either epsilon_greedy or boltzmann_temperature, not both: set one of them to None")
+        return BoltzmannPolicy(base, temperature, name=name)
+    if epsilon is None:
+        return GreedyPolicy(base, name=name)
+    if spread:
+        return EpsilonSpreadPolicy(base, epsilon, spread, name=name)
+    return EpsilonGreedyPolicy(base, epsilon, name=name)

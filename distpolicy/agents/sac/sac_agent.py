@@ -56,6 +56,7 @@ class SacAgent(SoftActorCriticAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If an action is not of floats, a network has a state, there is a target for a second critic that is
@@ -94,6 +95,7 @@ class SacAgent(SoftActorCriticAgent):
         *,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         spec = tensor_spec.from_spec(action_spec)
         _check_actions(spec)
@@ -125,6 +127,7 @@ class SacAgent(SoftActorCriticAgent):
             n_step_update,
             train_step_counter,
             jit_compile,
+            mixed_precision,
             name,
         )
         self._action_sizes = [int(np.prod(leaf.shape)) for leaf in tf.nest.flatten(spec)]
@@ -160,8 +163,9 @@ class SacAgent(SoftActorCriticAgent):
         now = transition.time_step
         return self._critics.values((now.observation, transition.action_step.action), now.step_type, training=True)
 
-    def _actor_rows(self, now: TimeStep, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the loss of drawn actions (equation 9 of the paper) and their log-probabilities."""
+        now = transition.time_step
         actions, log_probs = self._draw(now, noise[:, 1], training=True)
         values = tf.reduce_min(self._critics.values((now.observation, actions), now.step_type), axis=1)
         return self.alpha * log_probs - values, log_probs

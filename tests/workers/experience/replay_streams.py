@@ -15,8 +15,6 @@ from workers.experience.experience import Experience
 FIRST, MID, LAST = 0, 1, 2
 GAMMA = 0.5
 
-State = dict[str, np.ndarray]
-
 
 def settings_of(**changes: float) -> Replay:
     """The settings of a small buffer, with these changes."""
@@ -173,18 +171,27 @@ class Model:
         return found
 
 
-def rows_of(experience: Experience, name: str) -> np.ndarray:
-    """A leaf of all rows of a buffer, slot by slot and in order of time."""
-    return experience.state()[f"ring/{name}"]
+Saved = tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]
 
 
-def assert_same(left: Experience | State, right: Experience | State) -> None:
-    """Checks that two buffers, or states of them, have the same bytes."""
-    one, other = (item.state() if isinstance(item, Experience) else item for item in (left, right))
-    assert one.keys() == other.keys()
-    for path, value in one.items():
-        assert value.dtype == other[path].dtype, path
-        assert value.tobytes() == other[path].tobytes(), path
+def saved(experience: Experience) -> Saved:
+    """All that a checkpoint holds of a buffer: its state, and its segments."""
+    return experience.state(), experience.segments(())[1]
+
+
+def rows_of(one: Saved, name: str) -> np.ndarray:
+    """A leaf of all rows of a buffer, segment by segment, without the newest step of each slot."""
+    return np.concatenate([segment[name] for segment in one[1].values()])
+
+
+def assert_same(left: Saved, right: Saved) -> None:
+    """Checks that two buffers hold the same bytes."""
+    assert list(left[1]) == list(right[1])
+    for one, other in zip([left[0], *left[1].values()], [right[0], *right[1].values()], strict=True):
+        assert one.keys() == other.keys()
+        for path, value in one.items():
+            assert value.dtype == other[path].dtype, path
+            assert value.tobytes() == other[path].tobytes(), path
 
 
 def flat(nest: Any) -> Any:

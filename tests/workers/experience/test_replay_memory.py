@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from replay_streams import Stream, rollout_of, settings_of
+from replay_streams import Stream, rollout_of, saved, settings_of
 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
@@ -54,7 +54,7 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
     small = make_experience(settings_of(num_updates=1))
     small.insert([rollout()])
     with pytest.raises(ConfigError, match="set replay_capacity to"):
-        make_experience(settings_of(capacity=10_000, num_updates=1)).restore(small.state())
+        make_experience(settings_of(capacity=10_000, num_updates=1)).restore(*saved(small))
 
 
 def test_metrics_tell_the_memory_of_rows_and_samples() -> None:

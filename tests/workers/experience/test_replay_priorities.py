@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from replay_streams import Stream, rollout_of, rows_of, settings_of
+from replay_streams import Stream, rollout_of, saved, settings_of
 
 from distpolicy.agents.experience_config import Replay
 from workers.experience.experience import Experience, Sample
@@ -42,9 +42,21 @@ def learn(experience: Experience, progress: float = 0.0, seed: int = 0) -> list[
 
 
 def priorities_of(experience: Experience) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Key, whether a transition starts there, and priority of each row."""
-    keys = rows_of(experience, "values/observation/vector")[:, 0].astype(np.int64)
-    return keys, rows_of(experience, "is_start"), experience.state()["draws/priorities"]
+    """Key, whether a transition starts there, and priority of each row but the newest of each slot."""
+    state, segments = saved(experience)
+    places = [
+        (slot, number)
+        for slot, (oldest, tip) in enumerate(zip(state["ring/oldest"], state["ring/tip"], strict=True))
+        for number in range(oldest, tip + 1)
+    ]
+    priorities = dict(zip(places, state["draws/priorities"].tolist(), strict=True))
+    found = []
+    for segment in segments.values():
+        rows = iter(zip(segment["values/observation/vector"][:, 0], segment["is_start"], strict=True))
+        for slot, (first, end) in enumerate(zip(segment["first"], segment["end"], strict=True)):
+            found += [(*next(rows), priorities[slot, number]) for number in range(first, end)]
+    keys, is_start, values = zip(*found, strict=True)
+    return np.array(keys, np.int64), np.array(is_start), np.array(values)
 
 
 def test_rows_are_drawn_in_proportion_to_their_priorities() -> None:

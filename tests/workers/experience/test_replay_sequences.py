@@ -15,6 +15,7 @@ from replay_streams import (
     flat,
     observation_of,
     rollout_of,
+    saved,
     settings_of,
 )
 
@@ -104,10 +105,10 @@ def test_every_sequence_is_of_the_streams_and_each_is_reached(
         want = model.sequences(span)
         assert experience.metrics()["replay_size"] == len(want)
         if update == resumed_after:
-            before = experience.state()
+            before = saved(experience)
             experience = make_experience(config)
-            experience.restore(before)
-            assert_same(experience, before)
+            experience.restore(*before)
+            assert_same(saved(experience), before)
             experience.insert([])
             continue
         reached: set[tuple[int, int]] = set()

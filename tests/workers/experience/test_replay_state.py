@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from replay_streams import Model, Stream, assert_same, flat, rollout_of, rows_of, settings_of
+from replay_streams import Model, Saved, Stream, assert_same, flat, rollout_of, rows_of, saved, settings_of
 
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import flatten
@@ -44,6 +44,10 @@ def through_a_file(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(loaded)
 
 
+def read_back(one: Saved) -> Saved:
+    return through_a_file(one[0]), {name: through_a_file(segment) for name, segment in one[1].items()}
+
+
 @pytest.mark.parametrize("num_before", [1, 4, 12])
 @pytest.mark.parametrize(
     "changes", [{"n_step": 2}, {"priority_exponent": 0.6}, {"sequence_length": 4, "priority_exponent": 0.6}]
@@ -55,8 +59,10 @@ def test_a_restored_buffer_goes_on_with_the_same_bytes(num_before: int, changes:
     experience, restored = make_experience(config), make_experience(config)
     for number in range(num_before):
         update(experience, streams, number)
-    restored.restore(through_a_file(experience.state()))
-    assert_same(restored, experience)
+        if number % 3 == 0:
+            experience.segments(())
+    restored.restore(*read_back(saved(experience)))
+    assert_same(saved(restored), saved(experience))
     ahead = [rollout_of(streams, 0, 3, STEPS, number) for number in range(9)]
 
     def go_on(one: Experience) -> list[bytes]:
@@ -72,7 +78,7 @@ def test_a_restored_buffer_goes_on_with_the_same_bytes(num_before: int, changes:
     want = go_on(experience)
     assert len(want) > 20
     assert go_on(restored) == want
-    assert_same(restored, experience)
+    assert_same(saved(restored), saved(experience))
 
 
 def test_the_samples_do_not_depend_on_who_brought_the_rollouts() -> None:
@@ -104,11 +110,70 @@ def test_an_empty_state_empties_the_buffer() -> None:
 @pytest.mark.parametrize("changes", [{}, {"priority_exponent": 0.6}, {"sequence_length": 4}])
 def test_the_state_of_an_unused_buffer_restores_it(changes: dict[str, float]) -> None:
     experience = make_experience(settings_of(**changes))
-    before = through_a_file(experience.state())
+    before = read_back(saved(experience))
     rng = np.random.default_rng(0)
     update(experience, {slot: Stream(slot, rng) for slot in range(3)}, 0)
-    experience.restore(before)
-    assert_same(experience, before)
+    experience.restore(*before)
+    assert_same(saved(experience), before)
+
+
+def test_a_segment_is_handed_out_once_and_holds_only_new_rows() -> None:
+    experience = make_experience(settings_of(capacity=6_000))
+    rng = np.random.default_rng(0)
+    streams = {slot: Stream(slot, rng) for slot in range(3)}
+    kept: list[str] = []
+    for number in range(5):
+        experience.insert([rollout_of(streams, 0, 3, STEPS, number)])
+        names, segments = experience.segments(kept)
+        assert names[:-1] == kept
+        assert list(segments) == names[-1:]
+        (segment,) = segments.values()
+        rows = {len(value) for path, value in segment.items() if "values/" in path}
+        assert rows == {3 * STEPS}
+        kept = names
+    assert experience.segments(kept) == (kept, {})
+    # One that was not written after all is handed out again.
+    names, segments = experience.segments(kept[:2] + kept[3:])
+    assert names == kept
+    assert list(segments) == [kept[2]]
+
+
+def test_segments_of_rows_that_are_gone_are_not_named_any_more() -> None:
+    experience = make_experience(settings_of(capacity=90))
+    rng = np.random.default_rng(0)
+    streams = {slot: Stream(slot, rng) for slot in range(3)}
+    stored: dict[str, dict[str, np.ndarray]] = {}
+    for number in range(60):
+        experience.insert([rollout_of(streams, 0, 3, STEPS, number)])
+        names, segments = experience.segments(list(stored))
+        stored = {name: segments[name] if name in segments else stored[name] for name in names}
+        assert len(names) <= 30 // STEPS + 2
+    restored = make_experience(settings_of(capacity=90))
+    restored.restore(experience.state(), stored)
+    assert restored.metrics() == experience.metrics()
+    assert_same(saved(restored), saved(experience))
+
+
+def test_many_small_segments_become_one() -> None:
+    experience = make_experience(settings_of(capacity=6_000))
+    streams = {0: Stream(0, np.random.default_rng(0))}
+    num_names = []
+    for number in range(50):
+        experience.insert([rollout_of(streams, 0, 1, 2, number)])
+        names, segments = experience.segments(())
+        num_names.append(len(names))
+        assert sum(len(segment["step_type"]) for segment in segments.values()) == experience.state()["ring/tip"].sum()
+    assert max(num_names) == 32
+    assert min(num_names[32:]) == 1
+
+
+def test_other_rows_get_another_name() -> None:
+    names = []
+    for seed in range(2):
+        experience = make_experience(settings_of())
+        experience.insert([rollout_of({0: Stream(0, np.random.default_rng(seed))}, 0, 1, STEPS, 0)])
+        names += experience.segments(())[0]
+    assert names[0] != names[1]
 
 
 @pytest.mark.parametrize("changes", [{}, {"priority_exponent": 0.6}, {"sequence_length": 2}])
@@ -118,23 +183,16 @@ def test_a_larger_or_a_smaller_buffer_takes_the_newest_rows(changes: dict[str, f
     streams = {slot: Stream(slot, rng, 0.0) for slot in range(3)}
     for number in range(6):
         update(experience, streams, number)
+    before = saved(experience)
     for capacity in (30, 300):
         other = make_experience(settings_of(capacity=capacity, **changes))
-        other.restore(experience.state())
-        want = rows_of(experience, "values/action").reshape(3, 20)[:, -min(20, capacity // 3) :]
-        np.testing.assert_array_equal(rows_of(other, "values/action"), want.ravel())
+        other.restore(*before)
+        rows = rows_of(saved(other), "values/action").reshape(3, -1)
+        want = rows_of(before, "values/action").reshape(3, 19)
+        np.testing.assert_array_equal(rows, want[:, -(min(20, capacity // 3) - 1) :])
         if not changes.get("sequence_length"):
-            assert other.metrics()["replay_size"] == rows_of(other, "is_start").sum()
+            assert other.metrics()["replay_size"] == rows_of(saved(other), "is_start").sum()
         assert update(other, streams, 7)
-
-
-def test_a_state_holds_only_rows_that_were_written() -> None:
-    experience = make_experience(settings_of(capacity=6_000))
-    rng = np.random.default_rng(0)
-    update(experience, {slot: Stream(slot, rng) for slot in range(3)}, 0)
-    rows = [len(value) for path, value in experience.state().items() if "values/" in path]
-    assert rows
-    assert set(rows) == {3 * (STEPS + 1)}
 
 
 @pytest.mark.parametrize("changes", [{}, {"priority_exponent": 0.6}, {"sequence_length": 2}])
@@ -143,7 +201,7 @@ def test_env_slots_that_come_later_share_the_capacity(changes: dict[str, float])
     rng = np.random.default_rng(0)
     streams = {slot: Stream(slot, rng) for slot in range(3)}
     experience = make_experience(settings_of(capacity=90, **changes))
-    early, late, names_before = Model(45), Model(30), set()
+    early, late = Model(45), Model(30)
     for number in range(10):
         rollouts = [rollout_of(streams, 1, 2, STEPS, number)]
         if number >= 6:
@@ -151,8 +209,6 @@ def test_env_slots_that_come_later_share_the_capacity(changes: dict[str, float])
         for rollout in rollouts:
             early.insert(rollout)
             late.insert(rollout)
-        if number == 6:
-            names_before = set(experience.segmented_state(()).names)
         experience.insert(rollouts)
         model = late if number >= 6 else early
         span = 3 if changes.get("sequence_length") else 0
@@ -166,9 +222,16 @@ def test_env_slots_that_come_later_share_the_capacity(changes: dict[str, float])
             keys = observation["vector"].reshape(len(step_type), -1)[:, 0].astype(int)
             found |= set(zip(keys.tolist(), step_type.reshape(len(keys), -1)[:, 0].tolist(), strict=True))
         assert found <= set(want)
-    # What was saved in segments before the slots came is not taken for the same rows.
-    restored = make_experience(settings_of(capacity=90, **changes))
-    last = experience.segmented_state(())
-    restored.restore(last.state, last.segments)
-    assert_same(restored, experience)
-    assert not set(last.names) & names_before
+
+
+@pytest.mark.parametrize("in_checkpoints", [True, False])
+def test_rows_are_left_out_if_checkpoints_do_not_hold_them(in_checkpoints: bool) -> None:
+    rng = np.random.default_rng(0)
+    streams = {slot: Stream(slot, rng) for slot in range(3)}
+    experience = make_experience(settings_of(in_checkpoints=in_checkpoints))
+    experience.insert([rollout_of(streams, 0, 2, STEPS, 0)])
+    # A collector that joins does not lose the rows.
+    experience.insert([rollout_of(streams, 0, 3, STEPS, 1)])
+    assert experience.metrics()["replay_size"] > 2 * STEPS
+    assert bool(experience.state()) is in_checkpoints
+    assert bool(experience.segments(())[0]) is in_checkpoints

@@ -9,13 +9,14 @@ import numpy as np
 
 from distpolicy.agents.experience_config import Replay
 from distpolicy.trajectories.rollout import Rollout
-from workers.experience.experience import NO_SEGMENTS, Experience, Sample, SegmentedState
+from workers.experience.experience import NO_SEGMENTS, Experience, Sample
 from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
 from workers.experience.replay.memory import check_memory
 from workers.experience.replay.priority_draws import PriorityDraws
 from workers.experience.replay.ring import Ring, slots_of
 from workers.experience.replay.sampler import Sampler
+from workers.experience.replay.segments import Segments
 from workers.experience.replay.sequence_sampler import SequenceSampler
 from workers.experience.replay.structure import RolloutStructure
 from workers.experience.replay.transition_sampler import TransitionSampler
@@ -63,6 +64,7 @@ class ReplayExperience(Experience):
             self._draws = UniformDraws(shape)
         cost = shape[0] * shape[1] * (config.sequence_length or 1)
         self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
+        self._segments = Segments()
         self._structure: RolloutStructure | None = None
         self._newest_version, self._drawn = 0, np.zeros(0, np.int64)
 
@@ -87,7 +89,7 @@ class ReplayExperience(Experience):
             self._draws.begin(self._sampler.is_valid)
         elif len(new := np.setdiff1d(slots_of(ordered), self._ring.slots)):
             # A collector has joined: all env slots share the capacity anew.
-            self._restore(self.state(), more_slots=new.tolist())
+            self._restore(self._whole_state(), self._segments.update(self._ring, ())[1], new.tolist())
         self._ring.check_room(max(rollout.num_steps for rollout in ordered), self._sampler.num_steps)
         num_transitions = 0
         for rollout in ordered:
@@ -144,43 +146,44 @@ class ReplayExperience(Experience):
         }
 
     def state(self) -> dict[str, np.ndarray]:
-        """Returns the rows that were written, priorities, and the debt."""
-        return self._state_with(self._ring.state())
+        """Returns what changes: the newest step of each env slot, priorities, and the debt.
 
-    def segmented_state(self, kept: Collection[str]) -> SegmentedState:
-        """Returns the state with rows that do not change any more in segments; nothing if checkpoints hold no rows."""
-        if not self._is_saved:
-            return SegmentedState({}, (), {})
-        first, names, segments = self._ring.segments(kept)
-        return SegmentedState(self._state_with(self._ring.state(first)), names, segments)
+        It is empty if checkpoints do not hold the rows, and :meth:`segments` are.
+        """
+        return self._whole_state() if self._is_saved else {}
 
-    def _state_with(self, ring: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _whole_state(self) -> dict[str, np.ndarray]:
         parts = {
-            _RING: ring,
+            _RING: self._ring.state(),
             _SAMPLER: self._sampler.state(),
             _DRAWS: self._draws.state(self._sampler.places_kept()),
             _DEBT: self._debt.state(),
         }
         return {f"{part}{name}": value for part, values in parts.items() for name, value in values.items()}
 
+    def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
+        """Returns the steps that were written since the last call as a further segment; see :class:`Experience`."""
+        return self._segments.update(self._ring, kept) if self._is_saved else ([], {})
+
     def restore(
         self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state, of a buffer of any capacity; begins anew if it is empty."""
-        self._restore(state, segments)
+        self._restore(state, segments, ())
 
     def _restore(
         self,
         state: Mapping[str, np.ndarray],
-        segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS,
-        more_slots: Sequence[int] = (),
+        segments: Mapping[str, Mapping[str, np.ndarray]],
+        more_slots: Sequence[int],
     ) -> None:
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
         self._drawn = np.zeros(0, np.int64)
         self._debt.restore(part(_DEBT))
-        rows = self._ring.restore(part(_RING), self._check_memory, list(segments.values()), more_slots)
+        self._segments.restore(segments)
+        rows = self._ring.restore(part(_RING), list(segments.values()), self._check_memory, more_slots)
         places, is_kept = self._sampler.restore(part(_SAMPLER), rows)
         self._draws.begin(self._sampler.is_valid)
         self._draws.restore(part(_DRAWS), places, is_kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -184,73 +184,52 @@ class Ring:
 
     def rows_kept(self) -> np.ndarray:
         """Returns the rows that are kept, slot by slot and in order of time, with the tips."""
-        return self._rows_of(self.oldest, self.tip - self.oldest + 1)
+        return self._rows_between(np.arange(len(self.slots)), self.oldest, self.tip + 1)
 
-    def _rows_of(self, first: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Returns the rows of so many steps of each slot, slot by slot and in order of time."""
-        return self._rows(np.arange(len(counts)).repeat(counts), first.repeat(counts) + _within(counts))
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what changes, by name: the places of all steps, and the tips."""
+        found = {name: getattr(self, name).copy() for name in _SLOT_ARRAYS}
+        return found | self._state_of(self.tip, self.tip + 1)
 
-    def state(self, first: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Returns the state by name: the rows that were written, slot by slot and in order of time.
-
-        Args:
-            first: int64 ``[slots]``: the number of the first step of each slot whose row is returned; None for all.
-        """
-        first = self.oldest if first is None else np.maximum(first, self.oldest)
-        return {name: getattr(self, name).copy() for name in _SLOT_ARRAYS} | self._rows_between(first, self.tip)
-
-    def segments(self, kept: Collection[str]) -> tuple[np.ndarray, tuple[str, ...], dict[str, dict[str, np.ndarray]]]:
-        """Returns rows that will not change any more, in segments.
-
-        A segment holds the steps of the same numbers of all slots. The rest is :meth:`state` from the numbers on that
-        are returned here.
+    def segment(self, slots: np.ndarray, first: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the state of steps that will never change, by name.
 
         Args:
-            kept: Names of segments whose rows are not returned.
-
-        Returns:
-            The number of each slot's first step that is in no segment, the names of all segments with rows that are
-            still kept, and the state of those that were asked for.
+            slots: int64 ``[S]``: numbers over the whole run of env slots.
+            first: int64 ``[S]``: numbers of the first step of each; those that are no longer kept are left out.
+            end: int64 ``[S]``: numbers behind the last step of each, up to its tip.
         """
-        num_steps = max(self.length // _SEGMENTS, 1)
-        # The tip may still be replaced, so that the step before it is the last one that is final.
-        end = int(self.tip.min(initial=np.iinfo(np.int64).max)) // num_steps * num_steps if len(self.tip) else 0
-        begin = int(self.oldest.min(initial=end)) // num_steps * num_steps
-        names, segments = [], {}
-        for number in range(begin, end, num_steps):
-            first, last = (np.full(len(self.slots), at) for at in (number, number + num_steps - 1))
-            # Of the number of slots, too: others may come.
-            names.append(f"rows-{number:012d}-{number + num_steps - 1:012d}-{len(self.slots)}")
-            if names[-1] not in kept:
-                segments[names[-1]] = self._rows_between(np.maximum(first, self.oldest), last)
-        return np.full(len(self.slots), max(end, 0)), tuple(names), segments
+        places = np.searchsorted(self.slots, slots)
+        begins, ends = self.tip.copy(), self.tip.copy()
+        begins[places], ends[places] = np.minimum(np.maximum(first, self.oldest[places]), end), end
+        used = {"slots": self.slots.copy(), "first": begins, "end": ends}
+        return used | self._state_of(begins, ends)
 
-    def _rows_between(self, first: np.ndarray, last: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the rows of the steps with these numbers, by name; ``first`` and ``count`` say which they are."""
-        counts = np.maximum(last - first + 1, 0)
-        rows = self._rows_of(first, counts)
-        found = {"first": first.copy(), "count": counts} | {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
+    def _state_of(self, first: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the state of steps of all slots, slot by slot and in order of time."""
+        rows = self._rows_between(np.arange(len(self.slots)), first, end)
+        found = {name: getattr(self, name)[rows] for name in _ROW_ARRAYS}
         for path, column in self.columns.items():
-            found |= {f"{name}/{path}": value for name, value in column.state(rows, counts).items()}
+            found |= {f"{name}/{path}": value for name, value in column.state(rows, end - first).items()}
         return found
 
     def restore(
         self,
         state: Mapping[str, np.ndarray],
+        segments: Sequence[Mapping[str, np.ndarray]],
         check_memory: MemoryCheck,
-        segments: Sequence[Mapping[str, np.ndarray]] = (),
         more_slots: Sequence[int] = (),
     ) -> KeptRows:
-        """Restores a state from :meth:`state`, of a ring of any capacity: the newest rows are kept.
+        """Restores a ring of any capacity: the newest rows are kept.
 
         Args:
-            state: The state.
+            state: A result of :meth:`state`.
+            segments: Results of :meth:`segment` that hold all steps before the tips, in order of time.
             check_memory: See :meth:`allocate`.
-            segments: The segments that were named with it, in order of time.
             more_slots: Numbers of env slots that come in addition.
 
         Returns:
-            The rows of the state and its segments.
+            The rows of the ring that the state is from, without more slots, and with the tips.
         """
         self.clear()
         if not len(state.get("slots", ())):
@@ -261,22 +240,28 @@ class Ring:
         places = np.searchsorted(slots, state["slots"])
         self.tip[places] = state["tip"]
         self.oldest[places] = np.maximum(state["oldest"], state["tip"] - self.length + 1)
-        for part in (*segments, state):
-            kept = self._kept_rows(places, part["first"], part["count"])
+        for part in (*segments, {**state, "first": state["tip"], "end": state["tip"] + 1}):
+            kept = self._kept_rows(part["slots"], part["first"], part["end"])
             for name in _ROW_ARRAYS:
                 getattr(self, name)[kept.rows] = part[name][kept.is_kept]
             for path, column in self.columns.items():
                 column.restore({name: part[f"{name}/{path}"] for name in column.names}, kept)
         self._drop_lost(np.arange(len(slots)), self.length)
-        return self._kept_rows(places, state["oldest"], state["tip"] - state["oldest"] + 1)
+        return self._kept_rows(state["slots"], state["oldest"], state["tip"] + 1)
 
-    def _kept_rows(self, places: np.ndarray, first: np.ndarray, counts: np.ndarray) -> KeptRows:
-        """Returns which of so many steps of each slot are kept, and their rows."""
-        numbers, places_of_rows = first.repeat(counts) + _within(counts), places.repeat(counts)
-        is_kept = numbers >= self.oldest[places_of_rows]
-        return KeptRows(places, counts, is_kept, self._rows(places_of_rows, numbers)[is_kept])
+    def _kept_rows(self, slots: np.ndarray, first: np.ndarray, end: np.ndarray) -> KeptRows:
+        """Returns which of these steps are kept, and where."""
+        places, counts = np.searchsorted(self.slots, slots), end - first
+        numbers = np.concatenate([np.arange(*ends) for ends in zip(first, end, strict=True)])
+        is_kept = numbers >= np.repeat(self.oldest[places], counts)
+        return KeptRows(places, counts, is_kept, self._rows_between(places, first, end)[is_kept])
 
-    def _rows(self, slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def _rows_between(self, places: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Returns the rows of steps from ``first`` to before ``end``, slot by slot."""
+        found = [self._rows(place, np.arange(*ends)) for place, *ends in zip(places, first, end, strict=True)]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def _rows(self, slots: np.ndarray | int, numbers: np.ndarray) -> np.ndarray:
         return slots * self.length + numbers % self.length
 
     def _drop_lost(self, slots: np.ndarray, num_rows: int) -> np.ndarray:
@@ -328,15 +313,6 @@ class Ring:
 
 _SLOT_ARRAYS = ("slots", "oldest", "tip")
 _ROW_ARRAYS = ("is_start", "step_type", "weights_version")
-
-
-# A ring is saved in about so many segments.
-_SEGMENTS = 16
-
-
-def _within(counts: np.ndarray) -> np.ndarray:
-    """Returns 0, 1, …, count - 1 for each count, one after the other."""
-    return np.arange(counts.sum()) - (np.cumsum(counts) - counts).repeat(counts)
 
 
 def slots_of(rollouts: Sequence[Rollout]) -> np.ndarray:

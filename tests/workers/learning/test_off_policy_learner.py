@@ -1,0 +1,121 @@
+"""Learners with a replay buffer: N updates, a checkpoint and N more are 2 N updates, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distpolicy.agents.agent_config import AgentConfig
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.trajectories.rollout import Rollout
+from distpolicy.utils.nests.array_nest import map_structure
+from launch.config.train import TrainConfig
+from launch.training.checkpoint_store import CheckpointStore
+from launch.training.factories import AgentFactory, PolicyFactory
+from launch.training.totals import TrainingTotals
+from workers.collection.collector import Collector, CollectorConfig
+from workers.environments.probe import probe
+from workers.learning.learner import Learner
+
+NUM_UPDATES = 12
+SMALL = {
+    "replay_capacity": 200,
+    "batch_size": 8,
+    "updates_per_call": 2,
+    "samples_per_insert": 1.3,
+    "learning_starts": 30,
+}
+
+
+def config_of(kind: str, **settings: Any) -> TrainConfig:
+    agent = AgentConfig.of_kind(kind)
+    more = {"critic_units": (8,)} if hasattr(agent, "critic_units") else {}
+    return TrainConfig(
+        env="Pendulum-v1" if kind in ("sac", "td3", "ddpg") else "CartPole-v1",
+        collectors=1,
+        envs_per_collector=3,
+        rollout_steps=8,
+        vectorization="sync",
+        jit_compile=False,
+        network=NetworkConfig(actor_units=(8,)),
+        agent=agent(**{**SMALL, **more, **settings}),
+    )
+
+
+def make_learner(config: TrainConfig) -> Learner:
+    specs = probe(config.environment_factory)
+    learner = Learner(AgentFactory(config, specs), 0, 0, config.agent.experience(config.shape), config.seed)
+    learner.warm_up(config.envs_per_collector, config.rollout_steps)
+    return learner
+
+
+def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
+    # The same rollouts for both: they are from the first version's weights.
+    version = np.array([[0, learner.weights().version]] * rollout.num_slots)
+    return learner.update(0.1, rollout._replace(weights_version=version))[1]
+
+
+@pytest.fixture(name="config", params=["dqn", "prioritised", "sac", "td3"])
+def config_fixture(request: pytest.FixtureRequest) -> TrainConfig:
+    if request.param == "prioritised":
+        return config_of("dqn", priority_exponent=0.6, n_step=3, target_update_period=5)
+    return config_of(request.param)
+
+
+def test_a_checkpoint_in_the_middle_changes_nothing(config: TrainConfig, tmp_path: Path) -> None:
+    learner = make_learner(config)
+    collector = Collector(CollectorConfig(0, 0, 3, 8, 0), config.environment_factory, PolicyFactory(config))
+    rollouts = [map_structure(np.array, collector.rollout(learner.weights())[0]) for _ in range(2 * NUM_UPDATES)]
+    collector.close()
+    found = [update(learner, rollout) for rollout in rollouts]
+    assert "loss" not in found[0]
+    assert np.isfinite(found[-1]["loss"])
+
+    other, store = make_learner(config), CheckpointStore(tmp_path, keep=1)
+    for number, rollout in enumerate(rollouts[:NUM_UPDATES], 1):
+        update(other, rollout)
+        if number % 4 == 0:
+            store.save(other.state(store.kept_parts), TrainingTotals(updates=number))
+    resumed = make_learner(config)
+    resumed.restore(CheckpointStore(tmp_path, keep=1).latest_to_resume().state)
+    again = [update(resumed, rollout) for rollout in rollouts[NUM_UPDATES:]]
+    assert [one.get("loss") for one in again] == [one.get("loss") for one in found[NUM_UPDATES:]]
+    left, right = learner.state(), resumed.state()
+    assert left.keys() == right.keys()
+    for path, value in left.items():
+        np.testing.assert_array_equal(value, right[path], err_msg=path)
+
+
+def test_each_transition_is_learned_from_as_often_as_was_asked_for() -> None:
+    config = config_of("dqn")
+    learner = make_learner(config)
+    collector = Collector(CollectorConfig(0, 0, 3, 8, 0), config.environment_factory, PolicyFactory(config))
+    inserted = 0
+    for _ in range(2 * NUM_UPDATES):
+        rollout = collector.rollout(learner.weights())[0]
+        inserted += int(rollout.step_weights.sum())
+        update(learner, rollout)
+    collector.close()
+    due = 1.3 * (inserted - 30)
+    (steps,) = (value for path, value in learner.state().items() if path.endswith("train_step_counter"))
+    assert due - 16 < int(steps) * 8 <= due
+
+
+def test_a_run_that_goes_on_without_its_rows_fills_the_buffer_anew() -> None:
+    config = config_of("dqn", checkpoint_replay=False)
+    learner, resumed = make_learner(config), make_learner(config)
+    collector = Collector(CollectorConfig(0, 0, 3, 8, 0), config.environment_factory, PolicyFactory(config))
+    rollouts = [map_structure(np.array, collector.rollout(learner.weights())[0]) for _ in range(NUM_UPDATES)]
+    collector.close()
+    for rollout in rollouts:
+        update(learner, rollout)
+    state = learner.state()
+    assert not [path for path in state if path.startswith(("experience/", "segment-"))]
+    resumed.restore(state)
+    metrics = [update(resumed, rollout) for rollout in rollouts[:3]]
+    assert "loss" not in metrics[0]
+    assert "loss" in metrics[-1]
+    assert metrics[0]["replay_size"] <= 24
