@@ -32,7 +32,7 @@ def drawn(experience: Experience) -> list[bytes]:
     return [leaf.tobytes() for sample in samples for leaf in flatten((sample.experience, sample.weights))]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     num_steps=st.integers(1, 9),
