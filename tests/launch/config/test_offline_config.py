@@ -86,6 +86,15 @@ def test_the_environment_of_a_strangers_dataset_is_run_only_if_it_is_named(tmp_p
     assert parse_train([*start, "--eval-episodes", "0"]).config.env == "CartPole-v1"
 
 
+def test_the_manifest_says_which_environment_it_is_if_there_is_no_config(tmp_path: Path) -> None:
+    folders = [dataset(tmp_path / env.replace(":", "-"), env=env) for env in ("Acrobot-v1", "strange:Env")]
+    for folder in folders:
+        (Path(folder) / "_config.yaml").unlink()
+    configs = [parse_train(["--agent", "bc", "--dataset", folder]).config for folder in folders]
+    # Code is named by the user, and not by a file.
+    assert [config.env for config in configs] == ["Acrobot-v1", "CartPole-v1"]
+
+
 def test_without_a_dataset_the_run_says_what_to_give(tmp_path: Path) -> None:
     config = parse_train(["--agent", "bc"]).config
     with pytest.raises(ConfigError, match="bc learns from data: give --dataset FOLDER"):
