@@ -15,7 +15,6 @@ from distpolicy.agents.q_network_builders import q_network
 from distpolicy.agents.sac import builder as sac_builder
 from distpolicy.agents.sac.config import SACConfig
 from distpolicy.agents.tf_agent import TFAgent
-from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.policies.q_policy import check_scalar_action
 from distpolicy.specs import tensor_spec
@@ -26,12 +25,10 @@ def make_agent(config: CQLConfig, specs: EnvironmentSpecs, networks: NetworkConf
     """Builds the agent: a CqlSacAgent for actions of floats, a CqlDqnAgent for one discrete action.
 
     Raises:
-        ConfigError: If the actions are neither, or actions of floats are to be learned in bfloat16.
+        ConfigError: If the actions are neither.
     """
     action_spec = tensor_spec.from_spec(specs.action)
     if all(tensor_spec.is_continuous(spec) for spec in tf.nest.flatten(action_spec)):
-        if options.mixed_precision:
-            raise ConfigError("mixed_precision is not for cql with actions of floats: leave it out")
         return _sac(config, specs, networks, options)
     check_scalar_action(action_spec, "cql, with a discrete action,")
     network = q_network(specs, dataclasses.replace(networks, actor_units=config.critic_units), options.seed)

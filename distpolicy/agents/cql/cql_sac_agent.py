@@ -76,6 +76,7 @@ class CqlSacAgent(SacAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: As in the base class, and if an action has no finite bounds.
@@ -126,6 +127,7 @@ class CqlSacAgent(SacAgent):
         *,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         if reward_noise_variance or bc_debug_mode:
             raise NotImplementedError("reward_noise_variance and bc_debug_mode are not supported: leave them out")
@@ -157,6 +159,7 @@ class CqlSacAgent(SacAgent):
             name=name,
             n_step_update=n_step_update,
             jit_compile=jit_compile,
+            mixed_precision=mixed_precision,
         )
         leaves = tf.nest.flatten(self.action_spec)
         if not all(bounded_elements(leaf).all() for leaf in leaves):

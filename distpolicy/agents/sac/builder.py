@@ -79,6 +79,7 @@ def make_agent(
         initial_log_alpha=math.log(config.initial_alpha),
         n_step_update=config.n_step,
         jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
         **{"name": "sac_agent", **_target_entropy(config, action_spec, is_discrete), **arguments},
     )
 

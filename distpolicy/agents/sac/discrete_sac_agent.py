@@ -61,6 +61,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If the action is not one scalar integer, a network has a state, there is a target for a second
@@ -97,6 +98,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         name: str | None = None,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         action_spec = tensor_spec.from_spec(action_spec)
         check_scalar_action(action_spec, "DiscreteSacAgent")
@@ -134,6 +136,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
             n_step_update,
             train_step_counter,
             jit_compile,
+            mixed_precision,
             name,
         )
         self._spec, self._num_actions = spec, num_values(spec)

@@ -56,6 +56,7 @@ class SacAgent(SoftActorCriticAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If an action is not of floats, a network has a state, there is a target for a second critic that is
@@ -94,6 +95,7 @@ class SacAgent(SoftActorCriticAgent):
         *,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         spec = tensor_spec.from_spec(action_spec)
         _check_actions(spec)
@@ -125,6 +127,7 @@ class SacAgent(SoftActorCriticAgent):
             n_step_update,
             train_step_counter,
             jit_compile,
+            mixed_precision,
             name,
         )
         self._action_sizes = [int(np.prod(leaf.shape)) for leaf in tf.nest.flatten(spec)]

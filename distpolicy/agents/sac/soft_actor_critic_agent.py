@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from distpolicy.agents.critics import Critics
 from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
@@ -86,6 +87,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         n_step_update: n, the steps of a transition.
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
         name: Name of the module.
 
     Raises:
@@ -105,6 +107,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         n_step_update: int,
         train_step_counter: tf.Variable | None,
         jit_compile: bool,
+        mixed_precision: bool,
         name: str | None,
     ) -> None:
         if tf.nest.flatten(actor_network.state_spec):
@@ -127,6 +130,8 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         # Hidden from tf.Module's tracking: the networks hold these variables already.
         object.__setattr__(self, "_self_actor_variables", trained)
         object.__setattr__(self, "_self_settings", settings)
+        layers = encoder_layers([actor_network, *critics.networks]) if mixed_precision else []
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers)
         self._actor_optimizer, self._critic_optimizer, self._alpha_optimizer = optimizers
         self._log_alpha = tf.Variable(
             initial_log_alpha, trainable=optimizers.alpha is not None, dtype=tf.float32, name="initial_log_alpha"
@@ -185,8 +190,9 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         transition, settings = self._transition(experience), self._self_settings
         weights = self._valid(transition, weights)
         step = self.train_step_counter.assign_add(1)
-        critic_loss, values, errors, more = self._train_critics(transition, weights, noise)
-        actor_loss, log_probs = self._train_actor(transition, weights, noise)
+        with in_bfloat16(self._self_layers_in_bfloat16):
+            critic_loss, values, errors, more = self._train_critics(transition, weights, noise)
+            actor_loss, log_probs = self._train_actor(transition, weights, noise)
         alpha_loss = self._train_alpha(transition.time_step, log_probs, weights)
         self._critics.update_targets(step, settings.target_update_tau, settings.target_update_period)
         counts = tf.cast(weights > 0, tf.float32)

@@ -42,4 +42,5 @@ def make_agent(
         n_step_update=config.n_step,
         name="td3_agent",
         jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
     )

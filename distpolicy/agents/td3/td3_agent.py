@@ -51,6 +51,7 @@ class Td3Agent(DeterministicActorAgent):
         final_exploration_noise_std: The deviation at the end of a run, to which it moves linearly; None for no change.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If there is not one action of floats, a network has a state, there is a target for a second critic
@@ -88,6 +89,7 @@ class Td3Agent(DeterministicActorAgent):
         final_exploration_noise_std: Any = None,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         noise = exploration_noise(exploration_noise_std)
         super().__init__(
@@ -115,6 +117,7 @@ class Td3Agent(DeterministicActorAgent):
             name=name,
             n_step_update=n_step_update,
             jit_compile=jit_compile,
+            mixed_precision=mixed_precision,
         )
         self._exploration_noise = noise
         last = exploration_noise_std if final_exploration_noise_std is None else final_exploration_noise_std
