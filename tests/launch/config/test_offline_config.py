@@ -42,6 +42,7 @@ def dataset(folder: Path, env: str = "CartPole-v1", is_own: bool = True, **setti
     [
         ({"max_policy_lag": 1}, "max_policy_lag is not for bc: the data are there before the run"),
         ({"rollout_order": "arrival"}, "rollout_order is not for bc: no rollouts are collected"),
+        ({"inference": "server"}, "inference is not for bc: no rollouts are collected"),
         ({"target_return": 475.0}, "target_return needs eval_every with bc: no other episodes are played"),
         ({"dataset": ("",)}, "empty path"),
     ],
