@@ -57,7 +57,10 @@ def test_a_learner_that_is_killed_is_replaced_and_learns_the_same_bytes(tmp_path
         driver.close()
     assert [fault.what for fault in recorder.losses] == ["learner"]
     assert recorder.losses[0].env_steps_lost == 0
-    assert recorder.returns_to[0].gradient_steps == 10 * recorder.returns_to[0].updates == 30
+    back = recorder.returns_to[0]
+    # The checkpoint of update 6 may have been on its way.
+    assert back.updates in (3, 6)
+    assert back.gradient_steps == 10 * back.updates
     assert recorder.saved is not None
     assert recorder.saved.totals.gradient_steps == NUM_UPDATES * 10
     assert recorder.saved.state is not None
