@@ -50,6 +50,11 @@ class TestDqnAgentWithDuelingNetworkOverNests(OffPolicyAgentConformance):
         return make(DQNConfig(double_q=False, dueling=True, target_update_tau=0.5), observation=NESTED)
 
 
+class TestNoisyDdqnAgent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DQNConfig(exploration="noisy", dueling=True))
+
+
 class TestC51Agent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(C51Config(num_atoms=5))
