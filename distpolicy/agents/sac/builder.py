@@ -30,9 +30,23 @@ _LOG_STD = (-20.0, 2.0)
 
 
 def make_agent(
-    config: SACConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
+    config: SACConfig,
+    specs: EnvironmentSpecs,
+    networks: NetworkConfig,
+    options: LearnerOptions,
+    kind: type[SoftActorCriticAgent] | None = None,
+    **arguments: Any,
 ) -> SoftActorCriticAgent:
-    """Builds the agent: a DiscreteSacAgent for an action of integers, else a SacAgent."""
+    """Builds the agent.
+
+    Args:
+        config: The settings.
+        specs: Of the environment.
+        networks: The settings of the networks.
+        options: The settings of the learner.
+        kind: Its class; None for a DiscreteSacAgent with an action of integers, else a SacAgent.
+        arguments: Further arguments of the class.
+    """
     action_spec = tensor_spec.from_spec(specs.action)
     is_discrete = any(tensor_spec.is_discrete(spec) for spec in tf.nest.flatten(action_spec))
     if is_discrete:
@@ -51,8 +65,8 @@ def make_agent(
     num_actions = num_values(tf.nest.flatten(action_spec)[0]) if is_discrete else None
     built = actor_and_critics(config, specs, networks, options.seed, make_actor, num_actions=num_actions)
     alpha_rate = config.alpha_learning_rate or config.learning_rate
-    kind = DiscreteSacAgent if is_discrete else SacAgent
-    return kind(
+    made: Any = kind or (DiscreteSacAgent if is_discrete else SacAgent)
+    return made(
         specs.time_step,
         action_spec,
         built.critic,
@@ -65,10 +79,9 @@ def make_agent(
         gamma=config.discount,
         initial_log_alpha=math.log(config.initial_alpha),
         n_step_update=config.n_step,
-        name="sac_agent",
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
-        **_own_arguments(config, action_spec, is_discrete),
+        **{"name": "sac_agent", **_own_arguments(config, action_spec, is_discrete), **arguments},
     )
 
 
@@ -88,4 +101,4 @@ def _own_arguments(config: SACConfig, action_spec: Any, is_discrete: bool) -> di
     scales = [action_scale(spec)[1].numpy() for spec in tf.nest.flatten(action_spec)]
     scaled = -sum(np.size(scale) for scale in scales) if target is None else target
     entropy = float(scaled + sum(np.sum(np.log(scale)) for scale in scales))
-    return {"target_entropy": entropy, "exploration_correlation": correlation}
+    return {"target_entropy": entropy, **({"exploration_correlation": correlation} if correlation else {})}

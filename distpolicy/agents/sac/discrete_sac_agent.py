@@ -186,8 +186,9 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         index = tf.cast(action, tf.int32) - self._lowest_action
         return values_of(values, tf.broadcast_to(index[:, tf.newaxis], tf.shape(values)[:2]))
 
-    def _actor_rows(self, now: TimeStep, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the expected loss (equation 12 of the paper) and the negative entropy."""
+        now = transition.time_step
         inputs, probs, log_probs = self._log_probs(now, training=True)
         values = tf.reduce_min(self._critics.values(inputs, now.step_type), axis=1)
         rows = tf.reduce_sum(probs * (self.alpha * log_probs - values), axis=1)

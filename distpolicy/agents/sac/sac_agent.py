@@ -167,8 +167,9 @@ class SacAgent(SoftActorCriticAgent):
         now = transition.time_step
         return self._critics.values((now.observation, transition.action_step.action), now.step_type, training=True)
 
-    def _actor_rows(self, now: TimeStep, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the loss of drawn actions (equation 9 of the paper) and their log-probabilities."""
+        now = transition.time_step
         actions, log_probs = self._draw(now, noise[:, 1], training=True)
         values = tf.reduce_min(self._critics.values((now.observation, actions), now.step_type), axis=1)
         return self.alpha * log_probs - values, log_probs

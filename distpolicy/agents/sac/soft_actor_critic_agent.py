@@ -161,12 +161,25 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         """Returns the critics' values of the actions that were taken, float32 ``[B, N]``."""
 
     @abc.abstractmethod
-    def _actor_rows(self, now: TimeStep, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the actor's loss and its negative entropy, or an estimate of it, float32 ``[B]`` each."""
 
     @abc.abstractmethod
     def _target_entropy_of(self, now: TimeStep) -> Any:
         """Returns the entropy that the temperature is to lead to, float32 ``[B]`` or a number."""
+
+    def _more_critic_loss(
+        self, transition: Transition, values: tf.Tensor, weights: tf.Tensor, noise: Any
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns what is added to the critics' weighted loss, and figures on it; nothing by default.
+
+        Args:
+            transition: The batch.
+            values: The critics' values of the actions that were taken, float32 ``[B, N]``.
+            weights: float32 ``[B]``.
+            noise: As for the abstract methods.
+        """
+        return tf.zeros(()), {}
 
     def _initialize(self) -> None:
         self._critics.reset_targets()
@@ -184,8 +197,8 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         weights = self._valid(transition, weights)
         step = self.train_step_counter.assign_add(1)
         with in_bfloat16(self._self_layers_in_bfloat16):
-            critic_loss, values, errors = self._train_critics(transition, weights, noise)
-            actor_loss, log_probs = self._train_actor(transition.time_step, weights, noise)
+            critic_loss, values, errors, more = self._train_critics(transition, weights, noise)
+            actor_loss, log_probs = self._train_actor(transition, weights, noise)
         alpha_loss = self._train_alpha(transition.time_step, log_probs, weights)
         self._critics.update_targets(step, settings.target_update_tau, settings.target_update_period)
         counts = tf.cast(weights > 0, tf.float32)
@@ -197,13 +210,18 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             "entropy": -row_mean(log_probs, counts),
             "q_mean": row_mean(tf.reduce_mean(values, axis=1), counts),
             "priorities": errors,
+            **more,
         }
         return LossInfo(actor_loss + critic_loss + alpha_loss, figures)
 
     def _train_critics(
         self, transition: Transition, weights: tf.Tensor, noise: Any
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Takes a step of the critics; returns the loss, the values ``[B, N]`` and the absolute errors ``[B]``."""
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Takes a step of the critics.
+
+        Returns:
+            The loss, the values ``[B, N]``, the absolute errors ``[B]``, and further figures.
+        """
         settings, variables, after = self._self_settings, self._critics.trained, transition.next_time_step
         following = self._gamma * after.discount * self._next_values(after, noise)
         targets = (settings.reward_scale_factor * after.reward + following)[:, tf.newaxis]
@@ -212,16 +230,17 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             values = self._taken_values(transition)
             losses = settings.td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
             loss = row_mean(tf.reduce_sum(losses, axis=1), weights) + self._critics.regularization
-            loss *= settings.critic_loss_weight
+            more, figures = self._more_critic_loss(transition, values, weights, noise)
+            loss = settings.critic_loss_weight * loss + more
         self._step(tape, loss, self._critic_optimizer, variables)
-        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=1)
+        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=1), figures
 
-    def _train_actor(self, now: TimeStep, weights: tf.Tensor, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _train_actor(self, transition: Transition, weights: tf.Tensor, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes a step of the actor; returns the loss, and the negative entropies before the step, ``[B]``."""
         variables = self._self_actor_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            rows, log_probs = self._actor_rows(now, noise)
+            rows, log_probs = self._actor_rows(transition, noise)
             loss = self._self_settings.actor_loss_weight * row_mean(rows, weights)
         self._step(tape, loss, self._actor_optimizer, variables)
         return loss, log_probs
