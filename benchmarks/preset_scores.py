@@ -32,6 +32,7 @@ REFERENCES = {
     "mountaincarcontinuous-ppo": "88.3 @20k (RL-Zoo, gSDE)",
     "mountaincar-ppo": "-110.4 @1M (RL-Zoo)",
     "lunarlander-ppo": "242 @1M (RL-Zoo, v2)",
+    "lunarlander-appo": "242 @1M (RL-Zoo's PPO, v2)",
     "bipedalwalker-ppo": "213 @5M (RL-Zoo)",
     "hopper-ppo": "2,410 @1M (RL-Zoo, v3)",
     "halfcheetah-ppo": "5,819 @1M (RL-Zoo, v3)",

@@ -4,12 +4,14 @@ In one thread, each of these takes its turns, and the CPU time is counted, which
 
 - replay: ``ReplayExperience.due``, which draws K batches at once and puts the transitions together; if prioritised,
   also the feedback of new priorities;
-- NumPy: as many rows drawn with equal probability, and the same leaves as ``array[rows]``: observation, next
-  observation, action, and the rewards and discounts of n steps;
+- NumPy: as many rows drawn with equal probability, and the same leaves of plain arrays as ``array[rows]``: observation
+  and step type, those of the next step, action, and the rewards and discounts of n steps;
+- NumPy's floor: the same by ``np.take`` into memory that is there;
 - cpprb, if it is installed: ``sample(256)``; if prioritised, also ``update_priorities``.
 
-Each ratio is the median over the turns of the two figures of one turn. Goals: uniform replay within 1.15 times NumPy,
-prioritised replay within cpprb's time, and stacks of four frames in 1.1 times the memory of one copy of each frame.
+Each ratio is the median over the turns of the two figures of one turn. Goals: uniform replay within 1.15 times
+``array[rows]``, prioritised replay within cpprb's time, and stacks of four frames in 1.1 times the memory of one copy
+of each frame.
 
     python benchmarks/replay.py
 """
@@ -39,6 +41,8 @@ EPISODE_STEPS = 1000
 HAS_CPPRB = importlib.util.find_spec("cpprb") is not None
 PACKAGES = ("numpy", "cpprb") if HAS_CPPRB else ("numpy",)
 MEBIBYTE = 2**20
+
+INDEX, TAKE = "array[rows]", "np.take"
 
 # Draws one sample of K batches; the figure is the time of all of them.
 Call = Callable[[], Any]
@@ -132,22 +136,29 @@ def replay_calls(case: Case) -> tuple[Call, float]:
     return call, memory_mib
 
 
-def numpy_call(case: Case) -> Call:
-    """A call that takes the leaves of as many rows out of plain arrays."""
+def numpy_calls(case: Case) -> dict[str, Call]:
+    """Calls that take the leaves of as many rows out of plain arrays."""
     shape, dtype = ((4,), np.float32) if case.stack_axis is None else ((84, 84, 4), np.uint8)
     # Written, so that the pages are there.
-    observation = np.full((case.num_rows, *shape), 1, dtype)
-    action = np.full(case.num_rows, 1)
+    observation, action = np.full((case.num_rows, *shape), 1, dtype), np.full(case.num_rows, 1)
     reward, discount = np.full(case.num_rows, 1, np.float32), np.full(case.num_rows, 1, np.float32)
-    arrays = [(observation, 0), (observation, 1), (action, 0)]
+    step_type = np.full(case.num_rows, 1, np.int32)
+    arrays = [(array, step) for array in (observation, step_type) for step in (0, 1)] + [(action, 0)]
     arrays += [(array, step) for array in (reward, discount) for step in range(case.n_step)]
+    count = case.num_batches * BATCH
+    outputs = [np.full((count, *array.shape[1:]), 0, array.dtype) for array, _ in arrays]
     rng = np.random.default_rng(0)
 
-    def call() -> list[np.ndarray]:
-        rows = rng.integers(0, case.num_rows - case.n_step, case.num_batches * BATCH)
+    def index() -> list[np.ndarray]:
+        rows = rng.integers(0, case.num_rows - case.n_step, count)
         return [array[rows + step] for array, step in arrays]
 
-    return call
+    def take() -> None:
+        rows = rng.integers(0, case.num_rows - case.n_step, count)
+        for (array, step), output in zip(arrays, outputs, strict=True):
+            np.take(array, rows + step, axis=0, out=output, mode="clip")
+
+    return {INDEX: index, TAKE: take}
 
 
 def cpprb_call(case: Case) -> Call:
@@ -180,7 +191,7 @@ def cpprb_call(case: Case) -> Call:
 def measured(case: Case, turns: int) -> tuple[dict[str, np.ndarray], float]:
     """CPU microseconds for 256 transitions, by turn, and the MiB of the buffer's rows."""
     replay, memory_mib = replay_calls(case)
-    calls = {"replay": replay, "NumPy": numpy_call(case)}
+    calls = {"replay": replay, **numpy_calls(case)}
     if HAS_CPPRB and case.stack_axis is None and case.n_step == 1:
         calls["cpprb"] = cpprb_call(case)
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -202,14 +213,14 @@ def ratio(times: dict[str, np.ndarray], other: str) -> float | None:
 
 def row_of(case: Case, times: dict[str, np.ndarray], memory_mib: float) -> list[str]:
     """A row of the table."""
-    by_numpy, by_cpprb = ratio(times, "NumPy"), ratio(times, "cpprb")
-    goal, limit = (by_cpprb, 1.0) if case.priority_exponent else (by_numpy, 1.15)
+    ratios = [ratio(times, name) for name in (INDEX, TAKE, "cpprb")]
+    goal, limit = (ratios[2], 1.0) if case.priority_exponent else (ratios[0], 1.15)
     # One copy of each frame, or of each row's leaves.
     copy_mib = case.num_rows * (7056 if case.stack_axis is not None else 4 * 4 + 8 + 4 + 4) / MEBIBYTE
     return [
         case.name,
-        *(f"{np.median(times[name]):.0f}" if name in times else "" for name in ("replay", "NumPy", "cpprb")),
-        *(f"{value:.2f}" if value is not None else "" for value in (by_numpy, by_cpprb)),
+        *(f"{np.median(times[name]):.0f}" if name in times else "" for name in ("replay", INDEX, TAKE, "cpprb")),
+        *(f"{value:.2f}" if value is not None else "" for value in ratios),
         met(goal <= limit) if goal is not None else "",
         f"{memory_mib:.0f}",
         f"{memory_mib / copy_mib:.2f}",
@@ -222,7 +233,8 @@ def main() -> None:
     parser.add_argument("--cases", default="", help="measure only cases whose names contain this")
     arguments = parser.parse_args()
     print_header(f"CPU microseconds for {BATCH} transitions from replay", PACKAGES)
-    columns = ["", "replay", "NumPy", "cpprb", "by NumPy", "by cpprb", "goal", "rows, MiB", "by one copy"]
+    columns = ["", "replay", INDEX, TAKE, "cpprb"]
+    columns += [f"by {name}" for name in (INDEX, TAKE, "cpprb")] + ["goal", "rows, MiB", "by one copy"]
     rows = []
     for case in CASES:
         if arguments.cases in case.name:

@@ -44,7 +44,7 @@ class Critics(tf.Module):
             network.copy(name=f"Target{network.name}") if target is None else target
             for network, target in zip(networks, given, strict=True)
         ]
-        for network in (*self._networks, *self._targets):
+        for network in self.networks:
             if tf.nest.flatten(network.state_spec):
                 raise ConfigError(f"critic network {network.name} has a state, which replayed transitions do not hold")
             network.create_variables(input_spec)
@@ -53,6 +53,11 @@ class Critics(tf.Module):
         object.__setattr__(self, "_self_sources", _variables(self._networks))
         object.__setattr__(self, "_self_copies", _variables(self._targets))
         self.reset_targets()
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks and their targets."""
+        return [*self._networks, *self._targets]
 
     @property
     def trained(self) -> list[tf.Variable]:

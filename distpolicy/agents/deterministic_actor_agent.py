@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from distpolicy.agents.critics import Critics
 from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent, update_targets
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
@@ -54,6 +55,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If there is not one action of floats, or a network has a state.
@@ -82,6 +84,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         name: str | None,
         n_step_update: int,
         jit_compile: bool,
+        mixed_precision: bool,
     ) -> None:
         self._exploring = make_exploring(time_step_spec, action_spec, actor_network, with_noise)
         super().__init__(
@@ -104,6 +107,9 @@ class DeterministicActorAgent(OffPolicyAgent):
         trained = [variable for variable in actor_network.trainable_variables if id(variable) not in known]
         # Hidden from tf.Module's tracking: the networks hold these variables already.
         object.__setattr__(self, "_self_actor_variables", trained)
+        networks = [actor_network, self._target_actor_network, *critics.networks]
+        layers = encoder_layers(networks) if mixed_precision else []
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers)
         self._actor_optimizer, self._critic_optimizer = actor_optimizer, critic_optimizer
         self._target_update_tau, self._target_update_period = target_update_tau, target_update_period
         self._actor_update_period, self._dqda_clipping = actor_update_period, dqda_clipping
@@ -137,8 +143,9 @@ class DeterministicActorAgent(OffPolicyAgent):
         transition = self._transition(experience)
         weights = self._valid(transition, weights)
         step = self.train_step_counter.assign_add(1)
-        critic_loss, values, errors = self._train_critics(transition, weights, noise)
-        actor_loss = self._train_actor_if_due(transition.time_step, weights, step)
+        with in_bfloat16(self._self_layers_in_bfloat16):
+            critic_loss, values, errors = self._train_critics(transition, weights, noise)
+            actor_loss = self._train_actor_if_due(transition.time_step, weights, step)
         self._critics.update_targets(step, self._target_update_tau, self._target_update_period)
         self._update_target_actor(step, self._target_update_tau, self._target_update_period)
         figures = {

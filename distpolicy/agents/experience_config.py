@@ -21,7 +21,8 @@ class Replay:
     """Off-policy learning: the steps of all rollouts are kept, and batches are drawn from them.
 
     Samples per insert is exact arithmetic: every transition adds ``samples_per_insert`` to a debt of samples, and calls
-    of ``num_updates`` batches are made as long as the debt pays for a whole one.
+    of ``num_updates`` batches are made as long as the debt pays for a whole one. A sequence costs its
+    ``sequence_length``.
 
     Attributes:
         capacity: Steps to keep, over all env slots.
@@ -29,11 +30,12 @@ class Replay:
         num_updates: K, the batches of a call, one for each gradient step.
         samples_per_insert: How often each transition is drawn on average.
         min_size: Transitions that must be there before the first call. They add nothing to the debt.
-        n_step: Steps of a transition. Ignored for sequences.
+        n_step: Steps of a transition, or those behind the ones of a sequence that are learned from.
         discount: Gamma, by which the rewards of several steps are added up.
         sequence_length: L, the steps of a sequence that is learned from; None for single transitions.
         burn_in: Steps before the sequence, from which a recurrent state is computed.
-        sequence_period: Steps between the beginnings of two sequences.
+        sequence_period: Steps between the beginnings of two sequences: those of a rollout, since the policy's state is
+            known at its beginning.
         priority_exponent: How much priorities count (alpha of Schaul et al., 2016); 0 to draw all rows alike.
         importance_exponent: How much of the bias of the priorities is corrected at the start (beta); it grows to 1.
         in_checkpoints: Whether checkpoints hold the rows. Without them a run that goes on fills the buffer anew.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from distpolicy.agents.ddpg.actor_network import ActorNetwork
 from distpolicy.agents.ddpg.joint_encoder import single_spec
@@ -75,7 +76,7 @@ def actor_and_critics(
         actor = make_actor(observation_spec, actor_seed)
     else:
         own = make_actor(encoder.create_variables(), actor_seed)
-        actor = Sequential([encoder, own], observation_spec, "PolicyNetwork")
+        actor = Sequential([encoder, _widened, own], observation_spec, "PolicyNetwork")
     actor.create_variables()
     shared = set() if encoder is None else {id(variable) for variable in encoder.variables}
     trained = [variable for variable in actor.trainable_variables if id(variable) not in shared]
@@ -85,6 +86,11 @@ def actor_and_critics(
         adam(trained, config.actor_learning_rate or config.learning_rate),
         adam(critic.trainable_variables, config.learning_rate),
     )
+
+
+def _widened(encoding: tf.Tensor) -> tf.Tensor:
+    """Returns an encoding, which is in bfloat16 with mixed precision, as float32."""
+    return tf.cast(encoding, tf.float32)
 
 
 def adam(variables: Any, learning_rate: float) -> FlatAdam:

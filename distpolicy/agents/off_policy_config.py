@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from distpolicy.agents.agent_config import AgentConfig, RunShape
-from distpolicy.agents.experience_config import ExperienceConfig, Replay
+from distpolicy.agents.experience_config import Replay
 from distpolicy.errors import ConfigError
 
 
@@ -94,7 +94,7 @@ class OffPolicyConfig(AgentConfig):
                 f"and the {counted_steps(self.n_step)} after it, take {least}"
             )
 
-    def experience(self, shape: RunShape) -> ExperienceConfig:
+    def experience(self, shape: RunShape) -> Replay:
         """Returns the settings of the replay buffer."""
         return Replay(
             capacity=self.replay_capacity,

@@ -15,7 +15,11 @@ from distpolicy.errors import ConfigError
 
 @dataclass(frozen=True)
 class QLearningConfig(OffPolicyConfig):
-    """Settings of an agent that acts by the highest of its Q-values, or at random."""
+    """Settings of an agent that acts by the highest of its Q-values, or at random.
+
+    Attributes:
+        takes_sequences: Whether it learns from sequences, by a recurrent network, and not from single transitions.
+    """
 
     metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
@@ -26,7 +30,9 @@ class QLearningConfig(OffPolicyConfig):
         }
     )
     common: ClassVar[tuple[str, ...]] = (*OffPolicyConfig.common, "exploration_fraction", "epsilon_final")
+    takes_sequences: ClassVar[bool] = False
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._POSITIVE, "max_gradient_norm")
+    _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._NOT_NEGATIVE, "epsilon_spread")
     _SHARES: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._SHARES, "epsilon_final", "exploration_fraction")
 
     learning_rate: float = 1e-3
@@ -43,16 +49,23 @@ class QLearningConfig(OffPolicyConfig):
     """Probability of a random action at the end."""
     exploration_fraction: float = 0.2
     """Share of the run over which the probability of a random action falls to epsilon_final, from 1."""
+    epsilon_spread: float = 0.0
+    """If above 0, an episode explores by a power of epsilon, drawn between 1 and 1 more than this. Ape-X has 7, with an
+    epsilon_final of 0.4 (Horgan et al., 2018)."""
 
     def check(self, shape: RunShape) -> None:
-        """Checks that the policy has no state; see the base class for the rest.
+        """Checks that the policy has a state only if it learns from sequences; see the base class for the rest.
 
         Raises:
             ConfigError: Says which setting to change.
         """
         super().check(shape)
-        if shape.recurrent:
+        if shape.recurrent and not self.takes_sequences:
             raise ConfigError(f"network.recurrent is not for {self.kind}, which learns from single steps: take r2d2")
+        if self.takes_sequences and not shape.recurrent:
+            raise ConfigError(
+                f"{self.kind} needs a recurrent network: set network.recurrent to lstm or gru, or take dqn"
+            )
 
     @property
     def epsilon_schedule(self) -> EpsilonSchedule:

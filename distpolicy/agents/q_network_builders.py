@@ -8,6 +8,7 @@ from distpolicy.agents.network_builders import network_seed
 from distpolicy.networks.dueling_q_network import DuelingQNetwork
 from distpolicy.networks.network import Network
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.networks.noisy_q_network import NoisyQNetwork
 from distpolicy.networks.observation_encoding import preprocessing_for
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
@@ -16,7 +17,9 @@ from distpolicy.utils.common import element_wise_huber_loss, element_wise_square
 TD_LOSSES = {"huber": element_wise_huber_loss, "squared": element_wise_squared_loss}
 
 
-def q_network(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, dueling: bool = False) -> Network:
+def q_network(
+    specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, dueling: bool = False, noisy: bool = False
+) -> Network:
     """Builds a network from observations to the values of all actions.
 
     Args:
@@ -24,8 +27,18 @@ def q_network(specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, dueli
         networks: The settings.
         seed: The run's seed, which decides the initial weights.
         dueling: Whether the last layer is one for the state's value and one for the actions' advantages.
+        noisy: Whether the weights of ``actor_units`` and of the outputs have noise.
     """
     arguments = encoder_arguments(specs.time_step.observation, networks, seed)
+    if noisy:
+        return NoisyQNetwork(
+            specs.time_step.observation,
+            specs.action,
+            fc_layer_params=networks.encoder_units,
+            noisy_layer_params=networks.actor_units,
+            dueling=dueling,
+            **arguments,
+        )
     units = (*networks.encoder_units, *networks.actor_units)
     if dueling:
         return DuelingQNetwork(

@@ -227,9 +227,7 @@ class TFAgent(tf.Module):
             values = tf.nest.flatten(one(*[leaf[index] for leaf in leaves]))
             return index + 1, [array.write(index, value) for array, value in zip(arrays, values, strict=True)]
 
-        _, results = tf.while_loop(
-            lambda index, _: index < num_updates, body, (0, results), parallel_iterations=1, back_prop=False
-        )
+        _, results = tf.while_loop(lambda index, _: index < num_updates, body, (0, results), parallel_iterations=1)
         found = [array.stack() for array in results]
         means = [
             tf.reduce_mean(value) if value.shape.rank == 1 and value.dtype.is_floating else value for value in found

@@ -39,6 +39,7 @@ class EpsilonGreedyPolicy(PolicyWrapper):
         info_fields_to_inherit_from_greedy: Names of fields of the info. They are checked and otherwise ignored, since
             all fields come from the wrapped policy.
         name: Name of the module.
+        **arguments: Arguments of TFPolicy that differ from the wrapped policy's, for subclasses.
 
     Raises:
         ValueError: If epsilon is not in [0, 1], the exploration mask does not have one entry for each action or allows
@@ -53,8 +54,9 @@ class EpsilonGreedyPolicy(PolicyWrapper):
         exploration_mask: Sequence[int] | None = None,
         info_fields_to_inherit_from_greedy: Sequence[str] = (),
         name: str | None = None,
+        **arguments: Any,
     ) -> None:
-        super().__init__(policy, sets_log_probability=True, clip=False, name=name)
+        super().__init__(policy, sets_log_probability=True, clip=False, name=name, **arguments)
         _check_epsilon(epsilon)
         fields = getattr(self.info_spec, "_fields", self.info_spec)
         for field in info_fields_to_inherit_from_greedy:
@@ -80,10 +82,17 @@ class EpsilonGreedyPolicy(PolicyWrapper):
         return self._epsilon
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        return self._mixed_action(time_step, policy_state, seed, self._epsilon_now())
+
+    def _epsilon_now(self) -> tf.Tensor:
+        """Returns epsilon, float32 scalar."""
+        return tf.cast(self._epsilon() if callable(self._epsilon) else self._epsilon, tf.float32)
+
+    def _mixed_action(self, time_step: TimeStep, policy_state: Any, seed: Any, epsilon: tf.Tensor) -> PolicyStep:
+        """Returns the step for the wrapped policy's state and an epsilon, a scalar or one for each row."""
         greedy = self._greedy_policy.action(time_step, policy_state, seed)
         own_seed = self._own_seed(seed)
         random = self._random_policy.action(time_step, (), own_seed).action
-        epsilon = tf.cast(self._epsilon() if callable(self._epsilon) else self._epsilon, tf.float32)
         explores = uniform_rows(stream_seed(own_seed, 1), outer_shape_of(time_step.step_type)) < epsilon
         action = where_rows(explores, random, greedy.action)
         info = greedy.info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 from distpolicy.agents.agent_training import train_arguments_of, train_with, zero_rollout_for
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.testing.data import assert_nests_close, random_time_step, row_seeds
+from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, TimeStep
+from distpolicy.utils.common import function
 from distpolicy.utils.nests.array_nest import map_structure
 from distpolicy.utils.variables.module_variables import named_variables
 
@@ -52,17 +56,23 @@ class TFAgentConformance:
         rollout.step_type[1, 5:7] = StepType.LAST, StepType.FIRST
         rollout.step_type[2:, num_steps] = StepType.LAST
         rollout.reward[:] = np.random.default_rng(seed).normal(size=rollout.reward.shape)
-        state = policy.get_initial_state(num_slots)
+        state, act = policy.get_initial_state(num_slots), self._compiled_action(policy)
         for t in range(num_steps + 1):
             drawn = random_time_step(policy.time_step_spec, num_slots, seed * 1000 + t, rollout.step_type[:, t])
             map_structure(lambda to, leaf, t=t: to[:, t].__setitem__(..., leaf), rollout.observation, drawn.observation)
             if t == num_steps:
                 break
-            step = policy.action(TimeStep(*drawn), state, seed=row_seeds(num_slots, seed * 1000 + t))
+            step = act(TimeStep(*drawn), state, row_seeds(num_slots, seed * 1000 + t))
             state = step.state
             for rows, nest in ((rollout.action, step.action), (rollout.policy_info, step.info)):
                 map_structure(lambda to, leaf, t=t: to[:, t].__setitem__(..., np.asarray(leaf)), rows, nest)
         return rollout
+
+    def _compiled_action(self, policy: TFPolicy) -> Callable[..., PolicyStep]:
+        """Returns a policy's compiled action; the last one is kept."""
+        if self.__dict__.get("_acting", (None, None))[0] is not policy:
+            self._acting = (policy, function(policy.action))
+        return self._acting[1]
 
     def train(self, agent: TFAgent, rollout: Rollout) -> LossInfo:
         """Trains on a rollout as a learner does."""

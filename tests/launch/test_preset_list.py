@@ -26,13 +26,12 @@ def test_every_preset_has_a_line_with_its_settings_and_time() -> None:
 def test_every_env_has_a_line_with_its_own_preset_first() -> None:
     lines = list_envs().splitlines()
     assert any(
-        line.split() == ["CartPole-v1", "cartpole-ppo,", "cartpole-appo,", "cartpole-impala,", "cartpole-reinforce"]
-        for line in lines
+        line.split()[:4] == ["CartPole-v1", "cartpole-ppo,", "cartpole-appo,", "cartpole-dqn,"] for line in lines
     )
     of_any = next(line.split()[1:] for line in lines if line.startswith("any "))
     assert of_any[0] == "ppo,"
-    assert {"appo,", "bc,", "impala,", "reinforce"} <= set(of_any)
-    assert any(line.split() == ["LunarLander-v3", "lunarlander-ppo"] for line in lines)
+    assert {"appo,", "bc,", "dqn,", "reinforce,"} <= set(of_any)
+    assert any(line.split()[:2] == ["Acrobot-v1", "acrobot-ppo"] for line in lines)
     assert all(any(name in line for line in lines) for name in preset_names())
 
 

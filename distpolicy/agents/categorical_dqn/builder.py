@@ -37,6 +37,7 @@ def make_agent(
         target_update_period=config.target_update_period,
         gamma=config.discount,
         epsilon_schedule=config.epsilon_schedule,
+        epsilon_spread=config.epsilon_spread,
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
     )

@@ -46,6 +46,7 @@ class CategoricalDqnAgent(DqnAgent):
         train_step_counter: See there.
         name: Name of the module.
         epsilon_schedule: See there.
+        epsilon_spread: See there.
         jit_compile: See there.
         mixed_precision: See there.
 
@@ -78,6 +79,7 @@ class CategoricalDqnAgent(DqnAgent):
         name: str | None = None,
         *,
         epsilon_schedule: Callable[[float, bool], float] | None = None,
+        epsilon_spread: float = 0.0,
         jit_compile: bool = True,
         mixed_precision: bool = False,
     ) -> None:
@@ -100,6 +102,7 @@ class CategoricalDqnAgent(DqnAgent):
             train_step_counter=train_step_counter,
             name=name,
             epsilon_schedule=epsilon_schedule,
+            epsilon_spread=epsilon_spread,
             jit_compile=jit_compile,
             mixed_precision=mixed_precision,
         )

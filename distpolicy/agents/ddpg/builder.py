@@ -39,4 +39,5 @@ def make_agent(
         n_step_update=config.n_step,
         name="ddpg_agent",
         jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
     )

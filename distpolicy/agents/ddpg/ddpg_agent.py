@@ -43,6 +43,7 @@ class DdpgAgent(DeterministicActorAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If there is not one action of floats, or a network has a state.
@@ -74,6 +75,7 @@ class DdpgAgent(DeterministicActorAgent):
         *,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         super().__init__(
             time_step_spec,
@@ -96,6 +98,7 @@ class DdpgAgent(DeterministicActorAgent):
             name=name,
             n_step_update=n_step_update,
             jit_compile=jit_compile,
+            mixed_precision=mixed_precision,
         )
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:

@@ -6,6 +6,7 @@ from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
 from distpolicy.agents.flat_adam import FlatAdam
+from distpolicy.agents.network_builders import network_seed
 from distpolicy.agents.q_network_builders import TD_LOSSES, q_network
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
@@ -15,7 +16,7 @@ def make_agent(
     config: DQNConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> DqnAgent:
     """Builds the agent."""
-    network = q_network(specs, networks, options.seed, config.dueling)
+    network = q_network(specs, networks, options.seed, config.dueling, noisy=config.exploration == "noisy")
     network.create_variables()
     optimizer = FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
     kind = DdqnAgent if config.double_q else DqnAgent
@@ -30,6 +31,8 @@ def make_agent(
         td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
         epsilon_schedule=config.epsilon_schedule,
+        epsilon_spread=config.epsilon_spread,
+        noise_seed=network_seed(options.seed, 4),
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
     )

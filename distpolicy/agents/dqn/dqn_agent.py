@@ -16,11 +16,14 @@ from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
+from distpolicy.networks.noisy_q_network import NoisyQNetwork
 from distpolicy.ops.q_learning import greedy_actions, td_target, values_of
 from distpolicy.policies.boltzmann_policy import BoltzmannPolicy
 from distpolicy.policies.epsilon_greedy_policy import EpsilonGreedyPolicy
+from distpolicy.policies.epsilon_spread_policy import EpsilonSpreadPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.masks import network_input_spec, split_mask
+from distpolicy.policies.noisy_q_policy import NoisyQPolicy
 from distpolicy.policies.q_policy import QPolicy, check_scalar_action
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
@@ -78,6 +81,8 @@ class DqnAgent(OffPolicyAgent):
         name: Name of the module.
         epsilon_schedule: Function of the run's progress and of whether the agent has begun to learn, which gives the
             probability of a random action, instead of ``epsilon_greedy``; see :meth:`explore`.
+        epsilon_spread: If above 0, episodes explore by different powers of epsilon; see :class:`EpsilonSpreadPolicy`.
+        noise_seed: Seed of the noise that a NoisyQNetwork has when it learns.
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether networks compute in bfloat16 when they learn.
 
@@ -111,6 +116,8 @@ class DqnAgent(OffPolicyAgent):
         name: str | None = None,
         *,
         epsilon_schedule: Callable[[float, bool], float] | None = None,
+        epsilon_spread: float = 0.0,
+        noise_seed: int = 0,
         jit_compile: bool = True,
         mixed_precision: bool = False,
     ) -> None:
@@ -124,7 +131,7 @@ class DqnAgent(OffPolicyAgent):
             time_step_spec,
             action_spec,
             policy=GreedyPolicy(base),
-            collect_policy=_exploring(base, epsilon_greedy, boltzmann_temperature),
+            collect_policy=_exploring(base, q_network, epsilon_greedy, boltzmann_temperature, epsilon_spread),
             gamma=gamma,
             n_step_update=n_step_update,
             train_step_counter=train_step_counter,
@@ -137,7 +144,7 @@ class DqnAgent(OffPolicyAgent):
         self._splitter = splitter
         self._epsilon: Any = epsilon_greedy
         self._epsilon_schedule = epsilon_schedule
-        self._q_network = q_network
+        self._q_network, self._noise_seed = q_network, noise_seed
         self._target_q_network = q_network.copy() if target_q_network is None else target_q_network
         self._target_q_network.create_variables(network_input_spec(time_step_spec.observation, splitter, spec))
         self._check_networks()
@@ -163,14 +170,17 @@ class DqnAgent(OffPolicyAgent):
 
     def _check_networks(self) -> None:
         own, target = self._q_network.variables, self._target_q_network.variables
-        if tf.nest.flatten(self._q_network.state_spec):
-            raise ConfigError(
-                f"q_network {self._q_network.name} has a state, which transitions do not hold: use an R2d2Agent"
-            )
+        self._check_state(bool(tf.nest.flatten(self._q_network.state_spec)))
         if {id(variable) for variable in own} & {id(variable) for variable in target}:
             raise ConfigError("target_q_network shares variables with q_network: build it with layers of its own")
         if [variable.shape for variable in own] != [variable.shape for variable in target]:
             raise ConfigError("target_q_network must have the same variables as q_network")
+
+    def _check_state(self, has_state: bool) -> None:
+        if has_state:
+            raise ConfigError(
+                f"q_network {self._q_network.name} has a state, which transitions do not hold: use an R2d2Agent"
+            )
 
     def _initialize(self) -> None:
         soft_variables_update(self._q_network.variables, self._target_q_network.variables, tau=1.0)
@@ -244,7 +254,18 @@ class DqnAgent(OffPolicyAgent):
     def _outputs(self, network: Network, time_step: TimeStep, training: bool = False) -> tf.Tensor:
         """Returns a network's outputs in float32."""
         network_input, _ = split_mask(self._splitter, time_step.observation, self._spec)
-        return tf.cast(network(network_input, step_type=time_step.step_type, training=training)[0], tf.float32)
+        noise = {"noise": self._noise_for(network, training)} if isinstance(network, NoisyQNetwork) else {}
+        outputs, _ = network(network_input, step_type=time_step.step_type, training=training, **noise)
+        return tf.cast(outputs, tf.float32)
+
+    def _noise_for(self, network: NoisyQNetwork, training: bool) -> tf.Tensor:
+        """Returns noise that all rows of a batch share, float32 ``[1, num_noise]``; each use of a network has its own.
+
+        It follows from the number of the gradient step, so that a run that goes on draws the same.
+        """
+        use = 2 if network is self._target_q_network else int(not training)
+        step = tf.cast(self.train_step_counter, tf.int32)
+        return tf.random.stateless_normal([1, network.num_noise], tf.stack([self._noise_seed + use, step]))
 
     def _mask(self, time_step: TimeStep) -> tf.Tensor | None:
         return split_mask(self._splitter, time_step.observation, self._spec)[1]
@@ -263,10 +284,17 @@ class DdqnAgent(DqnAgent):
         return values_of(self._outputs(self._target_q_network, time_step), chosen)
 
 
-def _exploring(base: TFPolicy, epsilon: Any, temperature: Any) -> TFPolicy:
+def _exploring(base: Any, q_network: Network, epsilon: Any, temperature: Any, spread: float) -> TFPolicy:
     """Returns the collect policy."""
-    if temperature is None:
-        return GreedyPolicy(base) if epsilon is None else EpsilonGreedyPolicy(base, epsilon, name="collect_policy")
-    if epsilon is not None:
-        raise ConfigError("give either epsilon_greedy or boltzmann_temperature, not both: set one of them to None")
-    return BoltzmannPolicy(base, temperature, name="collect_policy")
+    name = "collect_policy"
+    if temperature is not None:
+        if epsilon is not None:
+            raise ConfigError("give either epsilon_greedy or boltzmann_temperature, not both: set one of them to None")
+        return BoltzmannPolicy(base, temperature, name=name)
+    if isinstance(q_network, NoisyQNetwork):
+        return NoisyQPolicy(base, q_network, 0.0 if epsilon is None else epsilon, name=name)
+    if epsilon is None:
+        return GreedyPolicy(base, name=name)
+    if spread:
+        return EpsilonSpreadPolicy(base, epsilon, spread, name=name)
+    return EpsilonGreedyPolicy(base, epsilon, name=name)

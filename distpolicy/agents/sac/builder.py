@@ -16,6 +16,7 @@ from distpolicy.agents.sac.sac_agent import SacAgent
 from distpolicy.agents.sac.soft_actor_critic_agent import SoftActorCriticAgent
 from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.distributions.utils import action_scale
+from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.network import Network
 from distpolicy.networks.network_config import NetworkConfig
@@ -29,9 +30,23 @@ _LOG_STD = (-20.0, 2.0)
 
 
 def make_agent(
-    config: SACConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
+    config: SACConfig,
+    specs: EnvironmentSpecs,
+    networks: NetworkConfig,
+    options: LearnerOptions,
+    kind: type[SoftActorCriticAgent] | None = None,
+    **arguments: Any,
 ) -> SoftActorCriticAgent:
-    """Builds the agent: a DiscreteSacAgent for an action of integers, else a SacAgent."""
+    """Builds the agent.
+
+    Args:
+        config: The settings.
+        specs: Of the environment.
+        networks: The settings of the networks.
+        options: The settings of the learner.
+        kind: Its class; None for a DiscreteSacAgent with an action of integers, else a SacAgent.
+        arguments: Further arguments of the class.
+    """
     action_spec = tensor_spec.from_spec(specs.action)
     is_discrete = any(tensor_spec.is_discrete(spec) for spec in tf.nest.flatten(action_spec))
     if is_discrete:
@@ -50,8 +65,8 @@ def make_agent(
     num_actions = num_values(tf.nest.flatten(action_spec)[0]) if is_discrete else None
     built = actor_and_critics(config, specs, networks, options.seed, make_actor, num_actions=num_actions)
     alpha_rate = config.alpha_learning_rate or config.learning_rate
-    kind = DiscreteSacAgent if is_discrete else SacAgent
-    return kind(
+    made: Any = kind or (DiscreteSacAgent if is_discrete else SacAgent)
+    return made(
         specs.time_step,
         action_spec,
         built.critic,
@@ -64,9 +79,9 @@ def make_agent(
         gamma=config.discount,
         initial_log_alpha=math.log(config.initial_alpha),
         n_step_update=config.n_step,
-        name="sac_agent",
         jit_compile=options.jit_compile,
-        **_target_entropy(config, action_spec, is_discrete),
+        mixed_precision=options.mixed_precision,
+        **{"name": "sac_agent", **_own_arguments(config, action_spec, is_discrete), **arguments},
     )
 
 
@@ -76,11 +91,14 @@ def _projection(spec: Any, seed: int) -> TanhNormalProjectionNetwork:
     )
 
 
-def _target_entropy(config: SACConfig, action_spec: Any, is_discrete: bool) -> dict[str, Any]:
-    """Returns the agent's argument for the target entropy; for floats it is in the units of the actions."""
-    target = config.target_entropy
+def _own_arguments(config: SACConfig, action_spec: Any, is_discrete: bool) -> dict[str, Any]:
+    """Returns the arguments that are not for both agents. For floats the entropy is in the units of the actions."""
+    target, correlation = config.target_entropy, config.exploration_correlation
     if is_discrete:
+        if correlation:
+            raise ConfigError("sac.exploration_correlation is for actions of floats: set it to 0")
         return {} if target is None else {"target_entropy_share": target}
     scales = [action_scale(spec)[1].numpy() for spec in tf.nest.flatten(action_spec)]
     scaled = -sum(np.size(scale) for scale in scales) if target is None else target
-    return {"target_entropy": float(scaled + sum(np.sum(np.log(scale)) for scale in scales))}
+    entropy = float(scaled + sum(np.sum(np.log(scale)) for scale in scales))
+    return {"target_entropy": entropy, **({"exploration_correlation": correlation} if correlation else {})}

@@ -61,6 +61,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If the action is not one scalar integer, a network has a state, there is a target for a second
@@ -97,6 +98,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         name: str | None = None,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         action_spec = tensor_spec.from_spec(action_spec)
         check_scalar_action(action_spec, "DiscreteSacAgent")
@@ -134,6 +136,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
             n_step_update,
             train_step_counter,
             jit_compile,
+            mixed_precision,
             name,
         )
         self._spec, self._num_actions = spec, num_values(spec)
@@ -183,8 +186,9 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         index = tf.cast(action, tf.int32) - self._lowest_action
         return values_of(values, tf.broadcast_to(index[:, tf.newaxis], tf.shape(values)[:2]))
 
-    def _actor_rows(self, now: TimeStep, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the expected loss (equation 12 of the paper) and the negative entropy."""
+        now = transition.time_step
         inputs, probs, log_probs = self._log_probs(now, training=True)
         values = tf.reduce_min(self._critics.values(inputs, now.step_type), axis=1)
         rows = tf.reduce_sum(probs * (self.alpha * log_probs - values), axis=1)

@@ -54,8 +54,11 @@ class SacAgent(SoftActorCriticAgent):
         summarize_grads_and_vars: Has no effect.
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         name: Name of the module.
+        exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
+            collect policy explores by this noise from the start, and does not act uniformly before.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If an action is not of floats, a network has a state, there is a target for a second critic that is
@@ -92,8 +95,10 @@ class SacAgent(SoftActorCriticAgent):
         train_step_counter: tf.Variable | None = None,
         name: str | None = None,
         *,
+        exploration_correlation: float = 0.0,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         spec = tensor_spec.from_spec(action_spec)
         _check_actions(spec)
@@ -125,7 +130,9 @@ class SacAgent(SoftActorCriticAgent):
             n_step_update,
             train_step_counter,
             jit_compile,
+            mixed_precision,
             name,
+            exploration_correlation,
         )
         self._action_sizes = [int(np.prod(leaf.shape)) for leaf in tf.nest.flatten(spec)]
         self._target_entropy = -sum(self._action_sizes) / 2.0 if target_entropy is None else target_entropy
@@ -160,8 +167,9 @@ class SacAgent(SoftActorCriticAgent):
         now = transition.time_step
         return self._critics.values((now.observation, transition.action_step.action), now.step_type, training=True)
 
-    def _actor_rows(self, now: TimeStep, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the loss of drawn actions (equation 9 of the paper) and their log-probabilities."""
+        now = transition.time_step
         actions, log_probs = self._draw(now, noise[:, 1], training=True)
         values = tf.reduce_min(self._critics.values((now.observation, actions), now.step_type), axis=1)
         return self.alpha * log_probs - values, log_probs

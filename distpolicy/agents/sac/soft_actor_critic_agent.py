@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from distpolicy.agents.critics import Critics
 from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
+from distpolicy.policies.correlated_draw_policy import CorrelatedDrawPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.random_share_policy import RandomSharePolicy
 from distpolicy.policies.tf_policy import TFPolicy
@@ -86,7 +88,10 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         n_step_update: n, the steps of a transition.
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
         name: Name of the module.
+        exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
+            collect policy explores by this noise from the start, and does not act uniformly before.
 
     Raises:
         ConfigError: If the actor has a state.
@@ -105,11 +110,15 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         n_step_update: int,
         train_step_counter: tf.Variable | None,
         jit_compile: bool,
+        mixed_precision: bool,
         name: str | None,
+        exploration_correlation: float = 0.0,
     ) -> None:
         if tf.nest.flatten(actor_network.state_spec):
             raise ConfigError(f"actor_network {actor_network.name} has a state, which replayed transitions do not hold")
-        self._exploring = RandomSharePolicy(acting, name="collect_policy")
+        self._explores_by_noise = exploration_correlation > 0.0
+        drawing = CorrelatedDrawPolicy(acting, exploration_correlation) if self._explores_by_noise else acting
+        self._exploring = RandomSharePolicy(drawing, name="collect_policy")
         super().__init__(
             time_step_spec,
             action_spec,
@@ -127,6 +136,8 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         # Hidden from tf.Module's tracking: the networks hold these variables already.
         object.__setattr__(self, "_self_actor_variables", trained)
         object.__setattr__(self, "_self_settings", settings)
+        layers = encoder_layers([actor_network, *critics.networks]) if mixed_precision else []
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers)
         self._actor_optimizer, self._critic_optimizer, self._alpha_optimizer = optimizers
         self._log_alpha = tf.Variable(
             initial_log_alpha, trainable=optimizers.alpha is not None, dtype=tf.float32, name="initial_log_alpha"
@@ -139,7 +150,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
 
     def explore(self, progress: float, has_begun: bool) -> None:
         """Lets the collect policy act uniformly until the agent has begun to learn; see :class:`TFAgent`."""
-        self._exploring.random_share.assign(0.0 if has_begun else 1.0)
+        self._exploring.random_share.assign(0.0 if has_begun or self._explores_by_noise else 1.0)
 
     @abc.abstractmethod
     def _next_values(self, after: TimeStep, noise: Any) -> tf.Tensor:
@@ -150,12 +161,25 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         """Returns the critics' values of the actions that were taken, float32 ``[B, N]``."""
 
     @abc.abstractmethod
-    def _actor_rows(self, now: TimeStep, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the actor's loss and its negative entropy, or an estimate of it, float32 ``[B]`` each."""
 
     @abc.abstractmethod
     def _target_entropy_of(self, now: TimeStep) -> Any:
         """Returns the entropy that the temperature is to lead to, float32 ``[B]`` or a number."""
+
+    def _more_critic_loss(
+        self, transition: Transition, values: tf.Tensor, weights: tf.Tensor, noise: Any
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns what is added to the critics' weighted loss, and figures on it; nothing by default.
+
+        Args:
+            transition: The batch.
+            values: The critics' values of the actions that were taken, float32 ``[B, N]``.
+            weights: float32 ``[B]``.
+            noise: As for the abstract methods.
+        """
+        return tf.zeros(()), {}
 
     def _initialize(self) -> None:
         self._critics.reset_targets()
@@ -172,8 +196,9 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         transition, settings = self._transition(experience), self._self_settings
         weights = self._valid(transition, weights)
         step = self.train_step_counter.assign_add(1)
-        critic_loss, values, errors = self._train_critics(transition, weights, noise)
-        actor_loss, log_probs = self._train_actor(transition.time_step, weights, noise)
+        with in_bfloat16(self._self_layers_in_bfloat16):
+            critic_loss, values, errors, more = self._train_critics(transition, weights, noise)
+            actor_loss, log_probs = self._train_actor(transition, weights, noise)
         alpha_loss = self._train_alpha(transition.time_step, log_probs, weights)
         self._critics.update_targets(step, settings.target_update_tau, settings.target_update_period)
         counts = tf.cast(weights > 0, tf.float32)
@@ -185,13 +210,18 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             "entropy": -row_mean(log_probs, counts),
             "q_mean": row_mean(tf.reduce_mean(values, axis=1), counts),
             "priorities": errors,
+            **more,
         }
         return LossInfo(actor_loss + critic_loss + alpha_loss, figures)
 
     def _train_critics(
         self, transition: Transition, weights: tf.Tensor, noise: Any
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Takes a step of the critics; returns the loss, the values ``[B, N]`` and the absolute errors ``[B]``."""
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Takes a step of the critics.
+
+        Returns:
+            The loss, the values ``[B, N]``, the absolute errors ``[B]``, and further figures.
+        """
         settings, variables, after = self._self_settings, self._critics.trained, transition.next_time_step
         following = self._gamma * after.discount * self._next_values(after, noise)
         targets = (settings.reward_scale_factor * after.reward + following)[:, tf.newaxis]
@@ -200,16 +230,17 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             values = self._taken_values(transition)
             losses = settings.td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
             loss = row_mean(tf.reduce_sum(losses, axis=1), weights) + self._critics.regularization
-            loss *= settings.critic_loss_weight
+            more, figures = self._more_critic_loss(transition, values, weights, noise)
+            loss = settings.critic_loss_weight * loss + more
         self._step(tape, loss, self._critic_optimizer, variables)
-        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=1)
+        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=1), figures
 
-    def _train_actor(self, now: TimeStep, weights: tf.Tensor, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _train_actor(self, transition: Transition, weights: tf.Tensor, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes a step of the actor; returns the loss, and the negative entropies before the step, ``[B]``."""
         variables = self._self_actor_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            rows, log_probs = self._actor_rows(now, noise)
+            rows, log_probs = self._actor_rows(transition, noise)
             loss = self._self_settings.actor_loss_weight * row_mean(rows, weights)
         self._step(tape, loss, self._actor_optimizer, variables)
         return loss, log_probs

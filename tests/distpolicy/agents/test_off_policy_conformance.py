@@ -11,13 +11,16 @@ from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
 from distpolicy.agents.categorical_dqn.config import C51Config
 from distpolicy.agents.ddpg.config import DDPGConfig
 from distpolicy.agents.dqn.config import DQNConfig
+from distpolicy.agents.r2d2.config import R2D2Config
 from distpolicy.agents.sac.config import SACConfig
 from distpolicy.agents.td3.config import TD3Config
 from distpolicy.agents.tf_agent import TFAgent
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.testing import OffPolicyAgentConformance
+from distpolicy.testing.off_policy_agent import Batch
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import time_step_spec
 
 OBSERVATION = ArraySpec((3,), np.float32)
@@ -26,6 +29,7 @@ FLOATS = BoundedArraySpec((2,), np.float32, [-1.0, 0.0], [3.0, 0.5])
 SEVERAL = {"turn": BoundedArraySpec((), np.float32, -1.0, 1.0), "push": FLOATS}
 DISCRETE = BoundedArraySpec((), np.int64, 0, 2)
 SMALL = NetworkConfig(actor_units=(4,))
+LSTM = NetworkConfig(actor_units=(4,), recurrent="lstm", recurrent_units=(3,))
 
 
 def make(
@@ -46,6 +50,11 @@ class TestDqnAgentWithDuelingNetworkOverNests(OffPolicyAgentConformance):
         return make(DQNConfig(double_q=False, dueling=True, target_update_tau=0.5), observation=NESTED)
 
 
+class TestNoisyDdqnAgent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DQNConfig(exploration="noisy", dueling=True))
+
+
 class TestC51Agent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(C51Config(num_atoms=5))
@@ -60,7 +69,7 @@ class TestSacAgent(OffPolicyAgentConformance):
 class TestSacAgentOverNests(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         networks = NetworkConfig(actor_units=(4,), encoder_units=(5,))
-        config = SACConfig(critic_units=(4,), learn_alpha=False, target_update_period=2)
+        config = SACConfig(critic_units=(4,), learn_alpha=False, target_update_period=2, exploration_correlation=0.9)
         return make(config, SEVERAL, NESTED, networks)
 
 
@@ -79,13 +88,23 @@ class TestTd3Agent(OffPolicyAgentConformance):
 @pytest.mark.slow
 class TestTd3AgentOverNests(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
-        return make(TD3Config(critic_units=(4,)), {"push": FLOATS}, NESTED)
+        return make(TD3Config(critic_units=(4,), exploration_correlation=0.9), {"push": FLOATS}, NESTED)
 
 
 @pytest.mark.slow
 class TestDdpgAgent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(DDPGConfig(critic_units=(4,)), FLOATS)
+
+
+@pytest.mark.slow
+class TestR2d2Agent(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(R2D2Config(burn_in=2, sequence_length=4, n_step=2, epsilon_spread=7.0), networks=LSTM)
+
+    def make_batch(self, agent: TFAgent, rollout: Rollout) -> Batch:
+        arguments = {**self.arguments(agent, self.num_slots), "policy_state": rollout.policy_state}
+        return Batch(rollout.trajectory, rollout.step_weights, arguments)
 
 
 @pytest.mark.parametrize(

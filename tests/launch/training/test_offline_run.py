@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 import ray
 from commands import read_metrics
 from driver_runs import assert_same_state
-from scripted_datasets import cartpole_expert, cartpole_random, write
+from scripted_datasets import cartpole_expert, cartpole_random, pendulum_mixed, write
 
+from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
@@ -72,12 +74,21 @@ def test_a_run_counts_gradient_steps_and_claims_no_env_steps(dataset: str, tmp_p
         TrainingRun(resume=tmp_path / "run", serial=True)
 
 
-def test_two_runs_and_a_run_that_was_resumed_learn_the_same_bytes(dataset: str, tmp_path: Path) -> None:
+SLOW = [("CartPole-v1", "marwil"), ("CartPole-v1", "iql"), ("CartPole-v1", "cql"), ("Pendulum-v1", "cql")]
+
+
+@pytest.mark.parametrize(
+    ("env", "kind"), [("CartPole-v1", "bc"), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
+)
+def test_two_runs_and_a_run_that_was_resumed_learn_the_same_bytes(env: str, kind: str, tmp_path: Path) -> None:
+    dataset = write(tmp_path / "data", env, cartpole_random if env == "CartPole-v1" else pendulum_mixed, num_steps=60)
+    agent = AgentConfig.of_kind(kind)(batch_size=32, updates_per_call=STEPS_PER_UPDATE)  # type: ignore[call-arg]
+    whole = config(dataset, env=env, agent=agent)
     for name in ("first", "second"):
-        train(config(dataset), tmp_path / name)
-    train(config(dataset, total_steps=100), tmp_path / "half")
+        train(whole, tmp_path / name)
+    train(dataclasses.replace(whole, total_steps=100), tmp_path / "half")
     half = state_of(tmp_path / "half")
-    train(config(dataset), tmp_path / "half", resume=True)
+    train(whole, tmp_path / "half", resume=True)
     expected = state_of(tmp_path / "first")
     assert any(not np.array_equal(half[path], value) for path, value in expected.items())
     for name in ("second", "half"):

@@ -65,7 +65,7 @@ def check_images(experience: Experience, stacks: Stacks, seed: int) -> set[int]:
     return keys
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     num_frames=st.sampled_from([2, 3, 4, 8]),

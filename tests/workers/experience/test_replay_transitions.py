@@ -40,7 +40,7 @@ def check_transitions(batch: Transition, model: Model, n_step: int) -> set[tuple
     return set(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     slots_of_collectors=st.lists(st.integers(1, 2), min_size=1, max_size=3),
@@ -176,3 +176,19 @@ def test_n_step_returns_are_those_of_to_n_step_transition() -> None:
     is_start = step_type[:, 0] != 2
     np.testing.assert_array_equal(total[is_start], want.reward[is_start])
     np.testing.assert_array_equal(share[is_start], want.discount[is_start])
+
+
+@pytest.mark.parametrize("changes", [{}, {"sequence_length": 3}])
+def test_the_age_of_samples_is_told_in_versions(changes: dict[str, float]) -> None:
+    experience = make_experience(settings_of(capacity=600, samples_per_insert=2_000.0, **changes))
+    assert experience.metrics()["replay_age"] == 0
+    streams = {0: Stream(0, np.random.default_rng(0), 0.0, 0.0)}
+    for version in (3, 5, 10):
+        experience.insert([rollout_of(streams, 0, 1, 20, version)])
+    ages = []
+    for _ in experience.due(0.0, (0,)):
+        ages.append(experience.metrics()["replay_age"])
+    # Versions 3, 5 and 10 are drawn alike.
+    assert np.mean(ages) == pytest.approx((7 + 5 + 0) / 3, abs=0.3)
+    experience.insert([rollout_of(streams, 0, 1, 20, 11)])
+    assert experience.metrics()["replay_age"] == 0

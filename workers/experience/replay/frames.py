@@ -200,12 +200,13 @@ def are_shifted(values: np.ndarray, stack: StackShape) -> np.ndarray:
         values: uint8 ``[B, T + 1, ...]``.
         stack: How the frames are stacked.
     """
-    if stack.axis == 0:
-        return (values[:, 1:, :-1] == values[:, :-1, 1:]).all(axis=(2, 3, 4))
     found = []
     for steps in values:
-        words = np.ascontiguousarray(steps).view(_WORDS[stack.num_frames])[..., 0]
-        # The newest frame is the highest byte.
-        differences = (words[1:] ^ (words[:-1] >> 8)) << 8
-        found.append(~differences.any(axis=(1, 2)))
+        if stack.axis == 0:
+            is_same = steps[1:, :-1] == steps[:-1, 1:]
+        else:
+            words = np.ascontiguousarray(steps).view(_WORDS[stack.num_frames])[..., 0]
+            # The newest frame is the highest byte.
+            is_same = (words[1:] ^ (words[:-1] >> 8)) << 8 == 0
+        found.append(is_same.reshape(len(is_same), -1).all(axis=1))
     return np.stack(found)

@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-# Tensors may share the memory of arrays that are aligned so, instead of copying them.
-_ALIGNMENT_BYTES = 64
-
 
 class Outputs:
     """Arrays by name, which are made once: new memory for each sample costs as much as reading it."""
@@ -23,14 +20,6 @@ class Outputs:
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Returns the array of this name, whose values are of no meaning; makes it the first time."""
-        array = self._arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
-            array = self._arrays[name] = _aligned(shape, np.dtype(dtype))
-        return array
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
-    memory = np.zeros(num_bytes + _ALIGNMENT_BYTES, np.uint8)
-    offset = -memory.ctypes.data % _ALIGNMENT_BYTES
-    return memory[offset : offset + num_bytes].view(dtype).reshape(shape)
+        if name not in self._arrays:
+            self._arrays[name] = np.empty(shape, dtype)
+        return self._arrays[name]

@@ -66,9 +66,10 @@ class ReplayExperience(Experience):
         self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
         self._segments = Segments()
         self._structure: RolloutStructure | None = None
+        self._newest_version, self._drawn = 0, np.zeros(0, np.int64)
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:
-        """Keeps the steps of the rollouts.
+        """Keeps the steps of the rollouts. Env slots may come that were not there before.
 
         Args:
             rollouts: Rollouts in any order; several may come from the same env slots, in order of time.
@@ -76,6 +77,7 @@ class ReplayExperience(Experience):
         Raises:
             ConfigError: If the buffer does not fit into memory, or a rollout into the buffer.
         """
+        self._drawn = np.zeros(0, np.int64)
         if not rollouts:
             return
         ordered = sorted(rollouts, key=lambda rollout: int(rollout.first_slot))
@@ -94,6 +96,7 @@ class ReplayExperience(Experience):
             inserted = self._ring.insert(rollout)
             self._draws.changed(self._sampler.insert(rollout, inserted))
             num_transitions += inserted.num_transitions
+            self._newest_version = max(self._newest_version, int(rollout.weights_version[:, 1].max()))
         self._debt.insert(num_transitions, self._draws.size > 0)
 
     def due(self, progress: float, seed: Sequence[int]) -> Iterator[Sample]:
@@ -101,6 +104,7 @@ class ReplayExperience(Experience):
         call = 0
         while self._structure is not None and self._draws.size and self._debt.pay():
             drawn = self._draws.draw(np.random.default_rng([*seed, call]), progress)
+            self._drawn = drawn.places
             sample = self._sampler.sample(drawn, self._structure)
             if self._draws.takes_feedback:
                 sample = sample._replace(places=Places(drawn.places, self._sampler.identities(drawn.places)))
@@ -124,9 +128,22 @@ class ReplayExperience(Experience):
         self._draws.feedback(places[is_there], priorities.ravel()[is_there])
 
     def metrics(self) -> dict[str, float]:
-        """Returns ``replay_size``, the places that can be drawn, and ``replay_memory_mib``."""
+        """Returns metrics of the buffer.
+
+        They are ``replay_size``, the transitions or sequences that can be drawn, ``replay_memory_mib``, and
+        ``replay_age``: by how many versions the weights that acted in the last sample are older than the newest ones in
+        the buffer, on average; 0 if none was drawn since the last rollouts came.
+        """
         num_bytes = self._ring.nbytes + self._sampler.nbytes + self._draws.bytes_for(len(self._sampler.is_valid))
-        return {"replay_size": float(self._draws.size), "replay_memory_mib": num_bytes / _MEBIBYTE}
+        age = 0.0
+        if len(self._drawn):
+            versions = self._ring.weights_version[self._sampler.first_rows(self._drawn), 1]
+            age = self._newest_version - float(versions.mean())
+        return {
+            "replay_size": float(self._draws.size),
+            "replay_memory_mib": num_bytes / _MEBIBYTE,
+            "replay_age": age,
+        }
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what changes: the newest step of each env slot, priorities, and the debt.
@@ -163,6 +180,7 @@ class ReplayExperience(Experience):
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
+        self._drawn = np.zeros(0, np.int64)
         self._debt.restore(part(_DEBT))
         self._segments.restore(segments)
         rows = self._ring.restore(part(_RING), list(segments.values()), self._check_memory, more_slots)

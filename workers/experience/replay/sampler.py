@@ -65,6 +65,10 @@ class Sampler(abc.ABC):
         """Returns a sample of zeros, for rollouts like this one."""
 
     @abc.abstractmethod
+    def first_rows(self, places: np.ndarray) -> np.ndarray:
+        """Returns the ring's rows at which the samples of places begin."""
+
+    @abc.abstractmethod
     def identities(self, places: np.ndarray) -> np.ndarray:
         """Returns a number for each place that changes when something else comes to the place."""
 

@@ -108,12 +108,10 @@ class SequenceSampler(Sampler):
 
     def sample(self, drawn: Drawn, structure: RolloutStructure) -> Sample:
         """Returns the sequences that begin at places."""
-        slots = drawn.places // self._num_places
-        first = slots * self._ring.length + self._starts.ravel()[drawn.places] % self._ring.length
-        rows = self._ring.after(first[:, None], np.arange(self._span))
+        rows = self._ring.after(self.first_rows(drawn.places)[:, None], np.arange(self._span))
         following = self._ring.after(rows, 1)
         next_step_type = self._ring.step_type[following].astype(np.int32)
-        is_tip = self._ring.numbers(rows[:, -1]) == self._ring.tip[slots]
+        is_tip = self._ring.numbers(rows[:, -1]) == self._ring.tip[drawn.places // self._num_places]
         next_step_type[is_tip, -1] = StepType.MID
 
         def shaped(array: np.ndarray, *inner: int) -> np.ndarray:
@@ -150,6 +148,11 @@ class SequenceSampler(Sampler):
         )
         weights = np.zeros((*self._shape, self._span), np.float32)
         return Sample(map_structure(zeros, trajectory), weights, {POLICY_STATE: state}, self._shape[0])
+
+    def first_rows(self, places: np.ndarray) -> np.ndarray:
+        """Returns the ring's rows at which sequences begin."""
+        slots = places // self._num_places
+        return slots * self._ring.length + self._starts.ravel()[places] % self._ring.length
 
     def identities(self, places: np.ndarray) -> np.ndarray:
         """Returns which of its slot's beginnings is at each place."""

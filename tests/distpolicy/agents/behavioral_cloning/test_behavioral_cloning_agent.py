@@ -17,7 +17,6 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.networks.sequential import Sequential
-from distpolicy.testing import TFAgentConformance
 from distpolicy.trajectories.time_step import TimeStep, time_step_spec
 from distpolicy.trajectories.trajectory import Trajectory
 
@@ -152,8 +151,3 @@ def test_what_offline_agents_cannot_do_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=told):
             TrainConfig(agent=bc, **changes)  # type: ignore[arg-type]
-
-
-class TestBehavioralCloning(TFAgentConformance):
-    def make_agent(self) -> BehavioralCloningAgent:
-        return make()

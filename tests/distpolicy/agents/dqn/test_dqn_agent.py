@@ -7,10 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from random_transitions import random_transitions
 
 from distpolicy.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
 from distpolicy.errors import ConfigError
+from distpolicy.networks.noisy_q_network import NoisyQNetwork
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.networks.q_rnn_network import QRnnNetwork
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -209,3 +211,33 @@ def test_networks_are_checked() -> None:
         make(DqnAgent, target_q_network=wide)
     with pytest.raises(ConfigError, match="R2d2Agent"):
         make(DqnAgent, QRnnNetwork(OBSERVATION, ACTION, lstm_size=(3,)), target_q_network=None)
+
+
+@pytest.mark.parametrize("kind", [DqnAgent, DdqnAgent])
+def test_noise_of_each_step_is_new_and_its_scale_is_learned(kind: type[DqnAgent]) -> None:
+    network = NoisyQNetwork(OBSERVATION, ACTION, noisy_layer_params=(), seed=1)
+    agent = make(kind, network, target_q_network=None, epsilon_greedy=0.0, noise_seed=7)
+    agent.initialize()
+    (layer,) = network.layers
+    for _ in range(2):
+        kernel, scale = layer.kernel.numpy(), layer.kernel_scale.numpy()
+        start = [variable.numpy() for variable in network.variables]
+        noise = [tf.random.stateless_normal([1, 7], [7 + use, int(agent.train_step_counter)]) for use in (0, 1, 2)]
+        data = batch()
+        value = network(data.time_step.observation, noise=noise[0])[0].numpy()
+        judged, valued = (
+            one(data.next_time_step.observation, noise=noise[use])[0].numpy()
+            for one, use in ((network, 1), (agent._target_q_network, 2))
+        )
+        rows, step = np.arange(BATCH), data.next_time_step
+        best = (judged if kind is DdqnAgent else valued).argmax(axis=1)
+        expected = np.abs(
+            SCALE * step.reward + GAMMA * step.discount * valued[rows, best] - value[rows, data.action_step.action - 1]
+        )
+        np.testing.assert_allclose(agent.train(data).extra["priorities"], expected, rtol=1e-4)
+        into, out = np.split(np.asarray(tf.sign(noise[0]) * tf.sqrt(tf.abs(noise[0])))[0], [3])
+        # The gradient of a scale is the mean's, times the noise.
+        np.testing.assert_allclose(
+            layer.kernel_scale.numpy() - scale, (layer.kernel.numpy() - kernel) * np.outer(into, out), atol=1e-6
+        )
+        assert any(not np.array_equal(one, two) for one, two in zip(network.variables, start, strict=True))

@@ -1,0 +1,46 @@
+"""Builds R2D2's agent from the settings."""
+
+from __future__ import annotations
+
+from distpolicy.agents.agent_config import LearnerOptions
+from distpolicy.agents.flat_adam import FlatAdam
+from distpolicy.agents.q_network_builders import TD_LOSSES, encoder_arguments
+from distpolicy.agents.r2d2.config import R2D2Config
+from distpolicy.agents.r2d2.r2d2_agent import R2d2Agent
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.networks.q_rnn_network import QRnnNetwork
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+
+
+def make_agent(
+    config: R2D2Config, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
+) -> R2d2Agent:
+    """Builds the agent."""
+    network = QRnnNetwork(
+        specs.time_step.observation,
+        specs.action,
+        input_fc_layer_params=networks.encoder_units or None,
+        lstm_size=networks.recurrent_units,
+        output_fc_layer_params=networks.actor_units or None,
+        cell=networks.recurrent,
+        **encoder_arguments(specs.time_step.observation, networks, options.seed),
+    )
+    network.create_variables()
+    return R2d2Agent(
+        specs.time_step,
+        specs.action,
+        network,
+        FlatAdam(network.trainable_variables, 1e-3, config.max_gradient_norm, config.learning_rate),
+        n_step_update=config.n_step,
+        target_update_tau=config.target_update_tau,
+        target_update_period=config.target_update_period,
+        td_errors_loss_fn=TD_LOSSES[config.td_loss],
+        gamma=config.discount,
+        epsilon_schedule=config.epsilon_schedule,
+        epsilon_spread=config.epsilon_spread,
+        sequence_length=config.sequence_length,
+        burn_in=config.burn_in,
+        value_rescaling=config.value_rescaling,
+        jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
+    )

@@ -1,0 +1,138 @@
+"""What SAC, TD3 and DDPG have in common: their settings, shared encoders, and TF-Agents' arguments."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from off_policy_reference import random_transitions
+
+from distpolicy.agents.agent_config import AgentConfig, LearnerOptions, RunShape
+from distpolicy.agents.ddpg.config import DDPGConfig
+from distpolicy.agents.ddpg.ddpg_agent import DdpgAgent
+from distpolicy.agents.sac.config import SACConfig
+from distpolicy.agents.sac.sac_agent import SacAgent
+from distpolicy.agents.td3.config import TD3Config
+from distpolicy.agents.td3.td3_agent import Td3Agent
+from distpolicy.agents.tf_agent import TFAgent
+from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.trajectories.time_step import time_step_spec
+
+OBSERVATION = ArraySpec((3,), np.float32)
+ACTION = BoundedArraySpec((2,), np.float32, [-1.0, 0.0], [3.0, 0.5])
+NETWORKS = NetworkConfig(actor_units=(6,), encoder_units=(5,))
+CONFIGS = [kind(critic_units=(7,)) for kind in (SACConfig, TD3Config, DDPGConfig)]
+SHAPE = RunShape(1, 2, 8, 1, 0, recurrent=False)
+
+# TF-Agents 0.19's constructors.
+COMMON = (
+    "target_update_tau target_update_period {} gamma reward_scale_factor {} gradient_clipping debug_summaries "
+    "summarize_grads_and_vars train_step_counter name"
+)
+ARGUMENTS = {
+    SacAgent: "time_step_spec action_spec critic_network actor_network actor_optimizer critic_optimizer "
+    "alpha_optimizer actor_loss_weight critic_loss_weight alpha_loss_weight actor_policy_ctor critic_network_2 "
+    "target_critic_network target_critic_network_2 "
+    + COMMON.format("td_errors_loss_fn", "initial_log_alpha use_log_alpha_in_alpha_loss target_entropy"),
+    Td3Agent: "time_step_spec action_spec actor_network critic_network actor_optimizer critic_optimizer "
+    "exploration_noise_std critic_network_2 target_actor_network target_critic_network target_critic_network_2 "
+    + COMMON.format(
+        "actor_update_period dqda_clipping td_errors_loss_fn", "target_policy_noise target_policy_noise_clip"
+    ),
+    DdpgAgent: "time_step_spec action_spec actor_network critic_network actor_optimizer critic_optimizer ou_stddev "
+    "ou_damping target_actor_network target_critic_network " + COMMON.format("dqda_clipping td_errors_loss_fn", ""),
+}
+
+
+def make(config: AgentConfig, action: Any = ACTION, **options: Any) -> TFAgent:
+    specs = EnvironmentSpecs(time_step_spec(OBSERVATION), action)
+    return config.make_agent(specs, NETWORKS, LearnerOptions(seed=1, jit_compile=False, **options))
+
+
+def train(agent: TFAgent) -> Any:
+    batch = random_transitions(ACTION, 3, (32,))
+    noise = np.random.default_rng(0).standard_normal((32, *getattr(agent.noise_spec, "shape", ())), np.float32)
+    return agent.train(batch, **({"noise": noise} if "noise" in agent.train_arguments else {})).extra
+
+
+@pytest.mark.parametrize("kind", ARGUMENTS, ids=lambda kind: kind.__name__)
+def test_positional_arguments_are_tf_agents(kind: type[TFAgent]) -> None:
+    parameters = list(inspect.signature(kind).parameters.values())
+    positional = [item.name for item in parameters if item.kind is not item.KEYWORD_ONLY]
+    assert positional == ARGUMENTS[kind].split()
+    assert all(item.default is not item.empty for item in parameters if item.kind is item.KEYWORD_ONLY)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+def test_the_actor_and_the_critics_share_an_encoder_that_the_critics_train(config: AgentConfig) -> None:
+    agent = make(config)
+    values = {item.path: item.variable for item in agent.named_variables()}
+    # One layer of 5 for the encoder; the actor has one of 6 and its outputs.
+    num_outputs = 4 if config.kind == "sac" else 2
+    assert values["actor_optimizer/first_moment"].shape == (5 * 6 + 6 + 6 * num_outputs + num_outputs,)
+    num_critics = 1 if config.kind == "ddpg" else 2
+    own = num_critics * (7 * 7 + 7 + 7 + 1)
+    assert values["critic_optimizer/first_moment"].shape == (3 * 5 + 5 + own,)
+    (encoder,) = {id(value) for path, value in values.items() if value.shape == (3, 5) and "target" not in path}
+    assert encoder in {id(variable) for variable in agent.collect_policy.variables()}
+    before = {path: value.numpy() for path, value in values.items() if value.shape == (3, 5)}
+    train(agent)
+    moved = [path for path, value in before.items() if not np.array_equal(value, values[path].numpy())]
+    assert moved
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+def test_mixed_precision_is_near_and_leaves_policies_in_float32(config: AgentConfig) -> None:
+    exact, mixed = make(config), make(config, mixed_precision=True)
+    figures = [train(agent) for agent in (exact, mixed)]
+    for name in ("critic_loss", "q_mean"):
+        np.testing.assert_allclose(figures[1][name], figures[0][name], rtol=0.05, atol=0.02, err_msg=name)
+    assert not np.array_equal(figures[0]["priorities"], figures[1]["priorities"])
+    mixed.policy.update(exact.policy)
+    step = tf.nest.map_structure(lambda spec: tf.ones([4, *spec.shape], spec.dtype), exact.time_step_spec)
+    np.testing.assert_array_equal(mixed.policy.action(step).action, exact.policy.action(step).action)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+def test_recurrent_policies_and_several_learners_are_refused(config: AgentConfig) -> None:
+    config.check(SHAPE)
+    with pytest.raises(ConfigError, match=r"network\.recurrent is not for"):
+        config.check(SHAPE._replace(recurrent=True))
+    with pytest.raises(ConfigError, match="learners above 1"):
+        config.check(SHAPE._replace(learners=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (SACConfig, {"initial_alpha": 0.0}, r"sac\.initial_alpha must be above 0"),
+        (SACConfig, {"alpha_learning_rate": 0.0}, r"sac\.alpha_learning_rate must be above 0"),
+        (SACConfig, {"critic_units": (0,)}, r"sac\.critic_units"),
+        (TD3Config, {"actor_update_period": 0}, r"td3\.actor_update_period must be above 0"),
+        (TD3Config, {"final_exploration_noise": -1.0}, r"td3\.final_exploration_noise must be 0 or more"),
+        (DDPGConfig, {"actor_learning_rate": -1.0}, r"ddpg\.actor_learning_rate must be above 0"),
+        (DDPGConfig, {"ou_damping": 1.5}, r"ddpg\.ou_damping must be in \[0, 1\]"),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind: type[AgentConfig], settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**settings)
+
+
+def test_the_target_entropy_does_not_depend_on_the_units_of_the_action() -> None:
+    """The same actions in other units lead to the same temperature, from the same networks."""
+    alphas = []
+    for scale in (1.0, 50.0):
+        action = BoundedArraySpec((2,), np.float32, -scale, scale)
+        agent = make(SACConfig(critic_units=(7,), alpha_learning_rate=0.1), action)
+        batch = random_transitions(BoundedArraySpec((2,), np.float32, -1.0, 1.0), 3, (32,))
+        batch = batch.replace(action_step=batch.action_step._replace(action=batch.action_step.action * scale))
+        noise = np.random.default_rng(0).standard_normal((32, 2, 2), np.float32)
+        alphas.append([float(agent.train(batch, noise=noise).extra["alpha_loss"]) for _ in range(2)][1])
+    np.testing.assert_allclose(alphas[0], alphas[1], rtol=1e-3)

@@ -1,0 +1,70 @@
+"""Off-policy agents learn through Ray, on fixed seeds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import distpolicy, environment, newest_checkpoint, read_metrics
+
+
+def train(folder: Path, *options: str) -> str:
+    result = distpolicy("train", "--run-dir", "run", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_cartpole_is_learned_by_dqn(tmp_path: Path) -> None:
+    output = train(tmp_path, "--agent", "dqn", "--seed", "1", "--eval-episodes", "20")
+    assert "solved: mean return" in output
+    assert "in an evaluation (target 475)" in output
+    assert (tmp_path / "run" / "best_policy").is_dir()
+    assert not (tmp_path / "run" / "collect_policy").exists(), "it only adds noise"
+
+
+@pytest.mark.slow
+def test_cartpole_is_learned_by_dqn_from_older_data(tmp_path: Path) -> None:
+    assert "solved: mean return" in train(tmp_path, "--agent", "dqn", "--seed", "1", "--max-policy-lag", "2")
+
+
+@pytest.mark.slow
+def test_a_run_whose_driver_was_killed_goes_on_with_its_replay_buffer(tmp_path: Path) -> None:
+    options = ("--agent", "dqn", "--target-return", "None", "--eval-every", "None", "--checkpoint-every", "10")
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch", "train", *options, "--total-steps", "100000", "--run-dir", str(run)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 300.0
+        while not (run / "checkpoints").is_dir() or int(newest_checkpoint(run).name.partition("-")[0]) < 30:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    newest = newest_checkpoint(run)
+    segments = sorted(newest.glob("segment-*.npz"))
+    assert segments
+    assert max(os.stat(path).st_nlink for path in segments) > 1, "checkpoints share what does not change"
+    updates = int(newest.name.partition("-")[0])
+    total = str(128 * (updates + 30))
+    result = distpolicy("train", "--resume", "run", "--total-steps", total, "--eval-episodes", "5", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    rows = read_metrics(run)
+    assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) > updates
+    sizes = np.array([float(row["replay_size"]) for row in rows])
+    assert sizes[updates] > 0.95 * min(sizes[updates - 1], 5_000), "the rows from before are there"
+    assert rows[updates + 1]["loss"], "it learns at once"

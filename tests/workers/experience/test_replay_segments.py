@@ -1,0 +1,87 @@
+"""Segments of replay: what was written at any time before, and the state of now, make the whole buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replay_streams import Stream, assert_same, rollout_of, saved, settings_of
+from test_replay_frames import Stacks
+
+from distpolicy.utils.nests.array_nest import flatten
+from workers.experience.experience import Experience
+from workers.experience.factory import make_experience
+
+
+class Store:
+    """Keeps segments as a checkpoint store does: those that the last checkpoint names."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, np.ndarray] = {}
+        self.segments: dict[str, dict[str, np.ndarray]] = {}
+
+    def save(self, experience: Experience) -> None:
+        self.state = experience.state()
+        names, new = experience.segments(list(self.segments))
+        assert not set(new) & set(self.segments), "a segment is handed out again"
+        self.segments = {name: new[name] if name in new else self.segments[name] for name in names}
+
+
+def drawn(experience: Experience) -> list[bytes]:
+    samples = list(experience.due(0.5, (1,)))[-2:]
+    return [leaf.tobytes() for sample in samples for leaf in flatten((sample.experience, sample.weights))]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    num_steps=st.integers(1, 9),
+    spare=st.integers(0, 25),
+    num_inserts=st.integers(1, 20),
+    save_every=st.integers(1, 5),
+    priority_exponent=st.sampled_from([0.0, 0.5]),
+    sequence_length=st.sampled_from([None, 3]),
+    num_frames=st.sampled_from([0, 2, 4]),
+    axis=st.sampled_from([0, 2]),
+    fails_to_write=st.booleans(),
+)
+def test_a_buffer_comes_back_from_segments_of_any_time(
+    seed: int,
+    num_steps: int,
+    spare: int,
+    num_inserts: int,
+    save_every: int,
+    priority_exponent: float,
+    sequence_length: int | None,
+    num_frames: int,
+    axis: int,
+    fails_to_write: bool,
+) -> None:
+    rng = np.random.default_rng(seed)
+    streams = {slot: Stream(slot, rng, 0.05, 0.2) for slot in range(3)}
+    stacks = Stacks(max(num_frames, 2), axis)
+    changes = {"priority_exponent": priority_exponent, "sequence_length": sequence_length}
+    capacity = 3 * (num_steps + (sequence_length or 0) + 1 + spare)
+    config = settings_of(capacity=capacity, samples_per_insert=64.0, **changes)  # type: ignore[arg-type]
+    experience, store = make_experience(config), Store()
+    for number in range(num_inserts):
+        firsts = [first for first in range(3) if number == 0 or rng.random() < 0.7]
+        rollouts = [rollout_of(streams, first, 1, num_steps, number) for first in firsts]
+        if num_frames:
+            rollouts = [stacks.added_to(rollout) for rollout in rollouts]
+        experience.insert(rollouts)
+        if number % save_every == 0:
+            store.save(experience)
+            if fails_to_write and rng.random() < 0.2:
+                store.segments.popitem()
+                continue
+            restored = make_experience(config)
+            restored.restore(store.state, store.segments)
+            assert restored.metrics() == experience.metrics()
+            assert_same(saved(restored), saved(experience))
+    restored = make_experience(config)
+    restored.restore(*saved(experience))
+    again = rollout_of(streams, 0, 3, num_steps, num_inserts)
+    for one in (experience, restored):
+        one.insert([stacks.added_to(again) if num_frames else again])
+    assert drawn(experience) == drawn(restored)
