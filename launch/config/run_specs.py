@@ -13,6 +13,7 @@ from launch.config.collect import load_collect_config
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig
 from workers.datasets.files import CONFIG_FILE, MANIFEST_FILE, file_beside_shards
+from workers.datasets.manifest import DatasetManifest
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import check_trainable, probe
 
@@ -65,7 +66,11 @@ def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers:
     _check_is_dataset(folder)
     file = file_beside_shards(folder, CONFIG_FILE)
     if not file.exists():
-        return config
+        # As it was imported, or written by code of the user's own.
+        manifest = DatasetManifest.load(folder)
+        is_registered = bool(manifest.env_id) and ":" not in manifest.env_id
+        kwargs = config.env_kwargs if keeps_kwargs else manifest.env_kwargs
+        return dataclasses.replace(config, env=manifest.env_id, env_kwargs=kwargs) if is_registered else config
     written = load_collect_config(file)
     try:
         # The policy and the address that it was collected with are not used here.

@@ -176,8 +176,9 @@ class TrainConfig:
         reasons = {
             "max_policy_lag": "the data are there before the run",
             "rollout_order": "no rollouts are collected",
+            "inference": "no rollouts are collected, and evaluations act by policies of their own",
         }
-        unset = {"max_policy_lag": 0, "rollout_order": "fixed"}
+        unset = {"max_policy_lag": 0, "rollout_order": "fixed", "inference": "collectors"}
         for name, reason in reasons.items():
             if getattr(self, name) != unset[name]:
                 raise ConfigError(f"{name} is not for {self.agent.kind}: {reason}; leave it at {unset[name]}")

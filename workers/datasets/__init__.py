@@ -5,6 +5,8 @@ from distpolicy.utils.lazy_names import lazy_names
 _MODULES = {
     "DatasetManifest": "workers.datasets.manifest",
     "export_minari": "workers.datasets.minari",
+    "import_minari": "workers.datasets.imports",
+    "import_rllib": "workers.datasets.imports",
     "read_episodes": "workers.datasets.reader",
     "read_ray_dataset": "workers.datasets.views",
     "read_rollouts": "workers.datasets.reader",

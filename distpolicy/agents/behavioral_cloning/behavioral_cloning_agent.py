@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -52,6 +53,7 @@ class BehavioralCloningAgent(TFAgent):
         train_step_counter: int64 variable that counts updates; None to make one.
         name: Name of the module.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If the network's outputs do not match the action spec.
@@ -73,6 +75,7 @@ class BehavioralCloningAgent(TFAgent):
         name: str | None = None,
         *,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         if num_outer_dims not in (1, 2):
             raise ConfigError(f"num_outer_dims must be 1 or 2, but is {num_outer_dims}")
@@ -93,6 +96,9 @@ class BehavioralCloningAgent(TFAgent):
         self._cloning_network, self._optimizer = cloning_network, optimizer
         self._loss_fn, self._gradient_clipping = loss_fn, gradient_clipping
         self._trained = list(cloning_network.trainable_variables)
+        # Hidden from tf.Module's tracking: the network tracks these layers already.
+        layers = encoder_layers([cloning_network]) if mixed_precision else []
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers)
 
     def train(self, experience: Any, weights: Any = None, **kwargs: Any) -> LossInfo:
         """Learns from a batch.
@@ -123,7 +129,8 @@ class BehavioralCloningAgent(TFAgent):
         time_step, action = _observed(experience)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
-            output, _ = self._cloning_network(time_step.observation, step_type=time_step.step_type, training=True)
+            with in_bfloat16(self._self_layers_in_bfloat16):
+                output, _ = self._cloning_network(time_step.observation, step_type=time_step.step_type, training=True)
             losses = self._losses(output, action)
             loss = tf.reduce_mean(weights * losses)
             if penalties := self._cloning_network.losses:

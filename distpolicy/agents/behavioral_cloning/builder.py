@@ -6,7 +6,7 @@ from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.behavioral_cloning.behavioral_cloning_agent import BehavioralCloningAgent
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
 from distpolicy.agents.flat_adam import FlatAdam
-from distpolicy.agents.network_builders import actor_networks
+from distpolicy.agents.offline_networks import imitating_network
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
@@ -15,9 +15,14 @@ def make_agent(
     config: BehavioralCloningConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> BehavioralCloningAgent:
     """Builds the agent."""
-    network = actor_networks(specs, networks, options.seed).policy_network(specs.time_step.observation)
-    network.create_variables(specs.time_step.observation)
+    network = imitating_network(specs, networks, options.seed)
     optimizer = FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
     return BehavioralCloningAgent(
-        specs.time_step, specs.action, network, optimizer, jit_compile=options.jit_compile, name="bc_agent"
+        specs.time_step,
+        specs.action,
+        network,
+        optimizer,
+        name="bc_agent",
+        jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
     )

@@ -8,8 +8,8 @@ from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.iql.config import IqlConfig
 from distpolicy.agents.iql.iql_agent import IqlAgent
-from distpolicy.agents.network_builders import actor_networks, network_seed
-from distpolicy.errors import ConfigError
+from distpolicy.agents.network_builders import network_seed
+from distpolicy.agents.offline_networks import imitating_network
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.observation_encoding import preprocessing_for
 from distpolicy.networks.value_network import ValueNetwork
@@ -19,16 +19,9 @@ from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 def make_agent(
     config: IqlConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> IqlAgent:
-    """Builds the agent.
-
-    Raises:
-        ConfigError: If it is to compute in bfloat16.
-    """
-    if options.mixed_precision:
-        raise ConfigError("mixed_precision is not for iql, whose networks are small: leave it out")
+    """Builds the agent."""
     observation, seed = specs.time_step.observation, options.seed
-    actor = actor_networks(specs, networks, seed).policy_network(observation)
-    actor.create_variables(observation)
+    actor = imitating_network(specs, networks, seed)
     value = _value_network(observation, config, networks, network_seed(seed, 4))
     critics = [
         _value_network((observation, specs.action), config, networks, network_seed(seed, index)) for index in (5, 6)
@@ -57,6 +50,7 @@ def make_agent(
         reward_scale_factor=config.reward_scale,
         n_step_update=config.n_step,
         jit_compile=options.jit_compile,
+        mixed_precision=options.mixed_precision,
         name="iql_agent",
     )
 

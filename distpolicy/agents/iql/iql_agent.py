@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from distpolicy.agents.critics import make_twin_critics
 from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
@@ -52,6 +53,7 @@ class IqlAgent(OffPolicyAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
+        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
         ValueError: If a network has a state, or a copy of the critic has the same weights.
@@ -81,6 +83,7 @@ class IqlAgent(OffPolicyAgent):
         *,
         n_step_update: int = 1,
         jit_compile: bool = False,
+        mixed_precision: bool = False,
     ) -> None:
         collect_policy = ActorPolicy(time_step_spec, action_spec, actor_network, name="collect_policy")
         super().__init__(
@@ -104,6 +107,10 @@ class IqlAgent(OffPolicyAgent):
         self._target_update_tau, self._target_update_period = target_update_tau, target_update_period
         self._reward_scale_factor, self._gradient_clipping = reward_scale_factor, gradient_clipping
 
+        networks = [actor_network, value_network, *self._critics.networks]
+        # Hidden from tf.Module's tracking: the networks track these layers already.
+        object.__setattr__(self, "_self_layers_in_bfloat16", encoder_layers(networks) if mixed_precision else [])
+
     def _initialize(self) -> None:
         self._critics.reset_targets()
         for optimizer, variables in zip(self._optimizers, self._variables, strict=True):
@@ -124,6 +131,10 @@ class IqlAgent(OffPolicyAgent):
         ]
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
+        with in_bfloat16(self._self_layers_in_bfloat16):
+            return self._train_networks(experience, weights)
+
+    def _train_networks(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
         transition = self._transition(experience)
         weights = self._valid(transition, weights)
         now, action = transition.time_step, transition.action_step.action

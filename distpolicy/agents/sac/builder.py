@@ -16,6 +16,7 @@ from distpolicy.agents.sac.sac_agent import SacAgent
 from distpolicy.agents.sac.soft_actor_critic_agent import SoftActorCriticAgent
 from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.distributions.utils import action_scale
+from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.network import Network
 from distpolicy.networks.network_config import NetworkConfig
@@ -80,7 +81,7 @@ def make_agent(
         n_step_update=config.n_step,
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
-        **{"name": "sac_agent", **_target_entropy(config, action_spec, is_discrete), **arguments},
+        **{"name": "sac_agent", **_own_arguments(config, action_spec, is_discrete), **arguments},
     )
 
 
@@ -90,11 +91,14 @@ def _projection(spec: Any, seed: int) -> TanhNormalProjectionNetwork:
     )
 
 
-def _target_entropy(config: SACConfig, action_spec: Any, is_discrete: bool) -> dict[str, Any]:
-    """Returns the agent's argument for the target entropy; for floats it is in the units of the actions."""
-    target = config.target_entropy
+def _own_arguments(config: SACConfig, action_spec: Any, is_discrete: bool) -> dict[str, Any]:
+    """Returns the arguments that are not for both agents. For floats the entropy is in the units of the actions."""
+    target, correlation = config.target_entropy, config.exploration_correlation
     if is_discrete:
+        if correlation:
+            raise ConfigError("sac.exploration_correlation is for actions of floats: set it to 0")
         return {} if target is None else {"target_entropy_share": target}
     scales = [action_scale(spec)[1].numpy() for spec in tf.nest.flatten(action_spec)]
     scaled = -sum(np.size(scale) for scale in scales) if target is None else target
-    return {"target_entropy": float(scaled + sum(np.sum(np.log(scale)) for scale in scales))}
+    entropy = float(scaled + sum(np.sum(np.log(scale)) for scale in scales))
+    return {"target_entropy": entropy, **({"exploration_correlation": correlation} if correlation else {})}

@@ -37,6 +37,11 @@ class SACConfig(OffPolicyActorCriticConfig):
     """The entropy that the temperature leads to. For actions of floats scaled to [-1, 1], None is minus the number of
     an action's elements. For a discrete action it is a share of the highest possible entropy, and None is 0.98."""
 
+    exploration_correlation: float = 0.0
+    """Correlation of the exploration noise of two successive steps, below 1. Above 0, collectors explore by this noise
+    from the start, and do not act uniformly before. For tasks that need the same action for many steps."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._require("exploration_correlation", 0 <= self.exploration_correlation < 1, "in [0, 1)")
         self._require_rate("alpha_learning_rate")

@@ -54,6 +54,8 @@ class SacAgent(SoftActorCriticAgent):
         summarize_grads_and_vars: Has no effect.
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         name: Name of the module.
+        exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
+            collect policy explores by this noise from the start, and does not act uniformly before.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
@@ -93,6 +95,7 @@ class SacAgent(SoftActorCriticAgent):
         train_step_counter: tf.Variable | None = None,
         name: str | None = None,
         *,
+        exploration_correlation: float = 0.0,
         n_step_update: int = 1,
         jit_compile: bool = False,
         mixed_precision: bool = False,
@@ -129,6 +132,7 @@ class SacAgent(SoftActorCriticAgent):
             jit_compile,
             mixed_precision,
             name,
+            exploration_correlation,
         )
         self._action_sizes = [int(np.prod(leaf.shape)) for leaf in tf.nest.flatten(spec)]
         self._target_entropy = -sum(self._action_sizes) / 2.0 if target_entropy is None else target_entropy

@@ -17,6 +17,7 @@ from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
+from distpolicy.policies.correlated_draw_policy import CorrelatedDrawPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.random_share_policy import RandomSharePolicy
 from distpolicy.policies.tf_policy import TFPolicy
@@ -89,6 +90,8 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
         name: Name of the module.
+        exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
+            collect policy explores by this noise from the start, and does not act uniformly before.
 
     Raises:
         ConfigError: If the actor has a state.
@@ -109,10 +112,13 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         jit_compile: bool,
         mixed_precision: bool,
         name: str | None,
+        exploration_correlation: float = 0.0,
     ) -> None:
         if tf.nest.flatten(actor_network.state_spec):
             raise ConfigError(f"actor_network {actor_network.name} has a state, which replayed transitions do not hold")
-        self._exploring = RandomSharePolicy(acting, name="collect_policy")
+        self._explores_by_noise = exploration_correlation > 0.0
+        drawing = CorrelatedDrawPolicy(acting, exploration_correlation) if self._explores_by_noise else acting
+        self._exploring = RandomSharePolicy(drawing, name="collect_policy")
         super().__init__(
             time_step_spec,
             action_spec,
@@ -144,7 +150,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
 
     def explore(self, progress: float, has_begun: bool) -> None:
         """Lets the collect policy act uniformly until the agent has begun to learn; see :class:`TFAgent`."""
-        self._exploring.random_share.assign(0.0 if has_begun else 1.0)
+        self._exploring.random_share.assign(0.0 if has_begun or self._explores_by_noise else 1.0)
 
     @abc.abstractmethod
     def _next_values(self, after: TimeStep, noise: Any) -> tf.Tensor:

@@ -32,6 +32,7 @@ def make_agent(
         built.critic_optimizer,
         exploration_noise_std=config.exploration_noise * half_width,
         final_exploration_noise_std=None if last is None else last * half_width,
+        exploration_correlation=config.exploration_correlation,
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
         actor_update_period=config.actor_update_period,

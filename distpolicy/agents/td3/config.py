@@ -40,6 +40,9 @@ class TD3Config(OffPolicyActorCriticConfig):
     """Deviation of the noise on the collected actions, for actions scaled to [-1, 1]."""
     final_exploration_noise: float | None = None
     """The deviation at the end of the run, to which it moves linearly; None for no change."""
+    exploration_correlation: float = 0.0
+    """Correlation of the exploration noise of two successive steps, below 1. Above 0, collectors explore by this noise
+    from the start, and do not act uniformly before. For tasks that need the same action for many steps."""
     target_noise: float = 0.2
     """Deviation of the noise on the actions whose values the critics learn, for actions scaled to [-1, 1]."""
     target_noise_clip: float = 0.5
@@ -47,5 +50,6 @@ class TD3Config(OffPolicyActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._require("exploration_correlation", 0 <= self.exploration_correlation < 1, "in [0, 1)")
         last = self.final_exploration_noise
         self._require("final_exploration_noise", last is None or last >= 0, "0 or more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from distpolicy.agents.deterministic_actor_agent import DeterministicActorAgent,
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.networks.network import Network
 from distpolicy.policies.gaussian_policy import GaussianPolicy
+from distpolicy.policies.ou_noise_policy import OUNoisePolicy
+from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
@@ -49,6 +52,8 @@ class Td3Agent(DeterministicActorAgent):
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         name: Name of the module.
         final_exploration_noise_std: The deviation at the end of a run, to which it moves linearly; None for no change.
+        exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
+            collect policy explores by this noise from the start, and does not act uniformly before.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
@@ -87,11 +92,16 @@ class Td3Agent(DeterministicActorAgent):
         name: str | None = None,
         *,
         final_exploration_noise_std: Any = None,
+        exploration_correlation: float = 0.0,
         n_step_update: int = 1,
         jit_compile: bool = False,
         mixed_precision: bool = False,
     ) -> None:
-        noise = exploration_noise(exploration_noise_std)
+        last = exploration_noise_std if final_exploration_noise_std is None else final_exploration_noise_std
+        # What a step adds to correlated noise, so that the noise has the deviation that is asked for.
+        added = math.sqrt(1.0 - exploration_correlation**2)
+        ends = [np.asarray(deviation, np.float32) * np.float32(added) for deviation in (exploration_noise_std, last)]
+        noise = tf.Variable(ends[0], trainable=False, name="exploration_noise")
         super().__init__(
             time_step_spec,
             action_spec,
@@ -103,7 +113,7 @@ class Td3Agent(DeterministicActorAgent):
             ),
             actor_optimizer,
             critic_optimizer,
-            lambda policy: GaussianPolicy(policy, noise, clip=True),
+            lambda policy: _with_noise(policy, noise, exploration_correlation),
             target_actor_network=target_actor_network,
             target_update_tau=target_update_tau,
             target_update_period=target_update_period,
@@ -119,10 +129,8 @@ class Td3Agent(DeterministicActorAgent):
             jit_compile=jit_compile,
             mixed_precision=mixed_precision,
         )
-        self._exploration_noise = noise
-        last = exploration_noise_std if final_exploration_noise_std is None else final_exploration_noise_std
+        self._exploration_noise, self._explores_by_noise = noise, exploration_correlation > 0.0
         # NumPy arrays, hidden from tf.Module's tracking.
-        ends = (np.asarray(exploration_noise_std, np.float32), np.asarray(last, np.float32))
         object.__setattr__(self, "_self_noise_ends", ends)
         self._target_policy_noise, self._target_policy_noise_clip = target_policy_noise, target_policy_noise_clip
 
@@ -134,7 +142,7 @@ class Td3Agent(DeterministicActorAgent):
 
     def explore(self, progress: float, has_begun: bool) -> None:
         """Sets the exploration noise, and lets the collect policy act uniformly until the agent has begun to learn."""
-        super().explore(progress, has_begun)
+        super().explore(progress, has_begun or self._explores_by_noise)
         first, last = self._self_noise_ends
         self._exploration_noise.assign(first + np.float32(progress) * (last - first))
 
@@ -155,6 +163,14 @@ class Td3Agent(DeterministicActorAgent):
         return tf.nest.pack_sequence_as(self.action_spec, [smoothed])
 
 
-def exploration_noise(deviation: Any) -> tf.Variable:
-    """Returns the variable of the collect policy that holds the noise's deviation."""
-    return tf.Variable(np.asarray(deviation, np.float32), trainable=False, name="exploration_noise")
+def _with_noise(policy: TFPolicy, deviation: tf.Variable, correlation: float) -> TFPolicy:
+    """Returns the policy with noise that is independent, or correlated over time.
+
+    Args:
+        policy: The policy.
+        deviation: Deviation of what each step adds to the noise.
+        correlation: Correlation of the noise of two steps.
+    """
+    if not correlation:
+        return GaussianPolicy(policy, deviation, clip=True)
+    return OUNoisePolicy(policy, deviation, 1.0 - correlation, clip=True)

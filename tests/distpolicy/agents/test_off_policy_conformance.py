@@ -69,7 +69,7 @@ class TestSacAgent(OffPolicyAgentConformance):
 class TestSacAgentOverNests(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         networks = NetworkConfig(actor_units=(4,), encoder_units=(5,))
-        config = SACConfig(critic_units=(4,), learn_alpha=False, target_update_period=2)
+        config = SACConfig(critic_units=(4,), learn_alpha=False, target_update_period=2, exploration_correlation=0.9)
         return make(config, SEVERAL, NESTED, networks)
 
 
@@ -88,7 +88,7 @@ class TestTd3Agent(OffPolicyAgentConformance):
 @pytest.mark.slow
 class TestTd3AgentOverNests(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
-        return make(TD3Config(critic_units=(4,)), {"push": FLOATS}, NESTED)
+        return make(TD3Config(critic_units=(4,), exploration_correlation=0.9), {"push": FLOATS}, NESTED)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offline_batches import CONTINUOUS, DISCRETE, NESTED, OBSERVATION, specs_of
+from offline_batches import CONTINUOUS, DISCRETE, NESTED, OBSERVATION, specs_of, transitions
 
 from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
@@ -70,3 +70,21 @@ class TestCqlSacAgent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         config = CQLConfig(critic_units=(4,), num_cql_samples=2, learn_cql_alpha=True, num_bc_steps=2)
         return make(config, CONTINUOUS, SEEN)
+
+
+@pytest.mark.parametrize("config", [BehavioralCloningConfig(), IqlConfig(critic_units=(4,))], ids=["bc", "iql"])
+def test_mixed_precision_is_near_and_leaves_policies_in_float32(config: AgentConfig) -> None:
+    networks, batch = NetworkConfig(actor_units=(6,), encoder_units=(5,)), transitions(NESTED)
+    exact, mixed = (
+        config.make_agent(specs_of(NESTED), networks, LearnerOptions(3, jit_compile=False, mixed_precision=is_mixed))
+        for is_mixed in (False, True)
+    )
+    losses = []
+    for agent in (exact, mixed):
+        agent.initialize()
+        losses.append(float(agent.train(batch).loss))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+    assert losses[0] != losses[1]
+    mixed.policy.update(exact.policy)
+    found, expected = (agent.policy.action(batch.time_step).action["move"] for agent in (mixed, exact))
+    np.testing.assert_array_equal(found, expected)

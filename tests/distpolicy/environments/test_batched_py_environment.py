@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from counting import CountingEnv
+from counting_env import CountingEnv
 
 from distpolicy.environments.batched_py_environment import BatchedPyEnvironment, unstack_actions
 

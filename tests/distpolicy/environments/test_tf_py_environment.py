@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from counting import CountingEnv
+from counting_env import CountingEnv
 
 from distpolicy.environments import suite_gym, utils
 from distpolicy.environments.batched_py_environment import BatchedPyEnvironment

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from counting import CountingEnv
+from counting_env import CountingEnv
 
 from distpolicy.environments import utils, wrappers
 from distpolicy.environments.batched_py_environment import BatchedPyEnvironment

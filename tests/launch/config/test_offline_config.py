@@ -42,6 +42,7 @@ def dataset(folder: Path, env: str = "CartPole-v1", is_own: bool = True, **setti
     [
         ({"max_policy_lag": 1}, "max_policy_lag is not for bc: the data are there before the run"),
         ({"rollout_order": "arrival"}, "rollout_order is not for bc: no rollouts are collected"),
+        ({"inference": "server"}, "inference is not for bc: no rollouts are collected"),
         ({"target_return": 475.0}, "target_return needs eval_every with bc: no other episodes are played"),
         ({"dataset": ("",)}, "empty path"),
     ],
@@ -84,6 +85,15 @@ def test_the_environment_of_a_strangers_dataset_is_run_only_if_it_is_named(tmp_p
         parse_train(start)
     assert parse_train([*start, "--env", "strange:Env"]).config.env == "strange:Env"
     assert parse_train([*start, "--eval-episodes", "0"]).config.env == "CartPole-v1"
+
+
+def test_the_manifest_says_which_environment_it_is_if_there_is_no_config(tmp_path: Path) -> None:
+    folders = [dataset(tmp_path / env.replace(":", "-"), env=env) for env in ("Acrobot-v1", "strange:Env")]
+    for folder in folders:
+        (Path(folder) / "_config.yaml").unlink()
+    configs = [parse_train(["--agent", "bc", "--dataset", folder]).config for folder in folders]
+    # Code is named by the user, and not by a file.
+    assert [config.env for config in configs] == ["Acrobot-v1", "CartPole-v1"]
 
 
 def test_without_a_dataset_the_run_says_what_to_give(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ PRESETS = (
     "marwil",
     "mountaincar-ppo",
     "mountaincarcontinuous-ppo",
+    "mountaincarcontinuous-sac",
+    "mountaincarcontinuous-td3",
     "pendulum-ppo",
     "pendulum-sac",
     "pendulum-td3",

@@ -33,7 +33,7 @@ def datasets_fixture(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
         ("CartPole-v1", "iql", {}, 450.0),
         ("CartPole-v1", "cql", {}, 450.0),
         ("Pendulum-v1", "marwil", {}, -350.0),
-        ("Pendulum-v1", "iql", {"reward_scale": 0.1}, -450.0),
+        ("Pendulum-v1", "iql", {"reward_scale": 0.1}, -550.0),
         ("Pendulum-v1", "cql", {"learning_rate": 1e-3, "actor_learning_rate": 1e-3, "num_cql_samples": 4}, -350.0),
     ],
 )

@@ -155,5 +155,3 @@ def test_steps_of_one_call_are_those_of_single_calls() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"iql\.expectile must be in \[0, 1\]"):
         IqlConfig(expectile=1.5)
-    with pytest.raises(ConfigError, match="mixed_precision is not for iql"):
-        IqlConfig().make_agent(specs_of(DISCRETE), NetworkConfig(), LearnerOptions(mixed_precision=True))

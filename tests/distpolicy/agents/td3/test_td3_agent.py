@@ -251,6 +251,21 @@ def test_exploration_noise_moves_with_the_run() -> None:
     np.testing.assert_allclose(spread, 2 * HALF_WIDTH / np.sqrt(12), rtol=0.1)
 
 
+def test_correlated_exploration_has_the_deviation_that_was_asked_for_and_replaces_uniform_actions() -> None:
+    agent = make_td3(exploration_noise_std=[0.1, 0.02], exploration_correlation=0.8)
+    agent.explore(0.0, has_begun=False)
+    step, state = zero_step(agent, 4000), agent.collect_policy.get_initial_state(4000)
+    greedy, noises = agent.policy.action(step).action.numpy(), []
+    for seed in range(12):
+        taken = agent.collect_policy.action(step, state, seed=seed)
+        state = taken.state
+        noises.append(taken.action.numpy() - greedy)
+    np.testing.assert_allclose(noises[-1].std(axis=0), [0.1, 0.02], rtol=0.1)
+    for element in range(2):
+        found = np.corrcoef(noises[-1][:, element], noises[-2][:, element])[0, 1]
+        np.testing.assert_allclose(found, 0.8, atol=0.05)
+
+
 def test_ddpgs_noise_is_carried_in_the_policy_state() -> None:
     agent = DdpgAgent(
         time_step_spec(OBSERVATION),
