@@ -17,6 +17,7 @@ from distpolicy.errors import SpecMismatchError
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer, paths
+from distpolicy.utils.numpy_call import numpy_call
 
 
 class TFPyEnvironment(TFEnvironment):
@@ -57,6 +58,7 @@ class TFPyEnvironment(TFEnvironment):
         self._pack = packer(leaf_places(self._time_step_spec))
         self._pack_action = packer(leaf_places(environment.action_spec()))
         self._specs = flatten(environment.time_step_spec())
+        self._outputs = [tf.TensorSpec((self._batch_size, *spec.shape), spec.dtype) for spec in self._specs]
         self._paths = [path.lstrip("/") for path in paths(environment.time_step_spec())]
         self._time_step: TimeStep | None = None
         self._lock = threading.Lock()
@@ -141,11 +143,4 @@ class TFPyEnvironment(TFEnvironment):
         return leaves
 
     def _tensors(self, function: Callable[..., list[np.ndarray]], inputs: list[tf.Tensor]) -> TimeStep:
-        """Calls a function of arrays, now or wherever the graph runs, and returns its time step as tensors."""
-        if tf.executing_eagerly():
-            leaves = [tf.constant(leaf) for leaf in function(*[leaf.numpy() for leaf in inputs])]
-        else:
-            leaves = tf.numpy_function(function, inputs, [tf.as_dtype(spec.dtype) for spec in self._specs])
-            for leaf, spec in zip(leaves, self._specs, strict=True):
-                leaf.set_shape((self._batch_size, *spec.shape))
-        return self._pack(leaves)
+        return self._pack(numpy_call(function, inputs, self._outputs))

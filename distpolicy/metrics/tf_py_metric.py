@@ -11,6 +11,7 @@ from distpolicy.metrics.py_metric import PyMetric
 from distpolicy.metrics.tf_metric import TFStepMetric
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer
+from distpolicy.utils.numpy_call import numpy_call
 
 
 class TFPyMetric(TFStepMetric):
@@ -34,10 +35,8 @@ class TFPyMetric(TFStepMetric):
             return tf.nest.map_structure(tf.identity, trajectory)
 
     def result(self) -> tf.Tensor:
-        def result() -> Any:
-            return np.asarray(self._py_metric.result(), self._dtype.as_numpy_dtype)
-
-        return tf.ensure_shape(tf.numpy_function(result, [], self._dtype), [])
+        spec = tf.TensorSpec((), self._dtype)
+        return numpy_call(lambda: [np.asarray(self._py_metric.result(), self._dtype.as_numpy_dtype)], [], [spec])[0]
 
     def reset(self) -> Any:
         return tf.numpy_function(self._py_metric.reset, [], [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from distpolicy.replay_buffers.replay_buffer import ReplayBuffer
 from distpolicy.replay_buffers.ring_store import RingStore
 from distpolicy.specs import tensor_spec
 from distpolicy.utils.nest_utils import assert_matches_spec
+from distpolicy.utils.numpy_call import numpy_call
 
 
 class BufferInfo(NamedTuple):
@@ -65,9 +66,9 @@ class TFUniformReplayBuffer(ReplayBuffer):
         super().__init__(data_spec, batch_size * max_length, stateful_dataset)
         object.__setattr__(self, "_item_spec", tensor_spec.from_spec(data_spec))
         self._specs = tf.nest.flatten(self._item_spec)
-        self._dtypes = [tf.as_dtype(spec.dtype) for spec in self._specs]
         shapes = [tuple(spec.shape.as_list()) for spec in self._specs]
-        self._store = RingStore(shapes, [dtype.as_numpy_dtype for dtype in self._dtypes], batch_size, max_length)
+        dtypes = [spec.dtype.as_numpy_dtype for spec in self._specs]
+        self._store = RingStore(shapes, dtypes, batch_size, max_length)
         self._drop_remainder, self._window_shift = dataset_drop_remainder, dataset_window_shift
 
     @property
@@ -76,8 +77,8 @@ class TFUniformReplayBuffer(ReplayBuffer):
         return tf.constant(self._capacity, tf.int64)
 
     def _num_frames(self) -> tf.Tensor:
-        count = tf.numpy_function(lambda: np.int64(self._store.num_items), [], tf.int64)
-        return tf.ensure_shape(count, [])
+        (count,) = numpy_call(lambda: [np.array(self._store.num_items)], [], [tf.TensorSpec((), tf.int64)])
+        return count
 
     def _add_batch(self, items: Any) -> Any:
         assert_matches_spec(items, self._item_spec, "items", 1)
@@ -100,12 +101,9 @@ class TFUniformReplayBuffer(ReplayBuffer):
             leaves, ids, probability = self._store.sample(draws, length)
             return [*leaves, ids, np.full(len(ids), probability, np.float32)]
 
-        *leaves, ids, probabilities = tf.numpy_function(sample, [draws], [*self._dtypes, tf.int64, tf.float32])
-        outer = [tf.get_static_value(num_draws), length]
-        for leaf, spec in zip(leaves, self._specs, strict=True):
-            leaf.set_shape([*outer, *spec.shape])
-        ids.set_shape(outer)
-        probabilities.set_shape(outer[:1])
+        size = tf.get_static_value(num_draws)
+        info = [tf.TensorSpec([size, length], tf.int64), tf.TensorSpec([size], tf.float32)]
+        *leaves, ids, probabilities = numpy_call(sample, [draws], [*self._with_outer([size, length]), *info])
         if num_steps is None:
             leaves, ids = [leaf[:, 0] for leaf in leaves], ids[:, 0]
         if sample_batch_size is None:
@@ -116,6 +114,9 @@ class TFUniformReplayBuffer(ReplayBuffer):
         columns = zip(*[tf.unstack(leaf, num_steps, axis) for leaf in leaves], strict=True)
         steps = tuple(self._packed(list(column)) for column in columns)
         return steps, BufferInfo(tuple(tf.unstack(ids, num_steps, axis)), probabilities)
+
+    def _with_outer(self, outer: Iterable[int | None]) -> list[tf.TensorSpec]:
+        return [tf.TensorSpec([*outer, *spec.shape], spec.dtype) for spec in self._specs]
 
     def _packed(self, leaves: list[tf.Tensor]) -> Any:
         return tf.nest.pack_sequence_as(self._data_spec, leaves)
@@ -147,9 +148,7 @@ class TFUniformReplayBuffer(ReplayBuffer):
         )
 
         def read(ids: tf.Tensor, segments: tf.Tensor) -> Any:
-            leaves = tf.numpy_function(self._store.read, [ids, segments], self._dtypes)
-            for leaf, spec in zip(leaves, self._specs, strict=True):
-                leaf.set_shape([*ids.shape, *spec.shape])
+            leaves = numpy_call(self._store.read, [ids, segments], self._with_outer(ids.shape))
             return self._packed(leaves), BufferInfo(ids, ())
 
         return places.map(read, num_parallel_calls=num_parallel_calls)
@@ -182,10 +181,7 @@ class TFUniformReplayBuffer(ReplayBuffer):
             ids = np.arange(*self._store.valid_ids())
             return self._store.read(ids, np.arange(self._store.num_segments)[:, np.newaxis])
 
-        leaves = tf.numpy_function(gather, [], self._dtypes)
-        for leaf, spec in zip(leaves, self._specs, strict=True):
-            leaf.set_shape([self._store.num_segments, None, *spec.shape])
-        return self._packed(leaves)
+        return self._packed(numpy_call(gather, [], self._with_outer([self._store.num_segments, None])))
 
     def _clear(self) -> Any:
         if tf.executing_eagerly():

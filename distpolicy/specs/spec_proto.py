@@ -31,6 +31,11 @@ def from_proto(spec_proto: struct_pb2.StructuredValue) -> Any:
     return nested_structure_coder.decode_proto(spec_proto)
 
 
+def decode(content: bytes) -> Any:
+    """Returns the nest of tensor specs of a serialised proto."""
+    return from_proto(struct_pb2.StructuredValue.FromString(content))
+
+
 def from_packed_proto(spec_packed_proto: Any) -> Any:
     """Returns the nest of tensor specs from a proto that was packed into a ``google.protobuf.Any``."""
     proto = struct_pb2.StructuredValue()

@@ -9,10 +9,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.utils.aggregated_losses import AggregatedLosses, aggregate_losses
+from distpolicy.utils.checkpointer import Checkpointer
 from distpolicy.utils.compilation.flat_call import FlatCall, flat_call
 from distpolicy.utils.ou_process import OUProcess, ornstein_uhlenbeck_process
+from distpolicy.utils.periodically import EagerPeriodically, Periodically, periodically
 from distpolicy.utils.sampling.action_distributions import entropy, log_probability
+from distpolicy.utils.spec_files import load_spec, save_spec
 from distpolicy.utils.spec_scaling import clip_to_spec, scale_to_spec, spec_means_and_magnitudes
+from distpolicy.utils.summaries import summarize_scalar_dict
+from distpolicy.utils.target_networks import (
+    check_matching_networks,
+    check_no_shared_variables,
+    deduped_network_variables,
+    maybe_copy_target_network_with_checks,
+)
 from distpolicy.utils.tensor_ops import (
     element_wise_huber_loss,
     element_wise_squared_loss,
@@ -21,31 +32,59 @@ from distpolicy.utils.tensor_ops import (
     replicate,
     transpose_batch_time,
 )
+from distpolicy.utils.value_sums import (
+    compute_returns,
+    convert_q_logits_to_values,
+    discounted_future_sum,
+    discounted_future_sum_masked,
+    get_contiguous_sub_episodes,
+    shift_values,
+)
 from distpolicy.utils.variables.creation import create_variable, extract_shared_variables
 from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.utils.variables.pairing import SourceVariable, check_tau, paired_variables
 from distpolicy.utils.variables.variable_watch import mark_updated
 
 __all__ = [
+    "AggregatedLosses",
+    "Checkpointer",
+    "EagerPeriodically",
     "OUProcess",
+    "Periodically",
     "SoftUpdate",
+    "aggregate_losses",
+    "check_matching_networks",
+    "check_no_shared_variables",
     "clip_to_spec",
+    "compute_returns",
+    "convert_q_logits_to_values",
     "create_variable",
+    "deduped_network_variables",
+    "discounted_future_sum",
+    "discounted_future_sum_masked",
     "element_wise_huber_loss",
     "element_wise_squared_loss",
     "entropy",
     "extract_shared_variables",
     "function",
+    "get_contiguous_sub_episodes",
     "get_episode_mask",
+    "has_eager_been_enabled",
     "index_with_actions",
+    "load_spec",
     "log_probability",
+    "maybe_copy_target_network_with_checks",
     "ornstein_uhlenbeck_process",
+    "periodically",
     "replicate",
     "safe_has_state",
+    "save_spec",
     "scale_to_spec",
+    "shift_values",
     "soft_device_placement",
     "soft_variables_update",
     "spec_means_and_magnitudes",
+    "summarize_scalar_dict",
     "transpose_batch_time",
 ]
 
@@ -186,6 +225,12 @@ def function(*args: Any, **kwargs: Any) -> Any:
     It can be used as a decorator, with or without parentheses.
     """
     return tf.function(*args, **{"autograph": False, "reduce_retracing": True, **kwargs})
+
+
+def has_eager_been_enabled() -> bool:
+    """Returns True unless TensorFlow 1's graphs have been switched on."""
+    with tf.init_scope():
+        return tf.executing_eagerly()
 
 
 def safe_has_state(state: Any) -> bool:

@@ -185,3 +185,11 @@ def test_an_empty_buffer_has_no_samples_in_a_dataset_either() -> None:
         next(iter(filled(0).as_dataset(2)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="empty"):
         next(iter(filled(0).as_dataset(single_deterministic_pass=True)))
+
+
+def test_items_of_one_array_are_fine() -> None:
+    buffer = TFUniformReplayBuffer(TensorSpec((2,), tf.float32), 1, 5)
+    buffer.add_batch(tf.ones([1, 2]))
+    assert buffer.get_next(4, 1)[0].shape == (4, 1, 2)
+    assert buffer.gather_all().shape == (1, 1, 2)
+    assert [sample.shape for sample, _ in buffer.as_dataset(single_deterministic_pass=True)] == [(2,)]
