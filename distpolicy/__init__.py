@@ -4,12 +4,16 @@ The public names are loaded on first use, so that a process that does not need T
 import it.
 """
 
-from distpolicy import networks, policies
+from distpolicy import agents, drivers, environments, networks, policies, replay_buffers
 from distpolicy.utils.lazy_names import lazy_names
 
 _MODULES = {
+    **agents._MODULES,
+    **drivers._MODULES,
+    **environments._MODULES,
     **networks._MODULES,
     **policies._MODULES,
+    **replay_buffers._MODULES,
     "APPOAgent": "distpolicy.agents.appo.appo_agent",
     "APPOConfig": "distpolicy.agents.appo.config",
     "C51Config": "distpolicy.agents.categorical_dqn.config",
@@ -22,7 +26,6 @@ _MODULES = {
     "ImpalaAgent": "distpolicy.agents.impala.impala_agent",
     "ImpalaConfig": "distpolicy.agents.impala.config",
     "MixturePolicy": "distpolicy.bandits.policies.mixture_policy",
-    "PPOAgent": "distpolicy.agents.ppo.ppo_agent",
     "PPOConfig": "distpolicy.agents.ppo.config",
     "PolicyStep": "distpolicy.trajectories.policy_step",
     "PyDriver": "distpolicy.drivers.py_driver",

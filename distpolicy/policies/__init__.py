@@ -4,6 +4,7 @@ from distpolicy.utils.lazy_names import lazy_names
 
 _MODULES = {
     "ActorPolicy": "distpolicy.policies.actor_policy",
+    "AsyncPolicySaver": "distpolicy.policies.async_policy_saver",
     "BatchedPyPolicy": "distpolicy.policies.batched_py_policy",
     "BoltzmannPolicy": "distpolicy.policies.boltzmann_policy",
     "CategoricalQPolicy": "distpolicy.policies.categorical_q_policy",
@@ -26,6 +27,7 @@ _MODULES = {
     "SavedModelPyTFEagerPolicy": "distpolicy.policies.py_tf_eager_policy",
     "ScriptedPyPolicy": "distpolicy.policies.scripted_py_policy",
     "TFPolicy": "distpolicy.policies.tf_policy",
+    "TFPyPolicy": "distpolicy.policies.tf_py_policy",
     "TemporalActionSmoothing": "distpolicy.policies.temporal_action_smoothing",
 }
 
