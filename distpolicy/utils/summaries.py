@@ -12,7 +12,7 @@ def write_scalar(name: str, value: Any, step: Any) -> Any:
     """Writes a number to the summary writer that is the default one.
 
     Args:
-        name: The summary's tag.
+        name: The summary's tag, after the names of the scopes around the call.
         value: A scalar.
         step: The step, an integer scalar.
 
@@ -21,7 +21,8 @@ def write_scalar(name: str, value: Any, step: Any) -> Any:
     """
     plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
     metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
-    return tf.summary.write(name, tf.cast(value, tf.float32), step=tf.cast(step, tf.int64), metadata=metadata)
+    with tf.summary.experimental.summary_scope(name) as (tag, _):
+        return tf.summary.write(tag, tf.cast(value, tf.float32), step=tf.cast(step, tf.int64), metadata=metadata)
 
 
 def summarize_scalar_dict(name_data: Mapping[str, Any], step: Any, name_scope: str = "Losses/") -> None:

@@ -1,0 +1,1 @@
+"""Actors and learners of one process, with TF-Agents' interface."""
