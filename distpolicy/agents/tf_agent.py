@@ -43,6 +43,9 @@ class TFAgent(tf.Module):
     - ``progress``: float32 scalar in [0, 1), the share of the run that is over;
     - ``noise``: :attr:`noise_spec`'s numbers for each row of the batch, drawn outside the compiled function.
 
+    A learner with a dataset knows the last two of these, and ``return_to_go``, ``final_observation`` and
+    ``final_discount`` if the settings ask for returns; see :class:`workers.experience.offline.OfflineExperience`.
+
     An off-policy learner takes several gradient steps in one compiled call, :meth:`train_steps`. It gives each
     ``train`` one of the batches.
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.distributions.utils import action_scale
+from distpolicy.errors import ConfigError
 from distpolicy.networks.layer_stacks import copy_layer
 from distpolicy.networks.network import Network
 from distpolicy.networks.utils import flatten_inner
@@ -54,9 +55,10 @@ class TwinCriticNetwork(Network):
         observation_spec, action_spec = self.input_tensor_spec if self._has_actions else (self.input_tensor_spec, ())
         self.encoder = copy_layer(encoder, keep_weights=True)
         encoding = observation_spec if self.encoder is None else self.encoder.create_variables()
-        (encoding,) = tf.nest.flatten(encoding)
+        if len(leaves := tf.nest.flatten(encoding)) != 1:
+            raise ConfigError(f"{self.name}: an observation of {len(leaves)} leaves needs an encoder; pass one")
         self._activation = keras.activations.get(activation_fn)
-        sizes = [np.prod(spec.shape, dtype=int) for spec in (encoding, *tf.nest.flatten(action_spec))]
+        sizes = [np.prod(spec.shape, dtype=int) for spec in (*leaves, *tf.nest.flatten(action_spec))]
         widths = [int(sum(sizes)), *(int(width) for width in fc_layer_params), num_actions or 1]
         draws = np.random.default_rng(seed)
         self._kernels, self._biases = [], []

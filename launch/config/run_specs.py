@@ -6,7 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distpolicy.errors import ConfigError
+from distpolicy.specs.array_spec import BoundedArraySpec, is_discrete
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.nests.array_nest import flatten, paths
 from launch.config.collect import load_collect_config
@@ -125,5 +128,14 @@ def _check_alike(specs: EnvironmentSpecs, of_env: EnvironmentSpecs, config: Trai
 
 
 def _described(nest: Any) -> str:
-    leaves = zip(paths(nest), flatten(nest), strict=True)
-    return ", ".join(f"{path}{' ' if path else ''}{spec.dtype.name}{list(spec.shape)}" for path, spec in leaves)
+    return ", ".join(
+        f"{path}{' ' if path else ''}{spec.dtype.name}{list(spec.shape)}{_range(spec)}"
+        for path, spec in zip(paths(nest), flatten(nest), strict=True)
+    )
+
+
+def _range(spec: Any) -> str:
+    """Returns the bounds of integers, which decide the size of networks; empty for other numbers."""
+    if not (isinstance(spec, BoundedArraySpec) and is_discrete(spec)):
+        return ""
+    return f" from {np.min(spec.minimum)} to {np.max(spec.maximum)}"

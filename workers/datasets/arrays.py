@@ -36,6 +36,9 @@ _NUMBERS = {
 # Four numbers of 32 bits and three of 64 bits.
 _ROW_BYTES = 40
 
+# TensorFlow copies what it is handed.
+_NUM_COPIES = 2
+
 
 @dataclass(frozen=True)
 class DatasetArrays:
@@ -107,7 +110,9 @@ def fingerprint(manifests: Sequence[DatasetManifest]) -> np.ndarray:
     return np.frombuffer(digest, np.uint8).copy()
 
 
-def load_arrays(folders: Sequence[str], available_bytes: int | None = None) -> DatasetArrays:
+def load_arrays(
+    folders: Sequence[str], available_bytes: int | None = None, num_drawn_observations: int = 0
+) -> DatasetArrays:
     """Reads datasets into memory.
 
     A row where a fault cut an episode is not a transition, and the step before it has none that follows.
@@ -115,6 +120,8 @@ def load_arrays(folders: Sequence[str], available_bytes: int | None = None) -> D
     Args:
         folders: The datasets' folders.
         available_bytes: The memory that may be taken; None for what the machine has left.
+        num_drawn_observations: Number of observations that are copied from the data at a time, for which there has to
+            be room, too.
 
     Raises:
         CheckpointError: If a manifest or a shard is missing or damaged.
@@ -129,7 +136,8 @@ def load_arrays(folders: Sequence[str], available_bytes: int | None = None) -> D
     order = np.lexsort((numbers["step"], numbers["slot"], numbers["dataset"]))
     following = _following(numbers, order, is_transition)
     is_end = following < 0
-    _check_memory(folders, specs, num_rows, int(np.count_nonzero(is_end)), available_bytes)
+    num_observations = num_rows + int(np.count_nonzero(is_end)) + _NUM_COPIES * num_drawn_observations
+    _check_memory(folders, specs, num_rows, num_observations, available_bytes)
     next_observation_at = np.where(is_end, num_rows + np.cumsum(is_end) - 1, following)
     transitions = order[is_transition[order]]
     if not len(transitions):
@@ -242,17 +250,17 @@ def _empty(spec: Any, num_rows: int) -> np.ndarray:
 
 
 def _check_memory(
-    folders: Sequence[str], specs: EnvironmentSpecs, num_rows: int, num_ends: int, available_bytes: int | None
+    folders: Sequence[str], specs: EnvironmentSpecs, num_rows: int, num_observations: int, available_bytes: int | None
 ) -> None:
-    """Raises ConfigError if the arrays of ``num_rows`` steps, ``num_ends`` of which none follows, do not fit."""
+    """Raises ConfigError if the arrays of so many steps and observations do not fit."""
     observation, action = (
         sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in flatten(nest))
         for nest in (specs.time_step.observation, specs.action)
     )
-    needed = (num_rows + num_ends) * observation + num_rows * (action + _ROW_BYTES)
+    needed = num_observations * observation + num_rows * (action + _ROW_BYTES)
     available = available_memory_bytes() if available_bytes is None else available_bytes
     if needed > available:
         raise ConfigError(
             f"{', '.join(folders)} takes {needed / 2**30:,.1f} GiB of memory, and {available / 2**30:,.1f} GiB are "
-            "free: give fewer steps, or learn on a machine with more memory"
+            "free: give fewer steps, lower updates_per_call, or learn on a machine with more memory"
         )

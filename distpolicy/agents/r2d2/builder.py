@@ -30,7 +30,7 @@ def make_agent(
         specs.time_step,
         specs.action,
         network,
-        FlatAdam(network.trainable_variables, 1e-3, config.max_gradient_norm, config.learning_rate),
+        FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate),
         n_step_update=config.n_step,
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,

@@ -18,9 +18,11 @@ from distpolicy.agents.sac.sac_agent import SacAgent
 from distpolicy.agents.td3.config import TD3Config
 from distpolicy.agents.td3.td3_agent import Td3Agent
 from distpolicy.agents.tf_agent import TFAgent
-from distpolicy.errors import ConfigError
+from distpolicy.agents.twin_critic_network import TwinCriticNetwork
+from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.specs.tensor_spec import from_spec
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import time_step_spec
 
@@ -123,6 +125,27 @@ def test_recurrent_policies_and_several_learners_are_refused(config: AgentConfig
 def test_settings_out_of_range_are_refused(kind: type[AgentConfig], settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         kind(**settings)
+
+
+@pytest.mark.parametrize(
+    ("config", "action", "message"),
+    [
+        (TD3Config(), {"a": ACTION, "b": ACTION}, "only a single action is supported"),
+        (TD3Config(), BoundedArraySpec((), np.int64, 0, 2), "must be of floats with finite bounds"),
+        (DDPGConfig(), ArraySpec((2,), np.float32), "must be of floats with finite bounds"),
+        (SACConfig(), ArraySpec((2,), np.float32), "must be of floats with finite bounds"),
+        (SACConfig(), {"a": ACTION, "b": BoundedArraySpec((), np.int64, 0, 2)}, "one scalar integer action"),
+        (SACConfig(exploration_correlation=0.5), BoundedArraySpec((), np.int64, 0, 2), "is for actions of floats"),
+    ],
+)
+def test_actions_that_an_agent_cannot_take_are_refused(config: AgentConfig, action: Any, message: str) -> None:
+    with pytest.raises((ConfigError, SpecMismatchError), match=message):
+        make(config, action)
+
+
+def test_critics_of_several_observations_need_an_encoder() -> None:
+    with pytest.raises(ConfigError, match="an observation of 2 leaves needs an encoder"):
+        TwinCriticNetwork(from_spec(({"a": OBSERVATION, "b": OBSERVATION}, ACTION)))
 
 
 def test_the_target_entropy_does_not_depend_on_the_units_of_the_action() -> None:

@@ -116,3 +116,16 @@ def test_an_environment_with_other_actions_is_refused(tmp_path: Path) -> None:
     config = TrainConfig(env="MountainCar-v0", agent=BC, dataset=(dataset(tmp_path / "data"),))
     with pytest.raises(ConfigError, match=r"MountainCar-v0 has the observation float32\[2\], and .*data has float32"):
         run_specs(config, config.environment_factory)
+
+
+def test_an_environment_with_more_actions_is_refused(tmp_path: Path) -> None:
+    """MountainCar has three actions, and observations like those of these data."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    schema = DatasetSchema(
+        time_step_spec(BoundedArraySpec((2,), np.float32, -3.0, 3.0)), BoundedArraySpec((), np.int64, 0, 1)
+    )
+    DatasetManifest(schema, "MountainCar-v0", "random", 0, 1).save(folder)
+    config = TrainConfig(env="MountainCar-v0", agent=BC, dataset=(str(folder),))
+    with pytest.raises(ConfigError, match=r"has the action int64\[\] from 0 to 2, and .* has int64\[\] from 0 to 1"):
+        run_specs(config, config.environment_factory)

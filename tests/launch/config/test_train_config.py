@@ -26,17 +26,21 @@ PRESETS = (
     "appo",
     "bc",
     "bipedalwalker-ppo",
+    "c51",
     "cartpole-appo",
+    "cartpole-dqn",
     "cartpole-impala",
     "cartpole-ppo",
     "cartpole-reinforce",
     "cql",
     "ddpg",
+    "dqn",
     "halfcheetah-ppo",
     "halfcheetah-sac",
     "hopper-ppo",
     "impala",
     "iql",
+    "lunarlander-appo",
     "lunarlander-ppo",
     "marwil",
     "mountaincar-ppo",
@@ -48,6 +52,7 @@ PRESETS = (
     "pendulum-td3",
     "pong-ppo",
     "ppo",
+    "r2d2",
     "reinforce",
     "repeat-previous-far-lstm",
     "repeat-previous-lstm",
@@ -233,9 +238,9 @@ def test_help_all_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown preset 'dqn'; there are .*cartpole-ppo, .*lunarlander-ppo, .*ppo, reinforce"
+        ConfigError, match=r"unknown preset 'dreamer'; there are .*cartpole-ppo, .*lunarlander-ppo, .*ppo, .*reinforce"
     ):
-        load_preset("dqn")
+        load_preset("dreamer")
 
 
 @pytest.mark.parametrize(

@@ -196,4 +196,4 @@ def assert_same(left: Saved, right: Saved) -> None:
 
 def flat(nest: Any) -> Any:
     """A nest ``[K, B, ...]`` as ``[K * B, ...]``, copied."""
-    return map_structure(lambda leaf: np.array(leaf).reshape(-1, *leaf.shape[2:]), nest)
+    return map_structure(lambda leaf: np.array(leaf).reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), nest)

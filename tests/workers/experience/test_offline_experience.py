@@ -150,6 +150,10 @@ def test_data_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_p
     manifest = write_dataset(tmp_path, NESTED)
     with pytest.raises(ConfigError, match=r"takes .* GiB of memory, and .* GiB are free"):
         load_arrays((str(tmp_path),), available_bytes=manifest.num_rows * 500)
+    # A row is of 500 to 600 bytes, and so the data alone fit.
+    load_arrays((str(tmp_path),), available_bytes=manifest.num_rows * 1000)
+    with pytest.raises(ConfigError, match="lower updates_per_call"):
+        OfflineExperience(Offline((str(tmp_path),), 256, 100), available_bytes=manifest.num_rows * 1000)
 
 
 def test_an_observation_is_held_once(tmp_path: Path) -> None:

@@ -32,16 +32,16 @@ def drawn(experience: Experience) -> list[bytes]:
     return [leaf.tobytes() for sample in samples for leaf in flatten((sample.experience, sample.weights))]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     num_steps=st.integers(1, 9),
     spare=st.integers(0, 25),
-    num_inserts=st.integers(1, 20),
+    num_inserts=st.integers(4, 16),
     save_every=st.integers(1, 5),
     priority_exponent=st.sampled_from([0.0, 0.5]),
-    sequence_length=st.sampled_from([None, 3]),
-    num_frames=st.sampled_from([0, 2, 4]),
+    sequence_length=st.sampled_from([None, None, 3]),
+    num_frames=st.sampled_from([0, 4]),
     axis=st.sampled_from([0, 2]),
     fails_to_write=st.booleans(),
 )

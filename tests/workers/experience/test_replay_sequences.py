@@ -51,7 +51,7 @@ def check_sequences(sample: Sample, want: dict[tuple[int, int], list[Step]], spa
     return set(found)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     num_steps=st.integers(1, 6),

@@ -192,3 +192,38 @@ def test_the_age_of_samples_is_told_in_versions(changes: dict[str, float]) -> No
     assert np.mean(ages) == pytest.approx((7 + 5 + 0) / 3, abs=0.3)
     experience.insert([rollout_of(streams, 0, 1, 20, 11)])
     assert experience.metrics()["replay_age"] == 0
+
+
+def test_any_nest_of_leaves_comes_back_with_its_dtypes() -> None:
+    experience = make_experience(settings_of(samples_per_insert=64.0))
+    streams = {0: Stream(0, np.random.default_rng(0), 0.0)}
+    leaves = {
+        "z": (np.float16, (2,)),
+        "a": (np.bool_, ()),
+        "m": (np.float64, (1, 2)),
+        "empty": (np.float32, (0,)),
+        "camera": (np.uint8, (3, 4, 4)),
+    }
+
+    def nest_of(key: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
+        return {
+            name: (np.broadcast_to(key.reshape(*key.shape, *([1] * len(shape))), (*key.shape, *shape)).astype(dtype),)
+            for name, (dtype, shape) in leaves.items()
+        }
+
+    for number in range(4):
+        rollout = rollout_of(streams, 0, 1, 9, number)
+        keys = rollout.observation["vector"][..., 0].astype(np.int64)
+        observation = {"key": keys, **nest_of(keys)}
+        info = {"value": keys[:, :-1].astype(np.float32)}
+        experience.insert(
+            [rollout._replace(observation=observation, action=[keys[:, :-1]], policy_info=info, policy_state=())]
+        )
+        for batch in drawn(experience, number):
+            for step in (batch.time_step, batch.next_time_step):
+                want = nest_of(step.observation["key"])
+                for name in leaves:
+                    assert step.observation[name][0].dtype == leaves[name][0]
+                    np.testing.assert_array_equal(step.observation[name][0], want[name][0])
+            np.testing.assert_array_equal(batch.action_step.action[0], batch.time_step.observation["key"])
+            np.testing.assert_array_equal(batch.action_step.info["value"], batch.time_step.observation["key"])
