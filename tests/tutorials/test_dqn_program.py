@@ -30,7 +30,9 @@ def average_return(environment: Any, policy: Any, num_episodes: int) -> float:
     return total / num_episodes
 
 
-def train(num_initial_steps: int, num_iterations: int, seed: int) -> tuple[Any, list[Any], list[float]]:
+def train(
+    num_initial_steps: int, num_iterations: int, seed: int, **arguments: Any
+) -> tuple[Any, list[Any], list[float]]:
     """Trains on CartPole; returns the agent, the metrics of collection, and the losses."""
     tf.random.set_seed(seed)
     py_env = suite_gym.load("CartPole-v1")
@@ -47,6 +49,7 @@ def train(num_initial_steps: int, num_iterations: int, seed: int) -> tuple[Any, 
         gamma=0.99,
         target_update_period=20,
         train_step_counter=train_step_counter,
+        **arguments,
     )
     agent.initialize()
     replay_buffer = tf_uniform_replay_buffer.TFUniformReplayBuffer(
@@ -79,7 +82,8 @@ def train(num_initial_steps: int, num_iterations: int, seed: int) -> tuple[Any, 
 
 
 def test_a_short_run_collects_learns_evaluates_and_saves(tmp_path: Any) -> None:
-    agent, metrics, losses = train(num_initial_steps=100, num_iterations=30, seed=1)
+    # XLA takes seconds to compile, which a short run does not regain.
+    agent, metrics, losses = train(num_initial_steps=100, num_iterations=30, seed=1, jit_compile=False)
     assert len(losses) == 30
     assert all(loss >= 0.0 for loss in losses)
     assert int(agent.train_step_counter) == 30
@@ -129,6 +133,7 @@ def test_layers_of_keras_collected_by_a_driver_over_arrays() -> None:
         optimizer=tf.keras.optimizers.Adam(learning_rate=1e-3),
         td_errors_loss_fn=common.element_wise_squared_loss,
         train_step_counter=tf.Variable(0, dtype=tf.int64),
+        jit_compile=False,
     )
     agent.initialize()
     replay_buffer = tf_uniform_replay_buffer.TFUniformReplayBuffer(agent.collect_data_spec, 1, 1000)
