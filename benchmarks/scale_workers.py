@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class LightLearner:
         names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "gradient_norm", "policy_lag")
         return self._weights, dict.fromkeys((*names, "update_s", "learner_wait_s", "learning_rate"), 0.0)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, kept_parts: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Nothing to keep."""
         return {}
 

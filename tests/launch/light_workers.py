@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ class LightLearner:
         self._version += 1
         return self.weights(), {"policy_lag": 0.0, "update_s": self._update_s}
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, kept_parts: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """The names of the rollouts that were learned from."""
         return {"seen": np.array(self._seen), "learner/version": np.array(self._version)}
 

@@ -32,7 +32,7 @@ def test_scalar_action_is_a_plain_categorical_over_the_layer_s_logits() -> None:
     assert type(distribution) is tfp.distributions.Categorical
     assert distribution.dtype == tf.int32
     kernel, bias = (weight.numpy() for weight in network.layers[0].weights)
-    np.testing.assert_allclose(distribution.logits, encodings(4).numpy() @ kernel + bias, rtol=1e-5)
+    np.testing.assert_allclose(distribution.logits, encodings(4).numpy() @ kernel + bias, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("outer", [(), (4,), (2, 3)])

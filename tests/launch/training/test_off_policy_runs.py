@@ -67,6 +67,7 @@ def test_two_runs_and_one_collector_end_with_the_same_bytes(config: TrainConfig)
     assert int(step) == (inserted - 100) * 2 // 32 * 4
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_its_replay_buffer_and_goes_on_alike_every_time() -> None:
     state, first = trained(dataclasses.replace(DQN, total_steps=400))
     totals = first[-1].totals

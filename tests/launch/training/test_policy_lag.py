@@ -32,7 +32,8 @@ def versions_of(outcome: UpdateResult) -> list[int]:
     return [report.weights.version for report in outcome.reports if report.weights]
 
 
-@pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("lag", [1, 2])
 def test_the_bytes_do_not_depend_on_the_timing_or_on_the_number_of_collectors(lag: int) -> None:
     config = dataclasses.replace(UNEVEN, max_policy_lag=lag)
     even, outcomes = trained(config)

@@ -13,6 +13,7 @@ from small_disk import small_disk
 from training_runs import faults
 
 from distpolicy.errors import DistPolicyError
+from launch.config.train import TrainConfig
 from launch.output.metrics import RUN_COLUMNS, read_rows
 from launch.output.run_directory import RunDirectory
 from launch.supervision.faults import RunFault
@@ -33,7 +34,7 @@ def result(update: int, **metrics: Any) -> UpdateResult:
 def started(folder: Path, observers: Sequence[TrainingObserver], update: int = 0) -> Observers:
     """Observers of a run in a folder that has come to an update."""
     told = Observers(observers)
-    run: Any = SimpleNamespace(directory=RunDirectory(folder), totals=totals(update))
+    run: Any = SimpleNamespace(directory=RunDirectory(folder), totals=totals(update), config=TrainConfig())
     told.on_start(run)
     return told
 

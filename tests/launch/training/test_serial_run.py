@@ -22,6 +22,7 @@ def state_of(run: Path) -> dict[str, np.ndarray]:
     return CheckpointStore(run / "checkpoints", 3).latest_to_resume().state
 
 
+@pytest.mark.slow
 def test_a_serial_run_learns_what_a_run_on_ray_learns_and_leaves_the_same_directory(tmp_path: Path) -> None:
     states, files = [], []
     for name, more in (("ray", ()), ("serial", ("--serial",))):

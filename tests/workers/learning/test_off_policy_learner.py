@@ -58,7 +58,10 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     return learner.update(0.1, rollout._replace(weights_version=version))[1]
 
 
-@pytest.fixture(name="config", params=["dqn", "prioritised", "sac", "td3"])
+@pytest.fixture(
+    name="config",
+    params=["dqn", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("prioritised", "sac", "td3"))],
+)
 def config_fixture(request: pytest.FixtureRequest) -> TrainConfig:
     if request.param == "prioritised":
         return config_of("dqn", priority_exponent=0.6, n_step=3, target_update_period=5)
