@@ -34,13 +34,28 @@ from score_runs import Peer, run_peer, train
 SCRIPT = "sb3_off_policy.py"
 # Options of ours, the peers' case, and the least ratio of the peers' seconds to ours.
 RACES: dict[str, tuple[list[str], str, dict[str, float]]] = {
-    "DQN, CartPole": (["--preset", "cartpole-dqn"], "dqn-cartpole", {"SBX": 2.5, "SB3": 8.0}),
+    "DQN, CartPole": (
+        ["--preset", "cartpole-dqn", "--eval-every", "39", "--eval-episodes", "20"],
+        "dqn-cartpole",
+        {"SBX": 2.5, "SB3": 8.0},
+    ),
     "SAC 256, Pendulum": (
-        ["--preset", "pendulum-sac", "--network.actor-units", "256", "256", "--sac.critic-units", "256", "256"],
+        [
+            "--preset",
+            "pendulum-sac",
+            "--eval-every",
+            "16",
+            "--network.actor-units",
+            "256",
+            "256",
+            "--sac.critic-units",
+            "256",
+            "256",
+        ],
         "sac-pendulum",
         {"SBX": 1.1, "SB3": 2.5},
     ),
-    "SAC 64, Pendulum": (["--preset", "pendulum-sac"], "sac-pendulum-64", {"SBX": 2.5}),
+    "SAC 64, Pendulum": (["--preset", "pendulum-sac", "--eval-every", "16"], "sac-pendulum-64", {"SBX": 2.5}),
 }
 STEPS_GOALS = {"SBX": 1.0, "SB3": 3.0}
 LOOP_GOAL = 0.9
