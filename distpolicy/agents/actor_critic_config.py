@@ -15,7 +15,6 @@ class ActorCriticConfig(AgentConfig):
     """Settings of an agent that learns from rollouts by passes over minibatches."""
 
     common: ClassVar[tuple[str, ...]] = ("learning_rate", "num_epochs", "num_minibatches", "discount", "entropy_weight")
-    # Settings that must be above 0, at least 0, and in [0, 1].
     _POSITIVE: ClassVar[tuple[str, ...]] = (
         "learning_rate",
         "num_epochs",
@@ -64,8 +63,7 @@ class ActorCriticConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         check_widths(f"{self.kind}.value_units", self.value_units)
-        for name in self._POSITIVE:
-            self._require(name, getattr(self, name) > 0, "above 0")
+        super().__post_init__()
         if self.sequence_length is not None:
             self._require("sequence_length", self.sequence_length >= 1, "1 or more")
         if self.burn_in < 0 or self.burn_in > (self.sequence_length or 0):
@@ -73,14 +71,6 @@ class ActorCriticConfig(AgentConfig):
                 f"{self.kind}.burn_in must be from 0 to {self.kind}.sequence_length ({self.sequence_length}), "
                 f"but is {self.burn_in}"
             )
-        for name in self._SHARES:
-            self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
-        for name in self._NOT_NEGATIVE:
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-
-    def _require(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            raise ConfigError(f"{self.kind}.{name} must be {what}, but is {getattr(self, name)}")
 
     @property
     def reward_discount(self) -> float:

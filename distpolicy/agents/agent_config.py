@@ -95,6 +95,22 @@ class AgentConfig:
     common: ClassVar[tuple[str, ...]] = ()
     largest_policy_lag: ClassVar[int | None] = 0
     deploys_collect_policy: ClassVar[bool] = True
+    # Settings that must be above 0, at least 0, and in [0, 1].
+    _POSITIVE: ClassVar[tuple[str, ...]] = ()
+    _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ()
+    _SHARES: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name in self._POSITIVE:
+            self._require(name, getattr(self, name) > 0, "above 0")
+        for name in self._NOT_NEGATIVE:
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in self._SHARES:
+            self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
+
+    def _require(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            raise ConfigError(f"{self.kind}.{name} must be {what}, but is {getattr(self, name)}")
 
     def check(self, shape: RunShape) -> None:
         """Checks that the algorithm supports a run of these sizes.

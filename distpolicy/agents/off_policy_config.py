@@ -18,7 +18,6 @@ class OffPolicyConfig(AgentConfig):
     # Rows of any age are learned from.
     largest_policy_lag: ClassVar[int | None] = None
     deploys_collect_policy: ClassVar[bool] = False
-    # Settings that must be above 0, at least 0, and in [0, 1].
     _POSITIVE: ClassVar[tuple[str, ...]] = (
         "learning_rate",
         "replay_capacity",
@@ -59,18 +58,6 @@ class OffPolicyConfig(AgentConfig):
     checkpoint_replay: bool = True
     """Keep the replay buffer in checkpoints. Each step is written once. Without it, a run that goes on collects
     learning_starts steps again before it learns."""
-
-    def __post_init__(self) -> None:
-        for name in self._POSITIVE:
-            self._require(name, getattr(self, name) > 0, "above 0")
-        for name in self._NOT_NEGATIVE:
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in self._SHARES:
-            self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
-
-    def _require(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            raise ConfigError(f"{self.kind}.{name} must be {what}, but is {getattr(self, name)}")
 
     @property
     def reward_discount(self) -> float:

@@ -18,10 +18,7 @@ class OfflineConfig(AgentConfig):
     common: ClassVar[tuple[str, ...]] = ("learning_rate", "batch_size", "updates_per_call")
     # There are no rollouts that could be too old; a run refuses a lag with this reason.
     largest_policy_lag: ClassVar[int | None] = None
-    # Settings that must be above 0, at least 0, and in [0, 1].
     _POSITIVE: ClassVar[tuple[str, ...]] = ("learning_rate", "batch_size", "updates_per_call", "max_gradient_norm")
-    _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ()
-    _SHARES: ClassVar[tuple[str, ...]] = ()
 
     learning_rate: float = 1e-3
     """Adam's step size."""
@@ -31,18 +28,6 @@ class OfflineConfig(AgentConfig):
     """Number of gradient steps in one compiled call, which is one update: evaluations and checkpoints count these."""
     max_gradient_norm: float = 10.0
     """Bound of the gradient's global norm."""
-
-    def __post_init__(self) -> None:
-        for name in self._POSITIVE:
-            self._require(name, getattr(self, name) > 0, "above 0")
-        for name in self._NOT_NEGATIVE:
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in self._SHARES:
-            self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
-
-    def _require(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            raise ConfigError(f"{self.kind}.{name} must be {what}, but is {getattr(self, name)}")
 
     def check(self, shape: RunShape) -> None:
         """Checks that there is one learner, and that networks have no state.

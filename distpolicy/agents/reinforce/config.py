@@ -20,6 +20,10 @@ class ReinforceConfig(AgentConfig):
         {"entropy": "Entropy of the policy", "whole_steps": "Share of steps whose episode ended in the rollout"}
     )
 
+    _POSITIVE: ClassVar[tuple[str, ...]] = ("learning_rate", "max_gradient_norm")
+    _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ("entropy_weight",)
+    _SHARES: ClassVar[tuple[str, ...]] = ("discount",)
+
     common: ClassVar[tuple[str, ...]] = ("learning_rate", "discount", "entropy_weight")
 
     learning_rate: float = 3e-3
@@ -30,15 +34,6 @@ class ReinforceConfig(AgentConfig):
     """Weight of the entropy bonus."""
     max_gradient_norm: float = 1.0
     """Bound of the gradient's global norm."""
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "max_gradient_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"reinforce.{name} must be above 0, but is {getattr(self, name)}")
-        if not 0 <= self.discount <= 1:
-            raise ConfigError(f"reinforce.discount must be in [0, 1], but is {self.discount}")
-        if not self.entropy_weight >= 0:
-            raise ConfigError(f"reinforce.entropy_weight must be 0 or more, but is {self.entropy_weight}")
 
     def check(self, shape: RunShape) -> None:
         """Checks that there is one learner.
