@@ -15,8 +15,6 @@ from distpolicy.utils.nests.array_nest import flatten, paths
 from launch.config.collect import load_collect_config
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig
-from workers.datasets.files import CONFIG_FILE, MANIFEST_FILE, file_beside_shards
-from workers.datasets.manifest import DatasetManifest
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import check_trainable, probe
 
@@ -65,6 +63,10 @@ def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers:
         ConfigError: If there is no such dataset, or it names code, was written by somebody else, and the run needs the
             environment.
     """
+    # Imported here, as below: runs without a dataset do not need to read one, and begin sooner.
+    from workers.datasets.files import CONFIG_FILE, file_beside_shards
+    from workers.datasets.manifest import DatasetManifest
+
     folder = config.dataset[0]
     _check_is_dataset(folder)
     file = file_beside_shards(folder, CONFIG_FILE)
@@ -107,6 +109,8 @@ def describe_data(config: TrainConfig, factory: EnvironmentFactory) -> str:
 
 
 def _check_is_dataset(folder: str) -> None:
+    from workers.datasets.files import MANIFEST_FILE, file_beside_shards
+
     manifest = file_beside_shards(folder, MANIFEST_FILE)
     if not manifest.exists():
         there = "it has no" if Path(folder).is_dir() else "there is no"
