@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.parameters import get_parameters, specs_of_parameters
 from distpolicy.distributions.utils import DistributionSpecV2
 from distpolicy.errors import SpecMismatchError
 from distpolicy.networks.keras_habits import KerasHabits
@@ -251,6 +252,6 @@ def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
 
 def _spec_without_batch(output: Any) -> Any:
     if isinstance(output, tfp.distributions.Distribution):
-        return DistributionSpecV2(output.event_shape, output.dtype)
+        return DistributionSpecV2(output.event_shape, output.dtype, specs_of_parameters(get_parameters(output)))
     tensor = tf.convert_to_tensor(output)
     return tensor_spec.TensorSpec(tensor.shape[1:], tensor.dtype)
