@@ -36,6 +36,7 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy doctor             checks the nodes of a cluster, or of this machine
   distpolicy presets            lists the presets that train can begin from, with targets and times
   distpolicy envs               lists the envs that have presets
+  distpolicy completion SHELL   prints a script that completes commands and options in bash, zsh or fish
   distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
@@ -255,6 +256,15 @@ def _envs(arguments: list[str], start: float) -> int:
     return _list("envs", arguments, list_envs)
 
 
+def _completion(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_completion(arguments)
+    # Importing Gymnasium's environments, to name them, is for this command alone.
+    from launch.completion.scripts import completion_script
+
+    print(completion_script(parsed.shell), end="")
+    return 0
+
+
 def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
     if arguments and not {"-h", "--help", "--help-all"} & set(arguments):
         raise ConfigError(f"distpolicy {command} takes no options, but got {' '.join(arguments)}")
@@ -270,6 +280,7 @@ _COMMANDS = {
     "doctor": _doctor,
     "presets": _presets,
     "envs": _envs,
+    "completion": _completion,
 }
 
 

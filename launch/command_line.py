@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -33,6 +33,7 @@ from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
 
 _T = TypeVar("_T")
+Shell = Literal["bash", "zsh", "fish"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,17 @@ class SubmitArguments:
     config: Annotated[SubmitConfig, tyro.conf.arg(name="")] = field(default_factory=SubmitConfig)
     debug: bool = False
     """Show tracebacks."""
+
+
+@dataclass(frozen=True)
+class CompletionArguments:
+    """Prints a script for a shell, which completes commands, options and the names of presets, envs and agents.
+
+    Its first line says where to keep it.
+    """
+
+    shell: tyro.conf.Positional[Shell]
+    """The shell."""
 
 
 def parse_train(arguments: list[str]) -> TrainArguments:
@@ -249,6 +261,16 @@ def parse_doctor(arguments: list[str]) -> DoctorArguments:
     return _parse(DoctorArguments, arguments, None, "doctor")
 
 
+def parse_completion(arguments: list[str]) -> CompletionArguments:
+    """Parses ``distpolicy completion``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(CompletionArguments, arguments, None, "completion")
+
+
 # The commands that can be submitted, with the parsers that check their arguments.
 _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "train": parse_train,
@@ -379,6 +401,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
         "what is checked": ("config.address", "config.nodes", "config.cpus", "config.gpus", "config.deadline_s"),
         "tracing": ("debug",),
     },
+    "completion": {"": ("shell",)},
     "submit": {
         "": ("target",),
         "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
@@ -409,7 +432,13 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
     default = getattr(value, name, None)
     if value is None:
         default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
-    option = {"source": "RUN", "target": "CLUSTER", "deadline_s": "--deadline", "config_file": "--config"}.get(name)
+    option = {
+        "source": "RUN",
+        "target": "CLUSTER",
+        "shell": "SHELL",
+        "deadline_s": "--deadline",
+        "config_file": "--config",
+    }.get(name)
     return Choice(option or f"--{prefix}{name.replace('_', '-')}", owner, name, default)
 
 
