@@ -1,4 +1,4 @@
-"""The command line: ``distpolicy train``, ``collect``, ``evaluate``, ``submit`` and ``doctor``."""
+"""The command line: ``distpolicy train``, ``collect``, ``evaluate``, ``report`` and the others."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy train              trains a TensorFlow policy on Ray; without options it solves CartPole-v1
   distpolicy collect            runs a policy in many envs and keeps the data as Parquet
   distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
+  distpolicy report RUN...      writes the report of a run, or of several on one page
+  distpolicy plot RUN... --by SETTING
+                                compares groups of runs
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
@@ -183,7 +186,13 @@ def _train(arguments: list[str], start: float) -> int:
         started_processes_ended(),
         handled(interrupt),
         TrainingRun(
-            parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
+            parsed.config,
+            [observer],
+            parsed.run_dir,
+            parsed.resume,
+            debug=parsed.debug,
+            serial=parsed.serial,
+            preset=parsed.preset,
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
@@ -227,6 +236,22 @@ def _evaluate(arguments: list[str], start: float) -> int:
 
     with started_processes_ended(), handled(interrupt):
         evaluate(Path(parsed.source), parsed.config, PathsConsole())
+    return 0
+
+
+def _report(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_report(arguments)
+    from launch.reports.commands import report
+
+    report(parsed, PathsConsole())
+    return 0
+
+
+def _plot(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_plot(arguments)
+    from launch.reports.commands import plot
+
+    plot(parsed, PathsConsole())
     return 0
 
 
@@ -276,6 +301,8 @@ _COMMANDS = {
     "train": _train,
     "collect": _collect,
     "evaluate": _evaluate,
+    "report": _report,
+    "plot": _plot,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,

@@ -28,6 +28,7 @@ from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory, policy_folder
+from launch.reports.arguments import PlotArguments, ReportArguments
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
@@ -271,6 +272,26 @@ def parse_completion(arguments: list[str]) -> CompletionArguments:
     return _parse(CompletionArguments, arguments, None, "completion")
 
 
+def parse_report(arguments: list[str]) -> ReportArguments:
+    """Parses ``distpolicy report``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(ReportArguments, arguments, None, "report")
+
+
+def parse_plot(arguments: list[str]) -> PlotArguments:
+    """Parses ``distpolicy plot``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(PlotArguments, arguments, None, "plot")
+
+
 # The commands that can be submitted, with the parsers that check their arguments.
 _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "train": parse_train,
@@ -402,6 +423,8 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
         "tracing": ("debug",),
     },
     "completion": {"": ("shell",)},
+    "report": {"": ("runs",), "output": ("out",), "tracing": ("debug",)},
+    "plot": {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)},
     "submit": {
         "": ("target",),
         "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
@@ -434,6 +457,7 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
         default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
     option = {
         "source": "RUN",
+        "runs": "RUN...",
         "target": "CLUSTER",
         "shell": "SHELL",
         "deadline_s": "--deadline",

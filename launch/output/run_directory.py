@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distpolicy.errors import ConfigError
 from distpolicy.utils.atomic_files import write_file
 from launch.config.codec import dump
-from launch.config.seal import sealed
-from launch.config.train import TrainConfig
+
+if TYPE_CHECKING:
+    from launch.config.train import TrainConfig
 
 
 class RunDirectory:
-    """A run's folder: ``config.yaml``, ``checkpoints/``, ``policy/``, ``metrics.csv``, ``faults.csv``, ``report.html``
-    and TensorBoard events.
+    """A run's folder: ``config.yaml``, ``run.json``, ``checkpoints/``, ``policy/``, ``metrics.csv``,
+    ``evaluations.csv``, ``worker_times.csv``, ``faults.csv``, ``report.html``, ``report.png`` and TensorBoard events.
 
     Args:
         path: The folder.
@@ -30,7 +32,11 @@ class RunDirectory:
         self.collect_policy = path / "collect_policy"
         self.metrics_file = path / "metrics.csv"
         self.faults_file = path / "faults.csv"
+        self.evaluations_file = path / "evaluations.csv"
+        self.worker_times_file = path / "worker_times.csv"
+        self.record_file = path / "run.json"
         self.report_file = path / "report.html"
+        self.picture_file = path / "report.png"
 
     @classmethod
     def create(cls, path: Path | None, env: str) -> RunDirectory:
@@ -58,6 +64,9 @@ class RunDirectory:
         Raises:
             DistPolicyError: If it cannot be written.
         """
+        # Imported here: reading a run directory needs no settings of runs.
+        from launch.config.seal import sealed
+
         write_file(self.config_file, sealed(dump(config)))
 
     def remove_if_empty(self) -> None:
