@@ -31,6 +31,8 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy train              trains a TensorFlow policy on Ray; without options it solves CartPole-v1
   distpolicy collect            runs a policy in many envs and keeps the data as Parquet
   distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
+  distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
+  distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
@@ -229,6 +231,28 @@ def _evaluate(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _serve(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_serve(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.serving.command import serve
+    from launch.signals import handled, interrupt
+
+    with started_processes_ended(), handled(interrupt):
+        serve(parsed.source, parsed.config, PathsConsole(), start, parsed.debug)
+    return 0
+
+
+def _export(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_export(arguments)
+    from launch.export import export_policy
+    from launch.signals import handled, interrupt
+
+    with handled(interrupt):
+        export_policy(parsed, PathsConsole())
+    return 0
+
+
 def _submit(arguments: list[str], start: float) -> int:
     parsed, command = command_lines.parse_submit(arguments)
     authentication.use_token_if_there_is_one()
@@ -266,6 +290,8 @@ _COMMANDS = {
     "train": _train,
     "collect": _collect,
     "evaluate": _evaluate,
+    "serve": _serve,
+    "export": _export,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,
