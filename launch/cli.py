@@ -34,6 +34,8 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy report RUN...      writes the report of a run, or of several on one page
   distpolicy plot RUN... --by SETTING
                                 compares groups of runs
+  distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
+  distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
@@ -255,6 +257,28 @@ def _plot(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _serve(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_serve(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.serving.command import serve
+    from launch.signals import handled, interrupt
+
+    with started_processes_ended(), handled(interrupt):
+        serve(parsed.source, parsed.config, PathsConsole(), start, parsed.debug)
+    return 0
+
+
+def _export(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_export(arguments)
+    from launch.export import export_policy
+    from launch.signals import handled, interrupt
+
+    with handled(interrupt):
+        export_policy(parsed, PathsConsole())
+    return 0
+
+
 def _submit(arguments: list[str], start: float) -> int:
     parsed, command = command_lines.parse_submit(arguments)
     authentication.use_token_if_there_is_one()
@@ -303,6 +327,8 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "report": _report,
     "plot": _plot,
+    "serve": _serve,
+    "export": _export,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,

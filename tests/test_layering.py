@@ -164,8 +164,8 @@ def test_no_two_folders_import_each_other() -> None:
 
 # From the top down: a folder imports from those after it.
 ORDER = {
-    "launch": ("launch", "training", "collection", "cluster", "reports", "output", "supervision", "config"),
-    "workers": ("workers", "inference", "learning", "experience", "datasets", "collection", "environments"),
+    "launch": ("launch", "training", "collection", "serving", "cluster", "reports", "output", "supervision", "config"),
+    "workers": ("workers", "serving", "inference", "learning", "experience", "datasets", "collection", "environments"),
 }
 
 

@@ -87,20 +87,22 @@ class RunDirectory:
         return run
 
 
-def policy_folder(path: Path, stochastic: bool) -> Path:
+def policy_folder(path: Path, stochastic: bool, is_best: bool = False) -> Path:
     """Returns the folder of a policy, given a run directory or the folder itself.
 
     Args:
         path: A run directory, or the folder of a SavedModel.
         stochastic: Whether to take the policy that draws its actions; only a run directory has two.
+        is_best: Whether to take the best policy of the run's evaluations instead of the newest one.
 
     Raises:
         ConfigError: If the run has not exported the policy yet, or there is nothing to choose from.
     """
     run = RunDirectory(path)
     if not run.config_file.is_file():
-        if stochastic:
-            raise ConfigError(f"--stochastic is for a run directory: {path} is one policy, and acts as it is")
+        if stochastic or is_best:
+            option = "--stochastic" if stochastic else "--policy best"
+            raise ConfigError(f"{option} is for a run directory: {path} is one policy, and acts as it is")
         return path
     if not run.policy.is_dir():
         raise ConfigError(
@@ -109,7 +111,15 @@ def policy_folder(path: Path, stochastic: bool) -> Path:
         )
     if stochastic and not run.collect_policy.is_dir():
         raise ConfigError(f"{path} has no policy that draws its actions: leave out --stochastic")
-    return run.collect_policy if stochastic else run.policy
+    newest = run.collect_policy if stochastic else run.policy
+    if not is_best:
+        return newest
+    best = newest.with_name(f"best_{newest.name}")
+    if not best.is_dir():
+        raise ConfigError(
+            f"{path} has no {best.name}: a run writes it with its first evaluation; leave out --policy best"
+        )
+    return best
 
 
 def check_free(path: Path) -> None:
