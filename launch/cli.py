@@ -1,4 +1,4 @@
-"""The command line: ``distpolicy train``, ``collect``, ``evaluate``, ``report`` and the others."""
+"""The command line: ``distpolicy train``, ``tune``, ``collect``, ``evaluate``, ``report`` and the others."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ USAGE = """\
 usage: distpolicy COMMAND [OPTIONS]
 
   distpolicy train              trains a TensorFlow policy on Ray; without options it solves CartPole-v1
+  distpolicy tune               searches for better settings of train
   distpolicy collect            runs a policy in many envs and keeps the data as Parquet
   distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
   distpolicy report RUN...      writes the report of a run, or of several on one page
@@ -203,6 +204,33 @@ def _train(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _tune(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_tune(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.signals import handled, interrupt
+    from launch.tuning.console import ConsoleObserver
+    from launch.tuning.run import TuningRun
+
+    observer = ConsoleObserver(PathsConsole())
+    with started_processes_ended(), handled(interrupt):
+        run = TuningRun(
+            parsed.tune,
+            parsed.config,
+            parsed.out,
+            parsed.resume,
+            observer,
+            serial=parsed.serial,
+            debug=parsed.debug,
+        )
+        try:
+            run.run()
+        except KeyboardInterrupt:
+            observer.on_interrupt(run.folder)
+            raise
+    return 0
+
+
 def _collect(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_collect(arguments)
     _use_token(parsed.config.address)
@@ -323,6 +351,7 @@ def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
 
 _COMMANDS = {
     "train": _train,
+    "tune": _tune,
     "collect": _collect,
     "evaluate": _evaluate,
     "report": _report,

@@ -51,7 +51,7 @@ class RunDirectory:
         """
         try:
             if path is None:
-                return cls(_make_fresh(Path("runs"), env))
+                return cls(fresh_folder(Path("runs"), env))
             check_free(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -122,18 +122,31 @@ def policy_folder(path: Path, stochastic: bool, is_best: bool = False) -> Path:
     return best
 
 
-def check_free(path: Path) -> None:
-    """Checks that a path is free for a new run directory.
+def check_free(path: Path, what: str = "run directory", option: str = "--run-dir") -> None:
+    """Checks that a path is free for a new run directory, or for another folder.
+
+    Args:
+        path: The path.
+        what: What the folder is, for the message.
+        option: The option that names it.
 
     Raises:
         ConfigError: If the path exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(f"run directory {path} exists: choose another --run-dir, or go on with it by --resume {path}")
+        raise ConfigError(f"{what} {path} exists: choose another {option}, or go on with it by --resume {path}")
 
 
-def _make_fresh(parent: Path, env: str) -> Path:
-    # The id without its module.
+def fresh_folder(parent: Path, env: str) -> Path:
+    """Makes a folder that is named by environment and time.
+
+    Args:
+        parent: Where to make it.
+        env: The environment's id; the name of its module is left out.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
     stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env.rpartition(":")[2])
     name = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     path, count = parent / name, 1
