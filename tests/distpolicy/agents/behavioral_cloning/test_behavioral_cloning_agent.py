@@ -66,7 +66,14 @@ def test_gradients_are_clipped_variable_by_variable() -> None:
 
 
 def test_a_loss_function_of_the_callers_is_used() -> None:
-    agent, _ = linear_agent(2, CONTINUOUS, loss_fn=lambda output, action: tf.reduce_sum(tf.abs(output - action), -1))
+    made: list[BehavioralCloningAgent] = []
+
+    def absolute(experience: Any, training: bool) -> tf.Tensor:
+        output, _ = made[0]._cloning_network(experience.time_step.observation, training=training)
+        return tf.reduce_sum(tf.abs(output - experience.action_step.action), axis=-1)
+
+    agent, _ = linear_agent(2, CONTINUOUS, loss_fn=absolute)
+    made.append(agent)
     kernel = agent.collect_policy.variables()[0].numpy()
     batch = transitions(CONTINUOUS)
     error = batch.time_step.observation @ kernel - batch.action_step.action
