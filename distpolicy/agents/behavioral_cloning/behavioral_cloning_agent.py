@@ -34,7 +34,7 @@ class BehavioralCloningAgent(TFAgent):
 
     - the negative log-likelihood of its action, if the network returns distributions, for any nest of actions;
     - the same for one discrete scalar action, if the network returns logits;
-    - the squared difference, summed over the action's elements, if the network returns actions;
+    - the squared difference, the mean over the action's elements, if the network returns actions;
     - what ``loss_fn`` returns, if it is given.
 
     ``train`` takes Transitions ``[B, ...]``, or a Trajectory ``[B, ...]`` or ``[B, T, ...]``.
@@ -102,6 +102,11 @@ class BehavioralCloningAgent(TFAgent):
         layers = encoder_layers([cloning_network]) if mixed_precision else []
         object.__setattr__(self, "_self_layers_in_bfloat16", layers)
 
+    @property
+    def cloning_network(self) -> Network:
+        """The network that imitates."""
+        return self._cloning_network
+
     def _default_weights(self, experience: Any) -> Any:
         if isinstance(experience, Transition):
             return tf.cast(tf.logical_not(experience.time_step.is_last()), tf.float32)
@@ -166,5 +171,5 @@ def _squared_difference(output: Any, action: Any, action_spec: Any) -> tf.Tensor
     terms = []
     for predicted, given, spec in parts:
         error = tf.cast(tf.math.squared_difference(predicted, tf.cast(given, predicted.dtype)), tf.float32)
-        terms.append(tf.reduce_sum(error, axis=list(range(error.shape.rank - len(spec.shape), error.shape.rank))))
+        terms.append(tf.reduce_mean(error, axis=list(range(error.shape.rank - len(spec.shape), error.shape.rank))))
     return tf.add_n(terms)

@@ -407,7 +407,7 @@ class PPOAgent(SurrogateAgent):
         decay, penalty = self._weight_decay(), tf.zeros(())
         if self._kl_penalty.is_used:
             kl = self._divergence(distribution, samples["dist_params"], samples["mask"])
-            penalty = self._kl_penalty(tf.reduce_sum(kl) / statistics.count)
+            penalty = self._kl_penalty(tf.reduce_sum(kl * samples["mask"]) / statistics.count)
         return loss + decay + penalty, tf.concat([metrics, [decay, penalty]], axis=0)
 
     def _value_error(self, value: tf.Tensor, samples: dict[str, Any]) -> tf.Tensor | None:
@@ -438,7 +438,8 @@ class PPOAgent(SurrogateAgent):
                 batch.samples()["observation"], batch.step_type[:, :-1], batch.policy_state
             )
             kl = self._divergence(distribution, batch.policy_info["dist_params"], batch.mask)
-            self._kl_penalty.adapt(tf.math.divide_no_nan(tf.reduce_sum(kl), tf.reduce_sum(batch.mask)))
+            counted = tf.math.count_nonzero(batch.mask, dtype=tf.float32)
+            self._kl_penalty.adapt(tf.math.divide_no_nan(tf.reduce_sum(kl), counted))
         if self.update_normalizers_in_train:
             self.update_observation_normalizer(experience.observation)
             if self._config.normalize_rewards:

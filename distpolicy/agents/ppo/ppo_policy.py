@@ -102,14 +102,14 @@ class PPOPolicy(ActorPolicy):
         return tensor_spec.zero_spec_nest(self._value_network.state_spec, outer)
 
     def apply_value_network(
-        self, observations: Any, step_types: Any, value_state: Any = (), training: bool = False
+        self, observations: Any, step_types: Any, value_state: Any = None, training: bool = False
     ) -> tuple[tf.Tensor, Any]:
         """Returns values of observations, which are normalised first, and the critic's next state.
 
         Args:
             observations: Nest of ``[B, ...]`` or ``[B, T, ...]``.
             step_types: int32 of the same outer dimensions.
-            value_state: Nest of ``[B, ...]``; ``()`` for the initial one.
+            value_state: Nest of ``[B, ...]``; None for the initial one.
             training: Whether the network is called in training mode.
         """
         if self._observation_normalizer is not None:
