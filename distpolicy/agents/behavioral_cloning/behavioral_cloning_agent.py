@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_losses import clip_each
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
@@ -43,7 +43,7 @@ class BehavioralCloningAgent(TFAgent):
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs of one action.
         cloning_network: From observations to distributions, logits or actions.
-        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        optimizer: A Keras optimizer, or an Adam.
         num_outer_dims: Accepted for TF-Agents' callers; the experience tells its outer dimensions.
         epsilon_greedy: Probability of a random action of the collect policy, if the network returns logits. Otherwise
             the collect policy draws from the network's distributions.

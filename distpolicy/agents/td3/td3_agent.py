@@ -30,7 +30,7 @@ class Td3Agent(DeterministicActorAgent):
         actor_network: From observations to actions.
         critic_network: From pairs of observations and actions to values ``[B]``; or to those of all critics,
             ``[B, N]``, as :class:`distpolicy.agents.twin_critic_network.TwinCriticNetwork` does.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same, for all critics.
         exploration_noise_std: Deviation of the noise that the collect policy adds, in the units of the action.
         critic_network_2: The second critic; None for a copy of the first one.
