@@ -1,4 +1,4 @@
-"""Searches for better settings: several short runs, of which the bad ones are ended early.
+"""Searches for better settings: several short runs; the bad ones are ended early.
 
     python examples/sweep.py [TOTAL_STEPS] [SAMPLES]
 
