@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -56,8 +57,15 @@ def commands() -> dict[str, Command]:
         "evaluate": command_line.EvaluateArguments,
         "doctor": command_line.DoctorArguments,
     }
+    others = {
+        "tune": command_line.TuneArguments,
+        "report": command_line.ReportArguments,
+        "plot": command_line.PlotArguments,
+        "serve": command_line.ServeArguments,
+        "export": command_line.ExportArguments,
+    }
     return {
-        **{name: _command(kind) for name, kind in jobs.items()},
+        **{name: _command(kind) for name, kind in {**jobs, **others}.items()},
         "submit": _command(command_line.SubmitArguments, tuple(jobs)),
         "presets": Command("Lists the presets"),
         "envs": Command("Lists the environments that have presets"),
@@ -124,6 +132,7 @@ def _agent_names() -> tuple[str, ...]:
     return tuple(kind for kind in agent_kinds() if kind != CustomAgentConfig.kind)
 
 
+@functools.cache
 def _env_names() -> tuple[str, ...]:
     """Returns the environments of Gymnasium in their newest version, and those that have presets."""
     newest: dict[str, Any] = {}
