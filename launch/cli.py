@@ -34,6 +34,8 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy report RUN...      writes the report of a run, or of several on one page
   distpolicy plot RUN... --by SETTING
                                 compares groups of runs
+  distpolicy runs [FOLDER]      lists the runs in a folder
+  distpolicy watch RUN          shows a run live in this terminal
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
@@ -254,6 +256,22 @@ def _plot(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _runs(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_runs(arguments)
+    from launch.reports.run_list import list_runs
+
+    list_runs(parsed, PathsConsole())
+    return 0
+
+
+def _watch(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_watch(arguments)
+    from launch.reports.watch import watch
+
+    watch(parsed, PathsConsole())
+    return 0
+
+
 def _submit(arguments: list[str], start: float) -> int:
     parsed, command = command_lines.parse_submit(arguments)
     authentication.use_token_if_there_is_one()
@@ -293,6 +311,8 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "report": _report,
     "plot": _plot,
+    "runs": _runs,
+    "watch": _watch,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,

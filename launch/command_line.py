@@ -28,7 +28,7 @@ from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory, policy_folder
-from launch.reports.arguments import PlotArguments, ReportArguments
+from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
@@ -270,6 +270,26 @@ def parse_plot(arguments: list[str]) -> PlotArguments:
     return _parse(PlotArguments, arguments, None, "plot")
 
 
+def parse_runs(arguments: list[str]) -> RunsArguments:
+    """Parses ``distpolicy runs``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(RunsArguments, arguments, None, "runs")
+
+
+def parse_watch(arguments: list[str]) -> WatchArguments:
+    """Parses ``distpolicy watch``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(WatchArguments, arguments, None, "watch")
+
+
 # The commands that can be submitted, with the parsers that check their arguments.
 _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "train": parse_train,
@@ -402,6 +422,8 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "report": {"": ("runs",), "output": ("out",), "tracing": ("debug",)},
     "plot": {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)},
+    "runs": {"": ("folder",), "output": ("json",), "tracing": ("debug",)},
+    "watch": {"": ("run",), "what is shown": ("every_s", "once"), "tracing": ("debug",)},
     "submit": {
         "": ("target",),
         "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
@@ -435,6 +457,9 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
     option = {
         "source": "RUN",
         "runs": "RUN...",
+        "run": "RUN",
+        "folder": "FOLDER",
+        "every_s": "--every",
         "target": "CLUSTER",
         "deadline_s": "--deadline",
         "config_file": "--config",
