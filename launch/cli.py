@@ -1,4 +1,4 @@
-"""The command line: ``distpolicy train``, ``collect``, ``evaluate``, ``report`` and the others."""
+"""The command line: ``distpolicy train``, ``tune``, ``collect``, ``evaluate``, ``report`` and the others."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ USAGE = """\
 usage: distpolicy COMMAND [OPTIONS]
 
   distpolicy train              trains a TensorFlow policy on Ray; without options it solves CartPole-v1
+  distpolicy tune               searches for better settings of train
   distpolicy collect            runs a policy in many envs and keeps the data as Parquet
   distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
   distpolicy report RUN...      writes the report of a run, or of several on one page
@@ -36,11 +37,14 @@ usage: distpolicy COMMAND [OPTIONS]
                                 compares groups of runs
   distpolicy runs [FOLDER]      lists the runs in a folder
   distpolicy watch RUN          shows a run live in this terminal
+  distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
+  distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
   distpolicy presets            lists the presets that train can begin from, with targets and times
   distpolicy envs               lists the envs that have presets
+  distpolicy completion SHELL   prints a script that completes commands and options in bash, zsh or fish
   distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
@@ -202,6 +206,33 @@ def _train(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _tune(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_tune(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.signals import handled, interrupt
+    from launch.tuning.console import ConsoleObserver
+    from launch.tuning.run import TuningRun
+
+    observer = ConsoleObserver(PathsConsole())
+    with started_processes_ended(), handled(interrupt):
+        run = TuningRun(
+            parsed.tune,
+            parsed.config,
+            parsed.out,
+            parsed.resume,
+            observer,
+            serial=parsed.serial,
+            debug=parsed.debug,
+        )
+        try:
+            run.run()
+        except KeyboardInterrupt:
+            observer.on_interrupt(run.folder)
+            raise
+    return 0
+
+
 def _collect(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_collect(arguments)
     _use_token(parsed.config.address)
@@ -272,6 +303,28 @@ def _watch(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _serve(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_serve(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.serving.command import serve
+    from launch.signals import handled, interrupt
+
+    with started_processes_ended(), handled(interrupt):
+        serve(parsed.source, parsed.config, PathsConsole(), start, parsed.debug)
+    return 0
+
+
+def _export(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_export(arguments)
+    from launch.export import export_policy
+    from launch.signals import handled, interrupt
+
+    with handled(interrupt):
+        export_policy(parsed, PathsConsole())
+    return 0
+
+
 def _submit(arguments: list[str], start: float) -> int:
     parsed, command = command_lines.parse_submit(arguments)
     authentication.use_token_if_there_is_one()
@@ -298,6 +351,15 @@ def _envs(arguments: list[str], start: float) -> int:
     return _list("envs", arguments, list_envs)
 
 
+def _completion(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_completion(arguments)
+    # Importing Gymnasium's environments, to name them, is for this command alone.
+    from launch.completion.scripts import completion_script
+
+    print(completion_script(parsed.shell), end="")
+    return 0
+
+
 def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
     if arguments and not {"-h", "--help", "--help-all"} & set(arguments):
         raise ConfigError(f"distpolicy {command} takes no options, but got {' '.join(arguments)}")
@@ -307,16 +369,20 @@ def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
 
 _COMMANDS = {
     "train": _train,
+    "tune": _tune,
     "collect": _collect,
     "evaluate": _evaluate,
     "report": _report,
     "plot": _plot,
     "runs": _runs,
     "watch": _watch,
+    "serve": _serve,
+    "export": _export,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,
     "envs": _envs,
+    "completion": _completion,
 }
 
 

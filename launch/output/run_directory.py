@@ -51,7 +51,7 @@ class RunDirectory:
         """
         try:
             if path is None:
-                return cls(_make_fresh(Path("runs"), env))
+                return cls(fresh_folder(Path("runs"), env))
             check_free(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,20 +87,22 @@ class RunDirectory:
         return run
 
 
-def policy_folder(path: Path, stochastic: bool) -> Path:
+def policy_folder(path: Path, stochastic: bool, is_best: bool = False) -> Path:
     """Returns the folder of a policy, given a run directory or the folder itself.
 
     Args:
         path: A run directory, or the folder of a SavedModel.
         stochastic: Whether to take the policy that draws its actions; only a run directory has two.
+        is_best: Whether to take the best policy of the run's evaluations instead of the newest one.
 
     Raises:
         ConfigError: If the run has not exported the policy yet, or there is nothing to choose from.
     """
     run = RunDirectory(path)
     if not run.config_file.is_file():
-        if stochastic:
-            raise ConfigError(f"--stochastic is for a run directory: {path} is one policy, and acts as it is")
+        if stochastic or is_best:
+            option = "--stochastic" if stochastic else "--policy best"
+            raise ConfigError(f"{option} is for a run directory: {path} is one policy, and acts as it is")
         return path
     if not run.policy.is_dir():
         raise ConfigError(
@@ -109,21 +111,42 @@ def policy_folder(path: Path, stochastic: bool) -> Path:
         )
     if stochastic and not run.collect_policy.is_dir():
         raise ConfigError(f"{path} has no policy that draws its actions: leave out --stochastic")
-    return run.collect_policy if stochastic else run.policy
+    newest = run.collect_policy if stochastic else run.policy
+    if not is_best:
+        return newest
+    best = newest.with_name(f"best_{newest.name}")
+    if not best.is_dir():
+        raise ConfigError(
+            f"{path} has no {best.name}: a run writes it with its first evaluation; leave out --policy best"
+        )
+    return best
 
 
-def check_free(path: Path) -> None:
-    """Checks that a path is free for a new run directory.
+def check_free(path: Path, what: str = "run directory", option: str = "--run-dir") -> None:
+    """Checks that a path is free for a new run directory, or for another folder.
+
+    Args:
+        path: The path.
+        what: What the folder is, for the message.
+        option: The option that names it.
 
     Raises:
         ConfigError: If the path exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(f"run directory {path} exists: choose another --run-dir, or go on with it by --resume {path}")
+        raise ConfigError(f"{what} {path} exists: choose another {option}, or go on with it by --resume {path}")
 
 
-def _make_fresh(parent: Path, env: str) -> Path:
-    # The id without its module.
+def fresh_folder(parent: Path, env: str) -> Path:
+    """Makes a folder that is named by environment and time.
+
+    Args:
+        parent: Where to make it.
+        env: The environment's id; the name of its module is left out.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
     stem = "".join(char if char.isalnum() or char in "-." else "-" for char in env.rpartition(":")[2])
     name = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     path, count = parent / name, 1

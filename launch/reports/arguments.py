@@ -44,7 +44,7 @@ class PlotArguments:
 class RunsArguments:
     """Lists the runs in a folder, the newest first: env, agent, steps, return, state and times."""
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    runs_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
     """Folder that holds run directories, or folders with some."""
     json: bool = False
     """Print JSON, for programs."""

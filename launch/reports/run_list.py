@@ -25,7 +25,7 @@ def list_runs(arguments: RunsArguments, console: Console) -> None:
     Raises:
         ConfigError: If there is no such folder, or no run in it.
     """
-    folder = arguments.folder
+    folder = arguments.runs_folder
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder: give one that holds run directories")
     paths = find_runs(folder)
