@@ -17,6 +17,8 @@ from typing import TextIO
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
+from launch.output.run_directory import RunDirectory
+from launch.output.seeds_folder import holds_seeds
 from launch.output.shown_paths import OutputError, PathsConsole, shown_from
 from launch.preset_list import list_envs, list_presets
 from launch.process_end import end_without_threads
@@ -180,6 +182,8 @@ def _train(arguments: list[str], start: float) -> int:
 
         with started_processes_ended():
             return 0 if dry_run_training(parsed.config, PathsConsole()) else EXIT_FAILURE
+    if parsed.seeds is not None or (parsed.resume is not None and holds_seeds(parsed.resume)):
+        return _train_seeds(parsed)
     # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
@@ -204,6 +208,19 @@ def _train(arguments: list[str], start: float) -> int:
         console.print(run.describe())
         run.run()
     return 0
+
+
+def _train_seeds(parsed: command_lines.TrainArguments) -> int:
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.seed_runs import SeedRuns
+    from launch.signals import handled, interrupt
+
+    options = [name for name, on in (("--serial", parsed.serial), ("--debug", parsed.debug)) if on]
+    folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
+    config = None if parsed.resume is not None else parsed.config
+    with started_processes_ended(), handled(interrupt):
+        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options)
+        return runs.run()
 
 
 def _tune(arguments: list[str], start: float) -> int:

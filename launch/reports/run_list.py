@@ -33,9 +33,14 @@ def list_runs(arguments: RunsArguments, console: Console) -> None:
         raise ConfigError(f"{folder} holds no run directory: a run makes one with distpolicy train")
     found = sorted((_described(folder, path) for path in paths), key=lambda one: one["began"] or 0.0, reverse=True)
     if arguments.json:
-        console.print(json.dumps(found, indent=1))
+        console.print(json.dumps(found, indent=1), soft_wrap=True)
         return
-    console.print(_table(found), end="")
+    console.print(_table(found), end="", soft_wrap=True)
+
+
+def text_of_runs(folder: Path) -> str:
+    """Returns a table of the runs in a folder, by their names."""
+    return _table([_described(folder, path) for path in find_runs(folder)])
 
 
 def find_runs(folder: Path) -> list[Path]:
