@@ -16,6 +16,7 @@ from distpolicy.agents.agent_config import AgentConfig, agent_kinds
 from distpolicy.agents.custom.config import CustomAgentConfig
 from launch import command_line
 from launch.config.presets import preset_names, read_preset
+from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.short_help import field_documents
 
 
@@ -59,10 +60,12 @@ def commands() -> dict[str, Command]:
     }
     others = {
         "tune": command_line.TuneArguments,
-        "report": command_line.ReportArguments,
-        "plot": command_line.PlotArguments,
         "serve": command_line.ServeArguments,
         "export": command_line.ExportArguments,
+        "report": ReportArguments,
+        "plot": PlotArguments,
+        "runs": RunsArguments,
+        "watch": WatchArguments,
     }
     return {
         **{name: _command(kind) for name, kind in {**jobs, **others}.items()},
