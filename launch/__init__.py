@@ -13,6 +13,8 @@ _MODULES = {
     "TrainConfig": "launch.config.train",
     "TrainingObserver": "launch.training.observer",
     "TrainingRun": "launch.training.run",
+    "TuneConfig": "launch.config.tune",
+    "TuningRun": "launch.tuning.run",
     "UpdateResult": "launch.training.totals",
 }
 

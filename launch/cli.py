@@ -1,4 +1,4 @@
-"""The command line: ``distpolicy train``, ``collect``, ``evaluate``, ``submit`` and ``doctor``."""
+"""The command line: ``distpolicy train``, ``tune``, ``collect``, ``evaluate``, ``report`` and the others."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ USAGE = """\
 usage: distpolicy COMMAND [OPTIONS]
 
   distpolicy train              trains a TensorFlow policy on Ray; without options it solves CartPole-v1
+  distpolicy tune               searches for better settings of train
   distpolicy collect            runs a policy in many envs and keeps the data as Parquet
   distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
+  distpolicy report RUN...      writes the report of a run, or of several on one page
+  distpolicy plot RUN... --by SETTING
+                                compares groups of runs
   distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
   distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone
   distpolicy submit CLUSTER COMMAND [OPTIONS]
@@ -38,6 +42,7 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy doctor             checks the nodes of a cluster, or of this machine
   distpolicy presets            lists the presets that train can begin from, with targets and times
   distpolicy envs               lists the envs that have presets
+  distpolicy completion SHELL   prints a script that completes commands and options in bash, zsh or fish
   distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
@@ -184,12 +189,45 @@ def _train(arguments: list[str], start: float) -> int:
         started_processes_ended(),
         handled(interrupt),
         TrainingRun(
-            parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
+            parsed.config,
+            [observer],
+            parsed.run_dir,
+            parsed.resume,
+            debug=parsed.debug,
+            serial=parsed.serial,
+            preset=parsed.preset,
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
         console.print(run.describe())
         run.run()
+    return 0
+
+
+def _tune(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_tune(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.signals import handled, interrupt
+    from launch.tuning.console import ConsoleObserver
+    from launch.tuning.run import TuningRun
+
+    observer = ConsoleObserver(PathsConsole())
+    with started_processes_ended(), handled(interrupt):
+        run = TuningRun(
+            parsed.tune,
+            parsed.config,
+            parsed.out,
+            parsed.resume,
+            observer,
+            serial=parsed.serial,
+            debug=parsed.debug,
+        )
+        try:
+            run.run()
+        except KeyboardInterrupt:
+            observer.on_interrupt(run.folder)
+            raise
     return 0
 
 
@@ -228,6 +266,22 @@ def _evaluate(arguments: list[str], start: float) -> int:
 
     with started_processes_ended(), handled(interrupt):
         evaluate(Path(parsed.source), parsed.config, PathsConsole())
+    return 0
+
+
+def _report(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_report(arguments)
+    from launch.reports.commands import report
+
+    report(parsed, PathsConsole())
+    return 0
+
+
+def _plot(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_plot(arguments)
+    from launch.reports.commands import plot
+
+    plot(parsed, PathsConsole())
     return 0
 
 
@@ -279,6 +333,15 @@ def _envs(arguments: list[str], start: float) -> int:
     return _list("envs", arguments, list_envs)
 
 
+def _completion(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_completion(arguments)
+    # Importing Gymnasium's environments, to name them, is for this command alone.
+    from launch.completion.scripts import completion_script
+
+    print(completion_script(parsed.shell), end="")
+    return 0
+
+
 def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
     if arguments and not {"-h", "--help", "--help-all"} & set(arguments):
         raise ConfigError(f"distpolicy {command} takes no options, but got {' '.join(arguments)}")
@@ -288,14 +351,18 @@ def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
 
 _COMMANDS = {
     "train": _train,
+    "tune": _tune,
     "collect": _collect,
     "evaluate": _evaluate,
+    "report": _report,
+    "plot": _plot,
     "serve": _serve,
     "export": _export,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,
     "envs": _envs,
+    "completion": _completion,
 }
 
 

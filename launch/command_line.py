@@ -27,13 +27,16 @@ from launch.config.run_specs import with_env_of_dataset
 from launch.config.seal import check_names_of_code
 from launch.config.serve import PolicyChoice, ServeConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
+from launch.config.tune import TuneConfig, load_tune_file
 from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory, policy_folder
+from launch.reports.arguments import PlotArguments, ReportArguments
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
 
 _T = TypeVar("_T")
+Shell = Literal["bash", "zsh", "fish"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,31 @@ class TrainArguments:
     """Show which actors would run on which nodes, and start nothing."""
     serial: bool = False
     """Run everything in this process, without Ray, as for a debugger. What is learned is the same to the byte."""
+    debug: bool = False
+    """Show tracebacks and the workers' output."""
+
+
+@dataclass(frozen=True)
+class TuneArguments:
+    """Searches for better settings on Ray Tune: many training runs, the bad ones ended early. Writes a folder with a
+    run directory for each trial, a table, the best settings and a picture of what mattered. All options of train
+    are options of the trials; --steps is --total-steps.
+    """
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    tune: Annotated[TuneConfig, tyro.conf.arg(name="")] = field(default_factory=TuneConfig)
+    agent: str = DEFAULT_AGENT
+    """The algorithm, as for distpolicy train."""
+    preset: str | None = None
+    """Settings to begin from, as for distpolicy train."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File with the settings to begin from, such as the config.yaml of a run."""
+    out: Path | None = None
+    """Folder to make; runs/ENV-tune-TIME by default."""
+    resume: Path | None = None
+    """Folder of a search to go on with, after Ctrl-C, a crash, or to add trials by a larger --samples."""
+    serial: bool = False
+    """Run each trial in one process, with one CPU. It starts faster, and suits small environments."""
     debug: bool = False
     """Show tracebacks and the workers' output."""
 
@@ -153,6 +181,17 @@ class SubmitArguments:
     """Show tracebacks."""
 
 
+@dataclass(frozen=True)
+class CompletionArguments:
+    """Prints a script for a shell, which completes commands, options and the names of presets, envs and agents.
+
+    Its first line says where to keep it.
+    """
+
+    shell: tyro.conf.Positional[Shell]
+    """The shell."""
+
+
 def parse_train(arguments: list[str]) -> TrainArguments:
     """Parses ``distpolicy train``: the settings of a preset, a file or a resumed run, changed by the command line.
 
@@ -162,15 +201,7 @@ def parse_train(arguments: list[str]) -> TrainArguments:
     """
     arguments = _with_range(arguments)
     known = _known(arguments, "--preset", "--env", "--resume", "--agent", "--config")
-    if known.config is not None:
-        if known.preset is not None or known.resume is not None:
-            other = "--preset" if known.resume is None else "--resume"
-            raise ConfigError(f"--config and {other} exclude each other: a run begins from the settings of one")
-        file = absolute_path(known.config)
-        written = load_train_config(file)
-        check_names_of_code(file, written, _given(arguments))
-        base = _chosen(written, known.env, known.agent)
-    elif known.resume is not None:
+    if known.resume is not None and known.config is None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
         file = RunDirectory.open(absolute_path(known.resume)).config_file
@@ -181,7 +212,7 @@ def parse_train(arguments: list[str]) -> TrainArguments:
                 f"--resume goes on with the agent of the run, {agent_name(base.agent)}: leave --agent out"
             )
     else:
-        base = _beginning(known.preset, known.env, known.agent)
+        base = _new_settings(known, arguments)
     defaults = TrainArguments(config=_with_named_agent(base), agent=agent_name(base.agent))
     parsed = _parse(TrainArguments, arguments, defaults, "train")
     config = TrainConfig(**_fields(parsed.config))
@@ -192,6 +223,69 @@ def parse_train(arguments: list[str]) -> TrainArguments:
     if parsed.resume is not None and parsed.run_dir is not None:
         raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
     return parsed
+
+
+def _new_settings(known: argparse.Namespace, arguments: list[str]) -> TrainConfig:
+    """Returns the settings that a new run begins from: those of a file, of a preset, or the defaults."""
+    if known.config is None:
+        return _beginning(known.preset, known.env, known.agent)
+    if known.preset is not None or known.resume is not None:
+        other = "--preset" if known.resume is None else "--resume"
+        raise ConfigError(f"--config and {other} exclude each other: a run begins from the settings of one")
+    file = absolute_path(known.config)
+    written = load_train_config(file)
+    check_names_of_code(file, written, _given(arguments))
+    return _chosen(written, known.env, known.agent)
+
+
+def parse_tune(arguments: list[str]) -> TuneArguments:
+    """Parses ``distpolicy tune``: as ``distpolicy train``, with the searched settings.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    arguments = ["--total-steps" if text == "--steps" else text for text in _with_range(_with_search(arguments))]
+    known = _known(arguments, "--preset", "--env", "--resume", "--agent", "--config")
+    tune = TuneConfig()
+    if known.resume is None:
+        base = _new_settings(known, arguments)
+    else:
+        more = _given(arguments) - {"resume", "samples", "concurrent", "debug", "no-debug"}
+        if more and not {"help-all"} & more:
+            raise ConfigError(
+                f"a resumed search has its own settings: leave --{min(more)} out; --samples and --concurrent may change"
+            )
+        file = load_tune_file(absolute_path(known.resume) / "tune.yaml")
+        base, tune = file.train, file.tune
+    defaults = TuneArguments(config=_with_named_agent(base), tune=tune, agent=agent_name(base.agent))
+    parsed = _parse(TuneArguments, arguments, defaults, "tune")
+    parsed = dataclasses.replace(parsed, config=TrainConfig(**_fields(parsed.config)))
+    if parsed.resume is not None and parsed.out is not None:
+        raise ConfigError("--out and --resume exclude each other: a resumed search stays in its folder")
+    parsed.tune.check(parsed.config)
+    return parsed
+
+
+def _with_search(arguments: list[str]) -> list[str]:
+    """Joins what follows each ``--search`` to one option, as pairs of a name and a text: ``NAME "choice 4 8"``."""
+    found: list[str] = []
+    pairs: list[str] = []
+    rest = list(arguments)
+    while rest:
+        text = rest.pop(0)
+        if text != "--search":
+            found.append(text)
+            continue
+        words = list(itertools.takewhile(lambda word: not word.startswith("--"), rest))
+        rest = rest[len(words) :]
+        if not words:
+            raise ConfigError("--search needs the name of a setting, a kind and values: NAME loguniform 1e-4 1e-2")
+        name = words[0].replace("_", "-")
+        if name in pairs[::2]:
+            raise ConfigError(f"--search {name} is given twice: give all its values at once")
+        pairs += [name, " ".join(words[1:])]
+    return [*found, "--search", *pairs] if pairs else found
 
 
 def agent_name(agent: AgentConfig) -> str:
@@ -308,9 +402,40 @@ def parse_doctor(arguments: list[str]) -> DoctorArguments:
     return _parse(DoctorArguments, arguments, None, "doctor")
 
 
+def parse_completion(arguments: list[str]) -> CompletionArguments:
+    """Parses ``distpolicy completion``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(CompletionArguments, arguments, None, "completion")
+
+
+def parse_report(arguments: list[str]) -> ReportArguments:
+    """Parses ``distpolicy report``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(ReportArguments, arguments, None, "report")
+
+
+def parse_plot(arguments: list[str]) -> PlotArguments:
+    """Parses ``distpolicy plot``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(PlotArguments, arguments, None, "plot")
+
+
 # The commands that can be submitted, with the parsers that check their arguments.
 _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "train": parse_train,
+    "tune": parse_tune,
     "collect": parse_collect,
     "evaluate": parse_evaluate,
     "doctor": parse_doctor,
@@ -399,6 +524,35 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
         "output": ("run_dir", "resume", "config_file", "config.checkpoint_every"),
         "trying and tracing": ("dry_run", "debug"),
     },
+    "tune": {
+        "what is searched": (
+            "tune.search",
+            "tune.metric",
+            "tune.mode",
+        ),
+        "how": (
+            "tune.samples",
+            "tune.scheduler",
+            "tune.searcher",
+            "tune.seeds",
+            "tune.concurrent",
+            "serial",
+        ),
+        "what is learned": (
+            "config.env",
+            "preset",
+            "agent",
+            "config.total_steps",
+            "config.seed",
+        ),
+        "what runs": (
+            "config.collectors",
+            "config.envs_per_collector",
+            "config.address",
+        ),
+        "output": ("out", "resume", "config_file"),
+        "tracing": ("debug",),
+    },
     "collect": {
         "what is collected": (
             "config.env",
@@ -451,6 +605,9 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
         "what is checked": ("config.address", "config.nodes", "config.cpus", "config.gpus", "config.deadline_s"),
         "tracing": ("debug",),
     },
+    "completion": {"": ("shell",)},
+    "report": {"": ("runs",), "output": ("out",), "tracing": ("debug",)},
+    "plot": {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)},
     "submit": {
         "": ("target",),
         "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
@@ -483,8 +640,10 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
         default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
     option = {
         "source": "RUN",
-        "folder": "OUT",
+        "runs": "RUN...",
         "target": "CLUSTER",
+        "shell": "SHELL",
+        "folder": "OUT",
         "deadline_s": "--deadline",
         "config_file": "--config",
     }.get(name)

@@ -63,7 +63,7 @@ def test_nothing_imports_rllib(folder: str) -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "launch.training.trainer, launch.training.run, launch.cli",
+        "launch.training.trainer, launch.training.run, launch.tuning.run, launch.cli",
         "launch.collection.run, workers.datasets.views",
         "launch.cluster.submit, launch.cluster.doctor, launch.cluster.doctor_checks, launch.cluster.dry_run",
         "distpolicy.weights, distpolicy.trajectories, distpolicy.specs",
@@ -164,7 +164,19 @@ def test_no_two_folders_import_each_other() -> None:
 
 # From the top down: a folder imports from those after it.
 ORDER = {
-    "launch": ("launch", "training", "collection", "serving", "cluster", "output", "supervision", "config"),
+    "launch": (
+        "launch",
+        "completion",
+        "tuning",
+        "training",
+        "collection",
+        "serving",
+        "cluster",
+        "reports",
+        "output",
+        "supervision",
+        "config",
+    ),
     "workers": ("workers", "serving", "inference", "learning", "experience", "datasets", "collection", "environments"),
 }
 
