@@ -24,9 +24,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from reporting import met, print_header, print_table
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = (1, 16, 64)
+GOAL = 5.0
 START_TIMEOUT_S = 300.0
 END_TIMEOUT_S = 60.0
 
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2], help="numbers of replicas to try")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     arguments = parser.parse_args()
+    print_header("serving a small policy", ("ray", "tensorflow", "ai-edge-litert", "uvicorn"))
     with tempfile.TemporaryDirectory(prefix="dps-", dir="/tmp") as text, contextlib.ExitStack() as stack:
         folder = Path(text)
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "CUDA_VISIBLE_DEVICES": "-1"}
@@ -132,9 +135,9 @@ def msgpack_body(observation: np.ndarray) -> bytes:
 
 
 def report(found: dict[tuple[str, int], list[dict[str, float]]], names: list[str], all_clients: list[int]) -> None:
-    print("| side, replicas | clients | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|")
+    rows, goals = [], []
     for clients in all_clients:
-        best: dict[bool, float] = {True: 0.0, False: 0.0}
+        best = {True: 0.0, False: 0.0}
         for name in names:
             rate, p50, p99 = (
                 float(np.median([item[key] for item in found[name, clients]]))
@@ -142,8 +145,13 @@ def report(found: dict[tuple[str, int], list[dict[str, float]]], names: list[str
             )
             if "JSON" in name:
                 best[name.startswith("ours")] = max(best[name.startswith("ours")], rate)
-            print(f"| {name} | {clients} | {rate:,.0f} | {p50:.2f} | {p99:.2f} |")
-        print(f"\n{clients} clients, JSON, best settings of both: {best[True] / best[False]:.1f} x\n")
+            rows.append((name, str(clients), f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}"))
+        ratio = best[True] / best[False]
+        goal = f"{met(ratio >= GOAL)} (>= {GOAL:g} x)" if clients == max(CLIENTS) else ""
+        goals.append((str(clients), f"{best[True]:,.0f}", f"{best[False]:,.0f}", f"{ratio:.1f} x", goal))
+    print_table(("side, form, replicas", "clients", "requests/s", "p50 ms", "p99 ms"), rows)
+    print("JSON, each side with the number of replicas that is best for it:")
+    print_table(("clients", "ours", "plain Ray Serve", "ratio", "goal"), goals)
 
 
 if __name__ == "__main__":

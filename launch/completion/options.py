@@ -58,6 +58,8 @@ def commands() -> dict[str, Command]:
     }
     return {
         **{name: _command(kind) for name, kind in jobs.items()},
+        "serve": _command(command_line.ServeArguments),
+        "export": _command(command_line.ExportArguments),
         "submit": _command(command_line.SubmitArguments, tuple(jobs)),
         "presets": Command("Lists the presets"),
         "envs": Command("Lists the environments that have presets"),
