@@ -201,8 +201,10 @@ def _tune(arguments: list[str], start: float) -> int:
     from launch.tuning.run import TuningRun
 
     observer = ConsoleObserver(PathsConsole())
-    with started_processes_ended(), handled(interrupt):
-        run = TuningRun(
+    with (
+        started_processes_ended(),
+        handled(interrupt),
+        TuningRun(
             parsed.tune,
             parsed.config,
             parsed.out,
@@ -210,7 +212,9 @@ def _tune(arguments: list[str], start: float) -> int:
             observer,
             serial=parsed.serial,
             debug=parsed.debug,
-        )
+        ) as run,
+        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
+    ):
         try:
             run.run()
         except KeyboardInterrupt:

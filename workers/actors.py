@@ -61,6 +61,9 @@ def _options(resources: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _collector_options(resources: Mapping[str, float]) -> dict[str, Any]:
+    # The places of a trial of a search are reserved. They are its own: its actors would wait for others in vain.
+    if ray.util.get_current_placement_group() is not None:
+        return _options(resources)
     # Spread, to use the memory and network of all nodes; it has no effect on one node.
     return {**_options(resources), "scheduling_strategy": "SPREAD"}
 

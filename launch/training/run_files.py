@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from launch.output import html_report
 from launch.output.formatting import describe_evaluation
 from launch.output.metrics import MetricsFile
-from launch.output.tensorboard import TensorBoardWriter
 from launch.supervision.faults import FaultTable, RunFault, note_fault
 from launch.training.evaluation import evaluation_metrics
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from launch.training.tensorboard_events import TensorBoardEvents
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 
@@ -65,47 +65,6 @@ class MetricsTable(TrainingObserver):
         # Off-policy agents begin to learn, and to measure, some updates after the first.
         columns = (*self._run.config.agent.metrics, *self._more_columns)
         self._file = MetricsFile(self._run.directory.metrics_file, columns, first_update=totals.updates + 1)
-
-
-class TensorBoardEvents(TrainingObserver):
-    """Writes TensorBoard events: the metrics of every update, and evaluations, by the run's steps."""
-
-    def __init__(self) -> None:
-        self._run: ObservedRun | None = None
-        self._events: TensorBoardWriter | None = None
-
-    def on_start(self, run: ObservedRun) -> None:
-        self._run = run
-        self._open(run.totals.steps + 1 if run.totals.updates else None)
-
-    def on_update(self, result: UpdateResult) -> None:
-        assert self._events is not None
-        figures = {
-            f"train/{name}": value
-            for name, value in result.metrics.items()
-            if name not in ("update", "env_steps", "gradient_steps") and not name.startswith("eval_")
-        }
-        self._events.add(figures, result.totals.steps)
-
-    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        assert self._events is not None
-        metrics = evaluation_metrics([result])
-        figures = {f"evaluation/{name.removeprefix('eval_')}": value for name, value in metrics.items()}
-        self._events.add(figures, totals.steps)
-
-    def on_rollback(self, totals: TrainingTotals) -> None:
-        self._open(totals.steps + 1)
-
-    def on_end(self, end: RunEnd) -> None:
-        if self._events is not None:
-            self._events.close()
-
-    def _open(self, purge_step: int | None) -> None:
-        """Begins a new file; TensorBoard then drops the events of earlier files from ``purge_step`` on."""
-        if self._events is not None:
-            self._events.close()
-        assert self._run is not None
-        self._events = TensorBoardWriter(self._run.directory.path, purge_step)
 
 
 class FaultFiles(TrainingObserver):

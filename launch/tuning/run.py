@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from distpolicy.errors import ConfigError, DistPolicyError
@@ -87,6 +88,7 @@ class TuningRun:
         self._observer, self._serial, self._debug = observer or TuningObserver(), serial, debug
         self._env, self._agent = env, agent
         self._is_resumed = resume is not None
+        self._connection: contextlib.ExitStack | None = None
         self._folder = Path(resume) if resume is not None else (None if folder is None else Path(folder))
         if not self._is_resumed and self._folder is not None:
             check_free(self._folder, "folder", "--out")
@@ -116,8 +118,8 @@ class TuningRun:
             DistPolicyError: If all trials fail, or Ray does. What was done so far is kept: ``resume`` goes on.
         """
         with contextlib.ExitStack() as resources:
-            address, say = self._train.address, self._observer.on_preparing
-            resources.enter_context(session.connected(address, self._actors, self._debug, say))
+            if self._connection is None:
+                resources.enter_context(self)
             folder = self._make_folder()
             resources.enter_context(used_alone(folder))
             journal = TrialJournal(folder / "trials.jsonl")
@@ -131,6 +133,21 @@ class TuningRun:
             if failed and len(failed) == len(journal.records):
                 raise DistPolicyError(f"all trials failed; the first: {failed[0].reason}")
             return result
+
+    def __enter__(self) -> TuningRun:
+        """Starts Ray or joins a cluster; :meth:`run` does so itself outside a ``with`` block."""
+        with contextlib.ExitStack() as resources:
+            address, say = self._train.address, self._observer.on_preparing
+            resources.enter_context(session.connected(address, self._actors, self._debug, say))
+            self._connection = resources.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _actors(self, totals: Mapping[str, float]) -> Sequence[ActorGroup]:
         """Returns the actors of one trial, with the most collectors that it may have."""

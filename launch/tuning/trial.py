@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 # Keys of a trial's results.
 STEPS, SCORE, TRAIN_S, FAILURE, COMPLETE = "steps", "score", "train_s", "failure", "complete"
 
+# Key of what Tune's configuration of a trial says.
+GIVEN = "given"
+
 SEED_MARK = "-seed"
 
 # Seconds that a killed trial's folder may still be locked by its processes.
@@ -127,7 +130,7 @@ class TrialRun(tune.Trainable):
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         name = str(self.trial_name)
-        settings = with_settings(self._spec.config, config["settings"])
+        settings = with_settings(self._spec.config, config[GIVEN]["settings"])
         # The seed is the trial's own, also after it has taken the settings of another one.
         self._config = dataclasses.replace(settings, seed=int(name.partition(SEED_MARK)[2]))
         self._directory = RunDirectory(self._spec.folder / name)
