@@ -175,15 +175,16 @@ def _train(arguments: list[str], start: float) -> int:
     # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
+    from launch.training.followers import make_followers
     from launch.training.run import TrainingRun
 
     console = PathsConsole()
-    observer = ConsoleObserver(console, start)
+    observers = [ConsoleObserver(console, start), *make_followers(parsed.tracking, console.print)]
     with (
         started_processes_ended(),
         handled(interrupt),
         TrainingRun(
-            parsed.config, [observer], parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
+            parsed.config, observers, parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
@@ -210,6 +211,7 @@ def _tune(arguments: list[str], start: float) -> int:
             parsed.out,
             parsed.resume,
             observer,
+            tracking=parsed.tracking,
             serial=parsed.serial,
             debug=parsed.debug,
         ) as run,

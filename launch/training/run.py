@@ -291,6 +291,14 @@ class TrainingRun:
             self._observers.on_evaluation(result, self.totals)
         return result
 
+    def start_profile(self) -> None:
+        """Begins a profile of the learner by TensorFlow, as ``--profile`` does."""
+        self._trainer.get(self._trainer.learners.start_profile())
+
+    def stop_profile(self) -> dict[str, bytes]:
+        """Ends the profile; returns its files by path."""
+        return self._trainer.get(self._trainer.learners.stop_profile())
+
     def close(self) -> None:
         """Ends the run, its workers and Ray, if the run has started it; may be called twice."""
         if self._is_closed:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.output import html_report
 from launch.output.formatting import describe_evaluation
@@ -132,6 +132,7 @@ class ClusterGauges(TrainingObserver):
 
     def __init__(self) -> None:
         self._metrics: ClusterMetrics | None = None
+        self._num_faults = self._num_restarts = 0
 
     def on_start(self, run: ObservedRun) -> None:
         if run.config.address is not None:
@@ -139,10 +140,31 @@ class ClusterGauges(TrainingObserver):
             from launch.output.cluster_metrics import ClusterMetrics
 
             self._metrics = ClusterMetrics(run.directory.path.name, run.config.env)
+            self._set(self._faults)
 
     def on_update(self, result: UpdateResult) -> None:
+        self._set(result.metrics)
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        self._set(evaluation_metrics([result]))
+
+    def on_fault(self, fault: RunFault) -> None:
+        self._num_faults += 1
+        # An environment has been replaced already.
+        self._num_restarts += fault.recovery_s is not None
+        self._set(self._faults)
+
+    def on_recovery(self, fault: RunFault) -> None:
+        self._num_restarts += 1
+        self._set(self._faults)
+
+    @property
+    def _faults(self) -> dict[str, float]:
+        return {"faults": float(self._num_faults), "restarts": float(self._num_restarts)}
+
+    def _set(self, metrics: Mapping[str, Any]) -> None:
         if self._metrics is not None:
-            self._metrics.set(result.metrics)
+            self._metrics.set(metrics)
 
 
 def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:

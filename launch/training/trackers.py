@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,24 +138,6 @@ class MlflowTracker(Tracker):
     def finish(self, error: BaseException | None) -> None:
         status = "FINISHED" if error is None else "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         self._client.set_terminated(self._run_id, status)
-
-
-def make_trackers(wandb: str | None, mlflow: str | None) -> Sequence[Tracker]:
-    """Returns the trackers that are asked for.
-
-    Args:
-        wandb: Project of Weights & Biases; None for none.
-        mlflow: Tracking URI of MLflow; None for none.
-
-    Raises:
-        ConfigError: If a library is not installed.
-    """
-    trackers: list[Tracker] = []
-    if wandb is not None:
-        trackers.append(WandbTracker(wandb))
-    if mlflow is not None:
-        trackers.append(MlflowTracker(mlflow))
-    return trackers
 
 
 def _known_id(folder: Path, service: str) -> str | None:

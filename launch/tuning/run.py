@@ -16,11 +16,13 @@ from launch.cluster.placement import ActorGroup, training_actors
 from launch.config.codec import dump
 from launch.config.run_specs import run_specs
 from launch.config.seal import check_names_of_code, sealed
+from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
 from launch.config.tune import NUM_REPORTS, TuneConfig, TuneFile, load_tune_file
 from launch.output.folder_lock import used_alone
 from launch.output.run_directory import check_free, fresh_folder
 from launch.output.writable import check_writable
+from launch.training.followers import make_followers
 from launch.tuning.importance import importances
 from launch.tuning.journal import FAILED, TrialJournal
 from launch.tuning.observer import TuningObserver
@@ -58,6 +60,7 @@ class TuningRun:
         observer: Is told of what happens.
         env: As for :class:`launch.training.run.TrainingRun`.
         agent: Likewise.
+        tracking: What follows each trial beside the files of its run.
         serial: Whether each trial is one process, with one CPU. That starts faster, and suits small environments.
         debug: Whether to show the workers' output.
 
@@ -74,6 +77,7 @@ class TuningRun:
         observer: TuningObserver | None = None,
         env: Callable[..., gym.Env] | None = None,
         agent: Callable[..., TFAgent] | None = None,
+        tracking: TrackingConfig | None = None,
         serial: bool = False,
         debug: bool = False,
     ) -> None:
@@ -86,7 +90,8 @@ class TuningRun:
         self._space = self._config.check(self._train)
         make_sampler(self._config, self._space, self._train.seed)  # It may not be installed.
         self._observer, self._serial, self._debug = observer or TuningObserver(), serial, debug
-        self._env, self._agent = env, agent
+        self._env, self._agent, self._tracking = env, agent, tracking or TrackingConfig()
+        make_followers(self._tracking)  # A library may not be installed.
         self._is_resumed = resume is not None
         self._connection: contextlib.ExitStack | None = None
         self._folder = Path(resume) if resume is not None else (None if folder is None else Path(folder))
@@ -193,7 +198,8 @@ class TuningRun:
         if config.scheduler == "pbt":
             train = dataclasses.replace(train, checkpoint_every=every)
         column = config.metric_column(train)
-        return TrialSpec(train, folder / "trials", column, steps, self._env, self._agent, self._serial)
+        folder = folder / "trials"
+        return TrialSpec(train, folder, column, steps, self._env, self._agent, self._tracking, self._serial)
 
     def _write(self, folder: Path, journal: TrialJournal) -> SearchResult:
         result = search_result(

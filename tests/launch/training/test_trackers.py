@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from distpolicy.errors import ConfigError, DistPolicyWarning
+from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
 from launch.output.run_directory import RunDirectory
+from launch.training.followers import make_followers
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
-from launch.training.trackers import MlflowTracker, WandbTracker, make_trackers
+from launch.training.trackers import MlflowTracker, WandbTracker
 from launch.training.tracking import Tracker
 from workers.collection.evaluator import EvaluationResult
 
@@ -125,15 +127,16 @@ def test_a_slow_service_does_not_slow_the_run_and_what_it_lacks_is_told(tmp_path
 def test_what_is_missing_is_told_before_a_run_and_nothing_is_imported_unless_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert make_trackers(None, None) == []
-    assert isinstance(make_trackers("poles", None)[0], WandbTracker)
+    assert make_followers(TrackingConfig()) == []
+    assert isinstance(make_followers(TrackingConfig(wandb="poles"))[0], WandbTracker)
     code = (
-        "import sys\nfrom launch.training.trackers import make_trackers\nmake_trackers('a', 'b')\n"
+        "import sys\nfrom launch.training.followers import make_followers\n"
+        "from launch.config.tracking import TrackingConfig\nmake_followers(TrackingConfig('a', 'b', True))\n"
         "assert not {'wandb', 'mlflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(ConfigError, match="--wandb needs the name of a project"):
-        make_trackers("", None)
+        make_followers(TrackingConfig(wandb=""))
     monkeypatch.setattr(Slow, "library", "no_such_library")
     with pytest.raises(ConfigError, match=r"Slow needs no_such_library: pip install 'distpolicy\[slow\]'"):
         Slow()
