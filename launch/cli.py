@@ -1,4 +1,4 @@
-"""The command line: ``distpolicy train``, ``tune``, ``collect``, ``evaluate``, ``submit`` and ``doctor``."""
+"""The command line: ``distpolicy train``, ``tune``, ``collect``, ``evaluate``, ``report`` and the others."""
 
 from __future__ import annotations
 
@@ -32,11 +32,17 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy tune               searches for better settings of train
   distpolicy collect            runs a policy in many envs and keeps the data as Parquet
   distpolicy evaluate RUN       plays whole episodes of a run's policy, or of a SavedModel
+  distpolicy report RUN...      writes the report of a run, or of several on one page
+  distpolicy plot RUN... --by SETTING
+                                compares groups of runs
+  distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
+  distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone
   distpolicy submit CLUSTER COMMAND [OPTIONS]
                                 runs a command on a cluster: its cluster.yaml, or its address
   distpolicy doctor             checks the nodes of a cluster, or of this machine
   distpolicy presets            lists the presets that train can begin from, with targets and times
   distpolicy envs               lists the envs that have presets
+  distpolicy completion SHELL   prints a script that completes commands and options in bash, zsh or fish
   distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
@@ -184,7 +190,13 @@ def _train(arguments: list[str], start: float) -> int:
         started_processes_ended(),
         handled(interrupt),
         TrainingRun(
-            parsed.config, observers, parsed.run_dir, parsed.resume, debug=parsed.debug, serial=parsed.serial
+            parsed.config,
+            observers,
+            parsed.run_dir,
+            parsed.resume,
+            debug=parsed.debug,
+            serial=parsed.serial,
+            preset=parsed.preset,
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
@@ -263,6 +275,44 @@ def _evaluate(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _report(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_report(arguments)
+    from launch.reports.commands import report
+
+    report(parsed, PathsConsole())
+    return 0
+
+
+def _plot(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_plot(arguments)
+    from launch.reports.commands import plot
+
+    plot(parsed, PathsConsole())
+    return 0
+
+
+def _serve(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_serve(arguments)
+    _use_token(parsed.config.address)
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.serving.command import serve
+    from launch.signals import handled, interrupt
+
+    with started_processes_ended(), handled(interrupt):
+        serve(parsed.source, parsed.config, PathsConsole(), start, parsed.debug)
+    return 0
+
+
+def _export(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_export(arguments)
+    from launch.export import export_policy
+    from launch.signals import handled, interrupt
+
+    with handled(interrupt):
+        export_policy(parsed, PathsConsole())
+    return 0
+
+
 def _submit(arguments: list[str], start: float) -> int:
     parsed, command = command_lines.parse_submit(arguments)
     authentication.use_token_if_there_is_one()
@@ -289,6 +339,15 @@ def _envs(arguments: list[str], start: float) -> int:
     return _list("envs", arguments, list_envs)
 
 
+def _completion(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_completion(arguments)
+    # Importing Gymnasium's environments, to name them, is for this command alone.
+    from launch.completion.scripts import completion_script
+
+    print(completion_script(parsed.shell), end="")
+    return 0
+
+
 def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
     if arguments and not {"-h", "--help", "--help-all"} & set(arguments):
         raise ConfigError(f"distpolicy {command} takes no options, but got {' '.join(arguments)}")
@@ -301,10 +360,15 @@ _COMMANDS = {
     "tune": _tune,
     "collect": _collect,
     "evaluate": _evaluate,
+    "report": _report,
+    "plot": _plot,
+    "serve": _serve,
+    "export": _export,
     "submit": _submit,
     "doctor": _doctor,
     "presets": _presets,
     "envs": _envs,
+    "completion": _completion,
 }
 
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -25,16 +25,19 @@ from launch.config.evaluate import EvaluateConfig
 from launch.config.presets import load_preset, preset_for
 from launch.config.run_specs import with_env_of_dataset
 from launch.config.seal import check_names_of_code
+from launch.config.serve import PolicyChoice, ServeConfig
 from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.config.tune import TuneConfig, load_tune_file
 from launch.option_values import REGISTRY, absolute_path
 from launch.output.run_directory import RunDirectory, policy_folder
+from launch.reports.arguments import PlotArguments, ReportArguments
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
 
 _T = TypeVar("_T")
+Shell = Literal["bash", "zsh", "fish"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,41 @@ class EvaluateArguments:
 
 
 @dataclass(frozen=True)
+class ServeArguments:
+    """Serves a policy over HTTP and gRPC on Ray Serve, until Ctrl-C. Requests that come together are one batch."""
+
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")]
+    """Run directory, or the folder of a SavedModel."""
+    config: Annotated[ServeConfig, tyro.conf.arg(name="")] = field(default_factory=ServeConfig)
+    debug: bool = False
+    """Show tracebacks and the workers' output."""
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Writes a policy as a program that runs without distpolicy, after a comparison with it on random observations."""
+
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")]
+    """Run directory, or the folder of a SavedModel."""
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+    """Folder to write: the program, and signature.json with the names, shapes and dtypes of its inputs and outputs."""
+    to: Literal["tflite", "onnx", "saved_model"]
+    """For LiteRT, for ONNX Runtime, or for TensorFlow alone and TensorFlow Serving."""
+    policy: PolicyChoice = "newest"
+    """Which of a run's policies: the newest, or the best of its evaluations."""
+    stochastic: bool = False
+    """Export the policy that draws its actions (collect_policy). It takes uniform numbers as an input."""
+    batch_size: int | None = None
+    """Number of rows. None: any, or 1 for tflite."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch_size must be 1 or more, but is {self.batch_size}")
+
+
+@dataclass(frozen=True)
 class DoctorArguments:
     """Checks every node of a cluster and prints a line for each. The exit code is 0 if all checks passed, else 1."""
 
@@ -144,6 +182,17 @@ class SubmitArguments:
     config: Annotated[SubmitConfig, tyro.conf.arg(name="")] = field(default_factory=SubmitConfig)
     debug: bool = False
     """Show tracebacks."""
+
+
+@dataclass(frozen=True)
+class CompletionArguments:
+    """Prints a script for a shell, which completes commands, options and the names of presets, envs and agents.
+
+    Its first line says where to keep it.
+    """
+
+    shell: tyro.conf.Positional[Shell]
+    """The shell."""
 
 
 def parse_train(arguments: list[str]) -> TrainArguments:
@@ -323,6 +372,29 @@ def parse_evaluate(arguments: list[str]) -> EvaluateArguments:
     return dataclasses.replace(parsed, source=str(source)) if source.exists() else parsed
 
 
+def parse_serve(arguments: list[str]) -> ServeArguments:
+    """Parses ``distpolicy serve``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    parsed = _parse(ServeArguments, arguments, None, "serve")
+    return dataclasses.replace(parsed, source=Path(absolute_path(str(parsed.source))))
+
+
+def parse_export(arguments: list[str]) -> ExportArguments:
+    """Parses ``distpolicy export``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    parsed = _parse(ExportArguments, arguments, None, "export")
+    source, folder = (Path(absolute_path(str(path))) for path in (parsed.source, parsed.folder))
+    return dataclasses.replace(parsed, source=source, folder=folder)
+
+
 def parse_doctor(arguments: list[str]) -> DoctorArguments:
     """Parses ``distpolicy doctor``.
 
@@ -331,6 +403,36 @@ def parse_doctor(arguments: list[str]) -> DoctorArguments:
         SystemExit: After help.
     """
     return _parse(DoctorArguments, arguments, None, "doctor")
+
+
+def parse_completion(arguments: list[str]) -> CompletionArguments:
+    """Parses ``distpolicy completion``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(CompletionArguments, arguments, None, "completion")
+
+
+def parse_report(arguments: list[str]) -> ReportArguments:
+    """Parses ``distpolicy report``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(ReportArguments, arguments, None, "report")
+
+
+def parse_plot(arguments: list[str]) -> PlotArguments:
+    """Parses ``distpolicy plot``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(PlotArguments, arguments, None, "plot")
 
 
 # The commands that can be submitted, with the parsers that check their arguments.
@@ -489,10 +591,26 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
         "environment": ("config.env", "config.env_kwargs", "config.wrappers", "config.inference"),
         "tracing": ("debug",),
     },
+    "serve": {
+        "": ("source",),
+        "the policy": ("config.policy", "config.stochastic", "config.follow", "config.inference"),
+        "where": ("config.host", "config.port", "config.grpc_port", "config.token_file"),
+        "what runs": ("config.replicas", "config.gpus_per_replica", "config.max_batch", "config.address"),
+        "state of recurrent policies": ("config.state", "config.max_sessions", "config.session_idle_s"),
+        "tracing": ("debug",),
+    },
+    "export": {
+        "": ("source", "folder"),
+        "the policy": ("to", "policy", "stochastic", "batch_size"),
+        "tracing": ("debug",),
+    },
     "doctor": {
         "what is checked": ("config.address", "config.nodes", "config.cpus", "config.gpus", "config.deadline_s"),
         "tracing": ("debug",),
     },
+    "completion": {"": ("shell",)},
+    "report": {"": ("runs",), "output": ("out",), "tracing": ("debug",)},
+    "plot": {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)},
     "submit": {
         "": ("target",),
         "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
@@ -523,7 +641,15 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
     default = getattr(value, name, None)
     if value is None:
         default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
-    option = {"source": "RUN", "target": "CLUSTER", "deadline_s": "--deadline", "config_file": "--config"}.get(name)
+    option = {
+        "source": "RUN",
+        "runs": "RUN...",
+        "target": "CLUSTER",
+        "shell": "SHELL",
+        "folder": "OUT",
+        "deadline_s": "--deadline",
+        "config_file": "--config",
+    }.get(name)
     return Choice(option or f"--{prefix}{name.replace('_', '-')}", owner, name, default)
 
 

@@ -164,8 +164,20 @@ def test_no_two_folders_import_each_other() -> None:
 
 # From the top down: a folder imports from those after it.
 ORDER = {
-    "launch": ("launch", "tuning", "training", "collection", "cluster", "output", "supervision", "config"),
-    "workers": ("workers", "inference", "learning", "experience", "datasets", "collection", "environments"),
+    "launch": (
+        "launch",
+        "completion",
+        "tuning",
+        "training",
+        "collection",
+        "serving",
+        "cluster",
+        "reports",
+        "output",
+        "supervision",
+        "config",
+    ),
+    "workers": ("workers", "serving", "inference", "learning", "experience", "datasets", "collection", "environments"),
 }
 
 

@@ -20,6 +20,7 @@ from workers.learning.replica import LearnerReplica
 
 if TYPE_CHECKING:
     from workers.datasets.collector import DatasetWriterConfig
+    from workers.inference.policy_source import Inference
 
 # TensorFlow's messages are for its developers, and Ray would send each to the driver.
 _COMMON = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -165,6 +166,28 @@ def start_inference_server(
     options = {**_options(resources), **_named("inference-server", generation, namespace)}
     actor = _actor_class(InferenceServer, environment).options(max_concurrency=1000, **options)
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s, num_versions)
+
+
+def start_policy_loader(folder: Path, inference: Inference, max_batch: int) -> Any:
+    """Starts a :class:`workers.serving.loader.PolicyLoader` as an actor. It does not reserve a CPU."""
+    from workers.serving.loader import PolicyLoader
+
+    return (
+        _actor_class(PolicyLoader, _COLLECTOR_ENVIRONMENT).options(**_options({})).remote(folder, inference, max_batch)
+    )
+
+
+def start_policy_keeper(name: str, namespace: str) -> Any:
+    """Starts a :class:`workers.serving.keeper.PolicyKeeper` as an actor with a name. It does not reserve a CPU."""
+    from workers.serving.keeper import PolicyKeeper
+
+    options = {**_options({}), "name": name, "namespace": namespace}
+    return _actor_class(PolicyKeeper, _COLLECTOR_ENVIRONMENT).options(**options).remote()
+
+
+def replica_environment(has_gpu: bool) -> dict[str, str]:
+    """Returns the environment variables of a replica of a served policy."""
+    return dict(_COMMON if has_gpu else _COLLECTOR_ENVIRONMENT)
 
 
 def set_learner_environment() -> None:

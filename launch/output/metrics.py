@@ -30,6 +30,7 @@ RUN_COLUMNS = (
     "env_s",
     "policy_s",
     "collector_wait_s",
+    "sync_s",
     "update_s",
     "learner_wait_s",
     "loss",

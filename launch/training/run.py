@@ -28,7 +28,7 @@ from launch.output.writable import check_writable
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
 from launch.training.exported_policy import ExportedPolicies, load_policy, policy_from_files
 from launch.training.observer import Observers, RunEnd, TrainingObserver
-from launch.training.run_files import run_files
+from launch.training.run_files import Report, run_files
 from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
 from launch.training.workers import TrainingWorkers
@@ -72,6 +72,9 @@ class TrainingRun:
         debug: Whether to show the workers' output.
         serial: Whether everything runs in this process, without Ray, as for a debugger. The learned bytes are those of
             a run on Ray. Faults are not survived.
+        preset: Name of the preset that the settings come from, whose values the report compares them with; None for the
+            one that ``distpolicy train`` takes by itself for the environment and the agent.
+        reports: Whether the report is written; ``distpolicy report`` can write it later.
 
     Raises:
         ConfigError: If the input is invalid; nothing was written then.
@@ -89,6 +92,8 @@ class TrainingRun:
         agent: Callable[..., TFAgent] | None = None,
         debug: bool = False,
         serial: bool = False,
+        preset: str | None = None,
+        reports: bool = True,
     ) -> None:
         if resume is not None and run_dir is not None:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
@@ -104,7 +109,8 @@ class TrainingRun:
             check_free(new)
         check_writable((before.path if before else new) or Path("runs"))
         specs = run_specs(self._config, self._factory)
-        self._observers = Observers([*run_files(Observers(observers).metrics), *observers])
+        report = Report(reports)
+        self._observers = Observers([*run_files(report, Observers(observers).metrics, preset), *observers])
         # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
         self._generation = 0 if self._start_from is None else self._start_from.generation + 1
@@ -117,6 +123,8 @@ class TrainingRun:
             with contextlib.suppress(OSError):
                 warn_if_others_may_change_it()
         with contextlib.ExitStack() as resources:
+            # Last, so that the workers end while the report's picture is made.
+            resources.callback(report.close)
             # Given back when the run has ended, even if it is not closed.
             self._lock = resources.enter_context(contextlib.ExitStack())
             if known := new if before is None else before.path:

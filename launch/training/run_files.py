@@ -1,26 +1,23 @@
-"""The observers of every run: metrics.csv, TensorBoard events, faults, the report, and a cluster's gauges."""
+"""The observers of every run: metrics.csv, other tables, TensorBoard events, faults, report, and a cluster's gauges."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.output import html_report
-from launch.output.formatting import describe_evaluation
 from launch.output.metrics import MetricsFile
+from launch.reports.background import ReportProcess
 from launch.supervision.faults import FaultTable, RunFault, note_fault
 from launch.training.evaluation import evaluation_metrics
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from launch.training.run_record import EvaluationTable, RunRecord, WorkerTimes
 from launch.training.tensorboard_events import TensorBoardEvents
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 
 if TYPE_CHECKING:
     from launch.output.cluster_metrics import ClusterMetrics
-
-_REPORT_SHARE = 20
 
 
 class MetricsTable(TrainingObserver):
@@ -95,36 +92,33 @@ class FaultFiles(TrainingObserver):
         FaultTable(self._run.directory.faults_file).add(fault, self._run.totals.updates)
 
 
-class HtmlReport(TrainingObserver):
-    """Writes ``report.html`` with checkpoints and at the end. Must come after :class:`MetricsTable`."""
+class Report(TrainingObserver):
+    """Has ``report.html`` written with checkpoints, and with ``report.png`` at the end. Comes after the other files.
 
-    def __init__(self) -> None:
-        self._run: ObservedRun | None = None
-        self._evaluations: dict[str, str] = {}
-        self._next_s = 0.0
+    Args:
+        is_on: Whether it is written at all.
+    """
+
+    def __init__(self, is_on: bool = True) -> None:
+        self._is_on = is_on
+        self._process: ReportProcess | None = None
 
     def on_start(self, run: ObservedRun) -> None:
-        self._run = run
-
-    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        assert self._run is not None
-        told = self._run.config.count(totals.steps)
-        self._evaluations[result.policy] = f"after {told}: {describe_evaluation(result)}"
+        if self._is_on:
+            self._process = ReportProcess(run.directory.path)
 
     def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
-        begin = time.monotonic()
-        if begin >= self._next_s:
-            self._write()
-            # Long runs have long tables: reading them takes at most one part in twenty of the driver's time.
-            now = time.monotonic()
-            self._next_s = now + _REPORT_SHARE * (now - begin)
+        if self._process is not None:
+            self._process.begin()
 
     def on_end(self, end: RunEnd) -> None:
-        self._write()
+        if self._process is not None:
+            self._process.finish()
 
-    def _write(self) -> None:
-        assert self._run is not None
-        html_report.write(self._run.directory, self._run.config, list(self._evaluations.values()))
+    def close(self) -> None:
+        """Waits for the picture, while which the workers may end."""
+        if self._process is not None:
+            self._process.close()
 
 
 class ClusterGauges(TrainingObserver):
@@ -167,10 +161,13 @@ class ClusterGauges(TrainingObserver):
             self._metrics.set(metrics)
 
 
-def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:
+def run_files(report: Report, more_columns: Sequence[str] = (), preset: str | None = None) -> list[TrainingObserver]:
     """Returns the observers that every run has.
 
     Args:
+        report: The last of those that write files.
         more_columns: Names of metrics that other observers measure.
+        preset: Name of the preset that the settings come from; None for the one that a run takes by itself.
     """
-    return [MetricsTable(more_columns), TensorBoardEvents(), FaultFiles(), HtmlReport(), ClusterGauges()]
+    files = [RunRecord(preset), MetricsTable(more_columns), EvaluationTable(), WorkerTimes(), FaultFiles()]
+    return [*files, TensorBoardEvents(), report, ClusterGauges()]

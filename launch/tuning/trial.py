@@ -176,7 +176,7 @@ class TrialRun(tune.Trainable):
             shutil.rmtree(path, ignore_errors=True)  # It was killed before its first checkpoint.
         observers = [self._newest, *make_followers(spec.tracking)]
         new, old = (path, None) if before is None else (None, path)
-        return TrainingRun(self._config, observers, new, old, env=spec.env, agent=spec.agent, serial=spec.serial)
+        return TrainingRun(self._config, observers, new, old, spec.env, spec.agent, serial=spec.serial, reports=False)
 
     def _totals_before(self) -> TrainingTotals | None:
         if not self._directory.config_file.is_file():
