@@ -97,7 +97,6 @@ def test_a_killed_search_goes_on_from_checkpoints_and_runs_no_trial_twice(tmp_pa
     rows = read_metrics(folder / "trials" / "0001-seed0")
     assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
     assert after[1].reports[: len(before[1].reports)] == before[1].reports
-    assert len({tuple(row["run"]) for row in table(folder)}) >= 1
     assert len(table(folder)) == 3
 
 
