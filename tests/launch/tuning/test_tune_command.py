@@ -26,7 +26,7 @@ OPTIONS = (*SMALL, *NETWORK, *RATE, "--out", "found")
 
 
 def trials(folder: Path) -> dict[int, TrialRecord]:
-    copy = folder / "copy.jsonl"
+    copy = folder.parent / "copy.jsonl"  # A journal writes what it has read.
     copy.write_bytes((folder / "trials.jsonl").read_bytes())
     journal = TrialJournal(copy)
     journal.close()
@@ -41,12 +41,12 @@ def table(folder: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_train(tmp_path: Path) -> None:
-    options = (*OPTIONS, "--search", "ppo.num-epochs", "choice", "1", "2", "--samples", "4", "--steps", "1728")
+    options = (*OPTIONS, "--search", "ppo.num-epochs", "choice", "1", "2", "--samples", "3", "--steps", "1728")
     done = distpolicy("tune", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "found"
     records = trials(folder)
-    assert sorted(records) == [0, 1, 2, 3]
+    assert sorted(records) == [0, 1, 2]
     assert {record.state for record in records.values()} <= {FINISHED, STOPPED}
     assert records[0].settings == {"ppo.learning-rate": 0.001, "ppo.num-epochs": 10}
     rows = table(folder)
