@@ -187,16 +187,17 @@ def _train(arguments: list[str], start: float) -> int:
     # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
+    from launch.training.followers import make_followers
     from launch.training.run import TrainingRun
 
     console = PathsConsole()
-    observer = ConsoleObserver(console, start)
+    observers = [ConsoleObserver(console, start), *make_followers(parsed.tracking, console.print)]
     with (
         started_processes_ended(),
         handled(interrupt),
         TrainingRun(
             parsed.config,
-            [observer],
+            observers,
             parsed.run_dir,
             parsed.resume,
             debug=parsed.debug,
@@ -232,16 +233,21 @@ def _tune(arguments: list[str], start: float) -> int:
     from launch.tuning.run import TuningRun
 
     observer = ConsoleObserver(PathsConsole())
-    with started_processes_ended(), handled(interrupt):
-        run = TuningRun(
+    with (
+        started_processes_ended(),
+        handled(interrupt),
+        TuningRun(
             parsed.tune,
             parsed.config,
             parsed.out,
             parsed.resume,
             observer,
+            tracking=parsed.tracking,
             serial=parsed.serial,
             debug=parsed.debug,
-        )
+        ) as run,
+        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
+    ):
         try:
             run.run()
         except KeyboardInterrupt:

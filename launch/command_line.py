@@ -26,6 +26,7 @@ from launch.config.presets import load_preset, preset_for
 from launch.config.run_specs import with_env_of_dataset
 from launch.config.seal import check_names_of_code
 from launch.config.serve import PolicyChoice, ServeConfig
+from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.config.tune import TuneConfig, load_tune_file
 from launch.option_values import REGISTRY, absolute_path
@@ -65,6 +66,7 @@ class TrainArguments:
     directory then holds a run directory for each."""
     seeds_at_once: int = 1
     """Number of the runs of --seeds that go on at the same time. On one machine they share its CPUs."""
+    tracking: Annotated[TrackingConfig, tyro.conf.arg(name="")] = field(default_factory=TrackingConfig)
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
     serial: bool = False
@@ -92,6 +94,7 @@ class TuneArguments:
     """Folder to make; runs/ENV-tune-TIME by default."""
     resume: Path | None = None
     """Folder of a search to go on with, after Ctrl-C, a crash, or to add trials by a larger --samples."""
+    tracking: Annotated[TrackingConfig, tyro.conf.arg(name="")] = field(default_factory=TrackingConfig)
     serial: bool = False
     """Run each trial in one process, with one CPU. It starts faster, and suits small environments."""
     debug: bool = False

@@ -54,6 +54,7 @@ def commands() -> dict[str, Command]:
     """Returns all commands by name."""
     jobs = {
         "train": command_line.TrainArguments,
+        "tune": command_line.TuneArguments,
         "collect": command_line.CollectArguments,
         "evaluate": command_line.EvaluateArguments,
         "doctor": command_line.DoctorArguments,

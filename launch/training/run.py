@@ -76,6 +76,7 @@ class TrainingRun:
             a run on Ray. Faults are not survived.
         preset: Name of the preset that the settings come from, whose values the report compares them with; None for the
             one that ``distpolicy train`` takes by itself for the environment and the agent.
+        reports: Whether the report is written; ``distpolicy report`` can write it later.
 
     Raises:
         ConfigError: If the input is invalid; nothing was written then.
@@ -95,6 +96,7 @@ class TrainingRun:
         debug: bool = False,
         serial: bool = False,
         preset: str | None = None,
+        reports: bool = True,
     ) -> None:
         if resume is not None and run_dir is not None:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
@@ -111,7 +113,7 @@ class TrainingRun:
             check_free(new)
         check_writable((before.path if before else new) or Path("runs"))
         specs = run_specs(self._config, self._factory)
-        report = Report()
+        report = Report(reports)
         self._observers = Observers([*run_files(report, Observers(observers).metrics, preset), *observers])
         # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
@@ -300,6 +302,14 @@ class TrainingRun:
         if not self._has_ended:
             self._observers.on_evaluation(result, self.totals)
         return result
+
+    def start_profile(self) -> None:
+        """Begins a profile of the learner by TensorFlow, as ``--profile`` does."""
+        self._trainer.get(self._trainer.learners.start_profile())
+
+    def stop_profile(self) -> dict[str, bytes]:
+        """Ends the profile; returns its files by path."""
+        return self._trainer.get(self._trainer.learners.stop_profile())
 
     def close(self) -> None:
         """Ends the run, its workers and Ray, if the run has started it; may be called twice."""

@@ -21,6 +21,7 @@ from distpolicy.weights import Weights, WeightsPacker
 from workers.experience.experience import Sample
 from workers.experience.factory import make_experience
 from workers.learning.policy_export import PolicyExporter
+from workers.learning.profile import LearnerProfile
 
 # Makes an initialised distpolicy.agents.tf_agent.TFAgent. Its type is not imported: this module is also imported in
 # processes without TensorFlow.
@@ -62,6 +63,7 @@ class Learner:
         self._agent.explore(0.0, has_begun=False)
         self._packer = WeightsPacker(self._agent.collect_policy)
         self._exporters: dict[str, PolicyExporter] = {}
+        self._profile: LearnerProfile | None = None
         self._version = 0
         self._last_end = time.perf_counter()
 
@@ -262,6 +264,15 @@ class Learner:
             if name not in self._exporters:
                 self._exporters[name] = PolicyExporter(getattr(self._agent, name))
         return {name: self._exporters[name].files() for name in names}
+
+    def start_profile(self) -> None:
+        """Begins a profile of this process by TensorFlow."""
+        self._profile = LearnerProfile()
+
+    def stop_profile(self) -> dict[str, bytes]:
+        """Ends the profile; returns its files by path. Empty if there is none, as after a new learner's start."""
+        profile, self._profile = self._profile, None
+        return {} if profile is None else profile.stop()
 
     def peak_memory_bytes(self) -> int:
         """Returns the peak resident memory of this process."""
