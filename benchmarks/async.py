@@ -168,7 +168,7 @@ BUSY = (
 def busy() -> None:
     """Prints who works how much, for some sizes of the update; the goal is met where the batch is balanced."""
     rows = []
-    for epochs in (4, 6, 8, 10):
+    for epochs in (12, 16, 20, 24):
         for lag in (0, 2):
             options = ("--ppo.num-epochs", str(epochs), "--max-policy-lag", str(lag), "--env-kwargs", "step_s=0.001")
             run = train(*BUSY, *options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.network_builders import actor_networks
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
@@ -22,7 +22,7 @@ def make_agent(
         specs.time_step,
         specs.action,
         network,
-        FlatAdam(network.trainable_variables, 1e-7, config.max_gradient_norm, config.learning_rate),
+        Adam(network.trainable_variables, 1e-7, config.max_gradient_norm, config.learning_rate),
         gamma=config.discount,
         entropy_regularization=config.entropy_weight,
         mean_over="steps",

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from distpolicy.agents.action_terms import action_log_probability
-from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.off_policy_losses import clip_each
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.networks.network import Network
@@ -53,7 +53,7 @@ class ReinforceAgent(TFAgent):
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs of one action.
         actor_network: From observations to distributions; may have a state.
-        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        optimizer: A Keras optimizer, or an Adam.
         value_network: From observations to values, a baseline for the returns; None for none.
         value_estimation_loss_coef: Weight of the baseline's squared errors.
         advantage_fn: Function of returns and values, float32 ``[B, T]``, to advantages; None for their difference.
