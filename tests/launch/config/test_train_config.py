@@ -205,7 +205,7 @@ def test_a_run_of_the_last_version_is_told_by_its_name(values: dict[str, Any], t
         load_train_config(path)
 
 
-@pytest.mark.parametrize("command", ["train", "collect", "evaluate", "doctor", "submit"])
+@pytest.mark.parametrize("command", ["train", "tune", "collect", "evaluate", "doctor", "submit"])
 def test_help_fits_on_two_screens_and_names_the_way_to_all_options(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
