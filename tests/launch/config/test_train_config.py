@@ -22,6 +22,7 @@ from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
+    "acrobot-dqn",
     "acrobot-ppo",
     "appo",
     "bc",
@@ -56,6 +57,7 @@ PRESETS = (
     "reinforce",
     "repeat-previous-far-lstm",
     "repeat-previous-lstm",
+    "repeat-previous-r2d2",
     "sac",
     "stateless-cartpole-gru",
     "stateless-cartpole-lstm",
