@@ -28,6 +28,13 @@ PARSERS: Mapping[str, Callable[[list[str]], Any]] = {
     "doctor": command_line.parse_doctor,
     "submit": command_line.parse_submit,
     "completion": command_line.parse_completion,
+    "tune": command_line.parse_tune,
+    "serve": command_line.parse_serve,
+    "export": command_line.parse_export,
+    "report": command_line.parse_report,
+    "plot": command_line.parse_plot,
+    "runs": command_line.parse_runs,
+    "watch": command_line.parse_watch,
 }
 # Those whose options stand for something, such as a folder that the reader has.
 SHOWN_ONLY = ("runs/x", "runs/ant", "trained", "cloned", "my_", "…", "COMMAND", "CLUSTER")

@@ -60,7 +60,6 @@ def commands() -> dict[str, Command]:
         "doctor": command_line.DoctorArguments,
     }
     others = {
-        "tune": command_line.TuneArguments,
         "serve": command_line.ServeArguments,
         "export": command_line.ExportArguments,
         "report": ReportArguments,
