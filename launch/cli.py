@@ -17,6 +17,8 @@ from typing import TextIO
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from launch import command_line as command_lines
 from launch.cluster import authentication
+from launch.output.run_directory import RunDirectory
+from launch.output.seeds_folder import holds_seeds
 from launch.output.shown_paths import OutputError, PathsConsole, shown_from
 from launch.preset_list import list_envs, list_presets
 from launch.process_end import end_without_threads
@@ -35,6 +37,8 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy report RUN...      writes the report of a run, or of several on one page
   distpolicy plot RUN... --by SETTING
                                 compares groups of runs
+  distpolicy runs [FOLDER]      lists the runs in a folder
+  distpolicy watch RUN          shows a run live in this terminal
   distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
   distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone
   distpolicy submit CLUSTER COMMAND [OPTIONS]
@@ -178,6 +182,8 @@ def _train(arguments: list[str], start: float) -> int:
 
         with started_processes_ended():
             return 0 if dry_run_training(parsed.config, PathsConsole()) else EXIT_FAILURE
+    if parsed.seeds is not None or (parsed.resume is not None and holds_seeds(parsed.resume)):
+        return _train_seeds(parsed)
     # Importing Ray takes a second, which help and bad input should not wait for.
     from launch.signals import handled, interrupt
     from launch.training.console import ConsoleObserver
@@ -203,6 +209,19 @@ def _train(arguments: list[str], start: float) -> int:
         console.print(run.describe())
         run.run()
     return 0
+
+
+def _train_seeds(parsed: command_lines.TrainArguments) -> int:
+    from launch.cluster.child_processes import started_processes_ended
+    from launch.seed_runs import SeedRuns
+    from launch.signals import handled, interrupt
+
+    options = [name for name, on in (("--serial", parsed.serial), ("--debug", parsed.debug)) if on]
+    folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
+    config = None if parsed.resume is not None else parsed.config
+    with started_processes_ended(), handled(interrupt):
+        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options)
+        return runs.run()
 
 
 def _tune(arguments: list[str], start: float) -> int:
@@ -291,6 +310,22 @@ def _plot(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _runs(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_runs(arguments)
+    from launch.reports.run_list import list_runs
+
+    list_runs(parsed, PathsConsole())
+    return 0
+
+
+def _watch(arguments: list[str], start: float) -> int:
+    parsed = command_lines.parse_watch(arguments)
+    from launch.reports.watch import watch
+
+    watch(parsed, PathsConsole())
+    return 0
+
+
 def _serve(arguments: list[str], start: float) -> int:
     parsed = command_lines.parse_serve(arguments)
     _use_token(parsed.config.address)
@@ -362,6 +397,8 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "report": _report,
     "plot": _plot,
+    "runs": _runs,
+    "watch": _watch,
     "serve": _serve,
     "export": _export,
     "submit": _submit,

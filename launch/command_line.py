@@ -30,8 +30,9 @@ from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.config.tune import TuneConfig, load_tune_file
 from launch.option_values import REGISTRY, absolute_path
-from launch.output.run_directory import RunDirectory, policy_folder
-from launch.reports.arguments import PlotArguments, ReportArguments
+from launch.output.run_directory import policy_folder
+from launch.output.seeds_folder import holds_seeds, settings_to_resume
+from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.short_help import Choice, short_help
 from launch.suggestions import did_you_mean
 from workers.datasets.files import CONFIG_FILE, file_beside_shards
@@ -58,7 +59,13 @@ class TrainArguments:
     run_dir: Path | None = None
     """Run directory to make; runs/ENV-TIME by default."""
     resume: Path | None = None
-    """Run directory of a run to continue, with its own settings unless others are given."""
+    """Run directory of a run to continue, with its own settings unless others are given; or a folder that --seeds has
+    made."""
+    seeds: int | None = None
+    """Number of runs: one for this seed, and one for each of the seeds after it, with one report of all. The run
+    directory then holds a run directory for each."""
+    seeds_at_once: int = 1
+    """Number of the runs of --seeds that go on at the same time. On one machine they share its CPUs."""
     tracking: Annotated[TrackingConfig, tyro.conf.arg(name="")] = field(default_factory=TrackingConfig)
     dry_run: bool = False
     """Show which actors would run on which nodes, and start nothing."""
@@ -207,7 +214,7 @@ def parse_train(arguments: list[str]) -> TrainArguments:
     if known.resume is not None and known.config is None:
         if known.preset is not None:
             raise ConfigError("--preset and --resume exclude each other: a resumed run has its own settings")
-        file = RunDirectory.open(absolute_path(known.resume)).config_file
+        file = settings_to_resume(absolute_path(known.resume))
         base = load_train_config(file)
         check_names_of_code(file, base, _given(arguments))
         if known.agent not in (None, agent_name(base.agent)):
@@ -225,6 +232,21 @@ def parse_train(arguments: list[str]) -> TrainArguments:
     parsed = dataclasses.replace(parsed, config=config)
     if parsed.resume is not None and parsed.run_dir is not None:
         raise ConfigError("--run-dir and --resume exclude each other: a resumed run stays in its directory")
+    return _checked_seeds(parsed, config != base)
+
+
+def _checked_seeds(parsed: TrainArguments, has_changed: bool) -> TrainArguments:
+    """Refuses options on seeds that mean nothing."""
+    resumes_seeds = parsed.resume is not None and holds_seeds(absolute_path(str(parsed.resume)))
+    if resumes_seeds and has_changed:
+        raise ConfigError("the runs of --seeds go on with their own settings: leave the other options out")
+    if parsed.resume is not None and not resumes_seeds and parsed.seeds is not None:
+        raise ConfigError("--seeds begins new runs: leave --resume out, or give it the folder that --seeds has made")
+    if parsed.seeds is None and not resumes_seeds and parsed.seeds_at_once != 1:
+        raise ConfigError("--seeds-at-once is for several runs: give --seeds as well")
+    for name, value in (("--seeds", parsed.seeds), ("--seeds-at-once", parsed.seeds_at_once)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} must be 1 or more, but is {value}")
     return parsed
 
 
@@ -435,6 +457,26 @@ def parse_plot(arguments: list[str]) -> PlotArguments:
     return _parse(PlotArguments, arguments, None, "plot")
 
 
+def parse_runs(arguments: list[str]) -> RunsArguments:
+    """Parses ``distpolicy runs``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(RunsArguments, arguments, None, "runs")
+
+
+def parse_watch(arguments: list[str]) -> WatchArguments:
+    """Parses ``distpolicy watch``.
+
+    Raises:
+        ConfigError: If a value is invalid.
+        SystemExit: After help.
+    """
+    return _parse(WatchArguments, arguments, None, "watch")
+
+
 # The commands that can be submitted, with the parsers that check their arguments.
 _JOB_COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "train": parse_train,
@@ -511,6 +553,7 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
             "config.total_steps",
             "config.target_return",
             "config.seed",
+            "seeds",
             "config.eval_episodes",
             "config.eval_every",
         ),
@@ -611,6 +654,8 @@ _COMMON: dict[str, dict[str, tuple[str, ...]]] = {
     "completion": {"": ("shell",)},
     "report": {"": ("runs",), "output": ("out",), "tracing": ("debug",)},
     "plot": {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)},
+    "runs": {"": ("runs_folder",), "output": ("json",), "tracing": ("debug",)},
+    "watch": {"": ("run",), "what is shown": ("every_s", "once"), "tracing": ("debug",)},
     "submit": {
         "": ("target",),
         "the job": ("config.working_dir", "config.no_wait", "config.stop_timeout_s"),
@@ -644,6 +689,9 @@ def _choice(kind: type, defaults: Any, place: str) -> Choice:
     option = {
         "source": "RUN",
         "runs": "RUN...",
+        "run": "RUN",
+        "runs_folder": "FOLDER",
+        "every_s": "--every",
         "target": "CLUSTER",
         "shell": "SHELL",
         "folder": "OUT",

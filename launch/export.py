@@ -8,7 +8,7 @@ from rich.console import Console
 
 from distpolicy.utils.quiet import without_stderr
 from launch.command_line import ExportArguments
-from launch.output.run_directory import policy_folder
+from launch.output.run_directory import saved_policy_folder
 
 
 def export_policy(arguments: ExportArguments, console: Console) -> None:
@@ -23,7 +23,7 @@ def export_policy(arguments: ExportArguments, console: Console) -> None:
         CheckpointError: If the policy is damaged.
         DistPolicyError: If the folder cannot be written.
     """
-    folder = policy_folder(arguments.source, arguments.stochastic, arguments.policy == "best")
+    folder = saved_policy_folder(arguments.source, arguments.stochastic, arguments.policy == "best")
     # Before TensorFlow is imported: it is for the CPU alone, and its messages are for its developers.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from distpolicy.agents.agent_config import AgentConfig, agent_kinds
 from distpolicy.agents.custom.config import CustomAgentConfig
 from launch import command_line
 from launch.config.presets import preset_names, read_preset
+from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.short_help import field_documents
 
 
@@ -57,8 +59,17 @@ def commands() -> dict[str, Command]:
         "evaluate": command_line.EvaluateArguments,
         "doctor": command_line.DoctorArguments,
     }
+    others = {
+        "tune": command_line.TuneArguments,
+        "serve": command_line.ServeArguments,
+        "export": command_line.ExportArguments,
+        "report": ReportArguments,
+        "plot": PlotArguments,
+        "runs": RunsArguments,
+        "watch": WatchArguments,
+    }
     return {
-        **{name: _command(kind) for name, kind in jobs.items()},
+        **{name: _command(kind) for name, kind in {**jobs, **others}.items()},
         "submit": _command(command_line.SubmitArguments, tuple(jobs)),
         "presets": Command("Lists the presets"),
         "envs": Command("Lists the environments that have presets"),
@@ -125,6 +136,7 @@ def _agent_names() -> tuple[str, ...]:
     return tuple(kind for kind in agent_kinds() if kind != CustomAgentConfig.kind)
 
 
+@functools.cache
 def _env_names() -> tuple[str, ...]:
     """Returns the environments of Gymnasium in their newest version, and those that have presets."""
     newest: dict[str, Any] = {}

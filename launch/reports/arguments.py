@@ -38,3 +38,29 @@ class PlotArguments:
     """HTML file to write, with a PNG file beside it."""
     debug: bool = False
     """Show tracebacks."""
+
+
+@dataclass(frozen=True)
+class RunsArguments:
+    """Lists the runs in a folder, the newest first: env, agent, steps, return, state and times."""
+
+    runs_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """Folder that holds run directories, or folders with some."""
+    json: bool = False
+    """Print JSON, for programs."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+@dataclass(frozen=True)
+class WatchArguments:
+    """Shows a run live in this terminal: learning curve, key numbers, speed and faults. Ends when the run ends."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run directory. It need not exist yet."""
+    every_s: Annotated[float, tyro.conf.arg(name="every")] = 1.0
+    """Seconds between two looks at the files."""
+    once: bool = False
+    """Show one picture, and end."""
+    debug: bool = False
+    """Show tracebacks."""

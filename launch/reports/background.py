@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
 
 from distpolicy.errors import DistPolicyError, DistPolicyWarning
+from launch.output.own_process import module_command, module_environment
 
 # Seconds between two reports of a run that goes on. One takes half a second of a CPU that would be idle.
 INTERVAL_S = 20.0
@@ -90,10 +89,7 @@ class ReportProcess:
             process.communicate()
 
     def _start(self, option: str) -> subprocess.Popen[str]:
-        # Without -P, a file of the working directory could stand in for a module.
-        command = [sys.executable, "-P", "-m", "launch.reports.write", str(self._run.absolute()), option]
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        command = module_command("launch.reports.write", str(self._run.absolute()), option)
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -101,5 +97,5 @@ class ReportProcess:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONPATH": path},
+            env=module_environment(),
         )

@@ -109,6 +109,7 @@ def line_chart(
     about: str = "",
     from_zero: bool = False,
     is_wide: bool = False,
+    is_log: bool = False,
     legend: tuple[tuple[str, str], ...] = (),
 ) -> Chart | None:
     """Returns a chart of lines over steps or time; None if there is nothing to draw.
@@ -120,6 +121,7 @@ def line_chart(
         about: A sentence that explains it.
         from_zero: Whether the y axis begins at 0.
         is_wide: Whether it has the whole width of the page.
+        is_log: Whether the y axis is logarithmic.
         legend: Names and colours.
     """
     tables: dict[str, dict[str, list[Any]]] = {
@@ -137,7 +139,11 @@ def line_chart(
         return None
     names = list(lines.names or dict.fromkeys(curve.name for curve in (*lines.main, *lines.points)))
     colour = {"field": "name", "type": "nominal", "scale": {"domain": names}, "legend": None}
-    y = {"field": "y", "type": "quantitative", "title": y_title, "scale": {"zero": from_zero}}
+    # Points at the edge are whole.
+    scale: dict[str, Any] = {"zero": True} if from_zero else {"zero": False, "nice": False, "padding": 8}
+    if is_log:
+        scale = {"type": "log"}
+    y = {"field": "y", "type": "quantitative", "title": y_title, "scale": scale}
     tooltip = [
         *([{"field": "name", "title": " "}] if len(names) > 1 else []),
         *([{"field": "run", "title": "run"}] if any(curve.run for curve in (*lines.main, *lines.points)) else []),
@@ -145,25 +151,18 @@ def line_chart(
         {"field": "x", "title": X_TITLE, "type": "quantitative", "format": ",.4~r"},
     ]
     base = {"x": _x(), "y": y, "color": colour, "detail": {"field": "run"}}
+    tables |= {"band": _with_interval(tables["main"]), "bars": _with_interval(tables["points"])}
     layers = [
-        {
-            **_layer("main", {"type": "area", "opacity": 0.18}, _band(base)),
-            "transform": [{"filter": "isValid(datum.low)"}],
-        },
+        _layer("band", {"type": "area", "opacity": 0.18}, _band(base)),
         _layer("faint", {"type": "line", "strokeWidth": 1, "opacity": 0.35}, base),
         _layer("target", {"type": "rule", "strokeDash": [6, 4], "style": "target", "strokeWidth": 1.5}, _target(y)),
         _layer("marks", {"type": "rule", "style": "fault", "strokeDash": [3, 3], "opacity": 0.8}, _marks()),
         _layer("main", {"type": "line", "strokeWidth": 2}, base),
-        {
-            **_layer("points", {"type": "rule", "strokeWidth": 1.5}, _band(base)),
-            "transform": [{"filter": "isValid(datum.low)"}],
-        },
+        _layer("bars", {"type": "rule", "strokeWidth": 1.5}, _band(base)),
         _layer("points", {"type": "point", "filled": True, "size": 55, "opacity": 1}, {**base, "tooltip": tooltip}),
         _hovered(base, tooltip),
     ]
     has = {name for name, table in tables.items() if any(table.values())}
-    if not any(value is not None for table in ("main", "points") for value in tables[table]["low"]):
-        layers = [layer for layer in layers if "transform" not in layer]
     layers = [layer for layer in layers if layer["data"]["name"] in has]
     layers[0] = {**layers[0], "params": [_zoom(), *layers[0].get("params", [])]}
     spec = {"layer": layers}
@@ -177,7 +176,7 @@ def _x() -> dict[str, Any]:
         "type": "quantitative",
         "title": X_TITLE,
         "axis": {"format": "~s", "grid": True},
-        "scale": {"nice": False, "zero": False},
+        "scale": {"nice": False, "zero": False, "padding": 8},
     }
 
 
@@ -238,6 +237,12 @@ def _table(curves: Sequence[Curve]) -> dict[str, list[Any]]:
         ):
             found[name] += [_short(value) for value in values[rows]]
     return found
+
+
+def _with_interval(table: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Returns the rows of a table that have an interval."""
+    rows = [index for index, low in enumerate(table["low"]) if low is not None]
+    return {name: [values[index] for index in rows] for name, values in table.items()}
 
 
 def _short(value: float) -> float | None:

@@ -17,6 +17,10 @@ LAG_ROWS = "lag_rows/"
 
 # Values are smoothed over this share of a run's updates.
 _SMOOTHED_SHARE = 0.02
+_SMOOTHED_SPEED = 0.1
+
+# A chart of speeds is logarithmic if one is this many times the other.
+_LOG_RATIO = 4.0
 
 _KINDS = ("environment", "inference", "learning", "other", "waiting")
 
@@ -60,35 +64,47 @@ class Figures:
     def sections(self) -> list[Section]:
         """Returns all charts under their headings."""
         found: list[tuple[str, list[Chart | None]]] = [
-            ("Learning", [self.learning_curve(), *self._episodes()]),
+            ("Learning", [*self.learning_curves(), *self._episodes()]),
             ("The learner", self._learner()),
             ("Speed", self._speed()),
-            ("Policy lag and weights", self._lag()),
+            ("Policy lag", self._lag()),
         ]
         shown = [Section(title, [chart for chart in charts if chart is not None]) for title, charts in found]
         return [section for section in shown if section.charts]
 
-    def learning_curve(self) -> Chart | None:
-        """Returns the learning curve: returns of training, evaluations, and the target."""
-        targets = {run.target_return for run in self.runs}
-        target = targets.pop() if len(targets) == 1 else None
+    def learning_curves(self) -> list[Chart | None]:
+        """Returns the learning curve of each environment: returns of training, evaluations, and the target."""
         if self._is_single:
-            return self._single_learning_curve(target)
-        column = (
-            "return_mean_100"
-            if any(run.last("return_mean_100") is not None for run in self.runs)
-            else "eval_return_mean"
-        )
-        what = "mean return of the last 100 episodes" if column == "return_mean_100" else "mean return in evaluations"
-        lines = self._overlaid(lambda run: _finite(run, column))
+            return [self._single_learning_curve()]
+        envs = list(dict.fromkeys(run.env for run in self.runs))
+        return [self._learning_curve(env, "Return" if len(envs) == 1 else f"Return in {env}") for env in envs]
+
+    def _learning_curve(self, env: str, title: str) -> Chart | None:
+        runs = [run for run in self.runs if run.env == env]
+        targets = {run.target_return for run in runs}
+        target = targets.pop() if len(targets) == 1 else None
+        columns = {
+            "return_mean_100": "mean return of the last 100 episodes",
+            "eval_return_mean": "mean return in evaluations",
+        }
+        column = next((name for name in columns if any(run.last(name) is not None for run in runs)), "return_mean_100")
+        lines = self._overlaid(lambda run: _finite(run, column), env)
         lines = Lines(lines.main, lines.faint, target=target, names=self._names)
-        about = f"The {what} of each run"
+        about = f"The {columns[column]} of each run"
         if any(len(group.runs) > 1 for group in self.groups):
             about += "; bold: the mean of a group, with its 95 % interval, as far as all its runs go"
-        return line_chart("Return", lines, "return", f"{about}.", is_wide=True, legend=self.legend())
+        legend = tuple(
+            item
+            for item, group in zip(self.legend(), self.groups, strict=True)
+            if any(run.env == env for run in group.runs)
+        )
+        if target is not None:
+            legend = (*legend, (f"target {target:g}", "--good"))
+        return line_chart(title, lines, "return", f"{about}.", is_wide=True, legend=legend)
 
-    def _single_learning_curve(self, target: float | None) -> Chart | None:
+    def _single_learning_curve(self) -> Chart | None:
         run = self.runs[0]
+        target = run.target_return
         main = self._curve(run, run.column("return_mean_100"), "last 100 episodes")
         raw = self._curve(run, run.column("episode_return"), "last 100 episodes")
         points = [self._evaluations(run, policy) for policy in dict.fromkeys(row["policy"] for row in run.evaluations)]
@@ -141,6 +157,11 @@ class Figures:
 
     def _learner(self) -> list[Chart | None]:
         titles: dict[str, str] = {"loss": "Loss"}
+        replay = {
+            "replay_size": "Replay size",
+            "replay_memory_mib": "Memory of the replay",
+            "replay_age": "Age of rows",
+        }
         known = {name for name in RUN_COLUMNS if name != "loss"}
         for run in self.runs:
             titles |= dict(run.record.get("titles") or {})
@@ -148,6 +169,7 @@ class Figures:
                 name for name in run.columns if name not in known and "/" not in name and not name.startswith("eval_")
             ]
             titles |= {name: name.replace("_", " ").capitalize() for name in own if name not in titles | _ELSEWHERE}
+        titles |= replay
         return [self._chart(name, title, _unit(name), is_smooth=True) for name, title in titles.items()]
 
     def _speed(self) -> list[Chart | None]:
@@ -164,6 +186,7 @@ class Figures:
                 "collector_wait_s", "A collector waits before a rollout", "seconds", is_smooth=True, from_zero=True
             ),
         ]
+        charts.append(self._chart("sync_s", "From new weights to acting by them", "seconds", True, True))
         return charts
 
     def _throughput(self, unit: str) -> Chart | None:
@@ -171,12 +194,24 @@ class Figures:
             return self._chart("steps_per_s", unit.capitalize() + " a second", f"{unit} / s", from_zero=True)
         run = self.runs[0]
         speed = self._curve(run, run.column("steps_per_s"), "the run")
-        rate = self._curve(run, _env_rate(run), "the environments alone")
+        rate = _smooth(self._curve(run, _env_rate(run), "the environments alone"), _SMOOTHED_SPEED)
         curves = [curve for curve in (speed, rate) if np.isfinite(curve.y).any()]
         legend = tuple((curve.name, f"--run{index}") for index, curve in enumerate(curves))
         about = "The environments alone: the steps by the time that was spent in them." if len(curves) > 1 else ""
         title = f"{unit.capitalize()} a second"
-        return line_chart(title, Lines(curves), f"{unit} / s", about, True, True, legend if len(curves) > 1 else ())
+        values = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in curves] or [np.ones(1)])
+        # The environments alone are often ten times as fast.
+        is_log = bool(len(curves) > 1 and values.min() > 0 and np.median(rate.y) > _LOG_RATIO * np.nanmedian(speed.y))
+        return line_chart(
+            title,
+            Lines(curves),
+            f"{unit} / s{', log scale' if is_log else ''}",
+            about,
+            from_zero=not is_log,
+            is_wide=True,
+            is_log=is_log,
+            legend=legend if len(curves) > 1 else (),
+        )
 
     def _worker_times(self, run: RunData) -> Chart | None:
         """Returns where the time of each worker goes."""
@@ -213,7 +248,7 @@ class Figures:
             return None
         used = [kind for kind in _KINDS if kind in table["kind"]]
         legend = tuple((kind, f"--time{_KINDS.index(kind)}") for kind in used)
-        about = "Waiting is for the others' work: a collector's for new weights, the learner's for rollouts."
+        about = "Waiting: a collector's for new weights, the learner's for rollouts, and both for evaluations."
         return stacked_timeline("Where the time goes", table, _KINDS, self.unit.name, legend, about)
 
     def _lag(self) -> list[Chart | None]:
@@ -221,7 +256,6 @@ class Figures:
         charts += [
             self._chart("policy_lag_mean", "Mean policy lag", "versions", is_smooth=True, from_zero=True),
             self._chart("rows_dropped", "Rows dropped as too old", "rows", from_zero=True),
-            self._chart("sync_s", "From new weights to acting by them", "seconds", is_smooth=True, from_zero=True),
             self._chart("rollouts_in_flight", "Rollouts in flight", "rollouts", is_smooth=True, from_zero=True),
         ]
         return charts
@@ -257,15 +291,15 @@ class Figures:
     def _curve(self, run: RunData, values: np.ndarray, name: str) -> Curve:
         return Curve(name, run.steps, run.seconds / self.unit.seconds, values)
 
-    def _overlaid(self, curve_of: Callable[[RunData], Curve]) -> Lines:
-        """Returns the curves of all runs, and the mean of each group with its interval."""
+    def _overlaid(self, curve_of: Callable[[RunData], Curve], env: str | None = None) -> Lines:
+        """Returns the curves of all runs, or of those of an environment, and the mean of each group."""
         main, faint = [], []
         for group in self.groups:
-            curves = [curve_of(run) for run in group.runs]
+            runs = [run for run in group.runs if env in (None, run.env)]
             curves = [
                 Curve(group.name, curve.steps, curve.time / self.unit.seconds, curve.y, run=run.name)
-                for run, curve in zip(group.runs, curves, strict=True)
-                if curve.y.size
+                for run in runs
+                if (curve := curve_of(run)).y.size
             ]
             if len(curves) < 2:
                 main += curves
@@ -301,9 +335,9 @@ def _unit(column: str) -> str:
     )
 
 
-def _smooth(curve: Curve) -> Curve:
+def _smooth(curve: Curve, share: float = _SMOOTHED_SHARE) -> Curve:
     rows = np.flatnonzero(np.isfinite(curve.y))
-    window = max(int(rows.size * _SMOOTHED_SHARE), 1)
+    window = max(int(rows.size * share), 1)
     values = smoothed(curve.y[rows], window)
     return Curve(curve.name, curve.steps[rows], curve.time[rows], values, run=curve.run)
 

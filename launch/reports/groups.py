@@ -61,26 +61,32 @@ def grouped(runs: Sequence[RunData], by: str | None = None) -> list[Group]:
 
 
 def _names(compared: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
-    """Returns a name for each run by the settings that differ; the numbers of further differences are added."""
-    first = [key for key in ("env", "agent") if key in differing]
-    # The settings of different agents differ because their agents do.
-    rest = [] if "agent" in differing else [key for key in differing if key not in ("env", "agent")]
-    chosen = (first + rest)[:_MAX_NAMED]
-    plain = [" · ".join(_labelled(key, found.get(key, "-")) for key in chosen) for found in compared]
+    """Returns a name for each run: environment and agent if they differ, and what else differs between runs of both."""
+    heads = [key for key in ("env", "agent") if key in differing]
+    names = [" · ".join(_shown(found.get(key)) for key in heads) for found in compared]
+    for head in dict.fromkeys(names):
+        alike = [index for index, name in enumerate(names) if name == head]
+        first = compared[alike[0]]
+        keys = [key for key in first if any(compared[index].get(key) != first[key] for index in alike)]
+        for index in alike:
+            parts = [head] if head else []
+            parts += [f"{key.rpartition('.')[2]} {_shown(compared[index].get(key, '-'))}" for key in keys[:_MAX_NAMED]]
+            names[index] = " · ".join(parts)
+    return _numbered(names, compared)
+
+
+def _numbered(names: Sequence[str], compared: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns names with a number where runs of different settings have the same."""
     known: dict[str, list[str]] = {}
-    names = []
-    for name, found in zip(plain, compared, strict=True):
-        whole = json.dumps(found, sort_keys=True, default=str)
+    found = []
+    for name, settings in zip(names, compared, strict=True):
+        whole = json.dumps(settings, sort_keys=True, default=str)
         others = known.setdefault(name, [])
         if whole not in others:
             others.append(whole)
         place = others.index(whole)
-        names.append(name if not place else f"{name} ({place + 1})")
-    return names
-
-
-def _labelled(key: str, value: Any) -> str:
-    return _shown(value) if key in ("env", "agent") else f"{key.rpartition('.')[2]} {_shown(value)}"
+        found.append(name if not place else f"{name} ({place + 1})")
+    return found
 
 
 def _collected(runs: Sequence[RunData], names: Sequence[str]) -> list[Group]:

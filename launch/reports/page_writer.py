@@ -98,10 +98,10 @@ class _Body:
 
     def of_run(self, figures: Figures, run: RunData) -> str:
         """Returns the body of the page of one run."""
-        parts = [tables.tiles_of_run(run), *self._sections(figures)]
-        if found := tables.evaluations(run):
-            # After the learning curve.
-            parts.insert(2, _titled("Evaluation", f"<div class=card>{found}</div>"))
+        evaluated = tables.evaluations(run)
+        # Beside the first of the small charts.
+        extra = f"<div class='card rest'><h3>Evaluations</h3>{evaluated}</div>" if evaluated else ""
+        parts = [tables.tiles_of_run(run), *self._sections(figures, extra)]
         if found := tables.faults(run):
             parts.append(_titled("Faults and restarts", f"<div class=card>{found}</div>"))
         boxes = f"<div class=card>{tables.configuration(run)}</div>"
@@ -123,14 +123,18 @@ class _Body:
         parts.append(_titled("Configuration", f"<div class=pair>{''.join(settings)}</div>"))
         return "\n".join(parts)
 
-    def _sections(self, figures: Figures) -> list[str]:
+    def _sections(self, figures: Figures, extra: str = "") -> list[str]:
+        """Returns the sections; ``extra`` comes after two cards of the first one."""
         sections = figures.sections()
         if not sections:
             return ["<p class=note style='margin-top:24px'>There is nothing to draw yet: no update is done.</p>"]
-        return [
-            _titled(section.title, f"<div class=charts>{''.join(map(self._card, section.charts))}</div>")
-            for section in sections
-        ]
+        found = []
+        for section in sections:
+            cards = [self._card(chart) for chart in section.charts]
+            if section is sections[0]:
+                cards.insert(2, extra)
+            found.append(_titled(section.title, f"<div class=charts>{''.join(cards)}</div>"))
+        return found
 
     def _card(self, chart: Chart) -> str:
         self.charts.append(chart)

@@ -15,9 +15,19 @@ from launch.reports.theme import LIGHT, chart_config
 
 _WIDTH, _GAP, _SCALE = 940, 28, 1.5
 
-# Charts beside the learning curve, the first ones that there are.
-_WANTED = ("Loss", "Entropy of the policy", "Entropy", "Episode length", "steps a second")
+# Charts beside the learning curve: the first ones that there are.
+_WANTED = (
+    "Episode length",
+    "Loss",
+    "Entropy",
+    "Entropy of the policy",
+    "Loss of the critics",
+    "Gradient steps a second",
+)
 _NUM_SMALL = 3
+
+# Each chart has its own colours.
+_APART = {"scale": {"color": "independent"}}
 
 # A font that the renderer brings along.
 _FONT = "Roboto, Arial, sans-serif"
@@ -49,19 +59,18 @@ def write_picture(path: Path, groups: Sequence[Group], title: str | None = None)
 
 def _composed(figures: Figures, title: str | None) -> dict[str, Any] | None:
     charts = [chart for section in figures.sections() for chart in section.charts]
-    main = figures.learning_curve()
-    small = [chart for wanted in _WANTED for chart in charts if chart.title.lower().endswith(wanted.lower())]
-    small = list({chart.title: chart for chart in small}.values())[:_NUM_SMALL]
-    if main is None and not small:
+    main = [chart for chart in figures.learning_curves() if chart is not None]
+    small = [chart for wanted in _WANTED for chart in charts if chart.title == wanted][:_NUM_SMALL]
+    if not (main or small):
         return None
     datasets: dict[str, list[dict[str, Any]]] = {}
     parts = []
-    if main is not None:
-        parts.append(_placed(main, "main", _WIDTH, 300, figures, datasets))
+    for index, chart in enumerate(main):
+        parts.append(_placed(chart, f"main{index}", _WIDTH, 300, figures, datasets))
     width = (_WIDTH - _GAP * 2 * (_NUM_SMALL - 1)) // _NUM_SMALL
     if small:
         row = [_placed(chart, f"small{index}", width, 150, figures, datasets) for index, chart in enumerate(small)]
-        parts.append({"hconcat": row, "spacing": _GAP})
+        parts.append({"hconcat": row, "spacing": _GAP, "resolve": _APART})
     run = figures.runs[0]
     runs = f"{run.agent}, seed {run.seed}" if len(figures.runs) == 1 else f"{len(figures.runs)} runs"
     return {
@@ -69,6 +78,7 @@ def _composed(figures: Figures, title: str | None) -> dict[str, Any] | None:
         "title": {"text": title or f"{run.env}: {runs}", "fontSize": 17, "offset": 14},
         "vconcat": parts,
         "spacing": _GAP,
+        "resolve": _APART,
         "datasets": datasets,
         "config": {**chart_config(LIGHT, _FONT), "background": LIGHT.card, "padding": 18},
     }
@@ -87,7 +97,14 @@ def _placed(
         layer.pop("params", None)
         layer["data"] = {"name": f"{prefix}-{layer['data']['name']}"}
         if chart.legend and len(chart.legend) > 1 and "color" in layer["encoding"]:
-            layer["encoding"]["color"]["legend"] = {"orient": "top", "title": None, "symbolType": "stroke"}
+            legend = {
+                "orient": "top",
+                "title": None,
+                "symbolType": "stroke",
+                "symbolOpacity": 1,
+                "symbolStrokeWidth": 3,
+            }
+            layer["encoding"]["color"]["legend"] = legend
     return {"layer": layers, "width": width, "height": height, "title": chart.title}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,9 +72,9 @@ def _return_tile(run: RunData) -> str:
     more = f"target {target:g}" if target is not None else ""
     if rows := [row for row in run.evaluations if row["policy"] == "greedy"] or run.evaluations:
         row = rows[-1]
-        told = f"{row['policy']} policy, {count(number(row, 'episodes'))} episodes"
-        text = with_interval(number(row, "return_mean"), number(row, "return_half"))
-        return tile("Return, evaluated", text, "; ".join(filter(None, (told, more))))
+        mean, half = number(row, "return_mean"), number(row, "return_half")
+        interval_text = "" if math.isnan(half) else f"± {with_interval(mean, half).partition(' ± ')[2]} (95 %)"
+        return tile("Return, evaluated", returned(mean), ", ".join(filter(None, (interval_text, more))))
     if (value := run.last("eval_return_mean")) is not None:
         return tile("Return, evaluated", returned(value), more)
     return tile("Return of the last 100 episodes", returned(run.last("return_mean_100")), more)
@@ -97,7 +98,8 @@ def evaluations(run: RunData) -> str:
     rows = []
     for policy in dict.fromkeys(row["policy"] for row in run.evaluations):
         of_policy = [row for row in run.evaluations if row["policy"] == policy]
-        best = max(of_policy, key=lambda row: number(row, "return_mean"))
+        # The last one of those that are equally good.
+        best = max(reversed(of_policy), key=lambda row: number(row, "return_mean"))
         chosen = {"last": of_policy[-1]} | ({"best": best} if best is not of_policy[-1] else {})
         for which, row in chosen.items():
             rows.append(
@@ -163,7 +165,9 @@ def configuration(run: RunData) -> str:
 
 
 def _value(value: Any) -> str:
-    return html.escape("-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return html.escape(
+        "None" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    )
 
 
 def origin(run: RunData) -> str:

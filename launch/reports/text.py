@@ -36,11 +36,17 @@ def lasted(seconds: float | None) -> str:
     return f"{hours:,} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def moment(clock_s: float | None) -> str:
-    """Returns a clock time as date and time of this machine's time zone; ``-`` for None."""
+def moment(clock_s: float | None, zone: bool = True) -> str:
+    """Returns a clock time as date and time of this machine's time zone; ``-`` for None.
+
+    Args:
+        clock_s: The clock time.
+        zone: Whether to add the zone's name.
+    """
     if clock_s is None:
         return "-"
-    return f"{datetime.datetime.fromtimestamp(clock_s).astimezone():%Y-%m-%d %H:%M %Z}"
+    form = "%Y-%m-%d %H:%M %Z" if zone else "%Y-%m-%d %H:%M"
+    return f"{datetime.datetime.fromtimestamp(clock_s).astimezone():{form}}"
 
 
 def machine(start: Mapping[str, Any]) -> str:

@@ -6,14 +6,14 @@ import atexit
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, get_args
 
 import gymnasium as gym
 
-from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.agents.custom.config import AgentValue, CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change_it
 from distpolicy.utils.memory import peak_memory_bytes
@@ -69,6 +69,8 @@ class TrainingRun:
         agent: A function that makes a TFAgent, instead of ``config.agent``; see
             :class:`distpolicy.agents.custom.config.CustomAgentConfig` for its arguments. It may be defined anywhere as
             well.
+        replay: Settings of the replay buffer of ``agent``, by name; see
+            :class:`distpolicy.agents.experience_config.Replay`. Agents such as DqnAgent have one anyway.
         debug: Whether to show the workers' output.
         serial: Whether everything runs in this process, without Ray, as for a debugger. The learned bytes are those of
             a run on Ray. Faults are not survived.
@@ -90,6 +92,7 @@ class TrainingRun:
         resume: str | Path | None = None,
         env: Callable[..., gym.Env] | None = None,
         agent: Callable[..., TFAgent] | None = None,
+        replay: Mapping[str, AgentValue] | None = None,
         debug: bool = False,
         serial: bool = False,
         preset: str | None = None,
@@ -102,8 +105,9 @@ class TrainingRun:
         self._config, self._factory = _settings(config, before, env, agent)
         code = None if agent is None else PickledCallable.of(agent, "agent", "a TFAgent")
         if code is not None:
-            kwargs = self._config.agent.kwargs if isinstance(self._config.agent, CustomAgentConfig) else {}
-            self._config = dataclasses.replace(self._config, agent=CustomAgentConfig(code.name, kwargs))
+            self._config = dataclasses.replace(self._config, agent=_own_agent(self._config, code.name, replay))
+        elif replay is not None:
+            raise ConfigError("replay is for an agent of your own: give agent, or set the options of config.agent")
         # Before an environment is made, and before Ray starts.
         if new is not None:
             check_free(new)
@@ -436,6 +440,13 @@ def _settings(
         return config, config.environment_factory
     factory = config.environment_factory.with_callable(env)
     return dataclasses.replace(config, env=factory.env_id), factory
+
+
+def _own_agent(config: TrainConfig, name: str, replay: Mapping[str, AgentValue] | None) -> CustomAgentConfig:
+    """Returns the settings of the caller's agent; a resumed run's are kept."""
+    before = config.agent if isinstance(config.agent, CustomAgentConfig) else CustomAgentConfig(name)
+    replay = before.replay if replay is None else dict(replay)
+    return CustomAgentConfig(name, before.kwargs, replay)
 
 
 def _check_serial(config: TrainConfig) -> None:

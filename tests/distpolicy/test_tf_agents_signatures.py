@@ -33,11 +33,7 @@ ABSENT: dict[str, tuple[str, ...]] = {
         "tensor_spec.to_placeholder",
         "tensor_spec.to_placeholder_with_default",
     ),
-    "for agents and their training": (
-        "common.generate_tensor_summaries",
-        "common.summarize_tensor_dict",
-        "policy_info_updater_wrapper.PolicyInfoUpdaterWrapper.apply_value_network",
-    ),
+    "for agents and their training": ("policy_info_updater_wrapper.PolicyInfoUpdaterWrapper.apply_value_network",),
     "of TF-Agents' own workings, or of Keras 2 layers": (
         "common.assert_members_are_not_overridden",
         "common.join_scope",

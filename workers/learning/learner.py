@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from distpolicy.agents.agent_training import train_steps_with, train_with, zero_rollout_for
-from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
+from distpolicy.agents.experience_config import AgentsOwn, ExperienceConfig, OnPolicy
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.policies.policy_program import NeedsTensorFlow, PolicyProgram
 from distpolicy.trajectories.rollout import Rollout
@@ -56,6 +56,8 @@ class Learner:
         seed: int = 0,
     ) -> None:
         self._agent = agent_factory()
+        if isinstance(experience, AgentsOwn):
+            experience = self._agent.experience(experience.replay, experience.rollout_steps)
         self._experience = make_experience(OnPolicy(max_policy_lag) if experience is None else experience)
         self._generation, self._max_policy_lag, self._seed = generation, max_policy_lag, seed
         self._agent.explore(0.0, has_begun=False)
