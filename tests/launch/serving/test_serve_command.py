@@ -221,7 +221,7 @@ def test_bad_input_is_refused_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISTPOLICY_TOKEN", raising=False)
     from distpolicy.errors import ConfigError
-    from launch.command_line import parse_serve
+    from launch.commands.serve import parse_serve
     from launch.serving.server import PolicyServer
 
     Path("short").write_text("short")
