@@ -93,7 +93,7 @@ DEVIATIONS: dict[str, str] = {
     "driver.Driver.run": "the base names what its drivers take; TF-Agents' took nothing, and its drivers did",
     "rnn_wrapper.RNNWrapper.get_initial_state": "the inputs say how many rows there are, so they have no default",
     "tf_uniform_replay_buffer.TFUniformReplayBuffer.as_dataset": "it has all parameters of the base class's method",
-    "tf_uniform_replay_buffer.TFUniformReplayBuffer.variables": "items are in arrays; every tf.Module has it",
+    "tf_uniform_replay_buffer.TFUniformReplayBuffer.variables": "items are in arrays; every tf.Module has this",
     "shifted_categorical.ShiftedCategorical.cdf": "its default name is cdf; TF-Agents called it log_cdf",
 }
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
+from distpolicy.agents.tf_agent import LossInfo
+from distpolicy.metrics import export_utils
 from distpolicy.metrics.batched_py_metric import BatchedPyMetric
 from distpolicy.metrics.py_metrics import AverageReturnMetric
 from distpolicy.trajectories import trajectory
@@ -35,3 +39,12 @@ def test_the_number_of_rows_may_be_given() -> None:
         metric(step([1, 2], first=True))
     with pytest.raises(NotImplementedError):
         BatchedPyMetric.aggregate([metric])
+
+
+def test_values_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    metric = AverageReturnMetric()
+    metric(step([1], first=True))
+    metric(step([2], last=True))
+    with caplog.at_level(logging.INFO):
+        export_utils.export_metrics(7, [metric], LossInfo(0.5, ()))
+    assert [record.message for record in caplog.records] == ["[step=7] AverageReturn = 3.0.", "[step=7] loss = 0.5."]
