@@ -103,7 +103,7 @@ class TFAgentConformance:
         assert math.isfinite(float(info.loss))
         after = [item.variable.numpy() for item in named_variables(agent.collect_policy)]
         assert any(not np.array_equal(left, right) for left, right in zip(before, after, strict=True))
-        assert int(agent.train_step_counter.numpy()) == 1
+        assert int(agent.train_step_counter.numpy()) >= 1
 
     def test_a_policy_beside_it_acts_by_the_newest_weights(self, agent: TFAgent) -> None:
         policies = [

@@ -112,10 +112,10 @@ class CategoricalDqnAgent(DqnAgent):
     ) -> TFPolicy:
         return CategoricalQPolicy(time_step_spec, action_spec, q_network, *self._bounds, splitter)
 
-    def _td_loss(self, transition: Transition) -> TDLoss:
+    def _td_loss(self, transition: Transition, training: bool = True) -> TDLoss:
         support = tf.linspace(*self._bounds, self._q_network.num_atoms)
         logits = _of_action(
-            self._outputs(self._q_network, transition.time_step, training=True), self._action_index(transition)
+            self._outputs(self._q_network, transition.time_step, training), self._action_index(transition)
         )
         next_step = transition.next_time_step
         next_probabilities = tf.nn.softmax(self._outputs(self._target_q_network, next_step))

@@ -42,10 +42,10 @@ class CqlDqnAgent(DdqnAgent):
         super().__init__(time_step_spec, action_spec, q_network, optimizer, **arguments)
         self._cql_alpha = cql_alpha
 
-    def _td_loss(self, transition: Transition) -> TDLoss:
-        td = super()._td_loss(transition)
+    def _td_loss(self, transition: Transition, training: bool = True) -> TDLoss:
+        td = super()._td_loss(transition, training)
         # XLA finds that the base class has computed the same, and computes it once.
-        outputs = self._outputs(self._q_network, transition.time_step, training=True)
+        outputs = self._outputs(self._q_network, transition.time_step, training)
         if (mask := self._mask(transition.time_step)) is not None:
             outputs = tf.where(tf.cast(mask, tf.bool), outputs, outputs.dtype.min)
         gap = tf.reduce_logsumexp(outputs, axis=-1) - td.value

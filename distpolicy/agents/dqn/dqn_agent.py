@@ -192,6 +192,14 @@ class DqnAgent(OffPolicyAgent):
         transition = self._transition(experience)
         return self._improve(lambda: self._td_loss(transition), self._valid(transition, weights))
 
+    def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
+        transition = self._transition(experience)
+        td = self._td_loss(transition, training)
+        loss = row_mean(td.loss, self._valid(transition, weights))
+        if penalties := self._q_network.losses:
+            loss += tf.add_n(penalties)
+        return LossInfo(loss, {"td_loss": td.loss, "td_error": td.error})
+
     def _improve(self, td_loss: Callable[[], TDLoss], weights: tf.Tensor) -> LossInfo:
         """Takes a gradient step.
 
@@ -232,10 +240,10 @@ class DqnAgent(OffPolicyAgent):
             extra["epsilon"] = tf.identity(self._epsilon)
         return LossInfo(loss, extra)
 
-    def _td_loss(self, transition: Transition) -> TDLoss:
+    def _td_loss(self, transition: Transition, training: bool = True) -> TDLoss:
         """Returns the loss of each transition ``[B, ...]``."""
         value = values_of(
-            self._outputs(self._q_network, transition.time_step, training=True), self._action_index(transition)
+            self._outputs(self._q_network, transition.time_step, training), self._action_index(transition)
         )
         next_step = transition.next_time_step
         target = td_target(

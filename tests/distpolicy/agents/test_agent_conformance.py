@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -9,9 +10,12 @@ from distpolicy.agents.agent_config import AgentConfig, LearnerOptions
 from distpolicy.agents.appo.config import APPOConfig
 from distpolicy.agents.impala.config import ImpalaConfig
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.agents.ppo.ppo_clip_agent import PPOClipAgent
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.agents.tf_agent import TFAgent
+from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.networks.value_network import ValueNetwork
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.testing import TFAgentConformance
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
@@ -52,6 +56,20 @@ class TestPPOAgent(TFAgentConformance):
 class TestRecurrentPPOAgent(TFAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(PPO, BOX, LSTM)
+
+
+@pytest.mark.slow
+class TestPPOClipAgent(TFAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return PPOClipAgent(
+            time_step_spec(OBSERVATION),
+            BOX,
+            optimizer=keras.optimizers.Adam(1e-2),
+            actor_net=ActorDistributionNetwork(OBSERVATION, BOX, fc_layer_params=(4,)),
+            value_net=ValueNetwork(OBSERVATION, fc_layer_params=(4,)),
+            importance_ratio_clipping=0.2,
+            num_epochs=2,
+        )
 
 
 class TestImpalaAgent(TFAgentConformance):

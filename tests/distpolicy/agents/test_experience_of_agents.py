@@ -1,0 +1,85 @@
+"""What an agent says that it learns from, and its loss without learning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from distpolicy.agents.agent_config import RunShape
+from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.agents.dqn.dqn_agent import DqnAgent
+from distpolicy.agents.experience_config import AgentsOwn, OnPolicy, Replay
+from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
+from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
+from distpolicy.networks.q_network import QNetwork
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.trajectories import trajectory
+from distpolicy.trajectories.time_step import time_step_spec
+
+OBSERVATION = ArraySpec((3,), np.float32)
+ACTION = BoundedArraySpec((), np.int64, 0, 1)
+B = 4
+
+
+def dqn(**arguments: Any) -> DqnAgent:
+    network = QNetwork(OBSERVATION, ACTION, fc_layer_params=(4,))
+    agent = DqnAgent(
+        time_step_spec(OBSERVATION),
+        ACTION,
+        network,
+        tf.keras.optimizers.SGD(0.1),
+        jit_compile=False,
+        **arguments,
+    )
+    agent.initialize()
+    return agent
+
+
+def reinforce() -> ReinforceAgent:
+    network = ActorDistributionNetwork(OBSERVATION, ACTION, fc_layer_params=(4,))
+    return ReinforceAgent(time_step_spec(OBSERVATION), ACTION, network, tf.keras.optimizers.SGD(0.1))
+
+
+def batch(num_steps: int) -> trajectory.Trajectory:
+    generator = np.random.default_rng(0)
+    types = np.ones((B, num_steps + 1), np.int32)
+    types[:, -1] = 2
+    return trajectory.Trajectory(
+        types[:, :-1],
+        generator.normal(size=(B, num_steps, 3)).astype(np.float32),
+        generator.integers(0, 2, (B, num_steps)),
+        (),
+        types[:, 1:],
+        generator.normal(size=(B, num_steps)).astype(np.float32),
+        np.ones((B, num_steps), np.float32),
+    )
+
+
+def test_a_q_learner_has_a_replay_buffer_by_its_own_steps_and_discount() -> None:
+    found = dqn(n_step_update=3, gamma=0.9).experience({"batch_size": 32}, rollout_steps=16)
+    assert found == Replay(n_step=3, discount=0.9, batch_size=32)
+
+
+def test_a_policy_gradient_learns_from_rollouts_unless_a_buffer_is_asked_for() -> None:
+    assert reinforce().experience({}, rollout_steps=16) == OnPolicy()
+    assert reinforce().experience({"capacity": 10}, rollout_steps=16) == Replay(capacity=10)
+
+
+def test_the_settings_leave_it_to_the_agent() -> None:
+    config = CustomAgentConfig("module:make", replay={"batch_size": 8})
+    shape = RunShape(1, 4, 16, 1, 0, recurrent=False)
+    assert config.experience(shape) == AgentsOwn({"batch_size": 8}, 16)
+
+
+@pytest.mark.parametrize("make", [dqn, reinforce], ids=lambda make: make.__name__)
+def test_the_loss_is_what_training_returns_and_changes_nothing(make: Any) -> None:
+    agent, experience = make(), batch(2)
+    before = [variable.numpy() for variable in agent.policy.variables()]
+    loss = float(agent.loss(experience).loss)
+    for old, new in zip(before, agent.policy.variables(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert int(agent.train_step_counter) == 0
+    np.testing.assert_allclose(float(agent.train(experience).loss), loss, rtol=1e-5)
