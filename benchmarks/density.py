@@ -118,7 +118,7 @@ def _ask(actor: Any, question: Callable[[Any], Any]) -> Any:
 
 
 PEERS = {"sb3_density.py": "SB3 SubprocVecEnv, CartPole", "rllib_density.py": "RLlib env runner, CartPole"}
-RLLIB_MIB = 900
+RLLIB_MIB = 450
 
 
 def peer(python: str, script: str, count: int) -> list[str]:

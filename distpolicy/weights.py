@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -74,6 +75,7 @@ class Weights:
         checksum: Sum of the words of buffers and parameters; see :func:`checksum`.
         parameters: What TensorFlow has computed from the variables for programs that run without it, by the program's
             key; see :class:`distpolicy.policies.policy_program.PolicyProgram`.
+        made: Clock time (``time.time``) at which they were packed; 0.0 if it is not known.
     """
 
     generation: int
@@ -82,6 +84,7 @@ class Weights:
     buffers: dict[str, np.ndarray]
     checksum: int
     parameters: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    made: float = 0.0
 
     @property
     def num_bytes(self) -> int:
@@ -135,9 +138,8 @@ class WeightsPacker:
         """A snapshot of the variables as they are now."""
         buffers = {path: _memory(self._read(resource=handle, dtype=dtype)) for path, handle, dtype in self._sources}
         parameters = {key: tuple(compute()) for key, compute in self._parameters.items()}
-        return Weights(
-            generation, version, self._layout, buffers, checksum(_all_arrays(buffers, parameters)), parameters
-        )
+        total = checksum(_all_arrays(buffers, parameters))
+        return Weights(generation, version, self._layout, buffers, total, parameters, time.time())
 
 
 def _all_arrays(buffers: Mapping[str, np.ndarray], parameters: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:

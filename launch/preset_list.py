@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from launch.config.presets import Preset, preset_for, preset_names, read_preset
 from launch.config.train import DEFAULT_AGENT
+from launch.output.text_table import text_table
 
 _ANY = "any"
 
@@ -18,7 +17,7 @@ def list_presets() -> str:
         target = "-" if config.target_return is None else f"{config.target_return:g}"
         rows.append((preset.name, _env(preset), config.agent.kind, target, f"{config.total_steps:,}", _time(preset)))
     return (
-        _table(rows)
+        text_table(rows)
         + "\ndistpolicy train --preset NAME trains one of them. Times are on 2 cores, from the first step.\n"
     )
 
@@ -32,7 +31,7 @@ def list_envs() -> str:
         names = [preset.name for preset in presets if _env(preset) == env]
         names.sort(key=lambda name: (name != default, name))
         rows.append((env, ", ".join(names)))
-    return _table(rows) + (
+    return text_table(rows) + (
         "\ndistpolicy train --env ENV takes any Gymnasium id, or module:factory. An env without a preset of its own "
         f"begins from {preset_for(_ANY, DEFAULT_AGENT)}.\n"
     )
@@ -44,9 +43,3 @@ def _env(preset: Preset) -> str:
 
 def _time(preset: Preset) -> str:
     return "not measured" if preset.expected_s is None else f"about {preset.expected_s:g} s"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines) + "\n"

@@ -63,10 +63,11 @@ def test_nothing_imports_rllib(folder: str) -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "launch.training.trainer, launch.training.run, launch.cli",
+        "launch.training.trainer, launch.training.run, launch.tuning.run, launch.cli",
         "launch.collection.run, workers.datasets.views",
         "launch.cluster.submit, launch.cluster.doctor, launch.cluster.doctor_checks, launch.cluster.dry_run",
         "distpolicy.weights, distpolicy.trajectories, distpolicy.specs",
+        "workers.serving.replica, workers.serving.http_app, workers.serving.grpc_server, workers.serving.pages",
     ],
 )
 def test_what_a_driver_imports_leaves_tensorflow_out(modules: str) -> None:
@@ -164,8 +165,21 @@ def test_no_two_folders_import_each_other() -> None:
 
 # From the top down: a folder imports from those after it.
 ORDER = {
-    "launch": ("launch", "training", "collection", "cluster", "output", "supervision", "config"),
-    "workers": ("workers", "inference", "learning", "experience", "datasets", "collection", "environments"),
+    "launch": (
+        "launch",
+        "completion",
+        "commands",
+        "tuning",
+        "training",
+        "collection",
+        "serving",
+        "cluster",
+        "reports",
+        "output",
+        "supervision",
+        "config",
+    ),
+    "workers": ("workers", "serving", "inference", "learning", "experience", "datasets", "collection", "environments"),
 }
 
 

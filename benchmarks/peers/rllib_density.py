@@ -37,7 +37,9 @@ def main() -> None:
     runner = ray.remote(SingleAgentEnvRunner).options(num_cpus=0)
     time.sleep(3.0)  # The processes that Ray has ready are up.
     begin = time.perf_counter()
-    asked = [runner.remote(config=config).__ray_call__.remote(sample) for _ in range(COUNT)]
+    # Kept: an actor ends with its last handle, and is asked for its costs below.
+    runners = [runner.remote(config=config) for _ in range(COUNT)]
+    asked = [one.__ray_call__.remote(sample) for one in runners]
     times, pids = [], []
     while asked:
         (done, *_), asked = ray.wait(asked, timeout=TIMEOUT_S)

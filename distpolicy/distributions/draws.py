@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.gumbel_softmax import GumbelSoftmax
 from distpolicy.distributions.shifted_categorical import ShiftedCategorical
 from distpolicy.utils.sampling.tensor_draws import fold_rows, row_normal, row_uniform
 
@@ -26,6 +27,9 @@ def sample(distribution: tfp.distributions.Distribution, seed: Any = None) -> tf
     Returns:
         A draw, ``[*batch_shape, *event_shape]``.
     """
+    if isinstance(distribution, GumbelSoftmax):
+        rows = tf.is_tensor(seed) and seed.shape.rank == 2
+        return distribution.convert_to_one_hot(distribution.sample(seed=fold_rows(seed) if rows else seed))
     if not tf.is_tensor(seed) or seed.shape.rank != 2:
         return distribution.sample(seed=seed)
     drawn = _row_sample(distribution, seed)

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.parameters import (
+    Params,
+    get_parameters,
+    holds_tensors,
+    make_from_parameters,
+    merge_to_parameters_from_dict,
+    parameters_to_dict,
+)
 from distpolicy.distributions.tanh_bijector_stable import Tanh
-from distpolicy.errors import ConfigError
-from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec
+from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec, from_spec
+from distpolicy.utils.nest_utils import assert_same_structure
+
+__all__ = [
+    "DistributionSpecV2",
+    "Params",
+    "SquashToSpecNormal",
+    "action_scale",
+    "assert_specs_are_compatible",
+    "bounded_elements",
+    "diagonal_normal",
+    "get_parameters",
+    "make_from_parameters",
+    "merge_to_parameters_from_dict",
+    "parameters_to_dict",
+    "scale_distribution_to_spec",
+]
 
 # The trapezoidal rule for expectations under a standard normal distribution. It converges exponentially for smooth
 # functions (Trefethen and Weideman, 2014). With these nodes, entropies are exact to 1e-5 up to a deviation of 1, to
@@ -172,10 +196,20 @@ class DistributionSpecV2:
     Attributes:
         event_shape: Shape of one draw.
         dtype: Dtype of one draw.
+        parameters: The distribution's parameters, with specs instead of tensors; None if they are not known. Two specs
+            may be equal without having the same.
+
+    Raises:
+        TypeError: If the parameters hold a tensor.
     """
 
     event_shape: tf.TensorShape
     dtype: tf.DType
+    parameters: Params | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.parameters is not None and holds_tensors(self.parameters):
+            raise TypeError(f"the parameters of a spec must have specs instead of tensors: {self.parameters}")
 
     @property
     def shape(self) -> tf.TensorShape:
@@ -186,3 +220,24 @@ class DistributionSpecV2:
     def event_spec(self) -> TensorSpec:
         """Spec of one draw."""
         return TensorSpec(self.event_shape, self.dtype)
+
+
+def assert_specs_are_compatible(network_output_spec: Any, spec: Any, message_prefix: str) -> None:
+    """Checks that a network's outputs fit a spec, in structure, shapes and dtypes. Bounds may differ.
+
+    Args:
+        network_output_spec: What ``Network.create_variables`` returned.
+        spec: Nest of tensor specs.
+        message_prefix: What the error's message begins with.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    events = tf.nest.map_structure(
+        lambda item: item.event_spec if isinstance(item, DistributionSpecV2) else from_spec(item), network_output_spec
+    )
+    problem = f"{message_prefix}: {events} does not fit {spec}"
+    assert_same_structure(events, spec, message=problem)
+    for event, own in zip(tf.nest.flatten(events), tf.nest.flatten(spec), strict=True):
+        if not event.is_compatible_with(own):
+            raise SpecMismatchError(problem)

@@ -6,26 +6,26 @@ import abc
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from distpolicy.distributions.parameters import get_parameters, specs_of_parameters
 from distpolicy.distributions.utils import DistributionSpecV2
 from distpolicy.errors import SpecMismatchError
+from distpolicy.networks.keras_habits import KerasHabits
 from distpolicy.networks.utils import outer_rank
 from distpolicy.specs import tensor_spec
 from distpolicy.utils.nest_utils import assert_matches_spec, prune_extra_keys
 from distpolicy.utils.nests.array_nest import paths
-from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
 # Callers may pass these to any network. A network without such a parameter is called without it.
 _OPTIONAL = frozenset({"step_type", "network_state", "training"})
 
 
-class Network(tf.Module, abc.ABC):
+class Network(KerasHabits, abc.ABC):
     """A tf.Module that holds Keras 3 layers and knows all their variables.
 
     A subclass stores its layers and networks as attributes and defines :meth:`call`. The network keeps the arguments of
@@ -221,52 +221,6 @@ class Network(tf.Module, abc.ABC):
         except (TypeError, ValueError) as error:
             raise SpecMismatchError(str(error)) from None
 
-    def named_variables(self) -> list[NamedVariable]:
-        """Returns all variables with their paths, each once, in a stable order. Creates them if they do not exist yet.
-
-        Raises:
-            ValueError: If the variables do not exist yet and the network has no input specs.
-        """
-        self.create_variables()
-        return named_variables(self)
-
-    @property
-    def variables(self) -> tuple[tf.Variable, ...]:
-        """All variables, trainable or not; see :meth:`named_variables`."""
-        return tuple(item.variable for item in self.named_variables())
-
-    @property
-    def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The variables that are trained."""
-        return tuple(variable for variable in self.variables if variable.trainable)
-
-    @property
-    def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The variables that are not trained."""
-        return tuple(variable for variable in self.variables if not variable.trainable)
-
-    @property
-    def layers(self) -> list[keras.Layer]:
-        """The Keras layers of this network and of the networks in it, each once."""
-        return _keras_layers_of(self)
-
-    @property
-    def losses(self) -> list[tf.Tensor]:
-        """Losses of the layers, such as weight decay."""
-        return [loss for layer in _keras_layers_of(self) for loss in layer.losses]
-
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Prints each variable's path, shape and whether it is trained, and the total number of elements.
-
-        Args:
-            print_fn: Function that is called with each line.
-        """
-        items = self.named_variables()
-        width = max([len(item.path) for item in items], default=0)
-        for path, variable in items:
-            print_fn(f"{path:<{width}}  {variable.shape}{'' if variable.trainable else '  not trained'}")
-        print_fn(f"{self.name}: {sum(item.variable.shape.num_elements() for item in items)} elements")
-
 
 class DistributionNetwork(Network):
     """A network whose outputs are distributions.
@@ -298,26 +252,6 @@ def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
 
 def _spec_without_batch(output: Any) -> Any:
     if isinstance(output, tfp.distributions.Distribution):
-        return DistributionSpecV2(output.event_shape, output.dtype)
+        return DistributionSpecV2(output.event_shape, output.dtype, specs_of_parameters(get_parameters(output)))
     tensor = tf.convert_to_tensor(output)
     return tensor_spec.TensorSpec(tensor.shape[1:], tensor.dtype)
-
-
-def _keras_layers_of(network: Network) -> list[keras.Layer]:
-    return list({id(layer): layer for layer in _keras_layers(network, set())}.values())
-
-
-def _keras_layers(node: Any, visited: set[int]) -> Iterator[keras.Layer]:
-    if isinstance(node, keras.Layer):
-        yield node
-    elif isinstance(node, dict):
-        for child in node.values():
-            yield from _keras_layers(child, visited)
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _keras_layers(child, visited)
-    elif isinstance(node, tf.Module) and id(node) not in visited:
-        visited.add(id(node))
-        for name, value in vars(node).items():
-            if not name.startswith("_self_"):
-                yield from _keras_layers(value, visited)

@@ -123,7 +123,7 @@ class ConvertedAction:
         num_rows = padded_rows(len(time_step.step_type))
         seed = np.random.default_rng(1).integers(2**31, size=(num_rows, 2), dtype=np.int32)
         inputs = tf.nest.map_structure(lambda leaf: _like_given(leaf, num_rows), (time_step, policy_state))
-        step, draws = _record(policy, inputs, seed)
+        step, draws = record_draws(policy, inputs, seed)
         places: list[PolicyStep] = []
         num_leaves = len(flatten(inputs))
 
@@ -150,7 +150,7 @@ class ConvertedAction:
         _check_alike(step, self.function([*flatten(inputs), *self.program.noise(seed), seed]), policy.action_spec)
 
 
-def _record(policy: TFPolicy, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[Draw]]:
+def record_draws(policy: TFPolicy, inputs: Any, seed: np.ndarray) -> tuple[PolicyStep, list[Draw]]:
     """Returns TensorFlow's step for these inputs, and the draws that it made."""
 
     def run(seed: np.ndarray) -> tuple[PolicyStep, list[tuple[np.ndarray, int]]]:

@@ -293,3 +293,43 @@ def _variance(count: tf.Tensor, sum_of_squares: tf.Tensor) -> tf.Tensor:
     seen = count > 1.0
     safe = tf.where(seen, count, 1.0)
     return tf.where(seen, sum_of_squares / safe, tf.ones_like(sum_of_squares))
+
+
+def parallel_variance_calculation(
+    n_a: Any, avg_a: Any, m2_a: Any, n_b: Any, avg_b: Any, m2_b: Any, m2_b_c: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Merges the statistics of two sets of numbers (Chan, Golub and LeVeque, 1983), with compensated sums of squares.
+
+    Args:
+        n_a: Number of elements of the set a, which should be the smaller one.
+        avg_a: Mean of a.
+        m2_a: Sum of a's squared differences from its mean.
+        n_b: Number of elements of the set b.
+        avg_b: Mean of b.
+        m2_b: Sum of b's squared differences from its mean.
+        m2_b_c: What an earlier call returned as the last value for b; 0 at first.
+
+    Returns:
+        Number, mean and sum of squared differences of both sets together, and the bits that the last sum has lost.
+    """
+    total = n_a + n_b
+    delta = avg_b - avg_a
+    shift = delta * n_b / total
+    m2, lost = kahan_summation(m2_b, m2_b_c, m2_a + delta * n_a * shift)
+    return total, avg_a + shift, m2, lost
+
+
+def kahan_summation(accumulator: Any, carry: Any, value: Any) -> tuple[Any, Any]:
+    """Adds a number to a sum and keeps the bits that are lost (Kahan, 1965).
+
+    Args:
+        accumulator: The sum.
+        carry: What the last call returned as its second value; 0 at first.
+        value: The number.
+
+    Returns:
+        The new sum, and the bits that it has too much.
+    """
+    delta = value - carry
+    total = accumulator + delta
+    return total, (total - accumulator) - delta

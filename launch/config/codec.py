@@ -142,7 +142,12 @@ for _kind in (_Dumper, _Loader):
 
 def dump(config: Any) -> str:
     """Returns the config as YAML."""
-    return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False)
+    return dump_values(to_dict(config))
+
+
+def dump_values(values: Any) -> str:
+    """Returns plain values as YAML, as configs are written."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
 def load_yaml(path: Path) -> Any:

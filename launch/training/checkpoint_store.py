@@ -78,6 +78,11 @@ class CheckpointStore:
         """Names of the parts that the learner need not hand out again."""
         return () if self._last is None else tuple(name.removesuffix(".npz") for name in self._last[1])
 
+    @property
+    def newest_folder(self) -> Path | None:
+        """Folder of the newest checkpoint, which may be damaged; None if none was written yet."""
+        return next(reversed(_folders(self._folder)), None)
+
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Takes a checkpoint that another store has read as the one that the learner went back to."""
         self._last = checkpoint.path, checkpoint.parts

@@ -1,26 +1,23 @@
-"""The observers of every run: metrics.csv, TensorBoard events, faults, the report, and a cluster's gauges."""
+"""The observers of every run: metrics.csv, other tables, TensorBoard events, faults, report, and a cluster's gauges."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from launch.output import html_report
-from launch.output.formatting import describe_evaluation
 from launch.output.metrics import MetricsFile
-from launch.output.tensorboard import TensorBoardWriter
+from launch.reports.background import ReportProcess
 from launch.supervision.faults import FaultTable, RunFault, note_fault
 from launch.training.evaluation import evaluation_metrics
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from launch.training.run_record import EvaluationTable, RunRecord, WorkerTimes
+from launch.training.tensorboard_events import TensorBoardEvents
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 
 if TYPE_CHECKING:
     from launch.output.cluster_metrics import ClusterMetrics
-
-_REPORT_SHARE = 20
 
 
 class MetricsTable(TrainingObserver):
@@ -67,47 +64,6 @@ class MetricsTable(TrainingObserver):
         self._file = MetricsFile(self._run.directory.metrics_file, columns, first_update=totals.updates + 1)
 
 
-class TensorBoardEvents(TrainingObserver):
-    """Writes TensorBoard events: the metrics of every update, and evaluations, by the run's steps."""
-
-    def __init__(self) -> None:
-        self._run: ObservedRun | None = None
-        self._events: TensorBoardWriter | None = None
-
-    def on_start(self, run: ObservedRun) -> None:
-        self._run = run
-        self._open(run.totals.steps + 1 if run.totals.updates else None)
-
-    def on_update(self, result: UpdateResult) -> None:
-        assert self._events is not None
-        figures = {
-            f"train/{name}": value
-            for name, value in result.metrics.items()
-            if name not in ("update", "env_steps", "gradient_steps") and not name.startswith("eval_")
-        }
-        self._events.add(figures, result.totals.steps)
-
-    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        assert self._events is not None
-        metrics = evaluation_metrics([result])
-        figures = {f"evaluation/{name.removeprefix('eval_')}": value for name, value in metrics.items()}
-        self._events.add(figures, totals.steps)
-
-    def on_rollback(self, totals: TrainingTotals) -> None:
-        self._open(totals.steps + 1)
-
-    def on_end(self, end: RunEnd) -> None:
-        if self._events is not None:
-            self._events.close()
-
-    def _open(self, purge_step: int | None) -> None:
-        """Begins a new file; TensorBoard then drops the events of earlier files from ``purge_step`` on."""
-        if self._events is not None:
-            self._events.close()
-        assert self._run is not None
-        self._events = TensorBoardWriter(self._run.directory.path, purge_step)
-
-
 class FaultFiles(TrainingObserver):
     """Writes ``faults.csv``, and stacks and tracebacks of failures under ``faults/``."""
 
@@ -136,36 +92,33 @@ class FaultFiles(TrainingObserver):
         FaultTable(self._run.directory.faults_file).add(fault, self._run.totals.updates)
 
 
-class HtmlReport(TrainingObserver):
-    """Writes ``report.html`` with checkpoints and at the end. Must come after :class:`MetricsTable`."""
+class Report(TrainingObserver):
+    """Has ``report.html`` written with checkpoints, and with ``report.png`` at the end. Comes after the other files.
 
-    def __init__(self) -> None:
-        self._run: ObservedRun | None = None
-        self._evaluations: dict[str, str] = {}
-        self._next_s = 0.0
+    Args:
+        is_on: Whether it is written at all.
+    """
+
+    def __init__(self, is_on: bool = True) -> None:
+        self._is_on = is_on
+        self._process: ReportProcess | None = None
 
     def on_start(self, run: ObservedRun) -> None:
-        self._run = run
-
-    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        assert self._run is not None
-        told = self._run.config.count(totals.steps)
-        self._evaluations[result.policy] = f"after {told}: {describe_evaluation(result)}"
+        if self._is_on:
+            self._process = ReportProcess(run.directory.path)
 
     def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
-        begin = time.monotonic()
-        if begin >= self._next_s:
-            self._write()
-            # Long runs have long tables: reading them takes at most one part in twenty of the driver's time.
-            now = time.monotonic()
-            self._next_s = now + _REPORT_SHARE * (now - begin)
+        if self._process is not None:
+            self._process.begin()
 
     def on_end(self, end: RunEnd) -> None:
-        self._write()
+        if self._process is not None:
+            self._process.finish()
 
-    def _write(self) -> None:
-        assert self._run is not None
-        html_report.write(self._run.directory, self._run.config, list(self._evaluations.values()))
+    def close(self) -> None:
+        """Waits for the picture, while which the workers may end."""
+        if self._process is not None:
+            self._process.close()
 
 
 class ClusterGauges(TrainingObserver):
@@ -173,6 +126,7 @@ class ClusterGauges(TrainingObserver):
 
     def __init__(self) -> None:
         self._metrics: ClusterMetrics | None = None
+        self._num_faults = self._num_restarts = 0
 
     def on_start(self, run: ObservedRun) -> None:
         if run.config.address is not None:
@@ -180,16 +134,40 @@ class ClusterGauges(TrainingObserver):
             from launch.output.cluster_metrics import ClusterMetrics
 
             self._metrics = ClusterMetrics(run.directory.path.name, run.config.env)
+            self._set(self._faults)
 
     def on_update(self, result: UpdateResult) -> None:
+        self._set(result.metrics)
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        self._set(evaluation_metrics([result]))
+
+    def on_fault(self, fault: RunFault) -> None:
+        self._num_faults += 1
+        # An environment has been replaced already.
+        self._num_restarts += fault.recovery_s is not None
+        self._set(self._faults)
+
+    def on_recovery(self, fault: RunFault) -> None:
+        self._num_restarts += 1
+        self._set(self._faults)
+
+    @property
+    def _faults(self) -> dict[str, float]:
+        return {"faults": float(self._num_faults), "restarts": float(self._num_restarts)}
+
+    def _set(self, metrics: Mapping[str, Any]) -> None:
         if self._metrics is not None:
-            self._metrics.set(result.metrics)
+            self._metrics.set(metrics)
 
 
-def run_files(more_columns: Sequence[str] = ()) -> list[TrainingObserver]:
+def run_files(report: Report, more_columns: Sequence[str] = (), preset: str | None = None) -> list[TrainingObserver]:
     """Returns the observers that every run has.
 
     Args:
+        report: The last of those that write files.
         more_columns: Names of metrics that other observers measure.
+        preset: Name of the preset that the settings come from; None for the one that a run takes by itself.
     """
-    return [MetricsTable(more_columns), TensorBoardEvents(), FaultFiles(), HtmlReport(), ClusterGauges()]
+    files = [RunRecord(preset), MetricsTable(more_columns), EvaluationTable(), WorkerTimes(), FaultFiles()]
+    return [*files, TensorBoardEvents(), report, ClusterGauges()]

@@ -180,7 +180,9 @@ def _timings(reports: Sequence[RolloutReport]) -> dict[str, float]:
     """Returns the times of an update's rollouts by name; nothing if it had none."""
     if not reports:
         return {}
+    synced = [report.sync_s for report in reports if report.sync_s is not None]
     return {
+        **({"sync_s": float(np.mean(synced))} if synced else {}),
         "rollout_s": max(report.total_s for report in reports),
         "env_s": float(np.mean([report.env_s for report in reports])),
         "policy_s": float(np.mean([report.policy_s for report in reports])),

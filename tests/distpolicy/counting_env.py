@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -59,3 +60,28 @@ class CountingEnv(PyEnvironment):
             self.ended = True
             return ts.termination(self._observation(), float(action))
         return ts.transition(self._observation(), float(action), 0.5)
+
+
+class FragileEnv(CountingEnv):
+    """Fails where the action says so, and cannot be rendered."""
+
+    def _step(self, action: Any) -> TimeStep:
+        if action == 4:
+            raise KeyError("lost in a maze")
+        if action == 5:
+            os._exit(3)
+        return super()._step(action)
+
+    def render(self, mode: str = "rgb_array") -> Any:
+        raise NotImplementedError("nothing to see")
+
+
+class WiderEnv(CountingEnv):
+    """Has another action spec."""
+
+    def action_spec(self) -> Any:
+        return super().action_spec().replace(maximum=9)
+
+
+def refuse() -> NoReturn:
+    raise OSError("no game here")

@@ -235,6 +235,7 @@ class Collector:
         start = time.perf_counter()
         wait_s = start - self._last_end
         acknowledgement = None if weights is None else self.apply_weights(weights)
+        sync_s = _seconds_since_made(weights, acknowledgement)
         groups = self._groups
         with self._watch or contextlib.nullcontext():
             if not self._first_step_time:
@@ -270,6 +271,7 @@ class Collector:
             first_step_time=self._first_step_time,
             faults=sorted(faults, key=lambda fault: fault.step),
             episode_infos=[infos.get(place, {}) for place in ended.places],
+            sync_s=sync_s,
         )
         self._num_rollouts += 1
         return rollout, report
@@ -332,3 +334,8 @@ class Collector:
 def _joined(*states: Any) -> np.ndarray:
     """Joins a leaf of the groups' states to one array ``[B, ...]``; always returns a copy."""
     return np.concatenate([np.asarray(state) for state in states])
+
+
+def _seconds_since_made(weights: Any, acknowledgement: Acknowledgement | None) -> float | None:
+    made = getattr(weights, "made", 0.0)
+    return time.time() - made if made and acknowledgement is not None and acknowledgement.applied else None

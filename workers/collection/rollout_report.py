@@ -28,6 +28,8 @@ class RolloutReport:
         first_step_time: Clock time (``time.time``) of the collector's very first step.
         faults: Environments that failed and were replaced; their slots are counted over the whole run.
         episode_infos: The numbers in the last ``info`` of each episode that ended, by name; empty if there are none.
+        sync_s: Seconds from the making of the weights, by the learner's clock, until they were applied here, by this
+            machine's; None if they had been applied before, or their time is not known.
     """
 
     collector: int
@@ -45,3 +47,4 @@ class RolloutReport:
     first_step_time: float
     faults: list[Fault] = dataclasses.field(default_factory=list)
     episode_infos: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    sync_s: float | None = None

@@ -35,7 +35,7 @@ def use_compile_cache() -> None:
     try:
         if warn_if_others_may_change_it():
             return
-        _base().mkdir(parents=True, exist_ok=True)
+        user_cache_folder().mkdir(parents=True, exist_ok=True)
         for place in (folder.parent, folder):
             place.mkdir(mode=0o700, exist_ok=True)
         _remove_useless_entries(folder)
@@ -54,7 +54,7 @@ def warn_if_others_may_change_it() -> bool:
     Raises:
         OSError: If the folder cannot be looked at.
     """
-    folder, base = cache_folder(), _base()
+    folder, base = cache_folder(), user_cache_folder()
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     reason = why_others_may_change(there, base if there.is_relative_to(base) else None)
     if reason is not None:
@@ -104,10 +104,10 @@ def _digest(entry: Path) -> str:
 
 def cache_folder() -> Path:
     """Returns the cache folder for this CPU and TensorFlow version."""
-    return _base() / "distpolicy" / f"xla-{version('tensorflow')}-{_cpu()}"
+    return user_cache_folder() / "distpolicy" / f"xla-{version('tensorflow')}-{_cpu()}"
 
 
-def _base() -> Path:
+def user_cache_folder() -> Path:
     """Returns the folder for all caches of the user."""
     return Path(os.path.abspath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"))
 

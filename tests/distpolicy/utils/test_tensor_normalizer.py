@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.specs.tensor_spec import TensorSpec
-from distpolicy.utils.tensor_normalizer import EMATensorNormalizer, StreamingTensorNormalizer, TensorNormalizer
+from distpolicy.utils.tensor_normalizer import (
+    EMATensorNormalizer,
+    StreamingTensorNormalizer,
+    TensorNormalizer,
+    kahan_summation,
+    parallel_variance_calculation,
+)
 from distpolicy.utils.variables.module_variables import named_variables
 
 DATA = np.random.default_rng(0).normal([1000.0, -3.0], [0.1, 5.0], size=(40, 2))
@@ -261,3 +267,23 @@ def test_statistics_have_stable_paths() -> None:
     nested = [item.path for item in named_variables(StreamingTensorNormalizer(NEST))]
     assert nested[:3] == ["count/places/0", "count/places/1", "count/speed"]
     assert len(nested) == 9
+
+
+def test_statistics_of_two_sets_are_merged_without_losing_small_numbers() -> None:
+    rng = np.random.default_rng(5)
+    parts = [rng.normal(3.0, 2.0, (size, 2)) for size in (3, 500, 40)]
+    total, mean, squares, lost = 0, np.zeros(2), np.zeros(2), np.zeros(2)
+    for part in parts:
+        own = part.mean(0)
+        total, mean, squares, lost = parallel_variance_calculation(
+            len(part), own, ((part - own) ** 2).sum(0), total, mean, squares, lost
+        )
+    values = np.concatenate(parts)
+    assert total == len(values)
+    np.testing.assert_allclose(mean, values.mean(0))
+    np.testing.assert_allclose(squares / total, values.var(0))
+
+    total, carry = np.float32(1e8), np.float32(0.0)
+    for _ in range(1000):
+        total, carry = kahan_summation(total, carry, np.float32(1.0))
+    assert total == 1e8 + 1000

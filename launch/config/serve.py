@@ -1,0 +1,90 @@
+"""The configuration of a served policy."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from distpolicy.errors import ConfigError
+from workers.inference.policy_source import Inference
+
+# Which of a run's policies.
+PolicyChoice = Literal["newest", "best"]
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """The settings of a served policy."""
+
+    policy: PolicyChoice = "newest"
+    """Which of a run's policies: the newest, or the best of its evaluations."""
+    stochastic: bool = False
+    """Serve the policy that draws its actions, as in training (collect_policy), instead of the greedy one."""
+    follow: bool = False
+    """Take newer policies while the run writes them. Requests under way are answered."""
+    host: str = "127.0.0.1"
+    """Address to listen at. Any but a loopback address needs a token. 0.0.0.0: all of the machine's."""
+    port: int = 8000
+    """Port of HTTP. 0: a free one, which is printed."""
+    grpc_port: int | None = None
+    """Port of gRPC. 0: a free one, which is printed. None: no gRPC."""
+    token_file: Path | None = None
+    """File with the token that requests have to send. It is made, for you alone to read, if it does not exist. The
+    variable DISTPOLICY_TOKEN may hold the token instead."""
+    replicas: int | None = None
+    """Number of replicas. None: one a CPU, or one a share of a GPU."""
+    gpus_per_replica: float = 0.0
+    """GPUs of each replica, such as 1 or 0.5. TensorFlow computes the actions there."""
+    inference: Inference = "auto"
+    """What computes actions: LiteRT (litert) or TensorFlow (tf). auto takes litert if it can run the policy, else
+    tf."""
+    max_batch: int = 64
+    """The most rows that are computed together, and that a request may have."""
+    state: Literal["server", "client"] = "server"
+    """Who keeps the state of a recurrent policy: the server, by sessions, or the client, which sends it back."""
+    max_sessions: int = 10_000
+    """The most sessions that a replica keeps."""
+    session_idle_s: float = 600.0
+    """Seconds after which a session that nobody uses ends."""
+    check_bounds: bool = True
+    """Refuse observations outside the bounds of the policy's specs."""
+    max_request_mb: float = 32.0
+    """The largest request, in MB."""
+    seed: int | None = None
+    """Seed of draws for requests without a seed. None: a random one."""
+    address: str | None = None
+    """Address of the Ray cluster to serve on, or auto. None: this machine alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("port", "grpc_port"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 65536:
+                raise ConfigError(f"{name} must be from 0 to 65535, but is {value}")
+        if self.grpc_port is not None and self.grpc_port == self.port != 0:
+            raise ConfigError(f"port and grpc_port must differ, but both are {self.port}")
+        if not 1 <= self.max_batch <= 4096:
+            raise ConfigError(f"max_batch must be from 1 to 4096, but is {self.max_batch}")
+        for name in ("replicas", "max_sessions"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be 1 or more, but is {value}")
+        for name in ("session_idle_s", "max_request_mb"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, but is {getattr(self, name)}")
+        if self.gpus_per_replica < 0:
+            raise ConfigError(f"gpus_per_replica must be 0 or more, but is {self.gpus_per_replica}")
+        if self.gpus_per_replica > 0 and self.inference == "litert":
+            raise ConfigError("gpus_per_replica is for TensorFlow: leave out --inference litert")
+        if self.seed is not None and self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, but is {self.seed}")
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            raise ConfigError(f"host must be an IP address such as 127.0.0.1 or 0.0.0.0, but is {self.host}") from None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the host."""
+        return ipaddress.ip_address(self.host).is_loopback

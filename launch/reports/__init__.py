@@ -1,0 +1,1 @@
+"""Reports: pages, pictures and tables that are made from the files of run directories alone."""

@@ -1,0 +1,126 @@
+"""distpolicy runs: a table of the runs in a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from distpolicy.errors import ConfigError, DistPolicyError
+from launch.output.progress_line import duration
+from launch.output.shown_paths import shown_from
+from launch.output.text_table import text_table
+from launch.reports.arguments import RunsArguments
+from launch.reports.run_data import RunData, is_training_run, read_run
+from launch.reports.text import count, moment, returned
+
+
+def list_runs(arguments: RunsArguments, console: Console) -> None:
+    """Prints the runs in a folder, the newest first, as a table or as JSON.
+
+    Raises:
+        ConfigError: If there is no such folder, or no run in it.
+    """
+    folder = arguments.runs_folder
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder: give one that holds run directories")
+    paths = find_runs(folder)
+    if not paths:
+        raise ConfigError(f"{folder} holds no run directory: a run makes one with distpolicy train")
+    found = sorted((_described(folder, path) for path in paths), key=lambda one: one["began"] or 0.0, reverse=True)
+    if arguments.json:
+        console.print(json.dumps(found, indent=1), soft_wrap=True)
+        return
+    console.print(_table(found), end="", soft_wrap=True)
+
+
+def text_of_runs(folder: Path) -> str:
+    """Returns a table of the runs in a folder, by their names."""
+    return _table([_described(folder, path) for path in find_runs(folder)])
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Returns the run directories in a folder, and in the folders in it, such as those of several seeds."""
+    if is_training_run(folder):
+        return [folder]
+    found = []
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            continue
+        if is_training_run(path):
+            found.append(path)
+        else:
+            found += [inner for inner in sorted(path.iterdir()) if is_training_run(inner)]
+    return found
+
+
+def _described(folder: Path, path: Path) -> dict[str, Any]:
+    """Returns what is known of a run, as JSON has it; a run that cannot be read has the reason as its state."""
+    name = str(path.relative_to(folder)) if path != folder else path.resolve().name
+    try:
+        run = read_run(path)
+    except DistPolicyError as error:
+        return {"run": name, **dict.fromkeys(_COLUMNS), "state": "unreadable", "error": str(error)}
+    return {"run": name, **_facts(run)}
+
+
+def _facts(run: RunData) -> dict[str, Any]:
+    starts, end = run.record.get("starts") or [], run.record.get("end") or {}
+    evaluated = run.last("eval_return_mean")
+    values: tuple[Any, ...] = (
+        run.env,
+        run.agent,
+        run.seed,
+        run.state,
+        _whole(run.last("gradient_steps" if run.is_offline else "env_steps")),
+        run.last("return_mean_100"),
+        evaluated,
+        starts[0].get("time") if starts else _modified(run),
+        run.last("train_s"),
+        len(run.faults),
+        end.get("error"),
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
+
+
+_COLUMNS = (
+    *("env", "agent", "seed", "state", "steps", "return", "evaluated", "began", "train_s", "faults"),
+    "error",
+)
+
+
+def _modified(run: RunData) -> float:
+    """Returns when the settings of a run were written, for runs that do not tell when they began."""
+    return (run.path / "config.yaml").stat().st_mtime
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None or not math.isfinite(value) else int(value)
+
+
+_TITLES = ("run", "env", "agent", "seed", "steps", "return", "evaluated", "state", "began", "training")
+
+
+def _table(found: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        (
+            *(_plain(one[name]) for name in ("run", "env", "agent", "seed")),
+            count(one["steps"]),
+            returned(one["return"]),
+            returned(one["evaluated"]),
+            one["state"],
+            moment(one["began"], zone=False),
+            duration(math.nan if one["train_s"] is None else one["train_s"]),
+        )
+        for one in found
+    ]
+    return text_table([_TITLES, *rows], numbers=(3, 4, 5, 6, 9))
+
+
+def _plain(value: Any) -> str:
+    """Returns a text that a terminal shows as it is."""
+    return "-" if value is None else shown_from("/", str(value))

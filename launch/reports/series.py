@@ -1,0 +1,104 @@
+"""Curves: smoothed, thinned, and the mean of several with its 95 % interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# The 97.5 % quantiles of Student's t distribution for 1, 2, … degrees of freedom. The normal one is taken after these.
+_T_QUANTILES = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+_NORMAL_QUANTILE = 1.960
+
+_GRID_POINTS = 200
+
+
+class Interval(NamedTuple):
+    """The mean of a sample, and half the width of its 95 % interval; NaN if it has one item only."""
+
+    mean: float
+    half: float
+
+
+def interval(values: Sequence[float] | np.ndarray) -> Interval:
+    """Returns the mean of independent values ``[N]`` and its 95 % interval by Student's t distribution."""
+    sample = np.asarray(values, np.float64)
+    if sample.size < 2:
+        return Interval(float(sample.mean()) if sample.size else math.nan, math.nan)
+    half = t_quantile(sample.size - 1) * float(sample.std(ddof=1)) / math.sqrt(sample.size)
+    return Interval(float(sample.mean()), half)
+
+
+def t_quantile(degrees: int) -> float:
+    """Returns the 97.5 % quantile of Student's t distribution.
+
+    Args:
+        degrees: Degrees of freedom, 1 or more.
+    """
+    return _T_QUANTILES[degrees - 1] if degrees <= len(_T_QUANTILES) else _NORMAL_QUANTILE
+
+
+def smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """Returns the mean of each value and of those before it, at most ``window`` in all.
+
+    Args:
+        values: float64 ``[N]``, finite.
+        window: Number of values, 1 or more.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, values.size + 1)
+    begins = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def thinned(values: np.ndarray, max_points: int) -> np.ndarray:
+    """Returns the indices of points that show a curve's shape: the lowest and the highest value of each stretch.
+
+    Args:
+        values: float64 ``[N]``, finite.
+        max_points: Maximum number of points, 4 or more.
+
+    Returns:
+        int64 ``[M]``, ascending, with the first and the last index.
+    """
+    if values.size <= max_points:
+        return np.arange(values.size)
+    stretches = np.array_split(np.arange(values.size), (max_points - 2) // 2)
+    found = {0, values.size - 1}
+    for stretch in stretches:
+        found |= {int(stretch[values[stretch].argmin()]), int(stretch[values[stretch].argmax()])}
+    return np.array(sorted(found))
+
+
+class MeanCurve(NamedTuple):
+    """The mean of several curves, float64 ``[M]`` each; ``half`` is half the width of the 95 % interval."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    half: np.ndarray
+
+
+def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> MeanCurve | None:
+    """Returns the mean of curves over the stretch that all of them cover.
+
+    Beyond it, the mean would be the mean of the runs that took longest.
+
+    Args:
+        curves: x and y of each, float64 ``[N]``; x ascends.
+
+    Returns:
+        The mean; None if the curves have no stretch in common.
+    """
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if not begin < end:
+        return None
+    grid = np.linspace(begin, end, _GRID_POINTS)
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    found = [interval(column) for column in values.T]
+    return MeanCurve(grid, np.array([one.mean for one in found]), np.array([one.half for one in found]))

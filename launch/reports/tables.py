@@ -1,0 +1,240 @@
+"""The tiles and tables of a page, as HTML. All texts are escaped: they come from files of runs."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from launch.config.codec import dump_values
+from launch.config.flat_settings import flat
+from launch.reports.groups import Group
+from launch.reports.run_data import RunData, number
+from launch.reports.series import interval
+from launch.reports.text import count, lasted, machine, moment, returned, with_interval
+
+
+def tile(name: str, value: str, more: str = "") -> str:
+    """Returns a tile: a key number with its name and a remark."""
+    remark = f"<div class=more>{html.escape(more)}</div>" if more else ""
+    return (
+        f"<div class=tile><div class=name>{html.escape(name)}</div>"
+        f"<div class=value>{html.escape(value)}</div>{remark}</div>"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Returns a table.
+
+    Args:
+        head: The titles of the columns.
+        rows: The texts of the cells.
+        numbers: The columns that hold numbers, which stand at the right.
+    """
+    kinds = [" class=n" if index in numbers else "" for index in range(len(head))]
+    titles = "".join(f"<th{kind}>{html.escape(text)}</th>" for kind, text in zip(kinds, head, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{html.escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f"<div class=scroll><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def tiles_of_run(run: RunData) -> str:
+    """Returns the key numbers of a run."""
+    found = [_return_tile(run)]
+    budget = run.config.get("total_steps")
+    steps, seconds = run.last("gradient_steps" if run.is_offline else "env_steps"), run.last("train_s")
+    found.append(tile(run.step_unit.capitalize(), count(steps), f"of at most {budget:,}" if budget else ""))
+    found.append(tile("Training", lasted(seconds), _whole_time(run)))
+    if steps and seconds:
+        rate = _env_rate(run)
+        found.append(tile("Speed", f"{steps / seconds:,.0f} /s", f"environments alone: {rate:,.0f} /s" if rate else ""))
+    if not run.is_offline:
+        length = run.last("episode_length")
+        found.append(tile("Episodes", count(run.last("episodes")), f"last length: {count(length)}" if length else ""))
+    lag = run.config.get("max_policy_lag", 0)
+    found.append(tile("Updates", count(run.last("update")), f"policy lag at most {lag}" if lag else ""))
+    restarts = len(run.record.get("starts") or [None]) - 1
+    if run.faults or restarts:
+        lost = sum(number(row, "env_steps_lost") for row in run.faults)
+        more = [f"{count(lost)} env steps lost"] if run.faults else []
+        more += [f"resumed {restarts} time{'s' if restarts > 1 else ''}"] if restarts else []
+        found.append(tile("Faults", str(len(run.faults)), ", ".join(more)))
+    return f"<div class=tiles>{''.join(found)}</div>"
+
+
+def _return_tile(run: RunData) -> str:
+    target = run.target_return
+    more = f"target {target:g}" if target is not None else ""
+    if rows := [row for row in run.evaluations if row["policy"] == "greedy"] or run.evaluations:
+        row = rows[-1]
+        mean, half = number(row, "return_mean"), number(row, "return_half")
+        interval_text = "" if math.isnan(half) else f"± {with_interval(mean, half).partition(' ± ')[2]} (95 %)"
+        return tile("Return, evaluated", returned(mean), ", ".join(filter(None, (interval_text, more))))
+    if (value := run.last("eval_return_mean")) is not None:
+        return tile("Return, evaluated", returned(value), more)
+    return tile("Return of the last 100 episodes", returned(run.last("return_mean_100")), more)
+
+
+def _whole_time(run: RunData) -> str:
+    starts, end = run.record.get("starts") or [], run.record.get("end") or {}
+    if len(starts) != 1 or "time" not in end:
+        return ""
+    return f"{lasted(end['time'] - starts[0]['time'])} from the command on"
+
+
+def _env_rate(run: RunData) -> float:
+    """Returns the steps a second of the environments alone, over the whole run; 0 if it is not known."""
+    env_s = float(np.nansum(run.column("env_s")))
+    return (run.last("env_steps") or 0.0) / env_s if env_s > 0 and not run.is_offline else 0.0
+
+
+def evaluations(run: RunData) -> str:
+    """Returns the last evaluation of each policy, and the best of each if there were several; empty if none."""
+    rows = []
+    for policy in dict.fromkeys(row["policy"] for row in run.evaluations):
+        of_policy = [row for row in run.evaluations if row["policy"] == policy]
+        # The last one of those that are equally good.
+        best = max(reversed(of_policy), key=lambda row: number(row, "return_mean"))
+        chosen = {"last": of_policy[-1]} | ({"best": best} if best is not of_policy[-1] else {})
+        for which, row in chosen.items():
+            rows.append(
+                [
+                    f"{policy}, {which}" if len(of_policy) > 1 else policy,
+                    count(number(row, "steps")),
+                    count(number(row, "episodes")),
+                    with_interval(number(row, "return_mean"), number(row, "return_half")),
+                    returned(number(row, "return_min")),
+                    returned(number(row, "return_max")),
+                    count(number(row, "length_mean")),
+                    count(number(row, "num_cut")),
+                ]
+            )
+    head = ("policy", f"after {run.step_unit}", "episodes", "mean return (95 %)", "lowest", "highest", "length", "cut")
+    return table(head, rows, range(1, len(head))) if rows else ""
+
+
+def faults(run: RunData) -> str:
+    """Returns the faults and restarts of a run; empty if there were none."""
+    rows = [
+        (
+            run.seconds_of_update(number(row, "update")),
+            row.get("what", ""),
+            row.get("reason", ""),
+            count(number(row, "env_steps_lost")),
+            lasted(number(row, "recovery_s")),
+        )
+        for row in run.faults
+    ]
+    for start in (run.record.get("starts") or [])[1:]:
+        rows.append((float(start.get("train_s", 0)), "the run", f"resumed on {moment(start.get('time'))}", "-", "-"))
+    rows.sort(key=lambda row: row[0])
+    shown = [(lasted(at), *rest) for at, *rest in rows]
+    return table(("after", "what", "why", "env steps lost", "back after"), shown, (3, 4)) if shown else ""
+
+
+def configuration(run: RunData) -> str:
+    """Returns the settings that differ from the preset, and all settings."""
+    record = run.record
+    changed: Mapping[str, Any] = record.get("changed") or {}
+    settings = flat(run.config)
+    preset = record.get("preset")
+    parts = []
+    if changed:
+        rows = "".join(
+            f"<tr class=changed><td class=key>{html.escape(key)}</td><td class=value>{_value(settings.get(key))}</td>"
+            f"<td class=value style='font-weight:400;color:var(--muted)'>{_value(before)}</td></tr>"
+            for key, before in changed.items()
+        )
+        title = f"preset {preset}" if preset else "default"
+        parts.append(
+            f"<div class=scroll><table><thead><tr><th>changed</th><th>this run</th><th>{html.escape(title)}</th></tr>"
+            f"</thead><tbody>{rows}</tbody></table></div>"
+        )
+    elif preset:
+        parts.append(f"<p class=note>As in the preset {html.escape(preset)}.</p>")
+    parts.append(
+        f"<details style='margin-top:10px'><summary>All settings</summary><pre>"
+        f"{html.escape(dump_values(dict(run.config)))}</pre></details>"
+    )
+    return "".join(parts)
+
+
+def _value(value: Any) -> str:
+    return html.escape(
+        "None" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    )
+
+
+def origin(run: RunData) -> str:
+    """Returns when, by which command, with which versions and on which machine a run was made; empty if unknown."""
+    starts = run.record.get("starts") or []
+    if not starts:
+        return ""
+    start, end = starts[-1], run.record.get("end") or {}
+    rows = [("began", moment(starts[0].get("time")))]
+    if len(starts) > 1:
+        rows.append(("resumed", moment(start.get("time"))))
+    if end:
+        rows.append(("ended", f"{moment(end.get('time'))}, {run.state}"))
+    if end.get("error"):
+        rows.append(("error", str(end["error"])))
+    if end.get("warm_up_s"):
+        rows.append(("compiling the update", lasted(end["warm_up_s"])))
+    if memory := end.get("peak_memory_bytes"):
+        rows.append(("peak memory", ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in memory.items())))
+    rows.append(("machine", machine(start)))
+    rows.append(("versions", ", ".join(f"{name} {text}" for name, text in (start.get("versions") or {}).items())))
+    rows.append(("run directory", str(run.path)))
+    body = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
+    commands = "\n".join(dict.fromkeys(str(one.get("command", "")) for one in starts))
+    return f"<table>{body}</table><pre>{html.escape(commands)}</pre>"
+
+
+def groups_table(groups: Sequence[Group]) -> str:
+    """Returns a table of groups: the mean of the last returns of their runs, with the 95 % interval."""
+    rows = []
+    for group in groups:
+        last = [value for run in group.runs if (value := run.last("return_mean_100")) is not None]
+        evaluated = [value for run in group.runs if (value := run.last("eval_return_mean")) is not None]
+        steps = [run.last("gradient_steps" if run.is_offline else "env_steps") or 0.0 for run in group.runs]
+        seconds = [run.last("train_s") or 0.0 for run in group.runs]
+        solved = sum(run.state == "solved" for run in group.runs)
+        rows.append(
+            (
+                group.name,
+                str(len(group.runs)),
+                str(solved),
+                with_interval(*interval(last)) if last else "-",
+                with_interval(*interval(evaluated)) if evaluated else "-",
+                count(float(np.mean(steps))),
+                lasted(float(np.mean(seconds))),
+            )
+        )
+    head = ("group", "runs", "solved", "last return (95 %)", "evaluated (95 %)", "steps", "training")
+    return table(head, rows, range(1, len(head)))
+
+
+def runs_table(groups: Sequence[Group]) -> str:
+    """Returns a table of all runs."""
+    rows = [
+        (
+            run.name,
+            group.name,
+            str(run.seed),
+            run.state,
+            returned(run.last("return_mean_100")),
+            returned(run.last("eval_return_mean")),
+            count(run.last("gradient_steps" if run.is_offline else "env_steps")),
+            lasted(run.last("train_s")),
+            str(len(run.faults)),
+        )
+        for group in groups
+        for run in group.runs
+    ]
+    head = ("run", "group", "seed", "state", "last return", "evaluated", "steps", "training", "faults")
+    return table(head, rows, (2, 4, 5, 6, 7, 8))

@@ -1,0 +1,1 @@
+"""The serve command: puts a policy on Ray Serve."""

@@ -1,0 +1,47 @@
+"""The serve command: serves a policy until it is interrupted, and says where."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from launch.config.serve import ServeConfig
+from launch.serving.server import PolicyServer
+
+
+def serve(source: Path, config: ServeConfig, console: Console, start: float, debug: bool) -> None:
+    """Serves a policy until a signal ends it.
+
+    Args:
+        source: Run directory, or the folder of a SavedModel.
+        config: The settings.
+        console: Where to print.
+        start: When the command was started, by ``time.time()``.
+        debug: Whether to show Ray's log and the workers' output.
+
+    Raises:
+        ConfigError: If the input is invalid.
+        DistPolicyError: If the policy cannot be served.
+    """
+
+    def warn(reason: str) -> None:
+        print(f"distpolicy: warning: {reason}; the policy before stays", file=sys.stderr)
+
+    with PolicyServer(source, config, debug, lambda what: console.print(f"{what} ...")) as server:
+        endpoint = server.endpoint
+        replicas = f"{endpoint.num_replicas} replica{'s' if endpoint.num_replicas > 1 else ''}"
+        console.print(
+            f"serving version {endpoint.version} by {'TensorFlow' if endpoint.note else 'LiteRT'} in {replicas} after "
+            f"{time.time() - start:.1f} s"
+        )
+        if endpoint.note and not endpoint.note.startswith("--"):
+            console.print(f"not by LiteRT: {endpoint.note}")
+        console.print(f"http: {endpoint.url}  (documentation: {endpoint.url}/docs)")
+        if endpoint.grpc_port is not None:
+            console.print(f"grpc: {endpoint.grpc_address}")
+        console.print("Ctrl-C ends it")
+        sys.stdout.flush()
+        server.wait(lambda version: console.print(f"took version {version}"), warn)

@@ -1,0 +1,299 @@
+"""PolicyServer: a policy on Ray Serve, from its start to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError, WorkerLostError
+from launch.cluster.placement import ActorGroup
+from launch.cluster.session import connected, nodes
+from launch.config.serve import ServeConfig
+from launch.output.run_directory import saved_policy_folder
+from launch.serving.ports import reserve
+from launch.serving.token import token_sha256
+from launch.signals import handled, interrupt
+from launch.supervision.own_ray import check_alive
+from workers.constructor_errors import ConstructorError
+from workers.serving.keeper import NAMESPACE, ServedPolicy
+
+_LOAD_TIMEOUT_S = 300.0
+_READY_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 10.0
+_POLL_S = 1.0
+_HEALTH_PERIOD_S = 1.0
+_GRACE_S = 5.0
+_END_POLL_S = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """Where a policy is served.
+
+    Attributes:
+        host: The address.
+        port: Port of HTTP.
+        grpc_port: Port of gRPC; None for no gRPC.
+        num_replicas: Number of replicas.
+        note: Why replicas act in TensorFlow; empty if they do not.
+        version: The version of the weights.
+    """
+
+    host: str
+    port: int
+    grpc_port: int | None
+    num_replicas: int
+    note: str
+    version: int
+
+    @property
+    def url(self) -> str:
+        """The address of HTTP."""
+        return f"http://{_in_url(self.host)}:{self.port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """The address of gRPC."""
+        return f"{_in_url(self.host)}:{self.grpc_port}"
+
+
+class PolicyServer:
+    """A context manager that serves a policy on Ray Serve.
+
+    Args:
+        source: Run directory, or the folder of a SavedModel.
+        config: The settings.
+        debug: Whether to show Ray's log and the workers' output.
+        on_preparing: Is told in a few words what is being done.
+
+    Attributes:
+        endpoint: Where the policy is served.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        config: ServeConfig,
+        debug: bool = False,
+        on_preparing: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        _need_serve()
+        self._source, self._config, self._debug, self._on_preparing = source, config, debug, on_preparing
+        self._folder = saved_policy_folder(source, config.stochastic, config.policy == "best")
+        if config.follow and self._folder == source:
+            raise ConfigError("--follow is for a run directory, which gets newer policies")
+        self._token_sha256 = token_sha256(config)
+        self._resources = contextlib.ExitStack()
+        self.endpoint: Endpoint
+
+    def __enter__(self) -> PolicyServer:
+        try:
+            self._start()
+        except BaseException:
+            self._resources.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+    def wait(
+        self,
+        on_version: Callable[[int], None] = lambda version: None,
+        on_fault: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """Serves until it is interrupted, and takes newer policies if it is to follow a run.
+
+        Args:
+            on_version: Is told the version of each newer policy.
+            on_fault: Is told why a newer policy was not taken. The one before stays.
+
+        Raises:
+            WorkerLostError: If Ray has ended, or the actor that loads policies.
+        """
+        while True:
+            time.sleep(_POLL_S)
+            check_alive()
+            if not self._config.follow:
+                continue
+            try:
+                served = self._loaded(_LOAD_TIMEOUT_S)
+            except CheckpointError as error:
+                on_fault(str(error))
+                continue
+            if served is not None:
+                on_version(served.version)
+
+    def _start(self) -> None:
+        config = self._config
+        reserved = self._resources.enter_context(reserve(config.host, config.port))
+        port, grpc_port = reserved.getsockname()[1], None
+        if config.grpc_port is not None:
+            grpc_port = self._resources.enter_context(reserve(config.host, config.grpc_port)).getsockname()[1]
+        self._place = config.host, port
+        actor = ActorGroup("replica", config.replicas or 1, self._resources_of_replica())
+        # Replicas log to files; this process reads the variable when it imports Ray Serve, the others when they start.
+        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+        self._resources.enter_context(
+            connected(config.address, lambda totals: [actor], self._debug, self._on_preparing)
+        )
+        if threading.current_thread() is threading.main_thread():
+            # Ray, which is there by now, has set its own handler of SIGTERM.
+            self._resources.enter_context(handled(interrupt))
+        count = config.replicas or self._num_replicas()
+        self._on_preparing(f"loading {self._folder}")
+        served = self._load(port)
+        self._on_preparing(f"starting {count} replica{'s' if count > 1 else ''}")
+        self._deploy(port, grpc_port, count)
+        self.endpoint = Endpoint(config.host, port, grpc_port, count, served.note, served.version)
+
+    def _resources_of_replica(self) -> dict[str, float]:
+        gpus = self._config.gpus_per_replica
+        return {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
+
+    def _num_replicas(self) -> int:
+        """Returns the number of replicas with room on the nodes where they may run."""
+        wanted = self._resources_of_replica()
+        places = [node for node in nodes() if not self._config.is_loopback or _is_here(node)]
+        fits = sum(
+            min(math.floor((node.free or node.total).get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
+            for node in places
+        )
+        return max(fits, 1)
+
+    def _load(self, port: int) -> ServedPolicy:
+        """Starts the keeper, and gives it the policy. Returns the policy."""
+        from workers.actors import start_policy_keeper, start_policy_loader
+
+        config = self._config
+        inference = "tf" if config.gpus_per_replica else config.inference
+        self._name = f"distpolicy-{port}"
+        self._keeper = start_policy_keeper(f"{self._name}-keeper", NAMESPACE)
+        self._loader = start_policy_loader(self._folder, inference, config.max_batch)
+        served = self._loaded(_LOAD_TIMEOUT_S)
+        assert served is not None  # The first time there is always one.
+        if not config.follow:
+            ray.kill(self._loader)
+        return served
+
+    def _loaded(self, timeout_s: float) -> ServedPolicy | None:
+        """Lets the loader look at the folder, and gives the keeper what it has loaded. Returns None for nothing."""
+        try:
+            served: ServedPolicy | None = ray.get(self._loader.load.remote(), timeout=timeout_s)
+        except ConstructorError as error:
+            raise error.error from error
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, DistPolicyError):
+                raise error.cause from error
+            raise DistPolicyError(f"loading {self._folder} failed: {error.cause}") from error
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            raise WorkerLostError(f"the actor that loads {self._folder} has ended or does not answer") from error
+        if served is not None:
+            ray.get(self._keeper.put.remote(served), timeout=_ANSWER_TIMEOUT_S)
+        return served
+
+    def _deploy(self, port: int, grpc_port: int | None, count: int) -> None:
+        from ray import serve
+
+        from workers.actors import replica_environment
+        from workers.serving.replica import PolicyReplica, ReplicaConfig
+        from workers.serving.service import ServiceConfig
+
+        config = self._config
+        service = ServiceConfig(
+            state=config.state,
+            max_batch=config.max_batch,
+            max_sessions=config.max_sessions,
+            session_idle_s=config.session_idle_s,
+            check_bounds=config.check_bounds,
+            seed=config.seed,
+        )
+        replica = ReplicaConfig(
+            self._source.absolute().name,
+            f"{self._name}-keeper",
+            config.host,
+            port,
+            grpc_port,
+            self._token_sha256,
+            service,
+            int(config.max_request_mb * 1e6),
+            replica_environment(config.gpus_per_replica > 0),
+        )
+        options: dict[str, Any] = {"num_cpus": 1, "num_gpus": config.gpus_per_replica}
+        if config.is_loopback:
+            # Nobody reaches the loopback address of another node.
+            options["resources"] = {f"node:{ray.util.get_node_ip_address()}": 0.001}
+        with _quiet(self._debug):
+            serve.start(proxy_location="Disabled")
+            self._resources.callback(self._end)
+            deployment = serve.deployment(
+                PolicyReplica,
+                name="policy",
+                num_replicas=count,
+                ray_actor_options=options,
+                health_check_period_s=_HEALTH_PERIOD_S,
+                graceful_shutdown_timeout_s=_GRACE_S,
+                graceful_shutdown_wait_loop_s=0.1,
+            )
+            try:
+                serve.run(deployment.bind(replica), name=self._name, route_prefix=None)
+            except RuntimeError as error:
+                raise DistPolicyError(f"the replicas did not start: {' '.join(str(error).split())[-500:]}") from error
+
+    def _end(self) -> None:
+        """Lets the replicas answer what is under way, and end. A Ray that was started here then ends as a whole."""
+        from ray import serve
+
+        is_own = self._config.address is None
+        with contextlib.suppress(Exception), _quiet(self._debug):
+            serve.delete(self._name, _blocking=not is_own)
+            deadline = time.monotonic() + _GRACE_S
+            while is_own and _is_listening(*self._place) and time.monotonic() < deadline:
+                time.sleep(_END_POLL_S)
+
+
+def _is_listening(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        return trial.connect_ex((host, port)) == 0
+
+
+def _need_serve() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise ConfigError("Ray Serve is not installed: pip install 'distpolicy[serve]'")
+
+
+def _is_here(node: Any) -> bool:
+    return node.node_id == ray.get_runtime_context().get_node_id()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+@contextlib.contextmanager
+def _quiet(debug: bool) -> Iterator[None]:
+    """Keeps what Ray Serve logs from the terminal."""
+    logger = logging.getLogger("ray.serve")
+    before = logger.level, logger.propagate
+    if not debug:
+        logger.setLevel(logging.CRITICAL)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

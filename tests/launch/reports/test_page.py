@@ -1,0 +1,190 @@
+"""What is on a report's page, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from written_runs import STEPS, write_run
+
+from launch.config.train import TrainConfig
+from launch.reports.groups import grouped
+from launch.reports.page_writer import page_text
+from launch.reports.run_data import read_run
+
+VOID = {"meta"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order, and collects texts and tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts.setdefault(self._open[-1], []).append(data)
+
+
+def page_of(*paths: Path, by: str | None = None) -> str:
+    return page_text(grouped([read_run(path) for path in paths], by))
+
+
+def data_of(text: str) -> dict[str, Any]:
+    found = re.search(r"<script type='application/json' id=data>(.*?)</script>", text, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def chart(text: str, title: str) -> dict[str, Any]:
+    (found,) = (one for one in data_of(text)["charts"] if one["title"] == title)
+    return found
+
+
+def test_a_page_is_html_that_needs_no_other_file_and_no_network(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run").path)
+    assert text.startswith("<!doctype html>")
+    page = Page(text)
+    assert not {"link", "img", "iframe", "object", "svg"} & set(page.tags)
+    assert not {"src", "href"} & {name for name, _ in page.attributes}
+    assert any(value is not None and value.startswith("default-src 'none'") for _, value in page.attributes)
+    assert page.tags.count("script") == 3
+    assert len(text) < 1_500_000
+
+
+def test_the_head_of_a_page_says_what_was_run_and_what_came_out(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", num_faults=1).path)
+    page = Page(text)
+    assert "CartPole-v1" in page.texts["h1"]
+    assert "ended" in page.texts["span"]
+    assert any("ppo · seed 3 · run" in item for item in page.texts["p"])
+    tiles = dict(re.findall(r"<div class=name>(.*?)</div><div class=value>(.*?)</div>", text))
+    assert tiles["Return, evaluated"] == "400.0"
+    assert "± 2.3 (95 %), target 475" in page.texts["div"]
+    assert tiles["Env steps"] == f"{40 * STEPS:,}"
+    assert tiles["Training"] == "1 min 20 s"
+    assert tiles["Speed"] == "64 /s"
+    assert tiles["Faults"] == "1"
+
+
+def test_every_column_with_figures_has_a_chart_and_no_other(tmp_path: Path) -> None:
+    more = {"info/is_success": 0.5, "lag_rows/0": 96.0, "lag_rows/1": 32.0, "policy_lag_mean": 0.25}
+    text = page_of(write_run(tmp_path / "run", more=more).path)
+    titles = [one["title"] for one in data_of(text)["charts"]]
+    assert titles[:2] == ["Return", "Episode length"]
+    wanted = {"is_success", "Loss", "Entropy of the policy", "Env steps a second", "Where the time goes"}
+    wanted |= {"Policy lag of the rows learned from", "Mean policy lag", "From new weights to acting by them"}
+    assert wanted <= set(titles)
+    assert "KL divergence of an update" not in titles, "the column has no figures"
+    assert len(titles) == len(set(titles)) == text.count("data-chart=")
+
+
+def test_the_learning_curve_has_the_rows_of_the_file(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", num_faults=2).path)
+    tables = chart(text, "Return")["tables"]
+    assert tables["main"]["steps"] == [STEPS * update for update in range(1, 41)]
+    assert tables["main"]["time"] == [2.0 * update for update in range(1, 41)]
+    assert tables["main"]["y"] == pytest.approx(np.linspace(10.0, 400.0, 40), rel=1e-5)
+    assert tables["faint"]["y"] == pytest.approx(np.linspace(15.0, 405.0, 40), rel=1e-5)
+    assert tables["target"] == {"target": [475.0]}
+    (evaluated,) = tables["points"]["y"]
+    assert (evaluated, tables["points"]["low"][0]) == pytest.approx((400.0, 400.0 - 1.96 * 2 / 3**0.5), rel=1e-5)
+    assert tables["marks"]["steps"] == [13 * STEPS, 26 * STEPS]
+    assert tables["marks"]["what"][0] == "collector 0: a <b>broken</b> machine"
+
+
+def test_where_the_time_goes_adds_up_for_each_worker(tmp_path: Path) -> None:
+    table = chart(page_of(write_run(tmp_path / "run").path), "Where the time goes")["tables"]["stretches"]
+    assert list(dict.fromkeys(table["worker"])) == ["learner", "collector 0", "collector 1"]
+    shares: dict[tuple[str, str], float] = dict(
+        zip(zip(table["worker"], table["kind"], strict=True), table["share"], strict=True)
+    )
+    assert shares["collector 0", "environment"] == pytest.approx(0.25)
+    assert shares["collector 0", "inference"] == pytest.approx(0.15)
+    assert shares["collector 0", "other"] == pytest.approx(0.1)
+    assert shares["collector 1", "waiting"] == pytest.approx(0.5)
+    assert shares["learner", "learning"] == pytest.approx(0.2)
+
+
+def test_settings_that_differ_from_the_preset_are_marked(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", config=TrainConfig(collectors=3, seed=9)).path)
+    changed = re.findall(r"<tr class=changed><td class=key>(.*?)</td><td class=value>(.*?)</td>", text)
+    assert ("collectors", "3") in changed
+    assert ("seed", "9") in changed
+    assert "envs_per_collector" not in dict(changed)
+    assert "envs_per_collector: 32" in text
+
+
+def test_the_origin_of_a_run_is_told(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run").path)
+    rows = dict(re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", text))
+    assert "tensorflow 2." in rows["versions"]
+    assert "CPUs" in rows["machine"]
+    assert rows["compiling the update"] == "1.5 s"
+
+
+def test_texts_of_runs_cannot_become_markup(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", num_faults=1, more={"info/</script><b>": 1.0}).path)
+    assert "<b>" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert Page(text).tags.count("script") == 3
+
+
+@pytest.mark.parametrize("num_updates", [0, 1])
+def test_a_run_that_has_hardly_begun_has_a_page(num_updates: int, tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", num_updates, ends=False).path)
+    Page(text)
+    assert "running" in text
+    assert len(data_of(text)["charts"]) == (0 if num_updates == 0 else text.count("data-chart="))
+
+
+def test_runs_that_differ_by_their_seed_are_shown_with_their_mean(tmp_path: Path) -> None:
+    paths = []
+    for seed, offset in enumerate((0.0, 10.0, 20.0)):
+        config, returns = TrainConfig(seed=seed), np.linspace(0.0, 100.0, 30) + offset
+        paths.append(write_run(tmp_path / f"seed{seed}", 30, config, returns).path)
+    text = page_of(*paths)
+    tables = chart(text, "Return")["tables"]
+    assert set(tables["faint"]["run"]) == {"seed0", "seed1", "seed2"}
+    by_steps = [
+        (steps, y, high - y)
+        for steps, y, high in zip(*(tables["main"][name] for name in ("steps", "y", "high")), strict=True)
+        if steps is not None
+    ]
+    assert by_steps[0][:2] == (STEPS, 10.0)
+    assert by_steps[-1][:2] == (30 * STEPS, 110.0)
+    # Student's t with two degrees of freedom: 4.303 · 10 / √3.
+    assert by_steps[0][2] == pytest.approx(24.84, abs=0.02)
+    assert "ppo (3 runs)" in text
+
+
+def test_runs_are_grouped_by_what_differs(tmp_path: Path) -> None:
+    paths = [
+        write_run(tmp_path / f"run{number}", 5, TrainConfig(seed=number, rollout_steps=steps)).path
+        for number, steps in enumerate((16, 16, 32))
+    ]
+    assert [(group.name, len(group.runs)) for group in grouped([read_run(path) for path in paths])] == [
+        ("rollout_steps 16", 2),
+        ("rollout_steps 32", 1),
+    ]

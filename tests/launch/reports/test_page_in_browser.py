@@ -1,0 +1,154 @@
+"""A report's page in a real browser: headless Chromium, driven by Selenium."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from written_runs import write_run
+
+from launch.config.train import TrainConfig
+from launch.reports.groups import grouped
+from launch.reports.page_writer import write_page
+from launch.reports.run_data import read_run
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"),
+]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page on a run with all that a run can have."""
+    folder = tmp_path_factory.mktemp("page")
+    more = {"info/is_success": 0.5, "lag_rows/0": 96.0, "lag_rows/1": 32.0, "policy_lag_mean": 0.25}
+    run = write_run(folder / "run", 600, more=more, num_faults=3)
+    write_page(run.report_file, grouped([read_run(run.path)]))
+    return run.report_file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(DRIVER, env={**os.environ, "SE_OFFLINE": "true"})
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def show(browser: Any, page: str, theme: str, width: int) -> None:
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page)
+    wait_until_drawn(browser)
+
+
+def wait_until_drawn(browser: Any) -> None:
+    deadline = time.monotonic() + 60.0
+    while browser.execute_script("return document.documentElement.dataset.drawn") is None:
+        assert time.monotonic() < deadline, browser.get_log("browser")
+        time.sleep(0.05)
+
+
+def picture(browser: Any, width: int) -> np.ndarray:
+    """The whole page as it looks, uint8 ``[height, width, 3]``."""
+    from PIL import Image
+
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    found = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(found["data"]))).convert("RGB"))
+
+
+# For each chart: how many pixels are not transparent, and how many colours there are.
+PIXELS = """
+return [...document.querySelectorAll('[data-chart] canvas')].map(canvas => {
+  const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  return [data.filter(pixel => pixel !== 0).length, new Set(data).size];
+});
+"""
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)])
+def test_all_charts_are_drawn_without_an_error_and_fit_the_screen(
+    browser: Any, page: str, theme: str, width: int
+) -> None:
+    show(browser, page, theme, width)
+    assert browser.execute_script("return window.reportFailures") == []
+    assert browser.get_log("browser") == []
+    num_charts = len(browser.find_elements("css selector", "[data-chart]"))
+    assert num_charts >= 12
+    pixels = browser.execute_script(PIXELS)
+    assert len(pixels) == num_charts
+    assert all(drawn > 500 and colours > 3 for drawn, colours in pixels), pixels
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    seen = picture(browser, width)
+    assert seen.shape[1] == width
+    brightness = float(seen.mean())
+    assert brightness > 200 if theme == "light" else brightness < 60
+
+
+def test_a_page_asks_for_nothing_else(browser: Any, page: str) -> None:
+    show(browser, page, "light", 1280)
+    assert browser.execute_script("return performance.getEntriesByType('resource').map(one => one.name)") == []
+
+
+def test_theme_and_axis_can_be_switched(browser: Any, page: str) -> None:
+    show(browser, page, "light", 1280)
+    before = picture(browser, 1280)
+    for selector in ("[data-set-theme=dark]", "[data-axis=time]"):
+        browser.find_element("css selector", selector).click()
+        wait_until_drawn(browser)
+        assert browser.find_element("css selector", selector).get_attribute("aria-pressed") == "true"
+    assert picture(browser, 1280).mean() < before.mean() / 3
+    assert browser.execute_script("return window.reportFailures") == []
+    browser.find_element("css selector", "[data-set-theme=light]").click()  # it is remembered
+
+
+def test_the_pointer_shows_the_nearest_value(browser: Any, page: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    show(browser, page, "light", 1280)
+    chart = browser.find_element("css selector", "[data-chart] canvas")
+    ActionChains(browser).move_to_element(chart).perform()
+    deadline = time.monotonic() + 10.0
+    while not (tip := browser.find_elements("css selector", "#vg-tooltip-element.visible")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    name, value, steps = tip[0].text.split("\n")
+    assert name == "curve last 100 episodes"
+    assert 10.0 < float(value.removeprefix("Return ")) < 400.0
+    assert steps.startswith("env steps ")
+
+
+def test_the_page_of_several_runs_is_drawn_as_well(browser: Any, tmp_path: Path) -> None:
+    paths = [
+        write_run(tmp_path / f"run{number}", 30, TrainConfig(seed=number, rollout_steps=steps)).path
+        for number, steps in enumerate((16, 16, 32))
+    ]
+    write_page(tmp_path / "report.html", grouped([read_run(path) for path in paths]))
+    show(browser, (tmp_path / "report.html").as_uri(), "light", 1280)
+    assert browser.execute_script("return window.reportFailures") == []
+    assert browser.get_log("browser") == []
+    assert all(drawn > 500 and colours > 3 for drawn, colours in browser.execute_script(PIXELS))

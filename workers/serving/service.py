@@ -1,0 +1,189 @@
+"""PolicyService: answers requests by a policy. HTTP and gRPC are two ways to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from distpolicy.serving.messages import ActReply, ActRequest, ServingError
+from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer
+from workers.serving.batcher import Batcher
+from workers.serving.rows import RequestReader, Rows
+from workers.serving.sessions import SessionStore
+
+StateKeeper = Literal["server", "client"]
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """The settings of a service.
+
+    Attributes:
+        state: Who keeps the state of a recurrent policy between requests.
+        max_batch: The most rows of a batch, and of a request.
+        max_waiting: The most rows that wait for a batch.
+        max_sessions: The most sessions.
+        session_idle_s: Seconds after which a session that nobody uses ends.
+        check_bounds: Whether observations must lie within their specs' bounds.
+        seed: Seed of the draws of requests without a seed; None for a random one.
+    """
+
+    state: StateKeeper = "server"
+    max_batch: int = 64
+    max_waiting: int = 4096
+    max_sessions: int = 10_000
+    session_idle_s: float = 600.0
+    check_bounds: bool = True
+    seed: int | None = None
+
+
+class PolicyService:
+    """Validates requests, gathers them to batches, and keeps the states of sessions.
+
+    It belongs to one event loop.
+
+    Args:
+        policy: A policy that acts on batches of arrays, such as ``PyTFEagerPolicy(..., batch_time_steps=False)``.
+        config: The settings.
+        replica: The replica's name, for the names of sessions.
+        version: The version of the policy's weights.
+        on_batch: Is told the number of rows and the seconds of each batch.
+
+    Attributes:
+        policy: The policy.
+        config: The settings.
+        sessions: The sessions.
+        version: The version of the weights that the policy acts by.
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        config: ServiceConfig,
+        replica: str = "0",
+        version: int = -1,
+        on_batch: Callable[[int, float], None] = lambda num_rows, seconds: None,
+    ) -> None:
+        self.policy, self.config, self.version = policy, config, version
+        self.sessions = SessionStore(replica, config.max_sessions, config.session_idle_s)
+        state_spec = policy.policy_state_spec
+        self.has_state = bool(flatten(state_spec))
+        self._reader = RequestReader(policy.time_step_spec, state_spec, config.max_batch, config.check_bounds)
+        specs = flatten((policy.time_step_spec, state_spec))
+        self._pack_inputs = packer(leaf_places((policy.time_step_spec, state_spec)))
+        initial = policy.get_initial_state(1)
+        self._initial_state = [np.asarray(leaf) for leaf in flatten(initial)]
+        self._pack_action, self._pack_state, self._pack_info = (
+            packer(leaf_places(spec)) for spec in (policy.action_spec, state_spec, policy.info_spec)
+        )
+        self._num_action, self._num_state = len(flatten(policy.action_spec)), len(flatten(state_spec))
+        self._has_info = bool(flatten(policy.info_spec))
+        self._batcher = Batcher(
+            self._compute,
+            [(tuple(spec.shape), spec.dtype) for spec in specs],
+            config.max_batch,
+            config.max_waiting,
+            config.seed,
+            on_batch,
+        )
+        self._batcher.warm_up()
+
+    async def act(self, request: ActRequest) -> ActReply:
+        """Returns the actions for a request.
+
+        Raises:
+            ServingError: If it is refused.
+        """
+        self._check_keeper(request)
+        rows = self._reader(request)
+        if not self.has_state:
+            outputs, start, stop = await self._submit(rows, [], request, continues=True)
+            return self._reply(outputs, start, stop, rows)
+        if self.config.state == "client":
+            given = self._initial_state if rows.state is None else rows.state
+            outputs, start, stop = await self._submit(rows, given, request, continues=rows.state is not None)
+            reply = self._reply(outputs, start, stop, rows)
+            reply.state = self._pack_state(_cut(self._states(outputs), start, stop, rows.is_batch))
+            return reply
+        if request.session is None:
+            self.sessions.check_room()
+            outputs, start, stop = await self._submit(rows, self._initial_state, request, continues=False)
+            session = self.sessions.begin(rows.num, rows.is_batch, self._new_state(outputs, start, stop))
+        else:
+            session = self.sessions.use(request.session, rows.num, rows.is_batch)
+            new_state = None
+            try:
+                outputs, start, stop = await self._submit(rows, session.state, request, continues=True)
+                new_state = self._new_state(outputs, start, stop)
+            finally:
+                self.sessions.release(session, new_state)
+        reply = self._reply(outputs, start, stop, rows)
+        reply.session = session.name
+        return reply
+
+    def update(self, change: Callable[[], None], version: int) -> None:
+        """Changes the policy between two batches. Requests under way are answered. Call this in the event loop.
+
+        Args:
+            change: Changes the policy.
+            version: The version of its weights after that.
+        """
+
+        def apply() -> None:
+            change()
+            self.version = version
+
+        self._batcher.between_batches(apply)
+
+    def close(self) -> None:
+        """Ends the thread that computes batches."""
+        self._batcher.close()
+
+    def _check_keeper(self, request: ActRequest) -> None:
+        """Checks that a request has a state or a session only if that is what the server wants."""
+        if not self.has_state:
+            if request.session is not None or request.state is not None:
+                given = "session" if request.session is not None else "state"
+                raise ServingError(f"this policy has no state: leave out {given}")
+        elif self.config.state == "client":
+            if request.session is not None:
+                raise ServingError("this server keeps no sessions (--state client): send the last reply's state")
+        elif request.state is not None:
+            raise ServingError("this server keeps the state (--state server): send the last reply's session")
+        if request.session is not None and not isinstance(request.session, str):
+            raise ServingError("session: expected a text")
+
+    def _submit(self, rows: Rows, state: list[np.ndarray], request: ActRequest, continues: bool) -> Any:
+        seed = request.seed
+        if seed is not None and (type(seed) is not int or seed < 0):
+            raise ServingError("seed: expected an integer of 0 or more")
+        step_type = self._reader.step_types(rows, continues)
+        leaves = [step_type, rows.reward, rows.discount, *rows.observation, *state]
+        return self._batcher.submit(rows.num, leaves, seed)
+
+    def _compute(self, leaves: Any, seeds: np.ndarray) -> list[np.ndarray]:
+        time_step, state = self._pack_inputs(leaves)
+        step = self.policy.action(time_step, state, seeds)
+        return [np.asarray(leaf) for leaf in flatten(step)]
+
+    def _states(self, outputs: Any) -> Any:
+        return outputs[self._num_action : self._num_action + self._num_state]
+
+    def _new_state(self, outputs: Any, start: int, stop: int) -> list[np.ndarray]:
+        # Copies: a view would keep the whole batch's memory.
+        return [leaf[start:stop].copy() for leaf in self._states(outputs)]
+
+    def _reply(self, outputs: Any, start: int, stop: int, rows: Rows) -> ActReply:
+        action = self._pack_action(_cut(outputs[: self._num_action], start, stop, rows.is_batch))
+        reply = ActReply(action, self.version)
+        if self._has_info:
+            info = outputs[self._num_action + self._num_state :]
+            reply.info = self._pack_info(_cut(info, start, stop, rows.is_batch))
+        return reply
+
+
+def _cut(leaves: Any, start: int, stop: int, is_batch: bool) -> list[np.ndarray]:
+    return [leaf[start:stop] if is_batch else leaf[start] for leaf in leaves]
