@@ -120,8 +120,9 @@ def train(options: Sequence[str], cache: Path | None = None) -> Run:
 
 
 def _evaluated(policy: str, output: str) -> float | None:
-    found = re.search(rf"evaluation of the {policy} policy: .* mean return (-?[\d.,]+)", output)
-    return None if found is None else float(found[1].replace(",", ""))
+    # The last one is the final evaluation.
+    found = re.findall(rf"evaluation of the {policy} policy: .* mean return (-?[\d.,]+)", output)
+    return float(found[-1].replace(",", "")) if found else None
 
 
 def run_peer(peer: Peer, options: Sequence[str]) -> PeerRun:

@@ -75,7 +75,8 @@ class OffPolicyConfig(AgentConfig):
         """
         if shape.learners > 1:
             raise ConfigError(
-                f"learners above 1 is not for {self.kind}: its replay buffer is in one process; set learners to 1"
+                f"learners above 1 is not for {self.kind}: its gradient steps are one compiled function, with one "
+                "replay buffer; set learners to 1"
             )
         least = shape.collectors * shape.envs_per_collector * (shape.rollout_steps + self.n_step)
         if self.replay_capacity < least:
