@@ -17,3 +17,6 @@ class TrackingConfig:
     sqlite:///PATH or file:PATH."""
     profile: bool = False
     """Write a profile of ten updates into the run directory: TensorFlow's of the learner, and Ray's timeline."""
+    videos: bool = False
+    """Film the best and the worst of some episodes at the end, into the run directory and for TensorBoard (pip install
+    'distpolicy[video]')."""

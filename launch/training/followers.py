@@ -32,4 +32,8 @@ def make_followers(config: TrackingConfig, say: Callable[[str], None] = lambda t
         from launch.training.profiling import RunProfile
 
         followers.append(RunProfile(say))
+    if config.videos:
+        from launch.training.filming import EpisodeVideos
+
+        followers.append(EpisodeVideos(say))
     return followers

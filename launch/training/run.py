@@ -325,6 +325,11 @@ class TrainingRun:
         finally:
             self._resources.close()
 
+    def abandon(self) -> None:
+        """Ends the run at once: without a last checkpoint, and without its policies. What was written stays."""
+        self._end(KeyboardInterrupt("the run was abandoned"), save=False)
+        self.close()
+
     def __enter__(self) -> TrainingRun:
         return self
 

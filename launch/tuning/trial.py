@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import math
 import shutil
 import time
@@ -196,9 +197,12 @@ class TrialRun(tune.Trainable):
         return found if math.isnan(value) else {**found, SCORE: value}
 
     def _close(self) -> None:
+        """Ends the run, unless it is over: whatever goes on with it has its checkpoint already."""
         run, self._run = self._run, None
         if run is not None:
-            run.close()
+            run.abandon()
+            # Networks and their graphs refer to each other in circles.
+            gc.collect()
 
 
 def _wait_until_free(path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from commands import distpolicy, environment, no_process_left, our_processes, read_metrics  # noqa: F401
 
-from launch.command_line import parse_train
+from launch.commands.train import parse_train
 from launch.config.train import load_train_config
 from launch.tuning.journal import FINISHED, STOPPED, TrialJournal, TrialRecord
 
@@ -62,7 +62,8 @@ def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_tr
     for row in rows:
         run = folder / row["run"]
         assert load_train_config(run / "config.yaml").agent.num_epochs == int(row["ppo.num-epochs"])  # type: ignore[attr-defined]
-        assert (run / "policy" / "saved_model.pb").is_file()
+        # Those that were stopped have not exported theirs: it takes as long as a short trial.
+        assert (run / "policy" / "saved_model.pb").is_file() == (row["state"] == FINISHED)
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     left = {path.name for path in folder.iterdir()}
     assert left == {"trials", "trials.jsonl", "trials.csv", "tune.yaml", "best.yaml", "search.png", "search.html"}
