@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from distpolicy import ActorDistributionNetwork, Network, PPOAgent, PPOConfig, ValueNetwork
+from distpolicy import ActorDistributionNetwork, Network, PPOConfig, ValueNetwork
+from distpolicy.agents.ppo.surrogate_agent import SurrogateAgent
 from launch import TrainConfig, TrainingRun
 
 
@@ -39,7 +40,7 @@ class ResidualEncoder(Network):
         return hidden, network_state
 
 
-def make_agent(time_step_spec: Any, action_spec: Any, seed: int, options: Any) -> PPOAgent:
+def make_agent(time_step_spec: Any, action_spec: Any, seed: int, options: Any) -> SurrogateAgent:
     """Builds the agent; called in the learner, and in collectors if they need TensorFlow."""
     keras.utils.set_random_seed(seed)
     encoder = ResidualEncoder(time_step_spec.observation)
@@ -47,7 +48,7 @@ def make_agent(time_step_spec: Any, action_spec: Any, seed: int, options: Any) -
     actor = ActorDistributionNetwork(encoded, action_spec, fc_layer_params=())
     critic = ValueNetwork(encoded, fc_layer_params=(64,))
     config = PPOConfig(learning_rate=0.001, num_epochs=10, num_minibatches=8)
-    return PPOAgent(
+    return SurrogateAgent(
         time_step_spec, action_spec, actor, critic, config, seed, options.jit_compile, encoding_network=encoder
     )
 
