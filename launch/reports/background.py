@@ -39,14 +39,17 @@ class ReportProcess:
         self._next_s = now + INTERVAL_S
         self._process = self._start("--idle")
 
-    def finish(self) -> None:
+    def finish(self, has_picture: bool = True) -> None:
         """Writes the page and waits for it; the picture follows, for which :meth:`close` waits.
+
+        Args:
+            has_picture: Whether a picture is wanted.
 
         Raises:
             DistPolicyError: If the page cannot be written.
         """
         self._stop()
-        self._process, self._is_last = self._start("--picture"), True
+        self._process, self._is_last = self._start(*(["--picture"] if has_picture else [])), True
         assert self._process.stdout is not None
         # A line says that the page is there; if there is none, the process has ended.
         if not self._process.stdout.readline():
@@ -88,8 +91,8 @@ class ReportProcess:
             process.kill()
             process.communicate()
 
-    def _start(self, option: str) -> subprocess.Popen[str]:
-        command = module_command("launch.reports.write", str(self._run.absolute()), option)
+    def _start(self, *options: str) -> subprocess.Popen[str]:
+        command = module_command("launch.reports.write", str(self._run.absolute()), *options)
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
