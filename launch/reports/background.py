@@ -9,9 +9,12 @@ from pathlib import Path
 
 from distpolicy.errors import DistPolicyError, DistPolicyWarning
 from launch.output.own_process import module_command, module_environment
+from launch.output.run_directory import RunDirectory
 
-# Seconds between two reports of a run that goes on. One takes half a second of a CPU that would be idle.
+# Seconds between two reports of a run that goes on. One takes half a second of a CPU that would be idle, and another
+# sixth of a second for each megabyte of metrics.
 INTERVAL_S = 20.0
+_INTERVAL_PER_MB_S = 3.0
 
 # Seconds that the end of a run waits for its picture.
 _PICTURE_TIMEOUT_S = 120.0
@@ -36,7 +39,7 @@ class ReportProcess:
         if now < self._next_s or (self._process is not None and self._process.poll() is None):
             return
         self._stop()
-        self._next_s = now + INTERVAL_S
+        self._next_s = now + INTERVAL_S + _INTERVAL_PER_MB_S * self._metrics_bytes() / 1e6
         self._process = self._start("--idle")
 
     def finish(self, has_picture: bool = True) -> None:
@@ -83,6 +86,12 @@ class ReportProcess:
         return (
             (lines[-1] if lines else f"its process ended with code {process.returncode}") if process.returncode else ""
         )
+
+    def _metrics_bytes(self) -> int:
+        try:
+            return RunDirectory(self._run).metrics_file.stat().st_size
+        except OSError:
+            return 0
 
     def _stop(self) -> None:
         """Ends what is still being written; an earlier report stays whole."""
