@@ -5,14 +5,16 @@
 - ``busy``: the share of the time in which the learner and the collectors work, with env steps of 1 ms and a batch whose
   update takes about as long as its rollouts.
 - ``speed``: env steps a second of CartPole-v1, one collector of 64 environments, IMPALA and APPO with a lag of 1,
-  beside RLlib's.
+  beside RLlib's, in the environment's vectorised form on both sides; and ours in the form ``sync`` beside Sample
+  Factory's APPO, whose environments are stepped one by one, too.
 - ``score``: seconds to a mean return of 475 on CartPole-v1, IMPALA and APPO, beside RLlib's.
 
 All runs of a case take turns, seed by seed, and every ratio is of one seed. The seconds are those from the first env
-step. RLlib needs no place in our environment: ``--peer-python`` names a Python that has it with PyTorch.
+step. The peers need no place in our environment: ``--peer-python`` names a Python that has RLlib with PyTorch, and
+``--sample-factory-python`` one that has Sample Factory.
 
     python benchmarks/async.py slow busy
-    python benchmarks/async.py speed score --peer-python PATH/TO/ITS/python
+    python benchmarks/async.py speed score --peer-python PATH/TO/ITS/python --sample-factory-python PATH/TO/ITS/python
 """
 
 from __future__ import annotations
@@ -166,7 +168,7 @@ BUSY = (
 def busy() -> None:
     """Prints who works how much, for some sizes of the update; the goal is met where the batch is balanced."""
     rows = []
-    for epochs in (4, 6, 8, 10):
+    for epochs in (12, 16, 20, 24):
         for lag in (0, 2):
             options = ("--ppo.num-epochs", str(epochs), "--max-policy-lag", str(lag), "--env-kwargs", "step_s=0.001")
             run = train(*BUSY, *options)
@@ -183,9 +185,9 @@ def busy() -> None:
     print_table(["env steps of 1 ms", "learner busy", "collectors busy", "steps/s", "goal: both 85 %"], rows)
 
 
-def peer(python: str, algorithm: str, kind: str, seed: int) -> dict[str, float]:
-    """A run of RLlib's; see ``peers/rllib_async.py``."""
-    command = [python, str(HERE / "peers" / "rllib_async.py"), algorithm, kind, "--seed", str(seed)]
+def peer(python: str, script: str, *options: str) -> dict[str, float]:
+    """A run of a peer's, by its script in ``peers/``."""
+    command = [python, str(HERE / "peers" / script), *options]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
     if result.returncode:
@@ -194,30 +196,48 @@ def peer(python: str, algorithm: str, kind: str, seed: int) -> dict[str, float]:
     return found
 
 
-def speed(num_seeds: int, python: str | None) -> None:
+def rllib(python: str, algorithm: str, kind: str, seed: int) -> dict[str, float]:
+    """A run of RLlib's; see ``peers/rllib_async.py``."""
+    return peer(python, "rllib_async.py", algorithm, kind, "--seed", str(seed))
+
+
+def sample_factory(python: str, seed: int) -> float:
+    """The steps a second of Sample Factory's APPO, with one worker or two, whichever is faster."""
+    runs = [peer(python, "sample_factory_async.py", "--workers", str(count), "--seed", str(seed)) for count in (1, 2)]
+    return max(run["steps_per_s"] for run in runs)
+
+
+def speed(num_seeds: int, rllib_python: str | None, sample_factory_python: str | None) -> None:
     """Prints env steps a second."""
+    beside_rllib = ("RLlib", 8.0, lambda kind, seed: rllib(rllib_python, kind, "speed", seed)["steps_per_s"])
+    beside_factory = ("Sample Factory", 3.0, lambda _, seed: sample_factory(sample_factory_python, seed))
+    cases = [("impala", "auto", beside_rllib), ("appo", "auto", beside_rllib)] if rllib_python else []
+    if sample_factory_python:
+        cases.append(("appo", "sync", beside_factory))
     rows = []
-    for kind in ("impala", "appo"):
-        options = ("--preset", f"cartpole-{kind}", "--collectors", "1", "--envs-per-collector", "64")
-        ours, peers = [], []
+    for kind, form, (name, goal, steps_per_s) in cases:
+        ours, theirs = [], []
         for seed in range(num_seeds):
-            more = ("--max-policy-lag", "1", "--seed", str(seed), "--total-steps", "1000000", "--target-return", "501")
-            ours.append(train(*options, *more))
-            if python:
-                peers.append(peer(python, kind, "speed", seed))
-        row = [
-            kind,
-            f"{np.median([run.steps_per_s for run in ours]):,.0f}",
-            f"{np.median([run.lag for run in ours]):.1f}",
-        ]
-        if peers:
-            theirs = [one["steps_per_s"] for one in peers]
-            ratio = float(np.median([run.steps_per_s / one for run, one in zip(ours, theirs, strict=True)]))
-            row += [f"{np.median(theirs):,.0f}", f"{ratio:.1f}", met(ratio >= 8.0)]
-        else:
-            row += ["-", "-", "not run"]
-        rows.append(row)
-    print_table(["CartPole-v1", "steps/s", "mean lag", "RLlib's", "times as fast", "goal: 8"], rows)
+            ours.append(_speed_run(kind, form, seed))
+            theirs.append(steps_per_s(kind, seed))
+        ratio = float(np.median([run.steps_per_s / one for run, one in zip(ours, theirs, strict=True)]))
+        rows.append(
+            [
+                f"{kind}, {form}",
+                f"{np.median([run.steps_per_s for run in ours]):,.0f}",
+                f"{np.median([run.lag for run in ours]):.1f}",
+                f"{name}: {np.median(theirs):,.0f}",
+                f"{ratio:.1f}",
+                f"{goal:g}: {met(ratio >= goal)}",
+            ]
+        )
+    print_table(["CartPole-v1", "steps/s", "mean lag", "the peer's", "times as fast", "goal"], rows)
+
+
+def _speed_run(kind: str, form: str, seed: int) -> Run:
+    options = ("--preset", f"cartpole-{kind}", "--collectors", "1", "--envs-per-collector", "64")
+    more = ("--max-policy-lag", "1", "--seed", str(seed), "--total-steps", "1000000", "--target-return", "501")
+    return train(*options, *more, "--vectorization", form)
 
 
 def score(num_seeds: int, python: str | None) -> None:
@@ -228,7 +248,7 @@ def score(num_seeds: int, python: str | None) -> None:
             run = train("--preset", f"cartpole-{kind}", "--max-policy-lag", "1", "--seed", str(seed))
             row = [f"seed {seed}", f"{run.train_s:.1f}" + ("" if run.solved else ", not solved"), f"{run.env_steps:,}"]
             if python:
-                theirs = peer(python, kind, "score", seed)
+                theirs = rllib(python, kind, "score", seed)
                 ratios.append(theirs["train_s"] / run.train_s if run.solved else 0.0)
                 bound = "" if theirs["solved"] else "> "
                 row += [f"{bound}{theirs['train_s']:.1f}", f"{theirs['env_steps']:,.0f}", f"{bound}{ratios[-1]:.1f}"]
@@ -248,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("cases", nargs="+", choices=["slow", "busy", "speed", "score"])
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--peer-python", help="a Python that has RLlib and PyTorch")
+    parser.add_argument("--sample-factory-python", help="a Python that has Sample Factory")
     parsed = parser.parse_args(arguments)
     print_header("asynchronous training", ["ray", "tensorflow", "gymnasium"])
     for case in parsed.cases:
@@ -256,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif case == "busy":
             busy()
         elif case == "speed":
-            speed(parsed.seeds, parsed.peer_python)
+            speed(parsed.seeds, parsed.peer_python, parsed.sample_factory_python)
         else:
             score(parsed.seeds, parsed.peer_python)
 

@@ -8,14 +8,17 @@ from distpolicy.utils.lazy_names import lazy_names
 _MODULES = {
     "CollectConfig": "launch.config.collect",
     "CollectionRun": "launch.collection.run",
+    "MlflowTracker": "launch.training.trackers",
     "ObservedRun": "launch.training.observer",
     "RunEnd": "launch.training.observer",
     "TrainConfig": "launch.config.train",
     "TrainingObserver": "launch.training.observer",
     "TrainingRun": "launch.training.run",
     "TuneConfig": "launch.config.tune",
+    "TuningObserver": "launch.tuning.observer",
     "TuningRun": "launch.tuning.run",
     "UpdateResult": "launch.training.totals",
+    "WandbTracker": "launch.training.trackers",
 }
 
 __all__ = sorted(_MODULES)

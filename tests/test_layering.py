@@ -67,6 +67,7 @@ def test_nothing_imports_rllib(folder: str) -> None:
         "launch.collection.run, workers.datasets.views",
         "launch.cluster.submit, launch.cluster.doctor, launch.cluster.doctor_checks, launch.cluster.dry_run",
         "distpolicy.weights, distpolicy.trajectories, distpolicy.specs",
+        "workers.serving.replica, workers.serving.http_app, workers.serving.grpc_server, workers.serving.pages",
     ],
 )
 def test_what_a_driver_imports_leaves_tensorflow_out(modules: str) -> None:
@@ -167,6 +168,7 @@ ORDER = {
     "launch": (
         "launch",
         "completion",
+        "commands",
         "tuning",
         "training",
         "collection",

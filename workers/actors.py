@@ -62,8 +62,21 @@ def _options(resources: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _collector_options(resources: Mapping[str, float]) -> dict[str, Any]:
+    # The places of a trial of a search are reserved. They are its own: its actors would wait for others in vain.
+    if ray.util.get_current_placement_group() is not None:
+        return _options(resources)
     # Spread, to use the memory and network of all nodes; it has no effect on one node.
     return {**_options(resources), "scheduling_strategy": "SPREAD"}
+
+
+def _named(name: str, generation: int, namespace: str | None) -> dict[str, Any]:
+    """Returns the options that give an actor a name, as ``ray list actors`` and the dashboard show it.
+
+    A replacement has another name: Ray may not have given up the first one's yet.
+    """
+    if namespace is None:
+        return {}
+    return {"name": f"{name}-generation{generation}" if generation else name, "namespace": namespace}
 
 
 def start_collector(
@@ -72,9 +85,22 @@ def start_collector(
     policy_factory: PolicyFactory,
     resources: Mapping[str, float] = ONE_CPU,
     stacks_file: Path | None = None,
+    namespace: str | None = None,
 ) -> Any:
-    """Starts a :class:`Collector` as an actor; ``rollout`` returns two references: data and report."""
-    actor = _actor_class(Collector, _COLLECTOR_ENVIRONMENT).options(**_collector_options(resources))
+    """Starts a :class:`Collector` as an actor; ``rollout`` returns two references: data and report.
+
+    Args:
+        config: As for :class:`Collector`.
+        environment_factory: Likewise.
+        policy_factory: Likewise.
+        resources: Its resources.
+        stacks_file: As for :class:`Collector`.
+        namespace: The namespace of the actor's name, ``collector-0``, unique to the run; None for no name.
+    """
+    options = _collector_options(resources)
+    if namespace is not None:
+        options |= _named(f"collector-{config.index}", config.generation, namespace)
+    actor = _actor_class(Collector, _COLLECTOR_ENVIRONMENT).options(**options)
     return actor.remote(config, environment_factory, policy_factory, stacks_file)
 
 
@@ -84,12 +110,16 @@ def start_dataset_collector(
     policy_factory: PolicyFactory,
     writer_config: DatasetWriterConfig,
     resources: Mapping[str, float] = ONE_CPU,
+    namespace: str | None = None,
 ) -> Any:
-    """Starts a :class:`workers.datasets.collector.DatasetCollector` as an actor."""
+    """Starts a :class:`workers.datasets.collector.DatasetCollector` as an actor; see :func:`start_collector`."""
     # Imported here: training does not need pyarrow.
     from workers.datasets.collector import DatasetCollector
 
-    actor = _actor_class(DatasetCollector, _COLLECTOR_ENVIRONMENT).options(**_collector_options(resources))
+    options = _collector_options(resources)
+    if namespace is not None:
+        options |= _named(f"collector-{config.index}", config.generation, namespace)
+    actor = _actor_class(DatasetCollector, _COLLECTOR_ENVIRONMENT).options(**options)
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
@@ -112,6 +142,8 @@ def start_inference_server(
     window_s: float,
     resources: Mapping[str, float],
     num_versions: int = 1,
+    namespace: str | None = None,
+    generation: int = 0,
 ) -> Any:
     """Starts an :class:`workers.inference.server.InferenceServer` as an actor.
 
@@ -125,11 +157,14 @@ def start_inference_server(
         window_s: Seconds to wait for more rows.
         resources: Its resources; GPUs are hidden from it if these do not include one.
         num_versions: Number of versions of the weights that it holds.
+        namespace: As for :func:`start_collector`; the name is ``inference-server``.
+        generation: Number of the servers before it, for the name.
     """
     from workers.inference.server import InferenceServer
 
     environment = _COMMON if resources.get("GPU") else _COLLECTOR_ENVIRONMENT
-    actor = _actor_class(InferenceServer, environment).options(max_concurrency=1000, **_options(resources))
+    options = {**_options(resources), **_named("inference-server", generation, namespace)}
+    actor = _actor_class(InferenceServer, environment).options(max_concurrency=1000, **options)
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s, num_versions)
 
 
@@ -169,6 +204,7 @@ def start_learners(
     max_policy_lag: int = 0,
     experience: ExperienceConfig | None = None,
     seed: int = 0,
+    namespace: str | None = None,
 ) -> list[Any]:
     """Starts the actors of a run's learner: one :class:`Learner`, or several :class:`LearnerReplica`, which must join.
 
@@ -182,11 +218,17 @@ def start_learners(
         max_policy_lag: As for :class:`Learner`.
         experience: As for :class:`Learner`; several learners learn on-policy.
         seed: As for :class:`Learner`.
+        namespace: As for :func:`start_collector`; the names are ``learner``, or ``learner-0`` and so on.
     """
     environment = _COMMON if resources.get("GPU") else _LEARNER_ENVIRONMENT
     options = _options(resources)
     if count == 1:
-        learner = _actor_class(Learner, environment).options(**options)
+        learner = _actor_class(Learner, environment).options(**options, **_named("learner", generation, namespace))
         return [learner.remote(agent_factory, generation, max_policy_lag, experience, seed)]
-    replica = _actor_class(LearnerReplica, environment).options(**options)
-    return [replica.remote(agent_factory, generation, rank, max_policy_lag) for rank in range(count)]
+    replica = _actor_class(LearnerReplica, environment)
+    return [
+        replica.options(**options, **_named(f"learner-{rank}", generation, namespace)).remote(
+            agent_factory, generation, rank, max_policy_lag
+        )
+        for rank in range(count)
+    ]

@@ -28,10 +28,13 @@ class ActorCritic(tf.Module):
         encoding_network: From observations to encodings; None for networks that read observations themselves.
         mixed_precision: Whether it computes in bfloat16. Inputs and outputs stay float32, and policies of the same
             networks compute in float32.
+        has_value_state: Whether the value network may have a state. The state is then the pair of the policy's and the
+            value network's.
 
     Raises:
-        ConfigError: If the value network has a state, since it is not kept between rollouts. If there is an encoding
-            network and the actor has a state, too. If a recurrent network does not reset its state inside a sequence.
+        ConfigError: If the value network has a state otherwise, since it is not kept between rollouts. If there is an
+            encoding network and the actor has a state, too. If a recurrent network does not reset its state inside a
+            sequence.
     """
 
     def __init__(
@@ -41,9 +44,11 @@ class ActorCritic(tf.Module):
         value_network: Network,
         encoding_network: Network | None = None,
         mixed_precision: bool = False,
+        has_value_state: bool = False,
     ) -> None:
         super().__init__(name="actor_critic")
-        if tf.nest.flatten(value_network.state_spec):
+        self._has_value_state = has_value_state and bool(tf.nest.flatten(value_network.state_spec))
+        if tf.nest.flatten(value_network.state_spec) and not has_value_state:
             raise ConfigError(
                 f"value_network {value_network.name} has a state, which policies do not carry: make the recurrent part "
                 "an encoding_network that actor and critic share"
@@ -62,8 +67,10 @@ class ActorCritic(tf.Module):
         parts = [part for part in (encoding_network, actor_network, value_network) if part is not None]
         # Hidden from tf.Module's tracking: the networks track these layers already.
         object.__setattr__(self, "_layers_in_bfloat16", encoder_layers(parts) if mixed_precision else [])
-        if self.is_recurrent:
+        if tf.nest.flatten(self._policy_network.state_spec):
             _check_resets(self._policy_network, observation_spec)
+        if self._has_value_state:
+            _check_resets(value_network, observation_spec)
 
     @property
     def policy_network(self) -> Network:
@@ -77,8 +84,19 @@ class ActorCritic(tf.Module):
 
     @property
     def is_recurrent(self) -> bool:
-        """True if the policy has a state."""
-        return bool(tf.nest.flatten(self._policy_network.state_spec))
+        """True if there is a state."""
+        return self._has_value_state or bool(tf.nest.flatten(self._policy_network.state_spec))
+
+    def initial_state(self, policy_state: Any, batch_size: Any) -> Any:
+        """Returns the state from the policy's state, with zeros for the value network's.
+
+        Args:
+            policy_state: Nest of ``[B, ...]``.
+            batch_size: B.
+        """
+        if not self._has_value_state:
+            return policy_state
+        return policy_state, tensor_spec.zero_spec_nest(self._value_network.state_spec, [batch_size])
 
     def __call__(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
         """Returns distributions and values.
@@ -86,7 +104,7 @@ class ActorCritic(tf.Module):
         Args:
             observation: Nest of ``[B, *shape]`` or ``[B, T, *shape]``.
             step_type: int32 ``[B]`` or ``[B, T]``; the state is reset where it is FIRST.
-            state: Nest of ``[B, ...]``: the policy's state before the first step.
+            state: Nest of ``[B, ...]``: the state before the first step; see :meth:`initial_state`.
 
         Returns:
             A nest of distributions, float32 values of the outer dimensions, and the state after the last step.
@@ -95,6 +113,10 @@ class ActorCritic(tf.Module):
             return self._call(observation, step_type, state)
 
     def _call(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
+        if self._has_value_state:
+            distribution, policy_state = self._actor_network(observation, step_type=step_type, network_state=state[0])
+            value, value_state = self._value_network(observation, step_type=step_type, network_state=state[1])
+            return distribution, value, (policy_state, value_state)
         if self.observation_encoder is None:
             encoding = observation
             distribution, state = self._actor_network(observation, step_type=step_type, network_state=state)

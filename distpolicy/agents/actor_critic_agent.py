@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.acting_policy import make_collect_policy, make_normalizer
+from distpolicy.agents.action_terms import sum_of_leaves
 from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.actor_critic_config import ActorCriticConfig
 from distpolicy.agents.batch_statistics import (
@@ -36,13 +37,27 @@ from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.ops.returns import discounted_returns
+from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 
 Config = TypeVar("Config", bound=ActorCriticConfig)
+
+
+class ActingPolicies(NamedTuple):
+    """An agent's policies, which share their variables.
+
+    Attributes:
+        policy: The policy that is evaluated and deployed.
+        collect_policy: The policy that acts in rollouts.
+    """
+
+    policy: TFPolicy
+    collect_policy: ActorPolicy
 
 
 class Estimates(NamedTuple):
@@ -89,9 +104,13 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
             read observations themselves.
         replicas: The replicas that learn together; None for a single learner.
         mixed_precision: Whether the update computes in bfloat16; see :class:`ActorCritic`.
+        policies: The policies, whose ``collect_policy`` acts by ``actor_network``; None to make them.
+        optimizer: What takes the steps, if not a :class:`FlatAdam` by the config.
+        has_value_state: Whether the value network may have a state, which begins at zero with each batch.
+        arguments: Further arguments of :class:`TFAgent`.
 
     Attributes:
-        step_metrics: What :meth:`_loss` returns beside the loss, by name and in order.
+        step_metrics: What :meth:`_minibatch_loss` returns beside the loss, by name and in order.
         estimates_each_pass: Whether advantages are estimated anew before each pass, by the weights of then.
         reads_log_probability: Whether they are estimated from log-probabilities by these weights, too.
 
@@ -115,28 +134,39 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         encoding_network: Network | None = None,
         replicas: Replicas | None = None,
         mixed_precision: bool = False,
+        *,
+        policies: ActingPolicies | None = None,
+        optimizer: Any = None,
+        has_value_state: bool = False,
+        **arguments: Any,
     ) -> None:
         time_step_spec = tensor_spec.from_spec(time_step_spec)
         actor_critic = ActorCritic(
-            time_step_spec.observation, actor_network, value_network, encoding_network, mixed_precision
+            time_step_spec.observation, actor_network, value_network, encoding_network, mixed_precision, has_value_state
         )
-        collect_policy = make_collect_policy(
-            time_step_spec, action_spec, actor_critic.policy_network, config.normalize_observations
-        )
+        if policies is None:
+            made = make_collect_policy(
+                time_step_spec, action_spec, actor_critic.policy_network, config.normalize_observations
+            )
+            policies = ActingPolicies(GreedyPolicy(made), made)
+        collect_policy = policies.collect_policy
         super().__init__(
             time_step_spec,
             action_spec,
-            policy=GreedyPolicy(collect_policy),
+            policy=policies.policy,
             collect_policy=collect_policy,
             jit_compile=jit_compile and replicas is None,
-            name=f"{config.kind}_agent",
+            **{"name": f"{config.kind}_agent", **arguments},
         )
         self._config, self._seed = config, seed
         self._actor_critic, self._acting_policy = actor_critic, collect_policy
         self._value_network = value_network
         self._reward_normalizer = make_normalizer(tensor_spec.TensorSpec((), tf.float32))
-        self._trained = [*collect_policy.trainable_variables, *value_network.trainable_variables]
-        self._optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
+        trained = [*collect_policy.trainable_variables, *value_network.trainable_variables]
+        self._trained = list({id(variable): variable for variable in trained}.values())
+        if optimizer is None:
+            optimizer = FlatAdam(self._trained, config.adam_epsilon, config.max_gradient_norm)
+        self._optimizer = optimizer
         self._replicas = replicas
         self._all_sum: AllSum = (lambda tensor: tensor) if replicas is None else replicas.all_sum
         # Compiles what lies between two sums over replicas.
@@ -173,8 +203,12 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
             "optimizer": self._optimizer,
         }
 
+    def _estimated(self, value: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what losses read of the values ``[B, T + 1]`` beside: float32 ``[B, T]`` by name."""
+        return {}
+
     def _further_samples(self, batch: RolloutBatch) -> dict[str, tf.Tensor]:
-        """Returns what the subclass computes once a batch, before the first pass: float32 ``[B, T]`` by name."""
+        """Returns what the subclass computes once a batch, before the first pass: nests of ``[B, T, ...]`` by name."""
         return {}
 
     def _advantages_and_targets(
@@ -194,7 +228,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         """
         raise NotImplementedError
 
-    def _loss(
+    def _minibatch_loss(
         self,
         distribution: Any,
         value: tf.Tensor,
@@ -290,17 +324,27 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         # that the ratio of probabilities is 1 before the first step.
         observation = self._normalized(observation)
         reward = self._normalized_reward(experience.reward, discounted_return, weights)
-        batch = make_batch(experience, observation, reward, config.discount, weights, policy_state)
+        policy_state = self._actor_critic.initial_state(policy_state, tf.shape(weights)[0])
+        log_probability = self._acting_log_probability(experience)
+        batch = make_batch(experience, log_probability, observation, reward, config.discount, weights, policy_state)
         further = self._further_samples(batch)
         first = self._estimates(batch, further, minibatches)
         metrics = self._passes(batch, further, first, minibatches, self._schedules(progress))
-        if config.normalize_observations:
-            normalizer, scratch = self._acting_policy.observation_normalizer, self._observation_scratch
-            update_normalizer(normalizer, experience.observation, None, scratch, self._all_sum)
-        self.train_step_counter.assign_add(1)
+        self._finish(experience, batch)
         value = first.value[:, :-1]
         metrics["explained_variance"] = explained_variance(first.target, value, weights, self._all_sum)
         return LossInfo(metrics.pop("loss"), metrics)
+
+    def _finish(self, experience: Trajectory, batch: RolloutBatch) -> None:
+        """Ends an update, after all steps."""
+        if self._config.normalize_observations:
+            normalizer, scratch = self._acting_policy.observation_normalizer, self._observation_scratch
+            update_normalizer(normalizer, experience.observation, None, scratch, self._all_sum)
+        self.train_step_counter.assign_add(1)
+
+    def _acting_log_probability(self, experience: Trajectory) -> tf.Tensor:
+        """Returns the log-probability of the actions by the policy that acted, float32 ``[B, T]``."""
+        return sum_of_leaves(experience.policy_info.log_probability)
 
     def _normalized(self, observation: Any) -> Any:
         normalizer = self._acting_policy.observation_normalizer
@@ -343,7 +387,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
     def _estimates(self, batch: RolloutBatch, further: dict[str, tf.Tensor], minibatches: tf.Tensor) -> Estimates:
         unrolled = self._unrolled(batch)
         advantage, target = self._estimate(batch, further, unrolled.value, unrolled.log_probability)
-        samples = self._cut({"advantage": advantage, "target": target})
+        samples = self._cut({"advantage": advantage, "target": target, **self._estimated(unrolled.value)})
         statistics = minibatch_statistics(
             samples["advantage"],
             self._cut(batch.mask),
@@ -413,7 +457,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
             distribution, value, _ = self._actor_critic(batch["observation"], batch["step_type"], state)
-            loss, metrics = self._loss(distribution, value, batch, statistics, schedules)
+            loss, metrics = self._minibatch_loss(distribution, value, batch, statistics, schedules)
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return flat(gradients), metrics
 

@@ -34,12 +34,13 @@ def minibatch_statistics(
 
     Args:
         advantage: float32 ``[N, ...]``.
-        mask: Like it: 1 where a step counts, else 0.
+        mask: Like it: what each step counts; 0 where it does not count.
         minibatches: int32 ``[num_minibatches, size]``: the samples of each.
         normalize: Whether advantages get mean 0 and deviation 1.
         all_sum: See :data:`AllSum`.
     """
-    weight, values = tf.gather(mask, minibatches), tf.gather(advantage, minibatches)
+    counted = tf.cast(tf.not_equal(mask, 0.0), tf.float32)
+    weight, values = tf.gather(counted, minibatches), tf.gather(advantage, minibatches)
     axes = list(range(1, weight.shape.rank))
     sums = all_sum(tf.stack([tf.reduce_sum(weight, axes), tf.reduce_sum(values * weight, axes)]))
     count = tf.maximum(sums[0], 1.0)

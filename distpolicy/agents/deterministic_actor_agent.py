@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.critics import Critics
-from distpolicy.agents.flat_adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent, update_targets
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
@@ -39,7 +39,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         action_spec: Nest of one bounded spec of floats.
         actor_network: From observations to actions.
         critics: The critics and their targets.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same, for all critics.
         with_noise: From the actor's policy to the policy that collects.
         target_actor_network: The actor's target; None for a copy.

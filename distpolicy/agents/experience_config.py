@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -77,4 +79,17 @@ class Offline:
     returns: bool = False
 
 
-ExperienceConfig = OnPolicy | Replay | Offline
+@dataclass(frozen=True)
+class AgentsOwn:
+    """What the agent says: :meth:`distpolicy.agents.tf_agent.TFAgent.experience`.
+
+    Attributes:
+        replay: Settings of a :class:`Replay` by name that take the place of the agent's.
+        rollout_steps: The steps of a rollout.
+    """
+
+    replay: Mapping[str, Any]
+    rollout_steps: int
+
+
+ExperienceConfig = OnPolicy | Replay | Offline | AgentsOwn

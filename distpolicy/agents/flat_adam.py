@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,18 +18,10 @@ class FlatAdam(tf.Module):
         variables: The variables to train. Only their sizes are kept; they still belong to their networks.
         epsilon: Added to the root of the second moment.
         max_gradient_norm: Bound of the gradient's global norm; None for no bound.
-        learning_rate: The step size of :func:`apply_gradients`; None if each step is given its own.
     """
 
-    def __init__(
-        self,
-        variables: Sequence[tf.Variable],
-        epsilon: float,
-        max_gradient_norm: float | None,
-        learning_rate: float | None = None,
-    ) -> None:
+    def __init__(self, variables: Sequence[tf.Variable], epsilon: float, max_gradient_norm: float | None) -> None:
         super().__init__(name="flat_adam")
-        self.learning_rate = learning_rate
         self._sizes = [int(np.prod(variable.shape)) for variable in variables]
         self._epsilon = epsilon
         self._max_gradient_norm = max_gradient_norm
@@ -66,23 +57,6 @@ class FlatAdam(tf.Module):
 def flat(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the gradients of all variables as one vector."""
     return tf.concat([tf.reshape(item, [-1]) for item in gradients], axis=0)
-
-
-def apply_gradients(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> tf.Tensor:
-    """Takes one step by an optimizer.
-
-    Args:
-        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
-        gradients: One for each variable.
-        variables: The variables to train.
-
-    Returns:
-        The gradient's global norm before the optimizer clipped it, float32 scalar.
-    """
-    if isinstance(optimizer, FlatAdam):
-        return optimizer.apply(flat(gradients), variables, tf.constant(optimizer.learning_rate, tf.float32))
-    optimizer.apply(gradients, variables)
-    return tf.linalg.global_norm(gradients)
 
 
 _BETA_1 = 0.9

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.ddpg.actor_network import ActorNetwork
 from distpolicy.agents.ddpg.joint_encoder import single_spec
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.network_builders import network_seed, observation_encoder
 from distpolicy.agents.off_policy_actor_critic_config import OffPolicyActorCriticConfig
 from distpolicy.agents.twin_critic_network import TwinCriticNetwork
@@ -36,8 +36,8 @@ class ActorAndCritics(NamedTuple):
 
     actor: Network
     critic: TwinCriticNetwork
-    actor_optimizer: FlatAdam
-    critic_optimizer: FlatAdam
+    actor_optimizer: Adam
+    critic_optimizer: Adam
 
 
 def actor_and_critics(
@@ -93,14 +93,14 @@ def _widened(encoding: tf.Tensor) -> tf.Tensor:
     return tf.cast(encoding, tf.float32)
 
 
-def adam(variables: Any, learning_rate: float) -> FlatAdam:
+def adam(variables: Any, learning_rate: float) -> Adam:
     """Returns an optimizer.
 
     Args:
         variables: Variables or tensors of the shapes to train.
         learning_rate: Its step size.
     """
-    return FlatAdam(variables, _ADAM_EPSILON, None, learning_rate)
+    return Adam(variables, _ADAM_EPSILON, None, learning_rate)
 
 
 def deterministic_actor(action_spec: Any, networks: NetworkConfig) -> Callable[[Any, int], Network]:

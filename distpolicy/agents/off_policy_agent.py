@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from distpolicy.agents.tf_agent import LossInfo, TFAgent
+from distpolicy.agents.experience_config import ExperienceConfig, Replay
+from distpolicy.agents.tf_agent import TFAgent
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
@@ -19,7 +20,8 @@ class OffPolicyAgent(TFAgent):
 
     ``train`` takes Transitions ``[B, ...]``, as a replay buffer makes them, or a Trajectory ``[B, n + 1, ...]``, as in
     TF-Agents. A transition over n steps has the discounted sum of their rewards in ``next_time_step``, and there the
-    product of their discounts and ``gamma ** (n - 1)``.
+    product of their discounts and ``gamma ** (n - 1)``. Weights are float32 ``[B]``: what each transition counts in the
+    loss; None for 1.
 
     Args:
         time_step_spec: A TimeStep of specs.
@@ -58,22 +60,14 @@ class OffPolicyAgent(TFAgent):
             jit_compile=jit_compile,
             name=name,
         )
-        self._gamma = gamma
+        self._gamma, self._n_step_update = gamma, n_step_update
 
-    def train(self, experience: Any, weights: Any = None, **kwargs: Any) -> LossInfo:
-        """Learns from a batch.
+    def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
+        """Returns the settings of a replay buffer of transitions over n steps; see the base class."""
+        return Replay(**{"n_step": self._n_step_update, "discount": self._gamma, **replay})
 
-        Args:
-            experience: Transitions ``[B, ...]``, or a Trajectory ``[B, n + 1, ...]``.
-            weights: float32 ``[B]``: what each transition counts in the loss; None for 1.
-            kwargs: The arguments that :attr:`train_arguments` names.
-
-        Returns:
-            The loss, and other figures by name.
-        """
-        if weights is None:
-            weights = tf.ones(tf.shape(tf.nest.flatten(experience)[0])[:1])
-        return super().train(experience, weights, **kwargs)
+    def _default_weights(self, experience: Any) -> Any:
+        return tf.ones(tf.shape(tf.nest.flatten(experience)[0])[:1])
 
     def _transition(self, experience: Transition | Trajectory) -> Transition:
         """Returns the batch as transitions ``[B, ...]``."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.action_terms import sum_of_leaves
 from distpolicy.agents.sequences import cut_burn_in, cut_sequences
 from distpolicy.trajectories.trajectory import Trajectory
 
@@ -24,6 +22,7 @@ class RolloutBatch(NamedTuple):
         discount: float32 ``[B, T]``: the env's discount times gamma.
         mask: float32 ``[B, T]``: 1 for each transition of the task, else 0.
         policy_state: Nest of ``[B, ...]``: the policy's state before the first step.
+        policy_info: Nest of ``[B, T, ...]``: what the policy that acted tells beside.
     """
 
     observation: Any
@@ -34,6 +33,7 @@ class RolloutBatch(NamedTuple):
     discount: tf.Tensor
     mask: tf.Tensor
     policy_state: Any
+    policy_info: Any
 
     @property
     def is_boundary(self) -> tf.Tensor:
@@ -52,12 +52,19 @@ class RolloutBatch(NamedTuple):
 
 
 def make_batch(
-    experience: Trajectory, observation: Any, reward: tf.Tensor, discount: float, mask: tf.Tensor, policy_state: Any
+    experience: Trajectory,
+    log_probability: tf.Tensor,
+    observation: Any,
+    reward: tf.Tensor,
+    discount: float,
+    mask: tf.Tensor,
+    policy_state: Any,
 ) -> RolloutBatch:
     """Makes the batch.
 
     Args:
         experience: A Trajectory of tensors ``[B, T, ...]``.
+        log_probability: float32 ``[B, T]``; see :class:`RolloutBatch`.
         observation: Nest of ``[B, T + 1, ...]``, normalised.
         reward: float32 ``[B, T]``, normalised.
         discount: Gamma.
@@ -68,11 +75,12 @@ def make_batch(
         observation=observation,
         step_type=with_last(experience.step_type, experience.next_step_type[:, -1]),
         action=experience.action,
-        log_probability=sum_of_leaves(experience.policy_info.log_probability),
+        log_probability=log_probability,
         reward=reward,
         discount=discount * experience.discount,
         mask=mask,
         policy_state=policy_state,
+        policy_info=experience.policy_info,
     )
 
 
@@ -83,9 +91,7 @@ def with_last(steps: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
 
 def cut_steps(samples: Any) -> Any:
     """Cuts nests ``[B, T, ...]`` into steps ``[B * T, ...]``."""
-    return tf.nest.map_structure(
-        lambda tensor: tf.reshape(tensor, [int(np.prod(tensor.shape[:2])), *tensor.shape[2:]]), samples
-    )
+    return tf.nest.map_structure(lambda tensor: tf.reshape(tensor, [-1, *tensor.shape[2:]]), samples)
 
 
 def steps_before(samples: dict[str, Any], length: int, burn_in: int) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from distpolicy.agents.data_converter import DataContext
+from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy, Replay
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
@@ -55,10 +57,18 @@ class TFAgent(tf.Module):
         policy: The policy that is evaluated and deployed.
         collect_policy: The policy that collectors run. Its variables are sent to them as weights.
         train_sequence_length: Steps of the sequences that ``train`` takes; None for any number.
+        num_outer_dims: 2 if ``train`` takes sequences, 1 if it takes steps.
         training_data_spec: Nest of specs of one step of ``train``'s experience; None for the collect policy's.
+        debug_summaries: Accepted for TF-Agents' callers; metrics are in the loss info.
+        summarize_grads_and_vars: The same.
+        enable_summaries: The same.
         train_step_counter: int64 variable that counts updates; None to make one.
         jit_compile: Whether XLA compiles the update.
+        reduce_retracing: Whether the update is traced for batches of any size once it has seen two sizes.
         name: Name of the module.
+
+    Raises:
+        ValueError: If ``num_outer_dims`` is neither 1 nor 2.
     """
 
     def __init__(
@@ -68,12 +78,20 @@ class TFAgent(tf.Module):
         policy: TFPolicy,
         collect_policy: TFPolicy,
         train_sequence_length: int | None = None,
+        num_outer_dims: int = 2,
         training_data_spec: Any = None,
+        debug_summaries: bool = False,
+        summarize_grads_and_vars: bool = False,
+        enable_summaries: bool = True,
         train_step_counter: tf.Variable | None = None,
+        *,
         jit_compile: bool = False,
+        reduce_retracing: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        if num_outer_dims not in (1, 2):
+            raise ValueError(f"num_outer_dims must be 1 or 2, but is {num_outer_dims}")
         self._time_step_spec = tensor_spec.from_spec(time_step_spec)
         self._action_spec = tensor_spec.from_spec(action_spec)
         self._policy, self._collect_policy = policy, collect_policy
@@ -84,9 +102,11 @@ class TFAgent(tf.Module):
         self._train_step_counter = train_step_counter
         # The prefix keeps it out of the search for variables, and object's method out of tf.Module's tracking.
         object.__setattr__(self, "_self_acting_variables", None)
-        self._train_function = tf.function(self._train, autograph=False, jit_compile=jit_compile)
+        self._train_function = tf.function(
+            self._train, autograph=False, jit_compile=jit_compile, reduce_retracing=reduce_retracing
+        )
         self._train_steps_function = tf.function(self._train_steps, autograph=False, jit_compile=jit_compile)
-        self._jit_compile = jit_compile
+        self._jit_compile, self._num_outer_dims = jit_compile, num_outer_dims
 
     @property
     def jit_compile(self) -> bool:
@@ -122,6 +142,20 @@ class TFAgent(tf.Module):
     def training_data_spec(self) -> Any:
         """Specs of one step of what ``train`` takes."""
         return self.collect_data_spec if self._training_data_spec is None else self._training_data_spec
+
+    @property
+    def collect_data_context(self) -> DataContext:
+        """The specs by which a data converter checks what the collect policy experiences."""
+        return DataContext(self.time_step_spec, self.action_spec, self._collect_policy.info_spec)
+
+    @property
+    def data_context(self) -> DataContext:
+        """The same for what :meth:`train` takes."""
+        spec = self.training_data_spec
+        if not isinstance(spec, Trajectory):
+            return self.collect_data_context
+        step = TimeStep(spec.step_type, spec.reward, spec.discount, spec.observation)
+        return DataContext(step, spec.action, spec.policy_info)
 
     @property
     def train_sequence_length(self) -> int | None:
@@ -161,6 +195,16 @@ class TFAgent(tf.Module):
             has_begun: Whether the agent has begun to learn. Off-policy agents act at random before.
         """
 
+    def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
+        """Returns the settings by which a learner makes :meth:`train`'s batches of rollouts.
+
+        Args:
+            replay: Settings of a :class:`Replay` by name that take the place of the agent's own. An agent without a
+                replay buffer learns from rollouts if there are none, and from transitions otherwise.
+            rollout_steps: The steps of a rollout.
+        """
+        return Replay(**replay) if replay else OnPolicy()
+
     def initialize(self) -> None:
         """Prepares the agent once, before the first :meth:`train`: every variable exists afterwards.
 
@@ -185,12 +229,48 @@ class TFAgent(tf.Module):
             The loss, and other figures by name.
         """
         if weights is None:
-            weights = step_weights(experience)
+            weights = self._default_weights(experience)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
         info = self._train_function(inputs[0], inputs[1], **inputs[2])
         # Policies in this process that act by a copy of the weights take the new ones.
         mark_updated(self._acting_variables())
         return info
+
+    def loss(self, experience: Any, weights: Any = None, training: bool = False, **kwargs: Any) -> LossInfo:
+        """Returns the loss of a batch, without learning from it.
+
+        Within a ``tf.GradientTape`` it can be differentiated.
+
+        Args:
+            experience: As for :meth:`train`.
+            weights: The same.
+            training: Whether networks are called in training mode.
+            kwargs: As for :meth:`train`.
+
+        Raises:
+            NotImplementedError: If the agent takes more than one gradient step on a batch.
+        """
+        if weights is None:
+            weights = self._default_weights(experience)
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
+        return self._loss(inputs[0], inputs[1], training=training, **inputs[2])
+
+    def preprocess_sequence(self, experience: Any) -> Any:
+        """Returns what :meth:`train` takes, made of what was collected; by default the experience itself.
+
+        A replay buffer's ``as_dataset(sequence_preprocess_fn=...)`` takes it.
+
+        Args:
+            experience: A Trajectory ``[B, T, ...]`` or ``[T, ...]`` like :attr:`collect_data_spec`.
+
+        Returns:
+            A Trajectory of the same shape, like :attr:`training_data_spec`.
+        """
+        return self._preprocess_sequence(experience)
+
+    def post_process_policy(self) -> TFPolicy:
+        """Returns the policy to deploy after training."""
+        return self._policy
 
     def train_steps(self, experience: Any, weights: Any, **kwargs: Any) -> LossInfo:
         """Takes K gradient steps, each from its own batch, in one compiled call.
@@ -254,12 +334,24 @@ class TFAgent(tf.Module):
             object.__setattr__(self, "_self_acting_variables", list(self._collect_policy.variables()))
         return self._self_acting_variables
 
+    def _default_weights(self, experience: Any) -> Any:
+        """Returns what each step counts if the caller does not say it."""
+        return step_weights(experience)
+
     def _initialize(self) -> None:
         """Prepares the subclass; does nothing by default."""
 
     def _train(self, experience: Trajectory, weights: tf.Tensor) -> LossInfo:
         """Learns from a batch of tensors; see :meth:`train`. Override it."""
         raise NotImplementedError(f"{type(self).__name__} must define _train(experience, weights)")
+
+    def _loss(self, experience: Any, weights: tf.Tensor, training: bool = False) -> LossInfo:
+        """Returns the loss of a batch of tensors; see :meth:`loss`. Override it."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss of its own; its train returns the losses")
+
+    def _preprocess_sequence(self, experience: Any) -> Any:
+        """See :meth:`preprocess_sequence`."""
+        return experience
 
 
 def step_weights(experience: Trajectory) -> Any:

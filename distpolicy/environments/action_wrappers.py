@@ -20,13 +20,14 @@ class ActionDiscretizeWrapper(PyEnvironmentBaseWrapper):
     Args:
         env: The environment, with one bounded action and without a batch dimension.
         num_actions: Number of values of each element, 2 or more: a number, or an array of the action's shape.
+        handle_auto_reset: See :class:`PyEnvironment`.
 
     Raises:
         ValueError: If there is more than one action, or an element has less than 2 values.
     """
 
-    def __init__(self, env: PyEnvironment, num_actions: Any) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, num_actions: Any, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         self._refuse_batches()
         specs = flatten(env.action_spec())
         if len(specs) != 1:
@@ -74,13 +75,14 @@ class ActionOffsetWrapper(PyEnvironmentBaseWrapper):
 
     Args:
         env: The environment, with one discrete action.
+        handle_auto_reset: See :class:`PyEnvironment`.
 
     Raises:
         ValueError: If the action is a nest, has no bounds, or is not discrete.
     """
 
-    def __init__(self, env: PyEnvironment) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         spec = env.action_spec()
         if not isinstance(spec, ArraySpec) or not is_bounded(spec) or not is_discrete(spec):
             raise ConfigError(f"ActionOffsetWrapper takes one bounded discrete action, not {spec}")
@@ -99,14 +101,15 @@ class OneHotActionWrapper(PyEnvironmentBaseWrapper):
 
     Args:
         env: The environment.
+        handle_auto_reset: See :class:`PyEnvironment`.
 
     Raises:
         ValueError: If a discrete action has more than one dimension; when a step is taken, if an action has another
             shape or dtype than its spec.
     """
 
-    def __init__(self, env: PyEnvironment) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         self._spec = map_structure(_one_hot_spec, env.action_spec())
 
     def action_spec(self) -> Any:
@@ -122,6 +125,50 @@ class OneHotActionWrapper(PyEnvironmentBaseWrapper):
             return np.asarray(spec.minimum + np.argmax(leaf, axis=-1), spec.dtype)
 
         return self._env.step(map_structure(decoded, self._env.action_spec(), self._spec, action))
+
+
+class FlattenActionWrapper(PyEnvironmentBaseWrapper):
+    """Takes a nest of actions as one vector, in the order of sorted keys.
+
+    Args:
+        env: The environment. Its actions have at most one dimension.
+        flat_dtype: Dtype of the vector; None for the actions' own, which must then be the same.
+        handle_auto_reset: See :class:`PyEnvironment`.
+
+    Raises:
+        ValueError: If an action has more dimensions, or the dtypes differ.
+    """
+
+    def __init__(self, env: PyEnvironment, flat_dtype: Any = None, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
+        self._leaves = flatten(env.action_spec())
+        if any(len(leaf.shape) > 1 for leaf in self._leaves):
+            raise ConfigError(f"FlattenActionWrapper takes actions of at most one dimension, not {env.action_spec()}")
+        dtypes = {leaf.dtype for leaf in self._leaves}
+        if flat_dtype is None and len(dtypes) > 1:
+            raise ConfigError(f"give flat_dtype, since the actions have several: {sorted(map(str, dtypes))}")
+        dtype = self._leaves[0].dtype if flat_dtype is None else np.dtype(flat_dtype)
+        self._ends = np.cumsum([int(np.prod(leaf.shape)) for leaf in self._leaves])
+        shape, name = (int(self._ends[-1]),), "FlattenedActionSpec"
+        if all(isinstance(leaf, BoundedArraySpec) for leaf in self._leaves):
+            low, high = (
+                np.concatenate([np.broadcast_to(getattr(leaf, bound), leaf.shape).ravel() for leaf in self._leaves])
+                for bound in ("minimum", "maximum")
+            )
+            self._spec: ArraySpec = BoundedArraySpec(shape, dtype, low, high, name)
+        else:
+            self._spec = ArraySpec(shape, dtype, name)
+
+    def action_spec(self) -> Any:
+        return self._spec
+
+    def _step(self, action: Any) -> TimeStep:
+        parts = np.split(np.asarray(action), self._ends[:-1], axis=-1)
+        leaves = [
+            np.asarray(part.reshape((*part.shape[:-1], *leaf.shape)), leaf.dtype)
+            for part, leaf in zip(parts, self._leaves, strict=True)
+        ]
+        return self._env.step(pack_leaves(self._env.action_spec(), leaves))
 
 
 def _one_hot_spec(spec: ArraySpec) -> ArraySpec:

@@ -20,10 +20,11 @@ class TimeLimit(PyEnvironmentBaseWrapper):
     Args:
         env: The environment, without a batch dimension.
         duration: The number of steps.
+        handle_auto_reset: See :class:`PyEnvironment`.
     """
 
-    def __init__(self, env: PyEnvironment, duration: int) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, duration: int, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         self._refuse_batches()
         self._duration = duration
         self._num_steps: int | None = None
@@ -49,19 +50,57 @@ class TimeLimit(PyEnvironmentBaseWrapper):
         return time_step
 
 
+class FixedLength(PyEnvironmentBaseWrapper):
+    """Gives every episode the same number of steps: cuts long ones, and repeats the last step of short ones.
+
+    A cut episode is truncated: its last step keeps its discount. A repeated step is LAST with reward and discount 0.
+
+    Args:
+        env: The environment, without a batch dimension.
+        fix_length: The number of steps.
+        handle_auto_reset: See :class:`PyEnvironment`.
+    """
+
+    def __init__(self, env: PyEnvironment, fix_length: int, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
+        self._refuse_batches()
+        self._fix_length = fix_length
+        self._num_steps = 0
+
+    @property
+    def fix_length(self) -> int:
+        """The number of steps of an episode."""
+        return self._fix_length
+
+    def _reset(self) -> TimeStep:
+        self._num_steps = 0
+        return self._env.reset()
+
+    def _step(self, action: Any) -> TimeStep:
+        if self._num_steps >= self._fix_length:
+            return self._reset()
+        self._num_steps += 1
+        last = self.current_time_step()
+        if last.is_last():
+            return last._replace(reward=np.zeros_like(last.reward), discount=np.zeros_like(last.discount))
+        time_step = self._env.step(action)
+        return time_step if self._num_steps < self._fix_length else time_step._replace(step_type=StepType.LAST)
+
+
 class ActionRepeat(PyEnvironmentBaseWrapper):
     """Takes each action several times, or until the episode ends, and adds the rewards.
 
     Args:
         env: The environment, without a batch dimension.
         times: How often an action is taken, 2 or more.
+        handle_auto_reset: See :class:`PyEnvironment`.
 
     Raises:
         ValueError: If ``times`` is below 2.
     """
 
-    def __init__(self, env: PyEnvironment, times: int) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, times: int, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         self._refuse_batches()
         if times <= 1:
             raise ConfigError(f"times must be 2 or more, but is {times}")

@@ -70,8 +70,10 @@ class GymnasiumWrapper(PyEnvironment):
         self._match_obs_space_dtype = match_obs_space_dtype
         self._render_kwargs = dict(render_kwargs or {})
         dtypes = dict(spec_dtype_map or {})
-        self._observation_spec = _spec(gym_env.observation_space, dtypes, simplify_box_bounds, "observation")
-        self._action_spec = _spec(gym_env.action_space, dtypes, simplify_box_bounds, "action")
+        self._observation_spec = spec_from_gym_space(
+            gym_env.observation_space, dtypes, simplify_box_bounds, "observation"
+        )
+        self._action_spec = spec_from_gym_space(gym_env.action_space, dtypes, simplify_box_bounds, "action")
         self._info: Any = None
         self._done = True
         self._seed: int | None = None
@@ -212,17 +214,43 @@ def _own(leaf: Any) -> Any:
     return leaf.copy() if leaf.ndim else leaf[()]
 
 
-def _spec(space: gym.Space, dtypes: dict[type, Any], simplify: bool, name: str) -> Any:
+def spec_from_gym_space(
+    space: gym.Space,
+    dtype_map: Mapping[type, Any] | None = None,
+    simplify_box_bounds: bool = True,
+    name: str | None = None,
+) -> Any:
+    """Returns the nest of specs of a space: a dict for a Dict, a tuple for a Tuple.
+
+    Args:
+        space: The space.
+        dtype_map: Dtypes that replace a space's own, by the space's class.
+        simplify_box_bounds: Whether bounds that are equal in all elements are kept as one number.
+        name: Name of the spec.
+
+    Raises:
+        SpecMismatchError: If a space is not a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple.
+    """
+    dtypes, name = dtype_map or {}, name or "space"
     if isinstance(space, gym.spaces.Dict):
-        return {key: _spec(child, dtypes, simplify, f"{name}/{key}") for key, child in space.spaces.items()}
+        children = space.spaces.items()
+        return {
+            key: spec_from_gym_space(child, dtypes, simplify_box_bounds, f"{name}/{key}") for key, child in children
+        }
     if isinstance(space, gym.spaces.Tuple):
-        return tuple(_spec(child, dtypes, simplify, f"{name}/{index}") for index, child in enumerate(space.spaces))
+        parts = enumerate(space.spaces)
+        return tuple(spec_from_gym_space(child, dtypes, simplify_box_bounds, f"{name}/{i}") for i, child in parts)
     spec = spec_from_space(space, name)
     dtype = np.dtype(dtypes.get(type(space), spec.dtype))
     if not isinstance(spec, BoundedArraySpec):  # A Box of booleans.
         return ArraySpec(spec.shape, dtype, spec.name)
     minimum, maximum = spec.minimum, spec.maximum
-    if simplify and minimum.size and np.all(minimum == minimum.flat[0]) and np.all(maximum == maximum.flat[0]):
+    if (
+        simplify_box_bounds
+        and minimum.size
+        and np.all(minimum == minimum.flat[0])
+        and np.all(maximum == maximum.flat[0])
+    ):
         minimum, maximum = minimum.flat[0], maximum.flat[0]
     return BoundedArraySpec(spec.shape, dtype, _cast_bounds(minimum, dtype), _cast_bounds(maximum, dtype), spec.name)
 

@@ -40,13 +40,14 @@ class ObservationFilterWrapper(_ObservationWrapper):
     Args:
         env: The environment.
         idx: Places of the elements.
+        handle_auto_reset: See :class:`PyEnvironment`.
 
     Raises:
         ValueError: If the observation is a nest, or the places are not a vector, are empty, or out of range.
     """
 
-    def __init__(self, env: PyEnvironment, idx: Sequence[int] | np.ndarray) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, idx: Sequence[int] | np.ndarray, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         spec = env.observation_spec()
         self._idx = np.array(idx)
         if not isinstance(spec, ArraySpec) or len(spec.shape) != 1:
@@ -70,13 +71,16 @@ class FlattenObservationsWrapper(_ObservationWrapper):
     Args:
         env: The environment.
         observations_allowlist: Keys of the arrays to join; None for all. The observation must then be a dict.
+        handle_auto_reset: See :class:`PyEnvironment`.
 
     Raises:
         ValueError: If the arrays have several dtypes, or a key is not in the observation.
     """
 
-    def __init__(self, env: PyEnvironment, observations_allowlist: Sequence[str] | None = None) -> None:
-        super().__init__(env)
+    def __init__(
+        self, env: PyEnvironment, observations_allowlist: Sequence[str] | None = None, handle_auto_reset: bool = False
+    ) -> None:
+        super().__init__(env, handle_auto_reset)
         spec = env.observation_spec()
         self._keys = observations_allowlist
         if observations_allowlist is not None:
@@ -107,10 +111,14 @@ class GoalReplayEnvWrapper(PyEnvironmentBaseWrapper):
     """Adds a goal to observations, for hindsight experience replay (Andrychowicz et al., 2017).
 
     A subclass says what the goal of an episode is, and how it becomes part of a time step.
+
+    Args:
+        env: The environment.
+        handle_auto_reset: See :class:`PyEnvironment`.
     """
 
-    def __init__(self, env: PyEnvironment) -> None:
-        super().__init__(env)
+    def __init__(self, env: PyEnvironment, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
         self._goal: Any = None
 
     @abc.abstractmethod
@@ -139,6 +147,7 @@ class HistoryWrapper(PyEnvironmentBaseWrapper):
         include_actions: Whether observations become a dict with ``observation`` and ``action``.
         tile_first_step_obs: Whether an episode begins with H copies of its first observation, rather than with zeros
             before it.
+        handle_auto_reset: See :class:`PyEnvironment`.
     """
 
     def __init__(
@@ -147,8 +156,9 @@ class HistoryWrapper(PyEnvironmentBaseWrapper):
         history_length: int = 3,
         include_actions: bool = False,
         tile_first_step_obs: bool = False,
+        handle_auto_reset: bool = False,
     ) -> None:
-        super().__init__(env)
+        super().__init__(env, handle_auto_reset)
         self._refuse_batches()
         self._include_actions, self._tile = include_actions, tile_first_step_obs
         self._history_length = history_length
@@ -190,3 +200,30 @@ def _zeros(specs: Any) -> Any:
 
 def _stacked(nests: deque[Any]) -> Any:
     return map_structure(lambda *leaves: np.stack(leaves), *nests)
+
+
+class ExtraDisabledActionsWrapper(_ObservationWrapper):
+    """Adds actions that a mask never allows. An observation becomes a pair of itself and the mask, int64 ``[n]``.
+
+    Args:
+        env: The environment, with one discrete action.
+        num_extra_actions: Number of the actions that are added.
+        handle_auto_reset: See :class:`PyEnvironment`.
+    """
+
+    def __init__(self, env: PyEnvironment, num_extra_actions: int, handle_auto_reset: bool = False) -> None:
+        super().__init__(env, handle_auto_reset)
+        spec = env.action_spec()
+        self._spec = spec.replace(maximum=spec.maximum + num_extra_actions)
+        allowed = np.ones(int(spec.maximum - spec.minimum) + 1, np.int64)
+        self._mask = np.concatenate([allowed, np.zeros(num_extra_actions, np.int64)])
+
+    def action_spec(self) -> Any:
+        return self._spec
+
+    def observation_spec(self) -> Any:
+        return self._env.observation_spec(), ArraySpec(self._mask.shape, np.int64, "mask")
+
+    def _changed(self, observation: Any) -> Any:
+        outer = () if self.batch_size is None else (self.batch_size, 1)
+        return observation, np.tile(self._mask, outer)

@@ -16,10 +16,11 @@ class PyEnvironmentBaseWrapper(PyEnvironment):
 
     Args:
         env: The environment.
+        handle_auto_reset: See :class:`PyEnvironment`.
     """
 
-    def __init__(self, env: Any) -> None:
-        super().__init__()
+    def __init__(self, env: Any, handle_auto_reset: bool = False) -> None:
+        super().__init__(handle_auto_reset)
         self._env = env
 
     def __getattr__(self, name: str) -> Any:

@@ -4,10 +4,18 @@ from distpolicy.environments.action_wrappers import (
     ActionClipWrapper,
     ActionDiscretizeWrapper,
     ActionOffsetWrapper,
+    FlattenActionWrapper,
     OneHotActionWrapper,
 )
-from distpolicy.environments.episode_wrappers import ActionRepeat, PerformanceProfiler, RunStats, TimeLimit
+from distpolicy.environments.episode_wrappers import (
+    ActionRepeat,
+    FixedLength,
+    PerformanceProfiler,
+    RunStats,
+    TimeLimit,
+)
 from distpolicy.environments.observation_wrappers import (
+    ExtraDisabledActionsWrapper,
     FlattenObservationsWrapper,
     GoalReplayEnvWrapper,
     HistoryWrapper,
@@ -20,6 +28,9 @@ __all__ = [
     "ActionDiscretizeWrapper",
     "ActionOffsetWrapper",
     "ActionRepeat",
+    "ExtraDisabledActionsWrapper",
+    "FixedLength",
+    "FlattenActionWrapper",
     "FlattenObservationsWrapper",
     "GoalReplayEnvWrapper",
     "HistoryWrapper",

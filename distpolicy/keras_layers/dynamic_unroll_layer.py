@@ -70,7 +70,7 @@ class DynamicUnroll(keras.layers.Layer):
         """Returns the outputs and the next state.
 
         Args:
-            inputs: float ``[B, n]``, or ``[B, T, n]`` with a known T.
+            inputs: float ``[B, n]``, or ``[B, T, n]``.
             initial_state: Nest like :attr:`state_size`, in lists or tuples; None or ``()`` for zeros.
             reset_mask: bool ``[B]`` or ``[B, T]``, True where the state is reset before the step; None for no resets.
             training: Whether the cell's dropout is active.
@@ -79,13 +79,11 @@ class DynamicUnroll(keras.layers.Layer):
             float ``[B, units]`` or ``[B, T, units]``, and a nest like :attr:`state_size`.
 
         Raises:
-            ValueError: If the shapes of inputs, mask and state do not match, or T is unknown.
+            ValueError: If the shapes of inputs, mask and state do not match.
         """
         rank = inputs.shape.rank
         if rank not in (2, 3):
             raise SpecMismatchError(f"{self.name}: inputs must be [B, n] or [B, T, n], got {inputs.shape}")
-        if rank == 3 and inputs.shape[1] is None:
-            raise SpecMismatchError(f"{self.name}: the number of steps must be known, got inputs {inputs.shape}")
         if reset_mask is not None:
             reset_mask = tf.cast(reset_mask, tf.bool)
             if not reset_mask.shape.is_compatible_with(inputs.shape[: rank - 1]):
@@ -132,7 +130,7 @@ class DynamicUnroll(keras.layers.Layer):
     def _unroll(
         self, inputs: tf.Tensor, state: list[tf.Tensor], reset_mask: tf.Tensor | None, training: bool
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        num_steps = int(inputs.shape[1])
+        num_steps = tf.shape(inputs)[1] if inputs.shape[1] is None else int(inputs.shape[1])
         by_time = tf.transpose(inputs, [1, 0, 2])
         resets = None if reset_mask is None else tf.transpose(reset_mask)
         outputs = tf.TensorArray(inputs.dtype, size=num_steps)
@@ -152,7 +150,7 @@ class DynamicUnroll(keras.layers.Layer):
             maximum_iterations=num_steps,
         )
         stacked = tf.transpose(outputs.stack(), [1, 0, 2])
-        stacked.set_shape([inputs.shape[0], num_steps, stacked.shape[-1]])
+        stacked.set_shape([*inputs.shape[:2], stacked.shape[-1]])
         return stacked, state
 
     def compute_output_shape(self, input_shape: Any, *args: Any, **kwargs: Any) -> Any:

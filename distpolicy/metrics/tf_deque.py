@@ -38,9 +38,9 @@ class TFDeque(tf.Module):
         """Adds one value ``[*shape]``."""
         self.extend(tf.convert_to_tensor(value, self._dtype)[tf.newaxis])
 
-    def extend(self, values: Any) -> None:
+    def extend(self, value: Any) -> None:
         """Adds values ``[N, *shape]`` in their order."""
-        values = tf.convert_to_tensor(values, self._dtype)
+        values = tf.convert_to_tensor(value, self._dtype)
         num_values = tf.shape(values, tf.int64)[0]
         # Two values for the same place would be written in any order.
         first = tf.maximum(num_values - self._max_len, 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from distpolicy.utils.common import function
-from distpolicy.utils.summaries import write_scalar
+from distpolicy.utils.summaries import write_histogram, write_scalar
 
 
 class TFStepMetric(tf.Module):
@@ -66,17 +66,63 @@ class TFStepMetric(tf.Module):
         return write_metric(self, train_step, step_metrics)
 
 
+class TFHistogramStepMetric(TFStepMetric):
+    """A metric of many values, whose summaries are histograms."""
+
+    def tf_summaries(self, train_step: Any = None, step_metrics: Sequence[TFStepMetric] = ()) -> list[Any]:
+        value = self.result()
+        return [write_histogram(tag, value, step) for tag, step in _places(self, train_step, step_metrics)]
+
+
+class TFMultiMetricStepMetric(TFStepMetric):
+    """A metric of several values, each with a scalar summary of its own.
+
+    Args:
+        name: Name of the metric.
+        prefix: What the names of its summaries begin with.
+        metric_names: Name of each value. A single name is followed by the value's number, ``Metric`` is by default.
+    """
+
+    def __init__(self, name: str, prefix: str = "Metrics", metric_names: Sequence[str | None] = ()) -> None:
+        super().__init__(name, prefix)
+        object.__setattr__(self, "_metric_names", metric_names)
+
+    @property
+    def metric_names(self) -> Sequence[str | None]:
+        """The constructor's argument."""
+        return self._metric_names
+
+    def tf_summaries(self, train_step: Any = None, step_metrics: Sequence[TFStepMetric] = ()) -> list[Any]:
+        values = tf.nest.flatten(self.result())
+        if len(values) == 1:
+            values = tf.unstack(tf.reshape(values[0], [-1]))
+        return [
+            write_scalar(f"{tag}/{self._value_name(index, len(values))}", value, step)
+            for tag, step in _places(self, train_step, step_metrics)
+            for index, value in enumerate(values)
+        ]
+
+    def _value_name(self, index: int, num_values: int) -> str:
+        names = self._metric_names
+        own = names[index] if len(names) == num_values else None
+        return own or f"{names[0] if len(names) == 1 and names[0] else 'Metric'}{index}"
+
+
 def write_metric(metric: Any, train_step: Any, step_metrics: Sequence[Any]) -> list[Any]:
     """Writes a metric's value; see :meth:`TFStepMetric.tf_summaries`."""
-    value, prefix = metric.result(), metric.prefix
-    written = []
+    value = metric.result()
+    return [write_scalar(tag, value, step) for tag, step in _places(metric, train_step, step_metrics)]
+
+
+def _places(metric: Any, train_step: Any, step_metrics: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Yields the tags and the steps at which a metric's value is written."""
+    prefix = metric.prefix
     if train_step is not None:
-        written.append(write_scalar(f"{prefix}/{metric.name}" if prefix else metric.name, value, train_step))
+        yield (f"{prefix}/{metric.name}" if prefix else metric.name), train_step
     for other in step_metrics:
         if other.name != metric.name:
             tag = f"{prefix}_vs_{other.name}" if prefix else f"vs_{other.name}"
-            written.append(write_scalar(f"{tag}/{metric.name}", value, other.result()))
-    return written
+            yield f"{tag}/{metric.name}", other.result()
 
 
 def module_name(name: str) -> str:

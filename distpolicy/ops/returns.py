@@ -28,21 +28,21 @@ def discounted_returns(reward: tf.Tensor, step_type_is_last: tf.Tensor, initial:
     return tf.transpose(sums)
 
 
-def returns_to_go(reward: tf.Tensor, is_last: tf.Tensor, gamma: float) -> tf.Tensor:
+def returns_to_go(reward: tf.Tensor, is_last: tf.Tensor, discount: tf.Tensor) -> tf.Tensor:
     """Returns the discounted sum of the rewards from each step to its episode's end, or to the end of the sequence.
 
     Args:
         reward: float ``[B, T]``, of the transition from t to t + 1.
         is_last: bool ``[B, T]``: where the transition ends an episode.
-        gamma: Discount.
+        discount: float ``[B, T]``: the discount of what follows the transition.
 
     Returns:
         Like ``reward``.
     """
 
-    def accumulate(later: tf.Tensor, step: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        reward_t, last_t = step
-        return reward_t + tf.where(last_t, tf.zeros_like(later), gamma * later)
+    def accumulate(later: tf.Tensor, step: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        reward_t, last_t, discount_t = step
+        return reward_t + tf.where(last_t, tf.zeros_like(later), discount_t * later)
 
-    time_major = (tf.transpose(reward), tf.transpose(is_last))
+    time_major = (tf.transpose(reward), tf.transpose(is_last), tf.transpose(discount))
     return tf.transpose(tf.scan(accumulate, time_major, initializer=tf.zeros_like(reward[:, 0]), reverse=True))

@@ -151,7 +151,7 @@ class PyTFEagerPolicyBase(PyPolicy):
         """What each of the wrapped policy's variables is."""
         return layout_of(self._policy)
 
-    def variables(self) -> tuple[np.ndarray, ...]:
+    def variables(self) -> tuple[Any, ...]:
         """Returns copies of the wrapped policy's variables as arrays."""
         return tuple(np.array(variable) for variable in self._policy.variables())
 
@@ -352,6 +352,13 @@ class SavedModelPyTFEagerPolicy(PyTFEagerPolicy):
             seed=seed,
             inference=inference,
         )
+
+    def variables(self) -> tuple[Any, ...]:
+        """Returns the model's tf.Variables, while other policies return copies of theirs as arrays.
+
+        With ``inference="litert"`` call :meth:`refresh` after assigning to one.
+        """
+        return self._saved_model_policy.variables()
 
     def get_train_step(self) -> int:
         """Returns the train step that the model, or the last checkpoint, was saved with; -1 if there was none."""

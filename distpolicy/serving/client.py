@@ -217,6 +217,10 @@ def _as_arrays(value: Any) -> Any:
     """Returns a nest with its leaves as arrays, for their bytes to be sent."""
     if isinstance(value, dict):
         return {key: _as_arrays(child) for key, child in value.items()}
-    if isinstance(value, tuple):
+    # A list of numbers is an array, while the reply's nests have lists where the specs have tuples.
+    if isinstance(value, tuple) or (isinstance(value, list) and any(isinstance(item, _NESTS) for item in value)):
         return [_as_arrays(child) for child in value]
     return np.asarray(value) if isinstance(value, list | float) else value
+
+
+_NESTS = (np.ndarray, dict, tuple)

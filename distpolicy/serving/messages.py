@@ -107,7 +107,8 @@ class ActReply:
 
     Attributes:
         action: Nest of arrays like the policy's action spec, with a batch dimension if the request had one.
-        version: The version of the weights that computed it: the train step that the policy was saved at.
+        version: The version of the weights that computed it: the train step at which the policy was saved, or, if that
+            is not known, the number of policies before it.
         info: Nest of arrays of what the policy tells beside, such as log-probabilities; None if it tells nothing.
         state: The state to send with the next request; None if the server keeps it or there is none.
         session: The session to name in the next request; None without one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,6 +33,7 @@ class Actor:
         info_observers: Called with the environment's info after each step.
         metrics: Metrics over arrays, which observe the trajectories, too.
         reference_metrics: Metrics at whose values summaries are written, too.
+        image_metrics: Metrics whose summaries are images, of which ``log_metrics`` says nothing.
         summary_dir: Folder of the summaries; None for none.
         summary_interval: Number of gradient steps between two summaries.
         end_episode_on_boundary: See :class:`distpolicy.drivers.py_driver.PyDriver`.
@@ -53,6 +55,7 @@ class Actor:
         info_observers: Sequence[Observer] | None = None,
         metrics: Sequence[PyMetric] | None = None,
         reference_metrics: Sequence[PyMetric] | None = None,
+        image_metrics: Sequence[PyMetric] | None = None,
         summary_dir: str | os.PathLike[str] | None = None,
         summary_interval: int = 1000,
         end_episode_on_boundary: bool = True,
@@ -62,12 +65,13 @@ class Actor:
             raise ValueError(f"env must be a PyEnvironment, not {env!r}: an Actor collects by a PyDriver")
         self._env, self._policy, self._train_step, self._name = env, policy, train_step, name
         self._metrics, self._reference_metrics = list(metrics or ()), list(reference_metrics or ())
+        self._image_metrics = list(image_metrics or ())
         self._writer = None if summary_dir is None else tf.summary.create_file_writer(os.fspath(summary_dir))
         self._summary_interval, self._last_summary = summary_interval, 0
         self._driver = PyDriver(
             env,
             policy,
-            [*(observers or ()), *self._metrics],
+            [*(observers or ()), *self._metrics, *self._image_metrics],
             transition_observers,
             info_observers,
             max_steps=steps_per_run,
@@ -80,6 +84,16 @@ class Actor:
     def metrics(self) -> list[PyMetric]:
         """The metrics."""
         return self._metrics
+
+    @property
+    def image_metrics(self) -> list[PyMetric]:
+        """The metrics whose summaries are images."""
+        return self._image_metrics
+
+    @property
+    def summary_writer(self) -> Any:
+        """The writer of the summaries; None without a folder."""
+        return self._writer
 
     @property
     def train_step(self) -> tf.Variable:
@@ -114,7 +128,7 @@ class Actor:
         """Writes the metrics' values at the current gradient step."""
         if self._writer is not None:
             with self._writer.as_default(), tf.name_scope(self._name or ""):
-                for metric in self._metrics:
+                for metric in (*self._metrics, *self._image_metrics):
                     metric.tf_summaries(self._train_step, self._reference_metrics)
             self._writer.flush()
 

@@ -17,20 +17,26 @@ class IntervalTrigger:
 
     def __init__(self, interval: int, fn: Callable[[], Any], start: int = 0) -> None:
         self._interval, self._fn = interval, fn
-        self._last = start
+        self._start = self._last = start
 
     def __call__(self, value: Any, force_trigger: bool = False) -> None:
         """Calls the function if it is time.
 
         Args:
             value: An integer, a scalar or a variable.
-            force_trigger: Whether to call it in any case.
+            force_trigger: Whether to call it in any case, unless it was called at this value.
         """
         value = int(value)
-        if force_trigger or (self._interval > 0 and value >= self._last + self._interval):
+        if self._interval <= 0:
+            return
+        if (force_trigger and value != self._last) or value >= self._last + self._interval:
             self._last = value
             self._fn()
 
     def set_start(self, start: Any) -> None:
         """Sets the value that the next interval begins with."""
         self._last = int(start)
+
+    def reset(self) -> None:
+        """Goes back to the constructor's start."""
+        self._last = self._start

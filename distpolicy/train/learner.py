@@ -50,9 +50,16 @@ class Learner:
         max_checkpoints_to_keep: Number of checkpoints that are kept.
         use_kwargs_in_agent_train: Whether experience is a dict of ``agent.train``'s arguments.
         strategy: None, or what ``strategy_utils.get_strategy`` returned.
+        run_optimizer_variable_init: Accepted for TF-Agents' callers: agents make their optimizers' variables.
+        use_reverb_v2: Must be False.
+        direct_sampling: Whether the dataset's elements are the experience alone.
+        experience_dataset_options: Must be None.
+        strategy_run_options: Must be None.
+        summary_root_dir: Folder of the summaries, in its folder ``train``; None for ``root_dir``.
 
     Raises:
-        ValueError: If the agent counts in another variable, or the strategy has several replicas.
+        ValueError: If the agent counts in another variable, the strategy has several replicas, or an argument must have
+            another value.
     """
 
     def __init__(
@@ -68,11 +75,19 @@ class Learner:
         max_checkpoints_to_keep: int = 3,
         use_kwargs_in_agent_train: bool = False,
         strategy: tf.distribute.Strategy | None = None,
+        run_optimizer_variable_init: bool = True,
+        use_reverb_v2: bool = False,
+        direct_sampling: bool = False,
+        experience_dataset_options: Any = None,
+        strategy_run_options: Any = None,
+        summary_root_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if agent.train_step_counter is not train_step:
             raise ConfigError("give the agent train_step_counter=train_step: the learner goes by this variable")
         if strategy is not None and strategy.num_replicas_in_sync > 1:
             raise ConfigError("a Learner has one replica; use distpolicy train --learners for several")
+        if use_reverb_v2 or experience_dataset_options or strategy_run_options:
+            raise ConfigError("a Learner takes neither Reverb's samples nor options of datasets and strategies")
         folder = os.path.join(os.fspath(root_dir), TRAIN_DIR)
         self._agent, self._train_step = agent, train_step
         self._after_step, self._kwargs = after_train_strategy_step_fn, use_kwargs_in_agent_train
@@ -80,7 +95,9 @@ class Learner:
         self._checkpointer = Checkpointer(
             os.path.join(folder, POLICY_CHECKPOINT_DIR), max_checkpoints_to_keep, agent=agent, train_step=train_step
         )
-        self._writer = tf.summary.create_file_writer(folder)
+        summary_dir = root_dir if summary_root_dir is None else summary_root_dir
+        self._writer = tf.summary.create_file_writer(os.path.join(os.fspath(summary_dir), TRAIN_DIR))
+        self._direct_sampling = direct_sampling
         self._loss: Any = None
         begun = int(train_step)
         self._own_triggers = [
@@ -95,12 +112,15 @@ class Learner:
         """The number of gradient steps so far."""
         return self._train_step.numpy()
 
-    def run(self, iterations: int = 1, iterator: Iterator[Any] | None = None) -> LossInfo:
+    def run(
+        self, iterations: int = 1, iterator: Iterator[Any] | None = None, parallel_iterations: int = 10
+    ) -> LossInfo:
         """Takes gradient steps.
 
         Args:
             iterations: Number of them.
             iterator: Where the batches come from; None for the dataset.
+            parallel_iterations: Accepted for TF-Agents' callers: the steps are taken one after another.
 
         Returns:
             The loss of the last one.
@@ -114,13 +134,19 @@ class Learner:
         if iterations < 1:
             raise ConfigError(f"iterations must be 1 or more, but is {iterations}")
         for _ in range(iterations):
-            batch = next(iterator)
-            loss_info = self._agent.train(**batch[0]) if self._kwargs else self._agent.train(batch[0])
-            if self._after_step is not None:
-                self._after_step(batch, loss_info)
+            loss_info = self.single_train_step(iterator)
         self._loss = loss_info
         for trigger in (*self._own_triggers, *self._triggers):
             trigger(self._train_step)
+        return loss_info
+
+    def single_train_step(self, iterator: Iterator[Any]) -> LossInfo:
+        """Takes one gradient step with the iterator's next batch, without the triggers. Returns its loss."""
+        batch = next(iterator)
+        experience, info = (batch, None) if self._direct_sampling else batch
+        loss_info = self._agent.train(**experience) if self._kwargs else self._agent.train(experience)
+        if self._after_step is not None:
+            self._after_step((experience, info), loss_info)
         return loss_info
 
     def _write_loss(self) -> None:

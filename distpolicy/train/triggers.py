@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -36,10 +36,12 @@ class PolicySavedModelTrigger(IntervalTrigger):
         async_saving: Whether checkpoints are written in the background.
         metadata_metrics: Metrics by name, whose values are saved with the policy.
         start: The step that the first interval begins with.
+        extra_concrete_functions: Pairs of a name and a ``tf.function`` that the SavedModels have, too.
         batch_size: The batch size of the saved functions; None for any.
         use_nest_path_signatures: Whether the names of inputs are paths.
         save_greedy_policy: Whether the greedy policy is saved, too.
         save_collect_policy: Whether the collect policy is saved, too.
+        input_fn_and_spec: See :class:`distpolicy.policies.policy_saver.PolicySaver`.
     """
 
     def __init__(
@@ -51,23 +53,29 @@ class PolicySavedModelTrigger(IntervalTrigger):
         async_saving: bool = False,
         metadata_metrics: Mapping[str, Any] | None = None,
         start: int = 0,
+        extra_concrete_functions: Sequence[tuple[str, Any]] | None = None,
         batch_size: int | None = None,
         use_nest_path_signatures: bool = True,
         save_greedy_policy: bool = True,
         save_collect_policy: bool = True,
+        input_fn_and_spec: tuple[Any, Any] | None = None,
     ) -> None:
         folder = os.fspath(saved_model_dir)
         self._metrics = dict(metadata_metrics or {})
         self._metadata = {name: tf.Variable(tf.cast(item.result(), tf.float32)) for name, item in self._metrics.items()}
 
         def saver_of(policy: Any) -> PolicySaver:
-            return PolicySaver(
+            made = PolicySaver(
                 policy,
                 batch_size=batch_size,
                 use_nest_path_signatures=use_nest_path_signatures,
                 train_step=train_step,
+                input_fn_and_spec=input_fn_and_spec,
                 metadata=self._metadata or None,
             )
+            for name, function in extra_concrete_functions or ():
+                made.register_concrete_function(name, function)
+            return made
 
         saver = saver_of(agent.policy)
         saver.save(os.path.join(folder, RAW_POLICY_SAVED_MODEL_DIR))

@@ -17,7 +17,7 @@ from distpolicy.utils.periodically import EagerPeriodically, Periodically, perio
 from distpolicy.utils.sampling.action_distributions import entropy, log_probability
 from distpolicy.utils.spec_files import load_spec, save_spec
 from distpolicy.utils.spec_scaling import clip_to_spec, scale_to_spec, spec_means_and_magnitudes
-from distpolicy.utils.summaries import summarize_scalar_dict
+from distpolicy.utils.summaries import generate_tensor_summaries, summarize_scalar_dict, summarize_tensor_dict
 from distpolicy.utils.target_networks import (
     check_matching_networks,
     check_no_shared_variables,
@@ -67,6 +67,7 @@ __all__ = [
     "entropy",
     "extract_shared_variables",
     "function",
+    "generate_tensor_summaries",
     "get_contiguous_sub_episodes",
     "get_episode_mask",
     "has_eager_been_enabled",
@@ -85,6 +86,7 @@ __all__ = [
     "soft_variables_update",
     "spec_means_and_magnitudes",
     "summarize_scalar_dict",
+    "summarize_tensor_dict",
     "transpose_batch_time",
 ]
 

@@ -45,7 +45,8 @@ class TuneConfig:
     seeds: int = 1
     """Number of seeds that each sample is trained with. Samples are compared by the mean over them."""
     reduction: int = 3
-    """With asha, one part in so many of the trials goes on after each look."""
+    """With asha, one part in so many of the trials goes on after each of two looks. The looks are at 1/9 and 1/3 of a
+    trial for 3, at 1/4 and 1/2 for 2."""
     perturb_every: int | None = None
     """With pbt, the steps between two exchanges; None for an eighth of a trial."""
 

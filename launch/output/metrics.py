@@ -47,7 +47,8 @@ class MetricsFile:
 
     The first row that is written decides the columns: the columns that the file has already, those of every run, the
     agent's other metrics, and the metrics that observers measure. Numbers of an environment's ``info`` and of
-    evaluations become columns when they come first; the file is then written anew.
+    evaluations become columns when they come first, and so do all names of the first row with a loss, since an agent of
+    the user's own says what it measures when it learns; the file is then written anew.
 
     Args:
         path: The file.
@@ -63,6 +64,7 @@ class MetricsFile:
         self._path, self._more_columns = path, tuple(more_columns)
         self._kept = _complete(path, read_rows(path), first_update)
         self._columns: tuple[str, ...] | None = None
+        self._has_learned = False
         self._file = GrowingFile(path, self._text([name for name in self._kept[0] if name] if self._kept else []))
 
     def write(self, metrics: Mapping[str, Any]) -> None:
@@ -74,14 +76,18 @@ class MetricsFile:
         if self._columns is None:
             before = [name for name in self._kept[0] if name] if self._kept else []
             self._use(tuple(dict.fromkeys([*before, *RUN_COLUMNS, *metrics, *self._more_columns])), before)
-        elif late := [name for name in metrics if name not in self._columns and name.startswith(_GROWING)]:
+        elif late := [name for name in metrics if name not in self._columns and self._may_be_late(name, metrics)]:
             self._kept = read_rows(self._path)
             self._use((*self._columns, *late), self._columns)
         assert self._columns is not None
+        self._has_learned |= "loss" in metrics
         text = io.StringIO()
         row = {name: _short(value) for name, value in metrics.items()}
         csv.DictWriter(text, self._columns, restval="").writerow(row)
         self._file.append(text.getvalue().encode())
+
+    def _may_be_late(self, name: str, metrics: Mapping[str, Any]) -> bool:
+        return name.startswith(_GROWING) or ("loss" in metrics and not self._has_learned)
 
     def amend(self, metrics: Mapping[str, Any]) -> None:
         """Adds metrics to the last row, such as those of an evaluation after it. Does nothing if there is no row."""

@@ -122,6 +122,18 @@ def policy_folder(path: Path, stochastic: bool, is_best: bool = False) -> Path:
     return best
 
 
+def saved_policy_folder(path: Path, stochastic: bool, is_best: bool) -> Path:
+    """Returns the folder of a policy like :func:`policy_folder`, and checks that there is a SavedModel.
+
+    Raises:
+        ConfigError: As :func:`policy_folder`, and if there is none.
+    """
+    folder = policy_folder(path, stochastic, is_best)
+    if not any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        raise ConfigError(f"{path} is neither a run directory nor the folder of a policy's SavedModel")
+    return folder
+
+
 def check_free(path: Path, what: str = "run directory", option: str = "--run-dir") -> None:
     """Checks that a path is free for a new run directory, or for another folder.
 

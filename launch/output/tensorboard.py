@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class TensorBoardWriter:
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        self._events, self._summaries = _module("proto.event_pb2"), _module("proto.summary_pb2")
+        self._events, self._summaries = tensorboardx_module("proto.event_pb2"), tensorboardx_module("proto.summary_pb2")
         Event, SessionLog = self._events.Event, self._events.SessionLog
         events = [Event(wall_time=time.time(), file_version="brain.Event:2")]
         if purge_step is not None:
@@ -51,9 +51,21 @@ class TensorBoardWriter:
         Raises:
             DistPolicyError: If they cannot be written.
         """
-        Event, Summary = self._events.Event, self._summaries.Summary
-        values = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in figures.items()]
-        event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+        Value = self._summaries.Summary.Value
+        self.add_values([Value(tag=tag, simple_value=float(value)) for tag, value in figures.items()], step)
+
+    def add_values(self, values: Sequence[Any], step: int) -> None:
+        """Adds values of any kind, as :mod:`launch.output.tensorboard_plugins` makes them.
+
+        Args:
+            values: Protocol buffers ``Summary.Value``.
+            step: The step.
+
+        Raises:
+            DistPolicyError: If they cannot be written.
+        """
+        summary = self._summaries.Summary(value=values)
+        event = self._events.Event(wall_time=time.time(), step=step, summary=summary)
         self._file.append(_record(event.SerializeToString()))
 
     def close(self) -> None:
@@ -68,11 +80,11 @@ def _record(data: bytes) -> bytes:
 
 
 def _masked_crc32c(data: bytes) -> bytes:
-    crc = _module("crc32c").crc32c(data)
+    crc = tensorboardx_module("crc32c").crc32c(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _module(name: str) -> Any:
+def tensorboardx_module(name: str) -> Any:
     """Returns a module of tensorboardX without the package's own imports, which include PyTorch if it is installed.
 
     PyTorch takes 650 MiB, and a driver would have it only for this.

@@ -29,6 +29,8 @@ def reserve(host: str, port: int) -> socket.socket:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         kept.bind((host, port))
+        # From now on another command that tries the port finds it in use.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         raise ConfigError(
             f"cannot listen at {host} port {port}: {error.strerror}; choose another --host or --port (0 for a free one)"

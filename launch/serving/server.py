@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError, Wor
 from launch.cluster.placement import ActorGroup
 from launch.cluster.session import connected, nodes
 from launch.config.serve import ServeConfig
-from launch.output.run_directory import policy_folder
+from launch.output.run_directory import saved_policy_folder
 from launch.serving.ports import reserve
 from launch.serving.token import token_sha256
 from launch.signals import handled, interrupt
@@ -89,7 +90,7 @@ class PolicyServer:
     ) -> None:
         _need_serve()
         self._source, self._config, self._debug, self._on_preparing = source, config, debug, on_preparing
-        self._folder = policy_folder(source, config.stochastic, config.policy == "best")
+        self._folder = saved_policy_folder(source, config.stochastic, config.policy == "best")
         if config.follow and self._folder == source:
             raise ConfigError("--follow is for a run directory, which gets newer policies")
         self._token_sha256 = token_sha256(config)
@@ -147,8 +148,9 @@ class PolicyServer:
         self._resources.enter_context(
             connected(config.address, lambda totals: [actor], self._debug, self._on_preparing)
         )
-        # Ray, which is there by now, has set its own handler of SIGTERM.
-        self._resources.enter_context(handled(interrupt))
+        if threading.current_thread() is threading.main_thread():
+            # Ray, which is there by now, has set its own handler of SIGTERM.
+            self._resources.enter_context(handled(interrupt))
         count = config.replicas or self._num_replicas()
         self._on_preparing(f"loading {self._folder}")
         served = self._load(port)

@@ -121,6 +121,14 @@ class LearnerGroup:
         """Returns a reference of the deployment policy's files."""
         return self._actors[0].export_policies.remote(list(names))
 
+    def start_profile(self) -> Any:
+        """Begins a profile of the first actor. Returns a reference that comes when it has begun."""
+        return self._actors[0].start_profile.remote()
+
+    def stop_profile(self) -> Any:
+        """Ends the profile. Returns a reference of its files by path."""
+        return self._actors[0].stop_profile.remote()
+
     def kill(self) -> None:
         """Kills the actors, even if they are waiting; may be called twice."""
         for actor in self._actors:

@@ -6,14 +6,14 @@ import atexit
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, get_args
 
 import gymnasium as gym
 
-from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.agents.custom.config import AgentValue, CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change_it
 from distpolicy.utils.memory import peak_memory_bytes
@@ -69,11 +69,14 @@ class TrainingRun:
         agent: A function that makes a TFAgent, instead of ``config.agent``; see
             :class:`distpolicy.agents.custom.config.CustomAgentConfig` for its arguments. It may be defined anywhere as
             well.
+        replay: Settings of the replay buffer of ``agent``, by name; see
+            :class:`distpolicy.agents.experience_config.Replay`. Agents such as DqnAgent have one anyway.
         debug: Whether to show the workers' output.
         serial: Whether everything runs in this process, without Ray, as for a debugger. The learned bytes are those of
             a run on Ray. Faults are not survived.
         preset: Name of the preset that the settings come from, whose values the report compares them with; None for the
             one that ``distpolicy train`` takes by itself for the environment and the agent.
+        reports: Whether the report is written; ``distpolicy report`` can write it later.
 
     Raises:
         ConfigError: If the input is invalid; nothing was written then.
@@ -89,9 +92,11 @@ class TrainingRun:
         resume: str | Path | None = None,
         env: Callable[..., gym.Env] | None = None,
         agent: Callable[..., TFAgent] | None = None,
+        replay: Mapping[str, AgentValue] | None = None,
         debug: bool = False,
         serial: bool = False,
         preset: str | None = None,
+        reports: bool = True,
     ) -> None:
         if resume is not None and run_dir is not None:
             raise ConfigError("run_dir and resume exclude each other: a resumed run stays in its directory")
@@ -100,14 +105,15 @@ class TrainingRun:
         self._config, self._factory = _settings(config, before, env, agent)
         code = None if agent is None else PickledCallable.of(agent, "agent", "a TFAgent")
         if code is not None:
-            kwargs = self._config.agent.kwargs if isinstance(self._config.agent, CustomAgentConfig) else {}
-            self._config = dataclasses.replace(self._config, agent=CustomAgentConfig(code.name, kwargs))
+            self._config = dataclasses.replace(self._config, agent=_own_agent(self._config, code.name, replay))
+        elif replay is not None:
+            raise ConfigError("replay is for an agent of your own: give agent, or set the options of config.agent")
         # Before an environment is made, and before Ray starts.
         if new is not None:
             check_free(new)
         check_writable((before.path if before else new) or Path("runs"))
         specs = run_specs(self._config, self._factory)
-        report = Report()
+        report = Report(reports)
         self._observers = Observers([*run_files(report, Observers(observers).metrics, preset), *observers])
         # The checkpoint that the first learner begins with; None for a new run.
         self._start_from = None if before is None else self._checkpoint_to_resume(before)
@@ -297,6 +303,14 @@ class TrainingRun:
             self._observers.on_evaluation(result, self.totals)
         return result
 
+    def start_profile(self) -> None:
+        """Begins a profile of the learner by TensorFlow, as ``--profile`` does."""
+        self._trainer.get(self._trainer.learners.start_profile())
+
+    def stop_profile(self) -> dict[str, bytes]:
+        """Ends the profile; returns its files by path."""
+        return self._trainer.get(self._trainer.learners.stop_profile())
+
     def close(self) -> None:
         """Ends the run, its workers and Ray, if the run has started it; may be called twice."""
         if self._is_closed:
@@ -310,6 +324,11 @@ class TrainingRun:
                 self._end_early()
         finally:
             self._resources.close()
+
+    def abandon(self) -> None:
+        """Ends the run at once: without a last checkpoint, and without its policies. What was written stays."""
+        self._end(KeyboardInterrupt("the run was abandoned"), save=False)
+        self.close()
 
     def __enter__(self) -> TrainingRun:
         return self
@@ -421,6 +440,13 @@ def _settings(
         return config, config.environment_factory
     factory = config.environment_factory.with_callable(env)
     return dataclasses.replace(config, env=factory.env_id), factory
+
+
+def _own_agent(config: TrainConfig, name: str, replay: Mapping[str, AgentValue] | None) -> CustomAgentConfig:
+    """Returns the settings of the caller's agent; a resumed run's are kept."""
+    before = config.agent if isinstance(config.agent, CustomAgentConfig) else CustomAgentConfig(name)
+    replay = before.replay if replay is None else dict(replay)
+    return CustomAgentConfig(name, before.kwargs, replay)
 
 
 def _check_serial(config: TrainConfig) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.output.metrics import MetricsFile
-from launch.output.tensorboard import TensorBoardWriter
 from launch.reports.background import ReportProcess
 from launch.supervision.faults import FaultTable, RunFault, note_fault
 from launch.training.evaluation import evaluation_metrics
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.run_record import EvaluationTable, RunRecord, WorkerTimes
+from launch.training.tensorboard_events import TensorBoardEvents
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 
@@ -67,47 +67,6 @@ class MetricsTable(TrainingObserver):
         self._file = MetricsFile(self._run.directory.metrics_file, columns, first_update=totals.updates + 1)
 
 
-class TensorBoardEvents(TrainingObserver):
-    """Writes TensorBoard events: the metrics of every update, and evaluations, by the run's steps."""
-
-    def __init__(self) -> None:
-        self._run: ObservedRun | None = None
-        self._events: TensorBoardWriter | None = None
-
-    def on_start(self, run: ObservedRun) -> None:
-        self._run = run
-        self._open(run.totals.steps + 1 if run.totals.updates else None)
-
-    def on_update(self, result: UpdateResult) -> None:
-        assert self._events is not None
-        figures = {
-            f"train/{name}": value
-            for name, value in result.metrics.items()
-            if name not in ("update", "env_steps", "gradient_steps") and not name.startswith("eval_")
-        }
-        self._events.add(figures, result.totals.steps)
-
-    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
-        assert self._events is not None
-        metrics = evaluation_metrics([result])
-        figures = {f"evaluation/{name.removeprefix('eval_')}": value for name, value in metrics.items()}
-        self._events.add(figures, totals.steps)
-
-    def on_rollback(self, totals: TrainingTotals) -> None:
-        self._open(totals.steps + 1)
-
-    def on_end(self, end: RunEnd) -> None:
-        if self._events is not None:
-            self._events.close()
-
-    def _open(self, purge_step: int | None) -> None:
-        """Begins a new file; TensorBoard then drops the events of earlier files from ``purge_step`` on."""
-        if self._events is not None:
-            self._events.close()
-        assert self._run is not None
-        self._events = TensorBoardWriter(self._run.directory.path, purge_step)
-
-
 class FaultFiles(TrainingObserver):
     """Writes ``faults.csv``, and stacks and tracebacks of failures under ``faults/``."""
 
@@ -140,21 +99,26 @@ class Report(TrainingObserver):
     """Has ``report.html`` written with checkpoints, and with ``report.png`` at the end. Comes after the other files.
 
     A run of a few updates has no picture: its curves have no more points.
+
+    Args:
+        is_on: Whether it is written at all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_on: bool = True) -> None:
+        self._is_on = is_on
         self._process: ReportProcess | None = None
 
     def on_start(self, run: ObservedRun) -> None:
-        self._process = ReportProcess(run.directory.path)
+        if self._is_on:
+            self._process = ReportProcess(run.directory.path)
 
     def on_checkpoint(self, path: Path, totals: TrainingTotals) -> None:
-        assert self._process is not None
-        self._process.begin()
+        if self._process is not None:
+            self._process.begin()
 
     def on_end(self, end: RunEnd) -> None:
-        assert self._process is not None
-        self._process.finish(has_picture=end.totals.updates >= _LEAST_PICTURED)
+        if self._process is not None:
+            self._process.finish(has_picture=end.totals.updates >= _LEAST_PICTURED)
 
     def close(self) -> None:
         """Waits for the picture, while which the workers may end."""
@@ -167,6 +131,7 @@ class ClusterGauges(TrainingObserver):
 
     def __init__(self) -> None:
         self._metrics: ClusterMetrics | None = None
+        self._num_faults = self._num_restarts = 0
 
     def on_start(self, run: ObservedRun) -> None:
         if run.config.address is not None:
@@ -174,10 +139,31 @@ class ClusterGauges(TrainingObserver):
             from launch.output.cluster_metrics import ClusterMetrics
 
             self._metrics = ClusterMetrics(run.directory.path.name, run.config.env)
+            self._set(self._faults)
 
     def on_update(self, result: UpdateResult) -> None:
+        self._set(result.metrics)
+
+    def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
+        self._set(evaluation_metrics([result]))
+
+    def on_fault(self, fault: RunFault) -> None:
+        self._num_faults += 1
+        # An environment has been replaced already.
+        self._num_restarts += fault.recovery_s is not None
+        self._set(self._faults)
+
+    def on_recovery(self, fault: RunFault) -> None:
+        self._num_restarts += 1
+        self._set(self._faults)
+
+    @property
+    def _faults(self) -> dict[str, float]:
+        return {"faults": float(self._num_faults), "restarts": float(self._num_restarts)}
+
+    def _set(self, metrics: Mapping[str, Any]) -> None:
         if self._metrics is not None:
-            self._metrics.set(result.metrics)
+            self._metrics.set(metrics)
 
 
 def run_files(report: Report, more_columns: Sequence[str] = (), preset: str | None = None) -> list[TrainingObserver]:

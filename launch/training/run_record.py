@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import DistPolicyError
 from launch.config.codec import to_dict
 from launch.config.flat_settings import flat
@@ -91,7 +92,10 @@ def _compared(config: TrainConfig, name: str | None) -> tuple[str | None, dict[s
     """Returns the preset of a run, and the preset's value of each setting that differs."""
     name = name or preset_for(config.env, config.agent.kind)
     base = TrainConfig() if name is None else load_preset(name)
-    if type(base.agent) is not type(config.agent):
+    if isinstance(config.agent, CustomAgentConfig):
+        # Without a function it has no defaults.
+        base = dataclasses.replace(base, agent=CustomAgentConfig(config.agent.factory))
+    elif type(base.agent) is not type(config.agent):
         base = dataclasses.replace(base, agent=type(config.agent)())
     ours, theirs = flat(to_dict(config)), flat(to_dict(base))
     names = [key for key in ours if key not in _OF_THE_RUN and ours[key] != theirs.get(key)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 import uuid
 import weakref
@@ -84,6 +85,8 @@ class TrainingWorkers:
     ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
         """Returns the learner, and the function that starts a collector for an index and a generation."""
         config = self._config
+        # Names of actors are unique in it: the same process may have several runs.
+        namespace = f"{config.env}-{uuid.uuid4().hex[:6]}"
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self.learner_has_gpu = "GPU" in groups[LEARNER]
         # Rows of a policy call: of one collector, or of all if a server acts for them.
@@ -99,6 +102,7 @@ class TrainingWorkers:
                 config.max_policy_lag,
                 config.agent.experience(config.shape),
                 config.seed,
+                namespace,
             ),
             {"collect": (collect_rows,), "greedy": (greedy_rows,)},
         )
@@ -108,7 +112,7 @@ class TrainingWorkers:
             return ProgramSource((learners.policy_program("collect"),), in_tensorflow, config.timeout_s)
 
         if config.inference == "server":
-            resources = groups[SERVER]
+            resources, num_servers = groups[SERVER], itertools.count()
             self.server = PolicyServer(
                 lambda: start_inference_server(
                     in_tensorflow if resources.get("GPU") else policies(),
@@ -118,6 +122,8 @@ class TrainingWorkers:
                     resources,
                     # Those of the updates under way, and one that an evaluation still acts by.
                     config.max_policy_lag + PIPELINE_DEPTH + 2,
+                    namespace,
+                    next(num_servers),
                 ),
                 config.timeout_s,
             )
@@ -131,6 +137,7 @@ class TrainingWorkers:
             ),
             groups[COLLECTOR],
             Path(self._stacks_file(index, generation)),
+            namespace,
         )
 
     def _serially(

@@ -25,7 +25,7 @@ from launch.tuning.observer import TuningObserver
 from launch.tuning.samplers import Sampler
 from launch.tuning.schedulers import RememberingHalving, make_scheduler
 from launch.tuning.searcher import TrialQueue
-from launch.tuning.trial import COMPLETE, FAILURE, SCORE, STEPS, TRAIN_S, TrialRun, TrialSpec, trial_name
+from launch.tuning.trial import COMPLETE, FAILURE, GIVEN, SCORE, STEPS, TRAIN_S, TrialRun, TrialSpec, trial_name
 
 _RAY_FOLDER = ".ray-tune"
 
@@ -48,6 +48,8 @@ _ENVIRONMENT = {
     # Its record of the search is a pickle, and is not read: the journal is.
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "86400",
+    # Its tables on the screen.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # Failed trials are told by our own line.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
@@ -79,8 +81,11 @@ def run_on_tune(
         DistPolicyError: If Tune fails.
     """
     queue = TrialQueue(config, train, journal, sampler, list(space.domains))
-    if not queue.num_waiting:
+    count = queue.num_waiting
+    if not count:
         return
+    # Tune's scheduler takes a population that is there from the start, and no searcher.
+    is_population = config.scheduler == "pbt"
     records = _Records(journal, queue, observer)
     scheduler = make_scheduler(config, space, train.total_steps, train.seed, records.reports_before)
     if isinstance(scheduler, RememberingHalving):
@@ -91,21 +96,23 @@ def run_on_tune(
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialRun, spec=spec),
-                lambda trial: _resources(with_settings(train, trial["settings"]), spec.serial),
+                lambda trial: _resources(with_settings(train, trial[GIVEN]["settings"]), spec.serial),
             ),
+            param_space={GIVEN: tune.grid_search([queue.next_trial() for _ in range(count)])} if is_population else {},
             tune_config=tune.TuneConfig(
-                search_alg=queue,
+                search_alg=None if is_population else queue,
                 scheduler=scheduler,
-                num_samples=queue.num_waiting,
+                num_samples=1 if is_population else count,
                 max_concurrent_trials=config.concurrent,
                 reuse_actors=True,
-                trial_name_creator=lambda trial: trial_name(trial.config["sample"], trial.config["seed"]),
-                trial_dirname_creator=lambda trial: trial_name(trial.config["sample"], trial.config["seed"]),
+                trial_name_creator=lambda trial: _name(trial),
+                trial_dirname_creator=lambda trial: _name(trial),
             ),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(storage),
                 callbacks=[records],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=_MAX_DEATHS),
                 verbose=0,
             ),
@@ -114,6 +121,11 @@ def run_on_tune(
             tuner.fit()
         except tune.TuneError as error:
             raise DistPolicyError(f"Ray Tune failed: {' '.join(str(error).split())}") from error
+
+
+def _name(trial: Any) -> str:
+    given = trial.config[GIVEN]
+    return trial_name(given["sample"], given["seed"])
 
 
 class _Ended:
@@ -138,16 +150,16 @@ class _Records(tune.Callback):
 
     def reports_before(self, trial: Any) -> list[TrialReport]:
         """Returns what a trial of Tune's has reported before this command began."""
-        return self._before.get(trial.config["trial"], [])
+        return self._before.get(trial.config[GIVEN]["trial"], [])
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
-        source = trial.config.get("source")
-        if source is not None:
-            exchange = Exchange(record.steps, source, trial.config["settings"])
+        given = trial.config[GIVEN]
+        if "source" in given:
+            exchange = Exchange(record.steps, given["source"], given["settings"])
             # Tune has given it the other trial's configuration.
             own = {"trial": record.trial, "sample": record.sample, "seed": record.seed}
-            trial.set_config({**{key: value for key, value in trial.config.items() if key != "source"}, **own})
+            trial.set_config({GIVEN: {**own, "settings": given["settings"]}})
             self._journal.exchange(record.trial, exchange)
             self._observer.on_exchange(record, exchange)
         self._journal.run(record.trial)
@@ -184,7 +196,7 @@ class _Records(tune.Callback):
 
     def _record(self, trial: Any) -> TrialRecord:
         # Its configuration may come from another trial later.
-        number = self._numbers.setdefault(trial.trial_id, trial.config["trial"])
+        number = self._numbers.setdefault(trial.trial_id, trial.config[GIVEN]["trial"])
         return self._journal.records[number]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from distpolicy.errors import ConfigError, DistPolicyError
@@ -15,11 +16,13 @@ from launch.cluster.placement import ActorGroup, training_actors
 from launch.config.codec import dump
 from launch.config.run_specs import run_specs
 from launch.config.seal import check_names_of_code, sealed
+from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
 from launch.config.tune import NUM_REPORTS, TuneConfig, TuneFile, load_tune_file
 from launch.output.folder_lock import used_alone
 from launch.output.run_directory import check_free, fresh_folder
 from launch.output.writable import check_writable
+from launch.training.followers import make_followers
 from launch.tuning.importance import importances
 from launch.tuning.journal import FAILED, TrialJournal
 from launch.tuning.observer import TuningObserver
@@ -57,6 +60,7 @@ class TuningRun:
         observer: Is told of what happens.
         env: As for :class:`launch.training.run.TrainingRun`.
         agent: Likewise.
+        tracking: What follows each trial beside the files of its run.
         serial: Whether each trial is one process, with one CPU. That starts faster, and suits small environments.
         debug: Whether to show the workers' output.
 
@@ -73,6 +77,7 @@ class TuningRun:
         observer: TuningObserver | None = None,
         env: Callable[..., gym.Env] | None = None,
         agent: Callable[..., TFAgent] | None = None,
+        tracking: TrackingConfig | None = None,
         serial: bool = False,
         debug: bool = False,
     ) -> None:
@@ -85,8 +90,10 @@ class TuningRun:
         self._space = self._config.check(self._train)
         make_sampler(self._config, self._space, self._train.seed)  # It may not be installed.
         self._observer, self._serial, self._debug = observer or TuningObserver(), serial, debug
-        self._env, self._agent = env, agent
+        self._env, self._agent, self._tracking = env, agent, tracking or TrackingConfig()
+        make_followers(self._tracking)  # A library may not be installed.
         self._is_resumed = resume is not None
+        self._connection: contextlib.ExitStack | None = None
         self._folder = Path(resume) if resume is not None else (None if folder is None else Path(folder))
         if not self._is_resumed and self._folder is not None:
             check_free(self._folder, "folder", "--out")
@@ -116,8 +123,8 @@ class TuningRun:
             DistPolicyError: If all trials fail, or Ray does. What was done so far is kept: ``resume`` goes on.
         """
         with contextlib.ExitStack() as resources:
-            address, say = self._train.address, self._observer.on_preparing
-            resources.enter_context(session.connected(address, self._actors, self._debug, say))
+            if self._connection is None:
+                resources.enter_context(self)
             folder = self._make_folder()
             resources.enter_context(used_alone(folder))
             journal = TrialJournal(folder / "trials.jsonl")
@@ -131,6 +138,21 @@ class TuningRun:
             if failed and len(failed) == len(journal.records):
                 raise DistPolicyError(f"all trials failed; the first: {failed[0].reason}")
             return result
+
+    def __enter__(self) -> TuningRun:
+        """Starts Ray or joins a cluster; :meth:`run` does so itself outside a ``with`` block."""
+        with contextlib.ExitStack() as resources:
+            address, say = self._train.address, self._observer.on_preparing
+            resources.enter_context(session.connected(address, self._actors, self._debug, say))
+            self._connection = resources.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _actors(self, totals: Mapping[str, float]) -> Sequence[ActorGroup]:
         """Returns the actors of one trial, with the most collectors that it may have."""
@@ -176,7 +198,8 @@ class TuningRun:
         if config.scheduler == "pbt":
             train = dataclasses.replace(train, checkpoint_every=every)
         column = config.metric_column(train)
-        return TrialSpec(train, folder / "trials", column, steps, self._env, self._agent, self._serial)
+        folder = folder / "trials"
+        return TrialSpec(train, folder, column, steps, self._env, self._agent, self._tracking, self._serial)
 
     def _write(self, folder: Path, journal: TrialJournal) -> SearchResult:
         result = search_result(

@@ -11,10 +11,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, Populati
 from launch.config.search_space import SearchSpace
 from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialReport
-from launch.tuning.trial import SCORE, STEPS
+from launch.tuning.trial import GIVEN, SCORE, STEPS
 
-# The first look at a trial comes after this share of its steps.
-_FIRST_LOOK = 9
 _EXCHANGES = 8
 
 
@@ -33,8 +31,9 @@ class RememberingHalving(AsyncHyperBandScheduler):
             time_attr=STEPS,
             metric=SCORE,
             mode=mode,
-            max_t=max_steps,
-            grace_period=max(max_steps // _FIRST_LOOK, 1),
+            # Two looks, at 1/9 and 1/3 with a reduction of 3. None at the end, where nothing is saved by stopping.
+            grace_period=max(max_steps // reduction**2, 1),
+            max_t=max(max_steps * 3 // (2 * reduction), 1),
             reduction_factor=reduction,
             # The trial ends by itself: steps of a rollout may go beyond the last one.
             stop_last_trials=False,
@@ -108,4 +107,5 @@ def explored(donor: Mapping[str, Any], space: SearchSpace, random: np.random.Gen
         space: The searched settings.
         random: Source of the changes.
     """
-    return {**donor, "settings": space.perturbed(donor["settings"], random), "source": donor["trial"]}
+    given = donor[GIVEN]
+    return {GIVEN: {**given, "settings": space.perturbed(given["settings"], random), "source": given["trial"]}}

@@ -14,6 +14,7 @@ from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialJournal, TrialRecord
 from launch.tuning.samplers import Sampler
+from launch.tuning.trial import GIVEN
 
 
 class TrialQueue(Searcher):
@@ -49,8 +50,10 @@ class TrialQueue(Searcher):
         return len(self._waiting)
 
     def suggest(self, trial_id: str) -> Any:
-        if not self._waiting:
-            return Searcher.FINISHED
+        return {GIVEN: self.next_trial()} if self._waiting else Searcher.FINISHED
+
+    def next_trial(self) -> dict[str, Any]:
+        """Returns the configuration of the next trial."""
         trial = self._waiting.popleft()
         record = self._journal.records.get(trial) or self._new(trial)
         return {"trial": trial, "sample": record.sample, "seed": record.seed, "settings": record.settings}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import math
 import shutil
 import time
@@ -20,12 +21,14 @@ from ray import tune
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from launch.config.setting_names import with_settings
+from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
 from launch.output.folder_lock import used_alone
 from launch.output.metrics import read_rows
 from launch.output.run_directory import RunDirectory
 from launch.training.checkpoint_store import CheckpointStore
 from launch.training.evaluation import evaluation_metrics
+from launch.training.followers import make_followers
 from launch.training.observer import TrainingObserver
 from launch.training.run import TrainingRun
 from launch.training.totals import TrainingTotals, UpdateResult
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 # Keys of a trial's results.
 STEPS, SCORE, TRAIN_S, FAILURE, COMPLETE = "steps", "score", "train_s", "failure", "complete"
+
+# Key of what Tune's configuration of a trial says.
+GIVEN = "given"
 
 SEED_MARK = "-seed"
 
@@ -56,7 +62,8 @@ class TrialSpec:
         report_steps: Steps between two reports.
         env: As for :class:`launch.training.run.TrainingRun`.
         agent: Likewise.
-        serial: Likewise.
+        tracking: What follows each trial.
+        serial: As for :class:`launch.training.run.TrainingRun`.
     """
 
     config: TrainConfig
@@ -65,6 +72,7 @@ class TrialSpec:
     report_steps: float
     env: Callable[..., gym.Env] | None = None
     agent: Callable[..., TFAgent] | None = None
+    tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     serial: bool = False
 
 
@@ -127,7 +135,7 @@ class TrialRun(tune.Trainable):
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         name = str(self.trial_name)
-        settings = with_settings(self._spec.config, config["settings"])
+        settings = with_settings(self._spec.config, config[GIVEN]["settings"])
         # The seed is the trial's own, also after it has taken the settings of another one.
         self._config = dataclasses.replace(settings, seed=int(name.partition(SEED_MARK)[2]))
         self._directory = RunDirectory(self._spec.folder / name)
@@ -167,8 +175,9 @@ class TrialRun(tune.Trainable):
         _wait_until_free(path)
         if before is None:
             shutil.rmtree(path, ignore_errors=True)  # It was killed before its first checkpoint.
+        observers = [self._newest, *make_followers(spec.tracking)]
         new, old = (path, None) if before is None else (None, path)
-        return TrainingRun(self._config, [self._newest], new, old, env=spec.env, agent=spec.agent, serial=spec.serial)
+        return TrainingRun(self._config, observers, new, old, spec.env, spec.agent, serial=spec.serial, reports=False)
 
     def _totals_before(self) -> TrainingTotals | None:
         if not self._directory.config_file.is_file():
@@ -188,9 +197,12 @@ class TrialRun(tune.Trainable):
         return found if math.isnan(value) else {**found, SCORE: value}
 
     def _close(self) -> None:
+        """Ends the run, unless it is over: whatever goes on with it has its checkpoint already."""
         run, self._run = self._run, None
         if run is not None:
-            run.close()
+            run.abandon()
+            # Networks and their graphs refer to each other in circles.
+            gc.collect()
 
 
 def _wait_until_free(path: Path) -> None:

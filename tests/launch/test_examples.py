@@ -17,19 +17,22 @@ SHORT = {
     "offline.py": ["2000", "300"],
     "own_agent.py": ["8192"],
     "own_network.py": ["4096"],
+    "serving_client.py": ["RUN"],  # the newest run
     "recurrent_policy.py": ["4096"],
+    "sweep.py": ["2048", "2"],
 }
 ELSEWHERE = {"early_stopping.py", "train_in_python.py"}
 
 # Runs each program in turn, in one process and with one Ray, and says where it is.
 PROGRAM = """
-import json, os, runpy, sys
+import glob, json, os, runpy, sys
 import ray
 
 ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR")
 for path, arguments in json.loads(sys.argv[1]):
     print("begin", os.path.basename(path), flush=True)
-    sys.argv = [path, *arguments]
+    runs = sorted(glob.glob("runs/*/policy/saved_model.pb"), key=os.path.getmtime)
+    sys.argv = [path, *(os.path.dirname(os.path.dirname(runs[-1])) if text == "RUN" else text for text in arguments)]
     if path.endswith(".ipynb"):
         names = {"__name__": "__main__"}
         for cell in json.load(open(path))["cells"]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from distpolicy.agents.agent_training import train_steps_with, train_with, zero_rollout_for
-from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
+from distpolicy.agents.experience_config import AgentsOwn, ExperienceConfig, OnPolicy
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.policies.policy_program import NeedsTensorFlow, PolicyProgram
 from distpolicy.trajectories.rollout import Rollout
@@ -21,6 +21,7 @@ from distpolicy.weights import Weights, WeightsPacker
 from workers.experience.experience import Sample
 from workers.experience.factory import make_experience
 from workers.learning.policy_export import PolicyExporter
+from workers.learning.profile import LearnerProfile
 
 # Makes an initialised distpolicy.agents.tf_agent.TFAgent. Its type is not imported: this module is also imported in
 # processes without TensorFlow.
@@ -55,11 +56,14 @@ class Learner:
         seed: int = 0,
     ) -> None:
         self._agent = agent_factory()
+        if isinstance(experience, AgentsOwn):
+            experience = self._agent.experience(experience.replay, experience.rollout_steps)
         self._experience = make_experience(OnPolicy(max_policy_lag) if experience is None else experience)
         self._generation, self._max_policy_lag, self._seed = generation, max_policy_lag, seed
         self._agent.explore(0.0, has_begun=False)
         self._packer = WeightsPacker(self._agent.collect_policy)
         self._exporters: dict[str, PolicyExporter] = {}
+        self._profile: LearnerProfile | None = None
         self._version = 0
         self._last_end = time.perf_counter()
 
@@ -260,6 +264,15 @@ class Learner:
             if name not in self._exporters:
                 self._exporters[name] = PolicyExporter(getattr(self._agent, name))
         return {name: self._exporters[name].files() for name in names}
+
+    def start_profile(self) -> None:
+        """Begins a profile of this process by TensorFlow."""
+        self._profile = LearnerProfile()
+
+    def stop_profile(self) -> dict[str, bytes]:
+        """Ends the profile; returns its files by path. Empty if there is none, as after a new learner's start."""
+        profile, self._profile = self._profile, None
+        return {} if profile is None else profile.stop()
 
     def peak_memory_bytes(self) -> int:
         """Returns the peak resident memory of this process."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.serving.messages import Kind, ServingError
+from distpolicy.utils.error_text import one_line
 
 # Computes a batch: from the leaves of the inputs [rows, ...] and seeds [rows, 2] to the leaves of the outputs.
 Compute = Callable[[Sequence[np.ndarray], np.ndarray], Sequence[np.ndarray]]
@@ -211,7 +212,7 @@ class Batcher:
             stop = start + item.num
             if not item.future.done():
                 if isinstance(result, Exception):
-                    told = ServingError(f"the policy failed: {type(result).__name__}: {result}", Kind.FAILED)
+                    told = ServingError(f"the policy failed: {type(result).__name__}: {one_line(result)}", Kind.FAILED)
                     item.future.set_exception(told)
                 else:
                     item.future.set_result((result, start, stop))

@@ -15,7 +15,7 @@ _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _AUTHORIZATION, _CONTENT_TYPE, _ACCEPT = b"authorization", b"content-type", b"accept"
 _CONTENT_LENGTH, _FORWARDED = b"content-length", FORWARDED_HEADER.encode()
-_SESSIONS = "/v1/sessions/"
+_SESSIONS, _HEALTH = "/v1/sessions/", "/healthz"
 
 
 class HttpApp:
@@ -39,6 +39,9 @@ class HttpApp:
         status = 200
         start = time.perf_counter()
         try:
+            if scope["path"] != _HEALTH:
+                # Before the body is read: others may not make the server take it.
+                self._frontend.check_token(_text(headers.get(_AUTHORIZATION)))
             body = await self._read(headers, receive)
             start = time.perf_counter()
             content_type, answer = await self._answer(scope["method"], scope["path"], headers, body, wants)
@@ -84,11 +87,9 @@ class HttpApp:
     async def _answer(
         self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes, wants: str
     ) -> tuple[str, bytes]:
-        authorization = headers.get(_AUTHORIZATION)
-        token = None if authorization is None else authorization.decode("latin-1")
-        if path == "/healthz":  # It needs no token.
+        token = _text(headers.get(_AUTHORIZATION))
+        if path == _HEALTH:
             return JSON, b'{"status":"ok"}'
-        self._frontend.check_token(token)
         if path == "/v1/act":
             _check_method(method, "POST", path)
             form = headers.get(_CONTENT_TYPE, JSON.encode()).decode("latin-1").partition(";")[0].strip().lower()
@@ -107,6 +108,10 @@ class HttpApp:
             await self._frontend.end_session(path[len(_SESSIONS) :], token, _FORWARDED in headers)
             return wants, FORMS[wants].encode({})
         raise ServingError(f"there is nothing at {path[:100]}; see /docs", Kind.NOT_FOUND)
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")
 
 
 def _check_method(method: str, expected: str, path: str) -> None:

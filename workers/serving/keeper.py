@@ -16,7 +16,7 @@ class ServedPolicy:
     """A policy as it is sent to replicas.
 
     Attributes:
-        version: The version of its weights: the train step at which it was saved, or -1.
+        version: The version of its weights: the train step at which it was saved, or its number if that is not known.
         program: The policy as a program; None if it acts in TensorFlow.
         files: The files of its SavedModel, if it acts in TensorFlow.
         note: Why it acts in TensorFlow; empty if it does not.

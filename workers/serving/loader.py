@@ -58,7 +58,7 @@ class PolicyLoader:
         from distpolicy.policies.program_builder import ProgramBuilder
 
         self._policy = policy_loader.load(folder)
-        version = self._policy.get_train_step()
+        version = max(self._policy.get_train_step(), 0)
         if self._inference == "tf":
             return ServedPolicy(version, None, files, "--inference tf")
         try:
@@ -73,7 +73,9 @@ class PolicyLoader:
         """Returns the policy with new values of its variables."""
         assert self._served is not None
         self._policy.update_from_checkpoint(folder)
-        version, number = self._policy.get_train_step(), self._served.number + 1
+        number = self._served.number + 1
+        step = self._policy.get_train_step()
+        version = number if step < 0 else step
         if self._builder is None:
             return dataclasses.replace(self._served, version=version, number=number, files=files)
         program: PolicyProgram = self._builder.program

@@ -148,6 +148,7 @@ class PolicyReplica:
                 access_log=False,
                 log_level="error",
                 server_header=False,
+                proxy_headers=False,
                 date_header=False,
                 timeout_graceful_shutdown=int(_GRACE_S),
             )

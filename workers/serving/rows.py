@@ -145,6 +145,8 @@ class _Leaf:
             with np.errstate(over="ignore"):
                 bounds = spec.minimum - margin, spec.maximum + margin
             info = np.finfo(spec.dtype) if self._is_float else np.iinfo(spec.dtype)
+            # Infinite values are not within bounds that are the dtype's own.
+            bounds = np.maximum(bounds[0], info.min), np.minimum(bounds[1], info.max)
             # The bounds of the dtype itself need no check.
             if np.any(spec.minimum > info.min) or np.any(spec.maximum < info.max):
                 self._bounds = bounds
@@ -160,10 +162,13 @@ class _Leaf:
         except (ValueError, OverflowError):
             raise ServingError(f"{self.name}: the lists have different lengths; expected {self._expected()}") from None
         array = given if given.dtype == self._dtype else self._converted(given)
-        if self._is_float and not np.isfinite(array).all():
-            raise ServingError(f"{self.name}: NaN or infinite values")
-        if self._bounds is not None:
-            self._check_bounds(array)
+        if self._bounds is not None and array.shape[array.ndim - self.rank :] == self.shape:
+            low, high = self._bounds
+            # NaN is not within bounds either.
+            if not ((array >= low) & (array <= high)).all():
+                raise self._not_allowed(array)
+        elif self._is_float and not np.isfinite(array).all():
+            raise self._not_allowed(array)
         return array
 
     def wrong_shape(self, array: np.ndarray, is_batch: bool | None) -> ServingError:
@@ -184,16 +189,15 @@ class _Leaf:
             raise ServingError(f"{self.name}: values that {self._dtype} cannot hold")
         return array
 
-    def _check_bounds(self, array: np.ndarray) -> None:
+    def _not_allowed(self, array: np.ndarray) -> ServingError:
+        """Returns the error for an array with NaN, infinite values or values outside the bounds."""
+        if self._is_float and not np.isfinite(array).all():
+            return ServingError(f"{self.name}: NaN or infinite values")
         assert self._bounds is not None
-        low, high = self._bounds
-        if array.ndim < self.rank or array.shape[array.ndim - self.rank :] != self.shape:
-            return  # The error about the shape follows.
-        if (array < low).any() or (array > high).any():
-            outside = np.flatnonzero((array < low) | (array > high))[0]
-            value = array.reshape(-1)[outside]
-            bound_low, bound_high = (np.broadcast_to(bound, array.shape).reshape(-1)[outside] for bound in (low, high))
-            raise ServingError(f"{self.name}: {value:g} is outside [{bound_low:g}, {bound_high:g}]")
+        low, high = (np.broadcast_to(bound, array.shape).reshape(-1) for bound in self._bounds)
+        flat = array.reshape(-1)
+        outside = np.flatnonzero((flat < low) | (flat > high))[0]
+        return ServingError(f"{self.name}: {flat[outside]:g} is outside [{low[outside]:g}, {high[outside]:g}]")
 
     def _expected(self) -> str:
         return f"{self._dtype}{list(self.shape)}"

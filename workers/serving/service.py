@@ -12,7 +12,7 @@ from distpolicy.serving.messages import ActReply, ActRequest, ServingError
 from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer
 from workers.serving.batcher import Batcher
 from workers.serving.rows import RequestReader, Rows
-from workers.serving.sessions import Session, SessionStore
+from workers.serving.sessions import SessionStore
 
 StateKeeper = Literal["server", "client"]
 
@@ -97,8 +97,8 @@ class PolicyService:
         Raises:
             ServingError: If it is refused.
         """
+        self._check_keeper(request)
         rows = self._reader(request)
-        session = self._session(request, rows)
         if not self.has_state:
             outputs, start, stop = await self._submit(rows, [], request, continues=True)
             return self._reply(outputs, start, stop, rows)
@@ -108,11 +108,12 @@ class PolicyService:
             reply = self._reply(outputs, start, stop, rows)
             reply.state = self._pack_state(_cut(self._states(outputs), start, stop, rows.is_batch))
             return reply
-        if session is None:
+        if request.session is None:
             self.sessions.check_room()
             outputs, start, stop = await self._submit(rows, self._initial_state, request, continues=False)
             session = self.sessions.begin(rows.num, rows.is_batch, self._new_state(outputs, start, stop))
         else:
+            session = self.sessions.use(request.session, rows.num, rows.is_batch)
             new_state = None
             try:
                 outputs, start, stop = await self._submit(rows, session.state, request, continues=True)
@@ -141,23 +142,19 @@ class PolicyService:
         """Ends the thread that computes batches."""
         self._batcher.close()
 
-    def _session(self, request: ActRequest, rows: Rows) -> Session | None:
+    def _check_keeper(self, request: ActRequest) -> None:
+        """Checks that a request has a state or a session only if that is what the server wants."""
         if not self.has_state:
             if request.session is not None or request.state is not None:
                 given = "session" if request.session is not None else "state"
                 raise ServingError(f"this policy has no state: leave out {given}")
-            return None
-        if self.config.state == "client":
+        elif self.config.state == "client":
             if request.session is not None:
                 raise ServingError("this server keeps no sessions (--state client): send the last reply's state")
-            return None
-        if request.state is not None:
+        elif request.state is not None:
             raise ServingError("this server keeps the state (--state server): send the last reply's session")
-        if request.session is None:
-            return None
-        if not isinstance(request.session, str):
+        if request.session is not None and not isinstance(request.session, str):
             raise ServingError("session: expected a text")
-        return self.sessions.use(request.session, rows.num, rows.is_batch)
 
     def _submit(self, rows: Rows, state: list[np.ndarray], request: ActRequest, continues: bool) -> Any:
         seed = request.seed

@@ -67,7 +67,7 @@ class APPOAgent(ActorCriticAgent[APPOConfig]):
         estimates = vtrace_of(self._config, batch, further["target_log_probability"], value)
         return estimates.advantage, estimates.target
 
-    def _loss(
+    def _minibatch_loss(
         self,
         distribution: Any,
         value: tf.Tensor,

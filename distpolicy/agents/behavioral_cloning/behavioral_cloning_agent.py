@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
+from distpolicy.agents.off_policy_losses import clip_each
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -33,7 +34,7 @@ class BehavioralCloningAgent(TFAgent):
 
     - the negative log-likelihood of its action, if the network returns distributions, for any nest of actions;
     - the same for one discrete scalar action, if the network returns logits;
-    - the squared difference, summed over the action's elements, if the network returns actions;
+    - the squared difference, the mean over the action's elements, if the network returns actions;
     - what ``loss_fn`` returns, if it is given.
 
     ``train`` takes Transitions ``[B, ...]``, or a Trajectory ``[B, ...]`` or ``[B, T, ...]``.
@@ -42,11 +43,12 @@ class BehavioralCloningAgent(TFAgent):
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of bounded specs of one action.
         cloning_network: From observations to distributions, logits or actions.
-        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        optimizer: A Keras optimizer, or an Adam.
         num_outer_dims: Accepted for TF-Agents' callers; the experience tells its outer dimensions.
         epsilon_greedy: Probability of a random action of the collect policy, if the network returns logits. Otherwise
             the collect policy draws from the network's distributions.
-        loss_fn: Function of the network's output and the actions to the loss of each row; None for the loss above.
+        loss_fn: Function of the experience and of ``training=True`` to the loss of each row, by the network that it
+            calls itself; None for the loss above.
         gradient_clipping: Bound of the norm of each variable's gradient; None for no bound.
         debug_summaries: Accepted for TF-Agents' callers; metrics are in the loss info.
         summarize_grads_and_vars: The same.
@@ -67,7 +69,7 @@ class BehavioralCloningAgent(TFAgent):
         optimizer: Any,
         num_outer_dims: int = 1,
         epsilon_greedy: float = 0.1,
-        loss_fn: Callable[[Any, Any], tf.Tensor] | None = None,
+        loss_fn: Callable[..., tf.Tensor] | None = None,
         gradient_clipping: float | None = None,
         debug_summaries: bool = False,
         summarize_grads_and_vars: bool = False,
@@ -100,21 +102,15 @@ class BehavioralCloningAgent(TFAgent):
         layers = encoder_layers([cloning_network]) if mixed_precision else []
         object.__setattr__(self, "_self_layers_in_bfloat16", layers)
 
-    def train(self, experience: Any, weights: Any = None, **kwargs: Any) -> LossInfo:
-        """Learns from a batch.
+    @property
+    def cloning_network(self) -> Network:
+        """The network that imitates."""
+        return self._cloning_network
 
-        Args:
-            experience: Transitions ``[B, ...]``, or a Trajectory ``[B, ...]`` or ``[B, T, ...]``.
-            weights: float32 ``[B]`` or ``[B, T]``: what each row counts in the loss; None for 1, and 0 for a step from
-                LAST to FIRST.
-            kwargs: None.
-
-        Returns:
-            The loss, and other figures by name.
-        """
-        if weights is None and isinstance(experience, Transition):
-            weights = tf.cast(tf.logical_not(experience.time_step.is_last()), tf.float32)
-        return super().train(experience, weights, **kwargs)
+    def _default_weights(self, experience: Any) -> Any:
+        if isinstance(experience, Transition):
+            return tf.cast(tf.logical_not(experience.time_step.is_last()), tf.float32)
+        return super()._default_weights(experience)
 
     def _policies(
         self, time_step_spec: TimeStep, action_spec: Any, network: Network, epsilon: float
@@ -126,26 +122,28 @@ class BehavioralCloningAgent(TFAgent):
         return GreedyPolicy(drawing), drawing
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
-        time_step, action = _observed(experience)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
-            with in_bfloat16(self._self_layers_in_bfloat16):
-                output, _ = self._cloning_network(time_step.observation, step_type=time_step.step_type, training=True)
-            losses = self._losses(output, action)
-            loss = tf.reduce_mean(weights * losses)
-            if penalties := self._cloning_network.losses:
-                loss += tf.add_n(penalties)
+            loss = self._loss(experience, weights, training=True).loss
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        if self._gradient_clipping is not None:
-            gradients = [tf.clip_by_norm(gradient, self._gradient_clipping) for gradient in gradients]
-        norm = apply_gradients(self._optimizer, gradients, self._trained)
+        norm = apply_gradients(self._optimizer, clip_each(gradients, self._gradient_clipping), self._trained)
         self.train_step_counter.assign_add(1)
         return LossInfo(loss, {"gradient_norm": norm})
 
-    def _losses(self, output: Any, action: Any) -> tf.Tensor:
+    def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
+        with in_bfloat16(self._self_layers_in_bfloat16):
+            losses = self._losses(experience, training)
+        loss = tf.reduce_mean(weights * losses)
+        if penalties := self._cloning_network.losses:
+            loss += tf.add_n(penalties)
+        return LossInfo(loss, {"loss_of_rows": losses})
+
+    def _losses(self, experience: Transition | Trajectory, training: bool) -> tf.Tensor:
         """Returns the loss of each row."""
         if self._loss_fn is not None:
-            return self._loss_fn(output, action)
+            return self._loss_fn(experience, training=training)
+        time_step, action = _observed(experience)
+        output, _ = self._cloning_network(time_step.observation, step_type=time_step.step_type, training=training)
         if self._returns_logits:
             (spec,), (action,) = tf.nest.flatten(self.action_spec), tf.nest.flatten(action)
             labels = tf.cast(action, tf.int32) - int(np.asarray(spec.minimum).item())
@@ -173,5 +171,5 @@ def _squared_difference(output: Any, action: Any, action_spec: Any) -> tf.Tensor
     terms = []
     for predicted, given, spec in parts:
         error = tf.cast(tf.math.squared_difference(predicted, tf.cast(given, predicted.dtype)), tf.float32)
-        terms.append(tf.reduce_sum(error, axis=list(range(error.shape.rank - len(spec.shape), error.shape.rank))))
+        terms.append(tf.reduce_mean(error, axis=list(range(error.shape.rank - len(spec.shape), error.shape.rank))))
     return tf.add_n(terms)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.categorical_dqn.categorical_dqn_agent import CategoricalDqnAgent
 from distpolicy.agents.categorical_dqn.config import C51Config
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.q_network_builders import encoder_arguments
 from distpolicy.networks.categorical_q_network import CategoricalQNetwork
 from distpolicy.networks.network_config import NetworkConfig
@@ -29,13 +29,14 @@ def make_agent(
         specs.action,
         network,
         # Bellemare et al. divide 0.01 by the batch size; a small epsilon lets rare atoms take steps of full size.
-        FlatAdam(network.trainable_variables, 0.01 / config.batch_size, config.max_gradient_norm, config.learning_rate),
+        Adam(network.trainable_variables, 0.01 / config.batch_size, config.max_gradient_norm, config.learning_rate),
         min_q_value=config.min_q_value,
         max_q_value=config.max_q_value,
         n_step_update=config.n_step,
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         epsilon_schedule=config.epsilon_schedule,
         epsilon_spread=config.epsilon_spread,
         jit_compile=options.jit_compile,

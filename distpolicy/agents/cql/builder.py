@@ -6,11 +6,11 @@ import dataclasses
 
 import tensorflow as tf
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.cql.config import CQLConfig
 from distpolicy.agents.cql.cql_dqn_agent import CqlDqnAgent
 from distpolicy.agents.cql.cql_sac_agent import CqlSacAgent
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.q_network_builders import q_network
 from distpolicy.agents.sac import builder as sac_builder
 from distpolicy.agents.sac.config import SACConfig
@@ -37,7 +37,7 @@ def make_agent(config: CQLConfig, specs: EnvironmentSpecs, networks: NetworkConf
         specs.time_step,
         action_spec,
         network,
-        FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate),
+        Adam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate),
         cql_alpha=config.cql_alpha,
         epsilon_greedy=None,
         n_step_update=config.n_step,

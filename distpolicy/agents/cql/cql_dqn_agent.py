@@ -22,7 +22,7 @@ class CqlDqnAgent(DdqnAgent):
         time_step_spec: A TimeStep of specs.
         action_spec: One bounded scalar integer spec, or a nest that holds one.
         q_network: From observations to values ``[..., num_actions]``.
-        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        optimizer: A Keras optimizer, or an Adam.
         cql_alpha: The weight of what is added.
         **arguments: The other arguments of :class:`DdqnAgent`.
 

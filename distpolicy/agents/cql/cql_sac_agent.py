@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.off_policy_losses import row_mean
 from distpolicy.agents.sac.sac_agent import SacAgent
 from distpolicy.agents.sac.soft_actor_critic_agent import Loss

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from distpolicy.agents.agent_config import AgentConfig, RunShape
-from distpolicy.agents.experience_config import ExperienceConfig, Replay
+from distpolicy.agents.experience_config import AgentsOwn, ExperienceConfig, Replay
 from distpolicy.errors import ConfigError
 
 AgentValue = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -31,8 +31,9 @@ class CustomAgentConfig(AgentConfig):
     kwargs: dict[str, AgentValue] = field(default_factory=dict)
     """More arguments of the function, as KEY VALUE pairs."""
     replay: dict[str, AgentValue] = field(default_factory=dict)
-    """Settings of a replay buffer, as KEY VALUE pairs, for an agent that learns from transitions instead of rollouts:
-    capacity, batch_size, num_updates, samples_per_insert, min_size, n_step, discount, …"""
+    """Settings of a replay buffer, as KEY VALUE pairs: capacity, batch_size, num_updates, samples_per_insert, min_size,
+    n_step, discount, … Agents such as DqnAgent have a replay buffer anyway, and these change its settings; another one
+    learns from transitions instead of rollouts if there are any."""
     folder: str = field(default_factory=os.getcwd)
     """Folder to look for the module in, after the installed modules."""
 
@@ -51,9 +52,8 @@ class CustomAgentConfig(AgentConfig):
         return f"{self.factory.__module__}:{self.factory.__qualname__}"
 
     def experience(self, shape: RunShape) -> ExperienceConfig:
-        """Returns the settings of the replay buffer if there are any; otherwise the agent learns from rollouts."""
-        replay: dict[str, Any] = dict(self.replay)
-        return Replay(**replay) if replay else super().experience(shape)
+        """Leaves it to the agent, which the function makes in the learner."""
+        return AgentsOwn(self.replay, shape.rollout_steps)
 
     def check(self, shape: RunShape) -> None:
         """Checks that there is one learner.

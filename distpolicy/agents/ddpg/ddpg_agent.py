@@ -24,7 +24,7 @@ class DdpgAgent(DeterministicActorAgent):
         action_spec: Nest of one bounded spec of floats.
         actor_network: From observations to actions.
         critic_network: From pairs of observations and actions to values.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same.
         ou_stddev: Deviation of the normal numbers that the noise is made of, in the units of the action.
         ou_damping: Share of the noise that each step removes; 1 for independent noise.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.network_builders import network_seed
 from distpolicy.agents.q_network_builders import TD_LOSSES, q_network
 from distpolicy.networks.network_config import NetworkConfig
@@ -18,7 +18,7 @@ def make_agent(
     """Builds the agent."""
     network = q_network(specs, networks, options.seed, config.dueling, noisy=config.exploration == "noisy")
     network.create_variables()
-    optimizer = FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
+    optimizer = Adam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
     kind = DdqnAgent if config.double_q else DqnAgent
     return kind(
         specs.time_step,
@@ -30,6 +30,7 @@ def make_agent(
         target_update_period=config.target_update_period,
         td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         epsilon_schedule=config.epsilon_schedule,
         epsilon_spread=config.epsilon_spread,
         noise_seed=network_seed(options.seed, 4),

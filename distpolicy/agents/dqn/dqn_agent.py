@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.flat_adam import apply_gradients
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent, update_targets
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
@@ -59,7 +59,7 @@ class DqnAgent(OffPolicyAgent):
         time_step_spec: A TimeStep of specs.
         action_spec: One bounded scalar integer spec, or a nest that holds one.
         q_network: From observations to values ``[..., num_actions]``.
-        optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        optimizer: A Keras optimizer, or an Adam.
         observation_and_action_constraint_splitter: Function from an observation to the network's input and a mask of
             actions, not 0 where an action is allowed; None for no masks.
         epsilon_greedy: Probability of a random action of the collect policy: a number, a variable, or a callable.

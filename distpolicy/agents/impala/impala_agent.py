@@ -31,7 +31,7 @@ class ImpalaAgent(ActorCriticAgent[ImpalaConfig]):
         estimates = vtrace_of(self._config, batch, log_probability, value)
         return estimates.temporal_difference, estimates.target
 
-    def _loss(
+    def _minibatch_loss(
         self,
         distribution: Any,
         value: tf.Tensor,

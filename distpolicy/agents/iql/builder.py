@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.iql.config import IqlConfig
 from distpolicy.agents.iql.iql_agent import IqlAgent
 from distpolicy.agents.network_builders import network_seed
@@ -27,9 +27,9 @@ def make_agent(
         _value_network((observation, specs.action), config, networks, network_seed(seed, index)) for index in (5, 6)
     ]
 
-    def adam(*trained: Any) -> FlatAdam:
+    def adam(*trained: Any) -> Adam:
         variables = [variable for network in trained for variable in network.trainable_variables]
-        return FlatAdam(variables, 1e-8, config.max_gradient_norm, config.learning_rate)
+        return Adam(variables, 1e-8, config.max_gradient_norm, config.learning_rate)
 
     return IqlAgent(
         specs.time_step,

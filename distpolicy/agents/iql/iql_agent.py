@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.critics import make_twin_critics
-from distpolicy.agents.flat_adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
@@ -37,7 +37,7 @@ class IqlAgent(OffPolicyAgent):
         critic_network: From pairs of observations and actions to values ``[B]``.
         value_network: From observations to values ``[B]``.
         actor_network: From observations to distributions.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same, for both critics.
         value_optimizer: The same.
         critic_network_2: The second critic; None for a copy of the first one with initial weights of its own.

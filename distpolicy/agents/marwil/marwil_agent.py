@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from distpolicy.agents.actor_critic import ActorCritic
-from distpolicy.agents.flat_adam import FlatAdam, apply_gradients
+from distpolicy.agents.adam import Adam, apply_gradients
 from distpolicy.agents.marwil.config import MarwilConfig
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import row_mean
@@ -67,7 +67,7 @@ class MarwilAgent(OffPolicyAgent):
         self._config, self._actor_critic = config, actor_critic
         self._squared_advantage = tf.Variable(0.0, trainable=False, name="squared_advantage")
         self._trained = [*collect_policy.trainable_variables, *value_network.trainable_variables]
-        self._optimizer = FlatAdam(self._trained, 1e-8, config.max_gradient_norm, config.learning_rate)
+        self._optimizer = Adam(self._trained, 1e-8, config.max_gradient_norm, config.learning_rate)
 
     def _train(  # type: ignore[override]  # What it asks for beside is given by keyword.
         self,

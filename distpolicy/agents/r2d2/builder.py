@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
-from distpolicy.agents.flat_adam import FlatAdam
 from distpolicy.agents.q_network_builders import TD_LOSSES, encoder_arguments
 from distpolicy.agents.r2d2.config import R2D2Config
 from distpolicy.agents.r2d2.r2d2_agent import R2d2Agent
@@ -30,12 +30,13 @@ def make_agent(
         specs.time_step,
         specs.action,
         network,
-        FlatAdam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate),
+        Adam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate),
         n_step_update=config.n_step,
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
         td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         epsilon_schedule=config.epsilon_schedule,
         epsilon_spread=config.epsilon_spread,
         sequence_length=config.sequence_length,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from distpolicy.agents.dqn.dqn_agent import DqnAgent, TDLoss
+from distpolicy.agents.experience_config import ExperienceConfig
 from distpolicy.agents.mixed_precision import in_bfloat16
 from distpolicy.agents.tf_agent import LossInfo, step_weights
 from distpolicy.errors import ConfigError, SpecMismatchError
@@ -120,19 +121,13 @@ class R2d2Agent(DqnAgent):
         self._train_sequence_length = burn_in + sequence_length + n_step_update
         self._value_rescaling, self._has_spread = value_rescaling, epsilon_spread > 0
 
-    def train(self, experience: Trajectory, weights: Any = None, **kwargs: Any) -> LossInfo:
-        """Learns from sequences.
+    def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
+        """Returns the settings of a replay buffer of sequences, each of which begins with a rollout."""
+        own = {"sequence_length": self._sequence_length, "burn_in": self._burn_in, "sequence_period": rollout_steps}
+        return super().experience({**own, **replay}, rollout_steps)
 
-        Args:
-            experience: A Trajectory ``[B, T, ...]``; see :attr:`train_sequence_length`.
-            weights: float32 ``[B, T]``: what each step counts in the loss; 0 for what is not a transition of the task,
-                over which no return goes. None for 1 where it is one.
-            kwargs: ``policy_state``: nest ``[B, ...]``, the collect policy's state before the first step.
-
-        Returns:
-            See :class:`DqnAgent`. A sequence's priority is 0.9 times the largest and 0.1 times the mean of its errors.
-        """
-        return super().train(experience, step_weights(experience) if weights is None else weights, **kwargs)
+    def _default_weights(self, experience: Trajectory) -> Any:
+        return step_weights(experience)
 
     def _check_state(self, has_state: bool) -> None:
         if not has_state:

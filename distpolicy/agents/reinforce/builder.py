@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.network_builders import actor_networks
 from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.specs.tensor_spec import from_spec
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 
 
@@ -15,4 +17,15 @@ def make_agent(
 ) -> ReinforceAgent:
     """Builds the agent."""
     network = actor_networks(specs, networks, options.seed).policy_network(specs.time_step.observation)
-    return ReinforceAgent(specs.time_step, specs.action, network, config, options.jit_compile)
+    network.create_variables(from_spec(specs.time_step.observation))
+    return ReinforceAgent(
+        specs.time_step,
+        specs.action,
+        network,
+        Adam(network.trainable_variables, 1e-7, config.max_gradient_norm, config.learning_rate),
+        gamma=config.discount,
+        entropy_regularization=config.entropy_weight,
+        mean_over="steps",
+        clip=False,
+        jit_compile=options.jit_compile,
+    )

@@ -36,7 +36,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         critic_network: From observations to the values of all actions ``[B, num_actions]``; or to those of all critics,
             ``[B, N, num_actions]``, as :class:`distpolicy.agents.twin_critic_network.TwinCriticNetwork` does.
         actor_network: From observations to categorical distributions.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same, for all critics.
         alpha_optimizer: The same; None for a fixed temperature.
         actor_loss_weight: Factor of the actor's loss.

@@ -31,7 +31,7 @@ class SacAgent(SoftActorCriticAgent):
         critic_network: From pairs of observations and actions to values ``[B]``; or to those of all critics,
             ``[B, N]``, as :class:`distpolicy.agents.twin_critic_network.TwinCriticNetwork` does.
         actor_network: From observations to distributions.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same, for all critics.
         alpha_optimizer: The same; None for a fixed temperature.
         actor_loss_weight: Factor of the actor's loss.

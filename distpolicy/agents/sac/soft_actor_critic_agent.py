@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.critics import Critics
-from distpolicy.agents.flat_adam import apply_gradients
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
@@ -57,7 +57,7 @@ class SoftSettings(NamedTuple):
 
 
 class Optimizers(NamedTuple):
-    """Keras optimizers, or FlatAdams with a learning rate.
+    """Keras optimizers, or Adams.
 
     Attributes:
         actor: Of the actor's own variables.

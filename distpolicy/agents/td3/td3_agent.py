@@ -30,7 +30,7 @@ class Td3Agent(DeterministicActorAgent):
         actor_network: From observations to actions.
         critic_network: From pairs of observations and actions to values ``[B]``; or to those of all critics,
             ``[B, N]``, as :class:`distpolicy.agents.twin_critic_network.TwinCriticNetwork` does.
-        actor_optimizer: A Keras optimizer, or a FlatAdam with a learning rate.
+        actor_optimizer: A Keras optimizer, or an Adam.
         critic_optimizer: The same, for all critics.
         exploration_noise_std: Deviation of the noise that the collect policy adds, in the units of the action.
         critic_network_2: The second critic; None for a copy of the first one.
@@ -40,7 +40,6 @@ class Td3Agent(DeterministicActorAgent):
         target_update_tau: Share of the networks' weights that an update of the targets takes.
         target_update_period: Gradient steps between two updates of the targets.
         actor_update_period: Gradient steps between two of the actor.
-        dqda_clipping: Bound of each element of the gradient of the value by the action; None for no bound.
         td_errors_loss_fn: The loss of targets and values, row by row; None for Huber's.
         gamma: The discount factor.
         reward_scale_factor: Factor of the rewards.
@@ -51,6 +50,7 @@ class Td3Agent(DeterministicActorAgent):
         summarize_grads_and_vars: Has no effect.
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         name: Name of the module.
+        dqda_clipping: Bound of each element of the gradient of the value by the action; None for no bound.
         final_exploration_noise_std: The deviation at the end of a run, to which it moves linearly; None for no change.
         exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
             collect policy explores by this noise from the start, and does not act uniformly before.
@@ -79,7 +79,6 @@ class Td3Agent(DeterministicActorAgent):
         target_update_tau: float = 1.0,
         target_update_period: int = 1,
         actor_update_period: int = 1,
-        dqda_clipping: float | None = None,
         td_errors_loss_fn: Loss | None = None,
         gamma: float = 1.0,
         reward_scale_factor: float = 1.0,
@@ -91,6 +90,7 @@ class Td3Agent(DeterministicActorAgent):
         train_step_counter: tf.Variable | None = None,
         name: str | None = None,
         *,
+        dqda_clipping: float | None = None,
         final_exploration_noise_std: Any = None,
         exploration_correlation: float = 0.0,
         n_step_update: int = 1,

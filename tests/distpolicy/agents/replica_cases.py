@@ -17,7 +17,7 @@ from distpolicy.agents.impala.config import ImpalaConfig
 from distpolicy.agents.impala.impala_agent import ImpalaAgent
 from distpolicy.agents.minibatches import draw_minibatches
 from distpolicy.agents.ppo.config import PPOConfig
-from distpolicy.agents.ppo.ppo_agent import PPOAgent
+from distpolicy.agents.ppo.surrogate_agent import SurrogateAgent
 from distpolicy.agents.replicas import Replicas
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
@@ -51,7 +51,7 @@ CASES = {
         APPOConfig(num_epochs=2, num_minibatches=3, sequence_length=4, target_update_tau=0.5, **ALL),
     ),
 }
-AGENTS = {"ppo": PPOAgent, "impala": ImpalaAgent, "appo": APPOAgent}
+AGENTS = {"ppo": SurrogateAgent, "impala": ImpalaAgent, "appo": APPOAgent}
 
 
 class WholeMinibatches:

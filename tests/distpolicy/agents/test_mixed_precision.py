@@ -15,7 +15,7 @@ from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.agent_training import zero_rollout_for
 from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.ppo.config import PPOConfig
-from distpolicy.agents.ppo.ppo_agent import PPOAgent
+from distpolicy.agents.ppo.surrogate_agent import SurrogateAgent
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.encoding_network import EncodingNetwork
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
@@ -48,10 +48,10 @@ def make_encoding(kind: str) -> Any:
     return None
 
 
-def make_agent(kind: str, mixed_precision: bool, config: PPOConfig = CONFIG) -> PPOAgent:
+def make_agent(kind: str, mixed_precision: bool, config: PPOConfig = CONFIG) -> SurrogateAgent:
     encoding = make_encoding(kind)
     spec = FLOATS if encoding is None else encoding.create_variables()
-    return PPOAgent(
+    return SurrogateAgent(
         ts.time_step_spec(IMAGE if kind == "convolutions" else FLOATS),
         ACTION,
         ActorDistributionNetwork(spec, ACTION, fc_layer_params=(16,), activation_fn="tanh", seed=2),
@@ -63,7 +63,7 @@ def make_agent(kind: str, mixed_precision: bool, config: PPOConfig = CONFIG) -> 
     )
 
 
-def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
+def make_rollout(agent: SurrogateAgent, seed: int) -> Rollout:
     """Random steps on which the action that is the place of the greatest of the first three numbers is rewarded."""
     generator = np.random.default_rng(seed)
     zeros = zero_rollout_for(agent, NUM_SLOTS, NUM_STEPS)
@@ -81,7 +81,7 @@ def make_rollout(agent: PPOAgent, seed: int) -> Rollout:
     )
 
 
-def state_of(agent: PPOAgent) -> dict[str, np.ndarray]:
+def state_of(agent: SurrogateAgent) -> dict[str, np.ndarray]:
     return {item.path: item.variable.numpy() for item in agent.named_variables()}
 
 

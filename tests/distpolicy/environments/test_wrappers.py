@@ -210,3 +210,76 @@ def test_goals_are_added_to_time_steps() -> None:
     env = Goals(CountingEnv())
     env.reset()
     np.testing.assert_array_equal(env.step(np.int32(0)).observation["goal"], [5.0])
+
+
+def test_every_episode_has_the_same_number_of_steps() -> None:
+    env = wrappers.FixedLength(CountingEnv(2), 4)
+    assert env.fix_length == 4
+    action = np.int32(3)
+    steps = [env.reset(), *(env.step(action) for _ in range(6))]
+    assert [int(step.step_type) for step in steps] == [0, 1, 2, 2, 2, 0, 1]
+    assert [float(step.reward) for step in steps] == [0, 3, 3, 0, 0, 0, 3]
+    assert [float(step.discount) for step in steps] == [1, 0.5, 0, 0, 0, 1, 0.5]
+    assert [int(step.observation[0]) for step in steps] == [0, 1, 2, 2, 2, 0, 1]
+    env = wrappers.FixedLength(CountingEnv(9), 2)
+    steps = [env.reset(), *(env.step(action) for _ in range(3))]
+    assert [int(step.step_type) for step in steps] == [0, 1, 2, 0]
+    assert float(steps[2].discount) == 0.5
+
+
+class NestedActions(CountingEnv):
+    """Keeps its actions, which are a nest."""
+
+    def action_spec(self) -> Any:
+        return {
+            "b": BoundedArraySpec((2,), np.float32, [-1, -2], [1, 2]),
+            "a": (BoundedArraySpec((), np.float32, 0, 5),),
+        }
+
+    def _step(self, action: Any) -> Any:
+        self.actions.append(action)
+        return super()._step(0)
+
+
+def test_a_nest_of_actions_is_taken_as_a_vector() -> None:
+    inner = NestedActions()
+    env = wrappers.FlattenActionWrapper(inner)
+    spec = env.action_spec()
+    assert spec.dtype == np.float32
+    np.testing.assert_array_equal(spec.minimum, [0, -1, -2])
+    np.testing.assert_array_equal(spec.maximum, [5, 1, 2])
+    env.reset()
+    env.step(np.array([3.0, 0.5, 1.5], np.float32))
+    assert inner.actions[0]["a"][0].shape == ()
+    assert float(inner.actions[0]["a"][0]) == 3.0
+    np.testing.assert_array_equal(inner.actions[0]["b"], np.array([0.5, 1.5], np.float32))
+    assert wrappers.FlattenActionWrapper(inner, flat_dtype=np.float64).action_spec().dtype == np.float64
+
+
+def test_extra_actions_are_masked() -> None:
+    env = wrappers.ExtraDisabledActionsWrapper(CountingEnv(), 2)
+    assert env.action_spec().maximum == 7
+    assert env.observation_spec()[1].shape == (8,)
+    first = env.reset()
+    np.testing.assert_array_equal(first.observation[1], [1] * 6 + [0] * 2)
+    assert first.observation[1].dtype == np.int64
+    assert int(env.step(np.int32(1)).observation[0][0]) == 1
+    batch = wrappers.ExtraDisabledActionsWrapper(BatchedPyEnvironment([CountingEnv(), CountingEnv()]), 1)
+    assert batch.reset().observation[1].shape == (2, 7)
+
+
+def test_a_wrapper_can_reset_an_environment_that_does_not() -> None:
+    class Stays(CountingEnv):
+        def _step(self, action: Any) -> Any:
+            self.ended = False
+            return super()._step(action)
+
+    for make in (
+        lambda env: wrappers.PyEnvironmentBaseWrapper(env, handle_auto_reset=True),
+        lambda env: wrappers.OneHotActionWrapper(env, True),
+        lambda env: wrappers.HistoryWrapper(env, 2, handle_auto_reset=True),
+    ):
+        env = make(Stays(1))
+        action = env.action_spec().minimum * np.ones(env.action_spec().shape, np.int32)
+        action = action.astype(env.action_spec().dtype)
+        assert [int(step.step_type) for step in (env.reset(), env.step(action), env.step(action))] == [0, 2, 0]

@@ -26,5 +26,7 @@ def test_returns_to_go_are_those_of_a_loop(num_slots: int, num_steps: int, gamma
         for t in reversed(range(num_steps)):
             total = reward[row, t] + (0.0 if is_last[row, t] else gamma * total)
             expected[row, t] = total
-    found = returns_to_go(tf.constant(reward), tf.constant(is_last), gamma)
+    found = returns_to_go(
+        tf.constant(reward), tf.constant(is_last), tf.fill(reward.shape, tf.cast(gamma, reward.dtype))
+    )
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)

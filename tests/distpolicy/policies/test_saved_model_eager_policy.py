@@ -76,6 +76,10 @@ def test_train_step_metadata_and_variables_are_the_model_s(actor: ActorPolicy, f
     assert policy.get_train_step_from_last_restored_checkpoint_path() is None
     for found, expected in zip(policy.variables(), actor.variables(), strict=True):
         np.testing.assert_array_equal(found, expected)
+    assert all(isinstance(variable, tf.Variable) for variable in policy.variables())
+    before = policy.variables()[0].numpy()
+    policy.variables()[0].assign_add(tf.ones_like(before))
+    np.testing.assert_array_equal(policy.variables()[0], before + 1.0)
 
 
 @pytest.mark.parametrize("use_tf_function", [False, True])

@@ -80,7 +80,7 @@ class Program:
             )
         spec = spec_utils.get_collect_data_spec_from_policy_and_env(env, self.agent.collect_policy)
         assert spec == self.agent.collect_data_spec
-        buffer = TFUniformReplayBuffer(spec, 1, 100)
+        self.buffer = buffer = TFUniformReplayBuffer(spec, 1, 100)
         self.actor = actor.Actor(
             env,
             PyTFEagerPolicy(self.agent.collect_policy, use_tf_function=True),
@@ -132,7 +132,10 @@ def test_policies_are_saved_and_then_their_checkpoints(tmp_path: Path, async_sav
         interval=2,
         async_saving=async_saving,
         metadata_metrics={"steps": actor.collect_metrics(1)[1]},
+        extra_concrete_functions=[("double", tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([])]))],
     )
+    if async_saving:
+        assert float(tf.saved_model.load(str(tmp_path / "policies" / "policy")).double(3.0)) == 6.0
     for name in ("policy", "greedy_policy", "collect_policy"):
         assert (tmp_path / "policies" / name / "saved_model.pb").exists()
     trigger(1)
@@ -153,9 +156,16 @@ def test_an_interval_trigger_counts_from_its_last_call(caplog: pytest.LogCapture
         counts.append(len(calls))
     assert counts == [0, 0, 1, 1, 1, 2]
     trigger(9, force_trigger=True)
+    assert len(calls) == 2
+    trigger(10, force_trigger=True)
     trigger.set_start(20)
     trigger(22)
     assert len(calls) == 3
+    trigger.reset()
+    trigger(4)
+    assert len(calls) == 4
+    interval_trigger.IntervalTrigger(0, lambda: calls.append(1))(9, force_trigger=True)
+    assert len(calls) == 4
     step = train_utils.create_train_step()
     speed = triggers.StepPerSecondLogTrigger(step, interval=5)
     step.assign(10)
@@ -164,3 +174,41 @@ def test_an_interval_trigger_counts_from_its_last_call(caplog: pytest.LogCapture
     assert "Step: 10" in caplog.text
     with pytest.raises(NotImplementedError):
         strategy_utils.get_strategy(tpu=True)
+
+
+@pytest.mark.slow
+def test_a_learner_takes_experience_alone_and_single_steps(tmp_path: Path) -> None:
+    program = Program(tmp_path / "run")
+    experience, _ = next(iter(program.buffer.as_dataset(4, num_steps=2)))
+    seen: list[Any] = []
+    one = learner.Learner(
+        tmp_path / "other",
+        program.train_step,
+        program.agent,
+        after_train_strategy_step_fn=lambda batch, loss: seen.append(batch[1]),
+        checkpoint_interval=0,
+        summary_interval=1,
+        direct_sampling=True,
+        summary_root_dir=tmp_path / "summaries",
+    )
+    begun = int(one.train_step_numpy)
+    one.run(2, iter([experience, experience]), parallel_iterations=1)
+    assert one.single_train_step(iter([experience])).loss.shape == ()
+    assert int(one.train_step_numpy) == begun + 3
+    assert seen == [None, None, None]
+    assert "Losses/loss" in summaries(tmp_path / "summaries" / "train")
+    with pytest.raises(ValueError, match="Reverb"):
+        learner.Learner(tmp_path, program.train_step, program.agent, use_reverb_v2=True)
+
+
+def test_images_are_metrics_that_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    env = CountingEnv(3)
+    policy = FixedPyPolicy(np.int32(2), env.time_step_spec(), env.action_spec())
+    images = actor.collect_metrics(1)[1:2]
+    one = actor.Actor(env, policy, train_utils.create_train_step(), steps_per_run=2, image_metrics=images)
+    with caplog.at_level(logging.INFO):
+        one.run_and_log()
+    assert one.image_metrics == images
+    assert int(images[0].result()) == 2
+    assert "EnvironmentSteps" not in caplog.text
+    assert one.summary_writer is None

@@ -51,6 +51,16 @@ def test_a_name_that_is_no_column_is_an_error_and_writes_nothing(tmp_path: Path)
     assert [row["update"] for row in read_rows(tmp_path / "metrics.csv")] == ["1"]
 
 
+def test_what_an_agent_measures_is_known_from_its_first_loss_on(tmp_path: Path) -> None:
+    table = MetricsFile(tmp_path / "metrics.csv")
+    table.write({"update": 1, "env_steps": 100})
+    table.write({"update": 2, "env_steps": 200, "loss": 1.0, "td_error": 0.5})
+    with pytest.raises(ValueError, match="q_mean"):
+        table.write({"update": 3, "env_steps": 300, "loss": 1.0, "q_mean": 0.5})
+    table.close()
+    assert [row["td_error"] for row in read_rows(tmp_path / "metrics.csv")] == ["", "0.5"]
+
+
 @pytest.mark.parametrize("first_update", [1, 3, 5, 6])
 def test_a_resumed_run_drops_the_rows_that_it_writes_again(first_update: int, tmp_path: Path) -> None:
     write(tmp_path, range(1, 6))

@@ -60,7 +60,12 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
         for path in sorted(folder.glob("events.out.tfevents.*"))
         for event in events(path)
         for value in event.summary.value
+        if value.HasField("simple_value")
     ]
+
+
+def steps_of_scalars(found: Sequence[Any]) -> list[int]:
+    return [event.step for event in found if any(value.HasField("simple_value") for value in event.summary.value)]
 
 
 def write_on(observers: Observers) -> None:
@@ -85,17 +90,68 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_leaves_both_whole(tmp_p
 
 def test_tensorboard_has_the_same_figures_by_env_steps(tmp_path: Path) -> None:
     observers = started(tmp_path, [TensorBoardEvents()])
-    observers.on_update(result(1, entropy=0.5, policy_lag=np.float64(0.0)))
+    observers.on_update(result(1, entropy=0.5, policy_lag=np.float64(0.0), return_mean_100=17.0, steps_per_s=2e3))
     observers.on_update(result(2, entropy=0.25))
     observers.on_evaluation(EvaluationResult([1.0, 2.0, 6.0], [1, 1, 1], [False] * 3, [{}] * 3), totals(2))
     observers.on_end(RunEnd(totals(2)))
-    assert sorted(scalars(tmp_path)) == [
-        ("evaluation/length_mean", 200, 1.0),
-        ("evaluation/return_mean", 200, 3.0),
-        ("train/entropy", 100, 0.5),
-        ("train/entropy", 200, 0.25),
-        ("train/policy_lag", 100, 0.0),
-    ]
+    half = 1.96 * np.std([1.0, 2.0, 6.0], ddof=1) / np.sqrt(3)
+    expected = {
+        ("train/entropy", 100): 0.5,
+        ("train/entropy", 200): 0.25,
+        ("train/policy_lag", 100): 0.0,
+        ("train/return_mean_100", 100): 17.0,
+        ("train/steps_per_s", 100): 2e3,
+        ("evaluation/length_mean", 200): 1.0,
+        ("evaluation/return_mean", 200): 3.0,
+        ("evaluation/return_low", 200): 3.0 - half,
+        ("evaluation/return_high", 200): 3.0 + half,
+        # Where users of Stable-Baselines3 look,
+        ("rollout/ep_rew_mean", 100): 17.0,
+        ("train/entropy_loss", 100): -0.5,
+        ("train/entropy_loss", 200): -0.25,
+        ("time/fps", 100): 2e3,
+        ("time/iterations", 100): 1.0,
+        ("time/iterations", 200): 2.0,
+        ("time/total_timesteps", 100): 100.0,
+        ("time/total_timesteps", 200): 200.0,
+        ("eval/mean_reward", 200): 3.0,
+        ("eval/mean_ep_length", 200): 1.0,
+        # and of RLlib.
+        ("env_runners/episode_return_mean", 100): 17.0,
+        ("num_env_steps_sampled_lifetime", 100): 100.0,
+        ("num_env_steps_sampled_lifetime", 200): 200.0,
+        ("training_iteration", 100): 1.0,
+        ("training_iteration", 200): 2.0,
+    }
+    found = {(tag, step): value for tag, step, value in scalars(tmp_path)}
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_tensorboard_reads_settings_text_and_intervals(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+    from tensorboard.plugins.hparams import metadata
+
+    observers = started(tmp_path, [TensorBoardEvents()])
+    observers.on_update(result(1, return_mean_100=17.0))
+    observers.on_end(RunEnd(totals(1)))
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    assert read.Scalars("rollout/ep_rew_mean")[0].value == 17.0
+    (text,) = read.Tensors("config/text_summary")
+    assert b"env: CartPole-v1" in text.tensor_proto.string_val[0]
+    contents = read.PluginTagToContent("hparams")
+    start = metadata.parse_session_start_info_plugin_data(contents["_hparams_/session_start_info"])
+    assert start.hparams["agent.learning_rate"].number_value == TrainConfig().agent.learning_rate  # type: ignore[attr-defined]
+    assert start.hparams["env"].string_value == "CartPole-v1"
+    assert start.hparams["jit_compile"].bool_value
+    experiment = metadata.parse_experiment_plugin_data(contents["_hparams_/experiment"])
+    assert "eval/mean_reward" in [info.name.tag for info in experiment.metric_infos]
+    assert metadata.parse_session_end_info_plugin_data(contents["_hparams_/session_end_info"]).status == 1  # SUCCESS
+    (layout,) = read.Tensors("custom_scalars__config__")
+    chart = Layout.FromString(layout.tensor_proto.string_val[0]).category[0].chart[0]
+    assert chart.margin.series[0].lower == "evaluation/return_low"
 
 
 def test_tensorboard_is_told_to_forget_what_a_resumed_run_writes_again(tmp_path: Path) -> None:
@@ -108,7 +164,7 @@ def test_tensorboard_is_told_to_forget_what_a_resumed_run_writes_again(tmp_path:
     assert [event.file_version for event in (first[0], second[0])] == ["brain.Event:2"] * 2
     assert not any(event.HasField("session_log") for event in first)
     assert (second[1].session_log.status, second[1].step) == (1, 301)  # SessionLog.START
-    assert [event.step for event in second[2:]] == [400, 500, 600]
+    assert steps_of_scalars(second) == [400, 500, 600]
 
 
 def test_after_a_rollback_rows_and_events_are_written_again(tmp_path: Path) -> None:
@@ -121,7 +177,7 @@ def test_after_a_rollback_rows_and_events_are_written_again(tmp_path: Path) -> N
     assert [row["entropy"] for row in read_rows(tmp_path / "metrics.csv")] == ["1", "1", "1", "2"]
     _, second = (list(events(path)) for path in sorted(tmp_path.glob("events.out.tfevents.*")))
     assert second[1].step == 301
-    assert [event.step for event in second[2:]] == [400]
+    assert steps_of_scalars(second) == [400]
 
 
 def test_a_metric_of_an_observers_own_is_a_column(tmp_path: Path) -> None:

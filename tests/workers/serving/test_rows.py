@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -146,6 +146,7 @@ def test_fields_of_namedtuples_may_be_given_by_name() -> None:
     assert read(ActRequest([1.0, 2.0])).observation == [1.0, 2.0]
 
 
+@settings(max_examples=40)
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=3),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rollout_training import train
 
 from distpolicy.agents.ppo.config import PPOConfig
-from distpolicy.agents.ppo.ppo_agent import PPOAgent
+from distpolicy.agents.ppo.surrogate_agent import SurrogateAgent
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.value_network import ValueNetwork
 from distpolicy.policies.greedy_policy import GreedyPolicy
@@ -33,15 +33,15 @@ def make_agent(
     action_spec: BoundedArraySpec = DISCRETE,
     seed: int = 0,
     jit_compile: bool = False,
-) -> PPOAgent:
+) -> SurrogateAgent:
     actor = ActorDistributionNetwork(OBSERVATION, action_spec, fc_layer_params=(8,), activation_fn="tanh", seed=3)
     value = ValueNetwork(OBSERVATION, fc_layer_params=(8,), activation_fn="tanh", seed=4)
-    return PPOAgent(
+    return SurrogateAgent(
         ts.time_step_spec(OBSERVATION), action_spec, actor, value, config, seed=seed, jit_compile=jit_compile
     )
 
 
-def make_rollout(agent: PPOAgent, seed: int = 0, scale: float = 1.0, offset: float = 0.0) -> Rollout:
+def make_rollout(agent: SurrogateAgent, seed: int = 0, scale: float = 1.0, offset: float = 0.0) -> Rollout:
     """Steps that the agent's policy acts on, with a truncation, a termination and two boundaries."""
     generator = np.random.default_rng(seed)
     observation = generator.normal(offset, scale, size=(NUM_SLOTS, NUM_STEPS + 1, 3)).astype(np.float32)
@@ -75,20 +75,20 @@ def make_rollout(agent: PPOAgent, seed: int = 0, scale: float = 1.0, offset: flo
     )
 
 
-def restore(agent: PPOAgent, state: dict[str, np.ndarray]) -> None:
+def restore(agent: SurrogateAgent, state: dict[str, np.ndarray]) -> None:
     for item in agent.named_variables():
         item.variable.assign(state[item.path])
 
 
 @pytest.fixture(scope="module")
-def many_steps() -> tuple[PPOAgent, dict[str, np.ndarray]]:
+def many_steps() -> tuple[SurrogateAgent, dict[str, np.ndarray]]:
     """An agent with several epochs and minibatches and normalised rewards, and its state at the start."""
     agent = make_agent(MANY_STEPS)
     return agent, {item.path: item.variable.numpy() for item in agent.named_variables()}
 
 
 @pytest.fixture(scope="module")
-def whole_batch() -> tuple[PPOAgent, dict[str, np.ndarray]]:
+def whole_batch() -> tuple[SurrogateAgent, dict[str, np.ndarray]]:
     """An agent that takes one step on the whole batch, on a continuous action, and its state at the start."""
     agent = make_agent(action_spec=BOX)
     return agent, {item.path: item.variable.numpy() for item in agent.named_variables()}
@@ -126,7 +126,7 @@ def with_garbage_at_last(rollout: Rollout, **garbage: Any) -> Rollout:
     ids=["finite", "nan reward", "overflowing ratio", "nan log-probability", "infinite log-probability"],
 )
 def test_content_of_a_boundary_step_cannot_change_the_update(
-    many_steps: tuple[PPOAgent, dict[str, np.ndarray]],
+    many_steps: tuple[SurrogateAgent, dict[str, np.ndarray]],
     snapshot: Snapshot,
     assert_same_bits: SameBits,
     garbage: dict[str, Any],
@@ -143,7 +143,7 @@ def test_content_of_a_boundary_step_cannot_change_the_update(
 
 
 def test_content_of_a_step_that_a_fault_cut_cannot_change_the_update(
-    many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot, assert_same_bits: SameBits
+    many_steps: tuple[SurrogateAgent, dict[str, np.ndarray]], snapshot: Snapshot, assert_same_bits: SameBits
 ) -> None:
     agent, start = many_steps
     rollout = make_rollout(agent)
@@ -165,7 +165,7 @@ def test_content_of_a_step_that_a_fault_cut_cannot_change_the_update(
 
 
 def test_content_of_any_other_step_does_change_the_update(
-    many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot
+    many_steps: tuple[SurrogateAgent, dict[str, np.ndarray]], snapshot: Snapshot
 ) -> None:
     agent, start = many_steps
     restore(agent, start)
@@ -181,7 +181,7 @@ def test_content_of_any_other_step_does_change_the_update(
 
 
 def test_same_seed_gives_the_same_bits_after_three_updates(
-    many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot, assert_same_bits: SameBits
+    many_steps: tuple[SurrogateAgent, dict[str, np.ndarray]], snapshot: Snapshot, assert_same_bits: SameBits
 ) -> None:
     agent, start = many_steps
     restore(agent, start)
@@ -200,7 +200,7 @@ def test_same_seed_gives_the_same_bits_after_three_updates(
 
 
 def test_every_update_has_its_own_order_of_minibatches(
-    many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot
+    many_steps: tuple[SurrogateAgent, dict[str, np.ndarray]], snapshot: Snapshot
 ) -> None:
     agent, start = many_steps
     kernel = "policy/actor_network/projection/logits/kernel"
@@ -219,7 +219,7 @@ def test_update_is_traced_once() -> None:
     assert agent.tracing_count == 1
 
 
-def test_ratio_is_one_before_the_first_step(whole_batch: tuple[PPOAgent, dict[str, np.ndarray]]) -> None:
+def test_ratio_is_one_before_the_first_step(whole_batch: tuple[SurrogateAgent, dict[str, np.ndarray]]) -> None:
     agent, start = whole_batch
     restore(agent, start)
     metrics = train(agent, make_rollout(agent), 0.0)
@@ -235,7 +235,7 @@ def test_ratio_is_one_before_the_first_step(whole_batch: tuple[PPOAgent, dict[st
 
 
 def test_truncation_is_bootstrapped_and_termination_is_not(
-    whole_batch: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot
+    whole_batch: tuple[SurrogateAgent, dict[str, np.ndarray]], snapshot: Snapshot
 ) -> None:
     agent, start = whole_batch
     rollout = make_rollout(agent)
@@ -273,7 +273,7 @@ def test_observations_are_normalised_by_the_statistics_from_before_the_batch() -
 
 
 def test_rewards_are_divided_by_the_deviation_of_the_discounted_return(
-    many_steps: tuple[PPOAgent, dict[str, np.ndarray]], snapshot: Snapshot
+    many_steps: tuple[SurrogateAgent, dict[str, np.ndarray]], snapshot: Snapshot
 ) -> None:
     agent, start = many_steps
     restore(agent, start)

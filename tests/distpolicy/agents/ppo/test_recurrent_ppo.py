@@ -26,7 +26,7 @@ from recurrent_networks import (
 from rollout_training import train
 
 from distpolicy.agents.ppo.config import PPOConfig
-from distpolicy.agents.ppo.ppo_agent import PPOAgent
+from distpolicy.agents.ppo.surrogate_agent import SurrogateAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
@@ -53,20 +53,22 @@ MANY_STEPS = dataclasses.replace(
 
 Snapshot = Callable[[Any], dict[str, np.ndarray]]
 SameBits = Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], None]
-Started = tuple[PPOAgent, dict[str, np.ndarray]]
+Started = tuple[SurrogateAgent, dict[str, np.ndarray]]
 
 
-def make_agent(kind: str, config: PPOConfig = WHOLE_BATCH, action_spec: Any = DISCRETE, **arguments: Any) -> PPOAgent:
+def make_agent(
+    kind: str, config: PPOConfig = WHOLE_BATCH, action_spec: Any = DISCRETE, **arguments: Any
+) -> SurrogateAgent:
     networks = make_networks(kind, OBSERVATION, action_spec)
     arguments = {"jit_compile": False, **arguments}
-    return PPOAgent(ts.time_step_spec(OBSERVATION), action_spec, config=config, **networks, **arguments)
+    return SurrogateAgent(ts.time_step_spec(OBSERVATION), action_spec, config=config, **networks, **arguments)
 
 
-def state_of(agent: PPOAgent) -> dict[str, np.ndarray]:
+def state_of(agent: SurrogateAgent) -> dict[str, np.ndarray]:
     return {item.path: item.variable.numpy() for item in agent.named_variables()}
 
 
-def restore(agent: PPOAgent, state: dict[str, np.ndarray]) -> None:
+def restore(agent: SurrogateAgent, state: dict[str, np.ndarray]) -> None:
     for item in agent.named_variables():
         item.variable.assign(state[item.path])
 
@@ -78,14 +80,14 @@ def started(kind: str, config: PPOConfig = WHOLE_BATCH, jit_compile: bool = Fals
     return agent, state_of(agent)
 
 
-def fresh(kind: str, config: PPOConfig = WHOLE_BATCH, jit_compile: bool = False) -> PPOAgent:
+def fresh(kind: str, config: PPOConfig = WHOLE_BATCH, jit_compile: bool = False) -> SurrogateAgent:
     """An agent at its start; there is one of each, since tracing takes long."""
     agent, start = started(kind, config, jit_compile)
     restore(agent, start)
     return agent
 
 
-def make_rollout(agent: PPOAgent, seed: int = 0, observation: Any = None) -> Rollout:
+def make_rollout(agent: SurrogateAgent, seed: int = 0, observation: Any = None) -> Rollout:
     """Steps that the agent's policy takes one by one, some slots in the middle of an episode before the first.
 
     Slot 1 has a termination, slot 2 a truncation, slot 3 begins with a boundary and ends with an episode.
@@ -441,7 +443,7 @@ def test_nested_observations_and_actions_train() -> None:
         cell="gru",
         seed=1,
     )
-    agent = PPOAgent(
+    agent = SurrogateAgent(
         ts.time_step_spec(spec),
         MIXED,
         ActorDistributionNetwork(ENCODING, MIXED, fc_layer_params=(4,), activation_fn="tanh", seed=2),
@@ -487,7 +489,7 @@ def test_a_network_that_does_not_reset_inside_a_sequence_is_refused() -> None:
     actor = ActorDistributionNetwork(ArraySpec((8,), np.float32), DISCRETE, fc_layer_params=())
     value = ValueNetwork(ArraySpec((8,), np.float32), fc_layer_params=())
     with pytest.raises(ConfigError, match="PolicyNetwork does not reset its state where step_type is FIRST"):
-        PPOAgent(
+        SurrogateAgent(
             ts.time_step_spec(OBSERVATION),
             DISCRETE,
             actor,

@@ -1,0 +1,181 @@
+"""Exports run without distpolicy, act as the policy does, and are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from distpolicy.errors import ConfigError
+from distpolicy.export import formats
+from distpolicy.export.check import compare
+from distpolicy.export.exporter import export
+from distpolicy.export.formats import FORMATS
+from distpolicy.export.frozen_action import FrozenAction
+from distpolicy.networks.normal_projection_network import NormalProjectionNetwork
+from distpolicy.policies.actor_policy import ActorPolicy
+from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.trajectories.policy_step import PolicyStep
+from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.sampling.tensor_draws import noise_from
+from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+
+BOX = BoundedArraySpec((2,), np.float32, [-1, -5], [1, 5], "action")
+
+# Runs a program by its engine alone, and shows what of ours was imported.
+RUN = """
+import json, sys
+import numpy as np
+folder, form = sys.argv[1:]
+signature = json.load(open(folder + "/signature.json"))
+given = dict(np.load("inputs.npz"))
+given = {item["name"]: given[item["name"]].astype(item["dtype"]) for item in signature["inputs"]}
+if form == "tflite":
+    from ai_edge_litert.interpreter import Interpreter
+    run = Interpreter(folder + "/" + signature["file"]).get_signature_runner()
+    rows = [run(**{name: value[i:i + 1] for name, value in given.items()}) for i in range(len(given["observation"]))]
+    rows = [{name: np.array(value) for name, value in row.items()} for row in rows]
+    found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+elif form == "onnx":
+    import onnxruntime
+    session = onnxruntime.InferenceSession(folder + "/" + signature["file"])
+    names = [item["name"] for item in signature["outputs"]]
+    found = dict(zip(names, session.run(names, given)))
+else:
+    import tensorflow as tf
+    loaded = tf.saved_model.load(folder)
+    found = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in given.items()})
+assert not {"distpolicy", "ray", "tf_keras"} & set(sys.modules)
+np.savez("outputs.npz", **found)
+"""
+
+
+def run_alone(folder: Path, form: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    np.savez(folder.parent / "inputs.npz", **inputs)
+    environment = {**os.environ, "PYTHONPATH": "", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", RUN, str(folder), form]
+    done = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(np.load(folder.parent / "outputs.npz"))
+
+
+SLOW = [pytest.param(form, marks=pytest.mark.slow) for form in ("onnx", "saved_model")]
+
+
+@pytest.mark.parametrize("form", ["tflite", SLOW[0]])
+def test_a_recurrent_policy_takes_and_returns_its_state(
+    form: str, make_recurrent_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], tmp_path: Path
+) -> None:
+    policy = make_recurrent_policy()
+    exported = export(policy, form, tmp_path / "out")
+    assert [item.role for item in exported.signature.inputs] == ["step_type", "observation", "state", "state"]
+    step = make_step(5)
+    step = step._replace(step_type=np.array([0, 1, 1, 0, 1], np.int32))
+    random = np.random.default_rng(1)
+    state = tf.nest.map_structure(
+        lambda leaf: tf.constant(random.integers(1, 9, leaf.shape).astype(leaf.dtype.as_numpy_dtype)),
+        policy.get_initial_state(5),
+    )
+    expected = policy.action(tf.nest.map_structure(tf.constant, step), state)
+    names = [item.name for item in exported.signature.inputs if item.role == "state"]
+    inputs = {"step_type": step.step_type, "observation": step.observation}
+    inputs |= dict(zip(names, [leaf.numpy() for leaf in tf.nest.flatten(state)], strict=True))
+    found = run_alone(tmp_path / "out", form, inputs)
+    for item, want in zip(exported.signature.outputs, tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(found[item.name], want.numpy(), rtol=1e-5, atol=1e-5)
+    document = json.loads((tmp_path / "out" / "signature.json").read_text())
+    assert set(document["initial_state"]) == set(names)
+    assert document["inputs"][0]["meaning"].startswith("0 at the first step")
+
+
+@pytest.mark.parametrize("form", ["tflite", *SLOW])
+def test_draws_follow_from_uniform_numbers_that_the_caller_gives(
+    form: str, make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], tmp_path: Path
+) -> None:
+    normalizer = StreamingTensorNormalizer(tf.TensorSpec((3,), tf.float32))
+    normalizer.update(tf.constant(np.random.default_rng(5).normal(1.0, 2.0, size=(50, 3))))
+    network = {"continuous_projection_net": NormalProjectionNetwork}
+    policy = make_policy(BOX, network=network, observation_normalizer=normalizer, emit_log_probability=True)
+    exported = export(policy, form, tmp_path / "out")
+    (noise,) = [item for item in exported.signature.inputs if item.role == "noise"]
+    step = make_step(6)
+    numbers = np.random.default_rng(2).random((6, noise.shape[1])).astype(np.float32)
+    with noise_from(lambda seed, num: tf.constant(numbers)):
+        expected = policy.action(tf.nest.map_structure(tf.constant, step), (), tf.zeros((6, 2), tf.int32))
+    found = run_alone(tmp_path / "out", form, {"observation": step.observation, "noise": numbers})
+    np.testing.assert_allclose(found["action"], expected.action.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["info_log_probability"], expected.info.log_probability, rtol=1e-3, atol=1e-4)
+    assert exported.difference.largest < 1e-3
+
+
+def test_greedy_policies_take_observations_alone(make_policy: Callable[..., ActorPolicy], tmp_path: Path) -> None:
+    exported = export(GreedyPolicy(make_policy(weights_seed=1)), "tflite", tmp_path / "out", batch_size=4)
+    assert [(item.name, item.shape, item.dtype) for item in exported.signature.inputs] == [
+        ("observation", (4, 3), "float32")
+    ]
+    assert [(item.name, item.shape, item.dtype) for item in exported.signature.outputs] == [("action", (4,), "int64")]
+    assert exported.difference.num_rows == 1024
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["policy.tflite", "signature.json"]
+
+
+def test_a_program_that_differs_is_refused_and_nothing_is_written(
+    make_policy: Callable[..., ActorPolicy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, other = (GreedyPolicy(make_policy(BOX, weights_seed=seed)) for seed in (1, 2))
+    action = FrozenAction(other, 1, True)
+    run = FORMATS["tflite"].runner(FORMATS["tflite"].write(action))
+    with pytest.raises(ConfigError, match="the exported program differs from the policy: action by up to"):
+        compare(policy, action.signature, run, 64)
+    compare(other, action.signature, run, 64)
+
+    made = FORMATS["tflite"]
+    wrong = formats.Format(made.name, made.main_file, True, False, lambda _: made.write(action), made.runner)
+    monkeypatch.setitem(FORMATS, "tflite", wrong)
+    with pytest.raises(ConfigError, match="differs from the policy"):
+        export(policy, "tflite", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_choices_that_differ_are_refused(make_policy: Callable[..., ActorPolicy]) -> None:
+    policy, other = (GreedyPolicy(make_policy(weights_seed=seed)) for seed in (1, 2))
+    action = FrozenAction(other, 8, True)
+    run = FORMATS["tflite"].runner(FORMATS["tflite"].write(action))
+    with pytest.raises(ConfigError, match=r"\d+.\d% of its choices are others"):
+        compare(policy, action.signature, run, 64)
+
+
+def test_an_earlier_export_is_not_written_over(make_policy: Callable[..., ActorPolicy], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("kept")
+    with pytest.raises(ConfigError, match="exists: choose another folder"):
+        export(make_policy(), "tflite", tmp_path / "out")
+    with pytest.raises(ConfigError, match="does not exist: make it"):
+        export(make_policy(), "tflite", tmp_path / "nowhere" / "out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
+
+
+class OwnDraws(GreedyPolicy):
+    """Draws by TensorFlow's generator."""
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        step = super()._action(time_step, policy_state, seed)
+        return step._replace(
+            action=step.action + tf.random.stateless_uniform(step.action.shape, seed[0], 0, 2, tf.int64)
+        )
+
+
+def test_draws_that_cannot_be_exported_are_refused_plainly(
+    make_policy: Callable[..., ActorPolicy], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="the policy draws"):
+        export(OwnDraws(make_policy()), "tflite", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,263 @@
+"""`distpolicy serve` as a user runs it: a real Ray Serve, real clients, signals and killed replicas."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from commands import distpolicy, environment, our_processes
+
+from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
+from distpolicy.policies.actor_policy import ActorPolicy
+from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.policy_saver import PolicySaver
+from distpolicy.serving import PolicyClient, ServingError
+from distpolicy.serving.messages import Kind
+from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.trajectories.time_step import TimeStep, time_step_spec
+from launch.config.codec import dump
+from launch.config.train import TrainConfig
+
+READY_S = 180.0
+OBSERVATION = BoundedArraySpec((3,), np.float32, -10, 10)
+ACTION = BoundedArraySpec((2,), np.float32, -100, 100)
+
+
+@pytest.fixture(scope="module")
+def policy() -> Any:
+    network = ActorDistributionRnnNetwork(
+        OBSERVATION, ACTION, input_fc_layer_params=(4,), lstm_size=(4,), output_fc_layer_params=()
+    )
+    return GreedyPolicy(ActorPolicy(time_step_spec(OBSERVATION), ACTION, network))
+
+
+@pytest.fixture(scope="module")
+def saved(policy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "policy"
+    PolicySaver(policy).save(str(folder))
+    return folder
+
+
+@pytest.fixture
+def run(saved: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(dump(TrainConfig()))
+    shutil.copytree(saved, folder / "policy")
+    return folder
+
+
+def expected_actions(policy: Any, observations: np.ndarray) -> list[np.ndarray]:
+    """What TensorFlow computes for an episode."""
+    state, found = policy.get_initial_state(1), []
+    for number, observation in enumerate(observations):
+        zeros = tf.zeros(1)
+        step = TimeStep(tf.constant([min(number, 1)]), zeros, zeros + 1, tf.constant(observation[None]))
+        answer = policy.action(step, state)
+        state = answer.state
+        found.append(answer.action.numpy()[0])
+    return found
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Starts the command, and yields it and its output when it serves."""
+    command = [sys.executable, "-m", "launch", "serve", *arguments]
+    log = cwd / "serve.log"
+    with open(log, "w") as file:
+        process = subprocess.Popen(
+            command, cwd=cwd, stdout=file, stderr=subprocess.STDOUT, text=True, env=environment()
+        )
+    try:
+        deadline = time.monotonic() + READY_S
+        while "Ctrl-C ends it" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield process, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def replicas() -> set[int]:
+    """The processes of the replicas."""
+    found = set()
+    for folder in our_processes():
+        with contextlib.suppress(OSError):
+            if b"ServeReplica" in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run: Path, tmp_path: Path) -> None:
+    options = ["--port", "0", "--grpc-port", "0", "--replicas", "2", "--token-file", "token", "--follow"]
+    with serving(str(run), *options, cwd=tmp_path) as (process, output):
+        token = (tmp_path / "token").read_text().strip()
+        assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+        found = re.search(r"http: (http://127\.0\.0\.1:\d+).*\ngrpc: (127\.0\.0\.1:\d+)", output)
+        assert found, output
+        urls = [found[1], f"grpc://{found[2]}"]
+        for url in urls:
+            with PolicyClient(url, "another-token-than-that") as client, pytest.raises(ServingError, match="a token"):
+                client.act(np.zeros(3))
+
+        # Sessions, over connections to both replicas: the next request may come to the one without the session.
+        observations = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+        expected = expected_actions(policy, observations)
+        names = set()
+        for url in urls * 4:
+            session = None
+            for number, observation in enumerate(observations):
+                with contextlib.closing(PolicyClient(url, token)) as client:
+                    client._session = session
+                    reply = client.act(observation)
+                    session, client._session = reply.session, None
+                np.testing.assert_allclose(reply.action, expected[number], rtol=1e-4, atol=1e-5)
+            names.add(str(session).split("-")[0])
+        assert len(names) == 2  # Both replicas have begun sessions.
+
+        # A newer policy.
+        for variable in policy.variables():
+            variable.assign(0.5 * variable)
+        PolicySaver(policy, train_step=tf.Variable(7, dtype=tf.int64)).save(str(tmp_path / "newer"))
+        (run / "policy").rename(tmp_path / "older")
+        (tmp_path / "newer").rename(run / "policy")
+        newer = expected_actions(policy, observations)
+        assert not np.allclose(newer[-1], expected[-1], atol=1e-3)
+        wait_for(lambda: versions(urls[0], token) == {7})
+        with PolicyClient(urls[0], token) as client:
+            for observation, want in zip(observations, newer, strict=True):
+                np.testing.assert_allclose(client.action(observation), want, rtol=1e-4, atol=1e-5)
+
+        # A killed replica comes back, and the other one serves meanwhile.
+        before = replicas()
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        wait_for(lambda: len(replicas()) == 2 and replicas() != before)
+        wait_for(lambda: versions(urls[0], token) == {7})
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+        assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def versions(url: str, token: str) -> set[int]:
+    """The versions of the weights that a number of connections meet."""
+    found = set()
+    for _ in range(12):
+        try:
+            with PolicyClient(url, token) as client:
+                found.add(client.act(np.zeros(3)).version)
+        except ConnectionError:
+            return set()
+    return found
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 90.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_tensorflow_serves_a_saved_model_whose_client_keeps_the_state(policy: Any, run: Path, tmp_path: Path) -> None:
+    options = ["--port", "0", "--replicas", "1", "--inference", "tf", "--state", "client"]
+    with serving(str(run / "policy"), *options, cwd=tmp_path) as (process, output):
+        assert "by TensorFlow in 1 replica" in output
+        url = re.search(r"http: (\S+)", output)
+        assert url
+        observations = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+        with PolicyClient(url[1]) as client:
+            for observation, want in zip(observations, expected_actions(policy, observations), strict=True):
+                reply = client.act(observation)
+                np.testing.assert_allclose(reply.action, want, rtol=1e-4, atol=1e-5)
+            assert reply.session is None
+            client._session = "some-session"
+            client._state = None
+            with pytest.raises(ServingError, match="keeps no sessions") as caught:
+                client.act(observations[0])
+            assert caught.value.kind is Kind.INVALID
+            client._session = None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nowhere",), "nowhere is neither a run directory nor the folder of a policy's SavedModel"),
+        (("run", "--host", "0.0.0.0"), "others can reach 0.0.0.0: give --token-file FILE"),
+        (("run", "--host", "localhost"), "host must be an IP address"),
+        (("run", "--policy", "best"), "has no best_policy"),
+        (("run/policy", "--follow"), "--follow is for a run directory"),
+        (("run", "--token-file", "short"), "the token must have 16 or more"),
+        (("run", "--max-batch", "0"), "max_batch must be from 1 to 4096"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(
+    arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run" / "policy").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text(dump(TrainConfig()))
+    (tmp_path / "run" / "policy" / "saved_model.pb").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISTPOLICY_TOKEN", raising=False)
+    from distpolicy.errors import ConfigError
+    from launch.commands.serve import parse_serve
+    from launch.serving.server import PolicyServer
+
+    Path("short").write_text("short")
+    Path("short").chmod(0o600)
+
+    def start() -> None:
+        parsed = parse_serve(list(arguments))
+        PolicyServer(parsed.source, parsed.config)
+
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        start()
+
+
+def test_a_port_in_use_is_told() -> None:
+    import socket
+
+    from distpolicy.errors import ConfigError
+    from launch.serving.ports import reserve
+
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ConfigError, match=r"cannot listen at 127.0.0.1 port \d+: Address already in use"):
+            reserve("127.0.0.1", other.getsockname()[1])
+    with reserve("127.0.0.1", 0) as kept, pytest.raises(ConfigError):
+        reserve("127.0.0.1", kept.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_export_tells_the_inputs_and_the_difference(run: Path, tmp_path: Path) -> None:
+    done = distpolicy("export", "run", "out", "--to", "tflite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "input observation: float32[1, 3]" in done.stdout
+    assert re.search(r"compared with the policy on 1,024 random observations: max difference \S+", done.stdout)
+    again = distpolicy("export", "run", "out", "--to", "tflite", cwd=tmp_path)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "out exists: choose another folder" in again.stderr

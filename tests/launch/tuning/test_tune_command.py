@@ -1,0 +1,148 @@
+"""`distpolicy tune` on a Ray of its own: trials share it, bad ones end early, and a killed search goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import distpolicy, environment, no_process_left, our_processes, read_metrics  # noqa: F401
+
+from launch.commands.train import parse_train
+from launch.config.train import load_train_config
+from launch.tuning.journal import FINISHED, STOPPED, TrialJournal, TrialRecord
+
+SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--no-jit-compile")
+NETWORK = ("--network.actor-units", "8", "--ppo.value-units", "8", "--ppo.num-minibatches", "2")
+RATE = ("--search", "ppo.learning-rate", "loguniform", "1e-4", "1e-2")
+OPTIONS = (*SMALL, *NETWORK, *RATE, "--out", "found")
+
+
+def trials(folder: Path) -> dict[int, TrialRecord]:
+    copy = folder.parent / "copy.jsonl"  # A journal writes what it has read.
+    copy.write_bytes((folder / "trials.jsonl").read_bytes())
+    journal = TrialJournal(copy)
+    journal.close()
+    return journal.records
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_train(tmp_path: Path) -> None:
+    options = (*OPTIONS, "--search", "ppo.num-epochs", "choice", "1", "2", "--samples", "3", "--steps", "1728")
+    done = distpolicy("tune", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "found"
+    records = trials(folder)
+    assert sorted(records) == [0, 1, 2]
+    assert {record.state for record in records.values()} <= {FINISHED, STOPPED}
+    assert records[0].settings == {"ppo.learning-rate": 0.001, "ppo.num-epochs": 10}
+    rows = table(folder)
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert re.search(r"trial +return +steps +ended +learning-rate +num-epochs\n", done.stdout)
+    best = load_train_config(folder / "best.yaml")
+    assert best.agent.learning_rate == float(rows[0]["ppo.learning-rate"])  # type: ignore[attr-defined]
+    assert best.target_return == 475.0  # That of the preset, which the trials leave out.
+    words = re.search(r"^best: (.*)$", done.stdout, re.MULTILINE)
+    assert words is not None
+    assert parse_train([*SMALL, *NETWORK, *words[1].split(), "--total-steps", "1728"]).config == best
+    for row in rows:
+        run = folder / row["run"]
+        assert load_train_config(run / "config.yaml").agent.num_epochs == int(row["ppo.num-epochs"])  # type: ignore[attr-defined]
+        # Those that were stopped have not exported theirs: it takes as long as a short trial.
+        assert (run / "policy" / "saved_model.pb").is_file() == (row["state"] == FINISHED)
+    assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"trials", "trials.jsonl", "trials.csv", "tune.yaml", "best.yaml", "search.png", "search.html"}
+    assert not list(folder.rglob("*.pkl"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_killed_search_goes_on_from_checkpoints_and_runs_no_trial_twice(tmp_path: Path) -> None:
+    options = (*OPTIONS, "--samples", "3", "--steps", "60000", "--checkpoint-every", "20", "--scheduler", "none")
+    command = [sys.executable, "-m", "launch", "tune", *options, "--serial", "--concurrent", "1"]
+    folder = tmp_path / "found"
+    with open(tmp_path / "output", "w") as output:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, env=environment())
+    # Once the first is over, and the second has a checkpoint.
+    while not list(folder.glob("trials/0001-seed0/checkpoints/0*")):
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = trials(folder)
+    assert (before[0].state, before[1].is_over) == (FINISHED, False)
+    while our_processes():
+        time.sleep(0.1)
+    done = distpolicy("tune", "--resume", "found", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = trials(folder)
+    assert repr(after[0]) == repr(before[0])
+    assert [record.state for record in after.values()] == [FINISHED] * 3
+    # It went on: its updates are there once, over both starts.
+    assert "trial 1: goes on at" in done.stdout
+    rows = read_metrics(folder / "trials" / "0001-seed0")
+    assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert after[1].reports[: len(before[1].reports)] == before[1].reports
+    assert len(table(folder)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_population_goes_on_from_better_checkpoints_with_changed_settings(tmp_path: Path) -> None:
+    options = (*OPTIONS, "--scheduler", "pbt", "--samples", "4", "--steps", "12800", "--perturb-every", "3200")
+    done = distpolicy("tune", *options, "--serial", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "found"
+    records = trials(folder)
+    assert [record.state for record in records.values()] == [FINISHED] * 4
+    assert len({record.seed for record in records.values()}) == 4
+    exchanges = [(record, exchange) for record in records.values() for exchange in record.exchanges]
+    assert exchanges
+    for record, exchange in exchanges:
+        assert exchange.source != record.trial
+        assert 1e-4 <= exchange.settings["ppo.learning-rate"] <= 1e-2
+    record, exchange = exchanges[-1]
+    run = folder / "trials" / f"{record.sample:04d}-seed{record.seed}"
+    # The metrics are those of the weights: the other trial's until the exchange, without a gap.
+    rows, source = read_metrics(run), records[exchange.source]
+    assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+    others = read_metrics(folder / "trials" / f"{source.sample:04d}-seed{source.seed}")
+    assert rows[10]["loss"] == others[10]["loss"]
+    assert rows[-1]["loss"] != others[-1]["loss"]
+    assert load_train_config(run / "config.yaml").agent.learning_rate == record.settings["ppo.learning-rate"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_what_can_never_fit_is_refused_and_failed_trials_are_told(tmp_path: Path) -> None:
+    many = str(2 * (os.cpu_count() or 1) + 2)
+    done = distpolicy("tune", *RATE, "--collectors", many, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(rf"error: {many} x collector ask for CPU 1 each, and this machine has room for", done.stderr)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "broken_env.py").write_text(
+        "import gymnasium as gym\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Broken(CartPoleEnv):\n    def step(self, action):\n        raise RuntimeError('the pole is gone')\n"
+    )
+    options = (*OPTIONS, "--env", "broken_env:Broken", "--vectorization", "sync", "--samples", "1", "--serial")
+    done = distpolicy("tune", *options, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "trial 0: failed: " in done.stdout
+    assert "the pole is gone" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert json.loads((tmp_path / "found" / "trials.jsonl").read_text().splitlines()[-1])["state"] == "failed"

@@ -1,0 +1,249 @@
+"""The servers of HTTP and gRPC, asked by real clients over real connections. No Ray."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+
+from distpolicy.serving import PolicyClient, ServingError
+from distpolicy.serving.messages import Kind
+
+PICTURE = np.zeros((2, 2), np.uint8)
+Serve = Callable[..., Any]
+
+
+def seen(*value: float) -> dict[str, Any]:
+    return {"value": np.float32(value), "picture": PICTURE}
+
+
+def ask(url: str, body: Any = None, method: str | None = None, **headers: str) -> tuple[int, Any]:
+    """Returns the status and the JSON of an answer."""
+    data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    given = {"content-type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, given, method=method), timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_client_plays_an_episode_by_a_session(serve: Serve, way: str) -> None:
+    served = serve()
+    with PolicyClient(getattr(served, way)) as client:
+        first = client.act(seen(1, 2))
+        assert (first.version, first.info["steps"]) == (3, 1)
+        assert first.action.dtype == np.float32
+        np.testing.assert_array_equal(client.action(seen(10, 20)), [11, 22])
+        assert len(served.service.sessions) == 1
+        client.reset()
+        assert len(served.service.sessions) == 0
+        np.testing.assert_array_equal(client.action(seen(5, 5)), [5, 5])
+        np.testing.assert_array_equal(client.action(seen(7, 7), first=True), [7, 7])
+        np.testing.assert_array_equal(client.action(seen(1, 1)), [8, 8])
+    assert len(served.service.sessions) == 0
+    assert set(served.counted.statuses) == {(way, 200)}
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_client_keeps_the_state_where_the_server_does_not(serve: Serve, way: str) -> None:
+    served = serve(state="client")
+    with PolicyClient(getattr(served, way)) as client:
+        client.act(seen(1, 2))
+        reply = client.act(seen(10, 20))
+        np.testing.assert_array_equal(reply.action, [11, 22])
+        assert reply.session is None
+        assert len(served.service.sessions) == 0
+        client.reset()
+        np.testing.assert_array_equal(client.action(seen(5, 5)), [5, 5])
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_batches_are_answered_row_by_row(serve: Serve, way: str) -> None:
+    served = serve()
+    batch = {"value": np.float32([[1, 1], [2, 2], [3, 3]]), "picture": np.stack([PICTURE] * 3)}
+    with PolicyClient(getattr(served, way)) as client:
+        client.act(batch)
+        reply = client.act(batch, first=[False, True, False])
+        np.testing.assert_array_equal(reply.action, [[2, 2], [2, 2], [6, 6]])
+        np.testing.assert_array_equal(reply.info["steps"], [2, 1, 2])
+        with pytest.raises(ServingError, match="began with a batch of 3"):
+            client.act(seen(1, 1))
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_errors_are_one_line_with_their_kind(serve: Serve, way: str) -> None:
+    served = serve()
+    with PolicyClient(getattr(served, way)) as client:
+        with pytest.raises(ServingError, match=r"^observation/value: NaN or infinite values$") as caught:
+            client.act(seen(1, np.nan))
+        assert caught.value.kind is Kind.INVALID
+        with pytest.raises(ServingError, match="observation/picture: expected shape"):
+            client.act({"value": np.float32([1, 2]), "picture": np.zeros((3, 2), np.uint8)})
+        with pytest.raises(ServingError, match="observation/picture is missing"):
+            client.act({"value": np.float32([1, 2])})
+        with pytest.raises(ServingError, match="a batch of 9 rows") as caught:
+            client.act({"value": np.zeros((9, 2)), "picture": np.zeros((9, 2, 2), np.uint8)})
+        assert caught.value.kind is Kind.TOO_LARGE
+        client._session = "a1-unknown"
+        with pytest.raises(ServingError, match="session a1-unknown is not known") as caught:
+            client.act(seen(1, 2))
+        assert caught.value.kind is Kind.NOT_FOUND
+    assert {status for _, status in served.counted.statuses} == {400, 404, 413}
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_a_token_is_needed_where_there_is_one(serve: Serve, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISTPOLICY_TOKEN", raising=False)
+    url = getattr(serve(token="a-token-of-some-length"), way)
+    for wrong in (None, "a-token-of-some-lengtH"):
+        with PolicyClient(url, wrong) as client, pytest.raises(ServingError, match="a token is needed") as caught:
+            client.act(seen(1, 2))
+        assert caught.value.kind is Kind.UNAUTHENTICATED
+    monkeypatch.setenv("DISTPOLICY_TOKEN", "a-token-of-some-length")
+    with PolicyClient(url) as client:
+        np.testing.assert_array_equal(client.action(seen(1, 2)), [1, 2])
+
+
+def test_every_page_but_the_health_check_needs_the_token(serve: Serve) -> None:
+    url = serve(token="a-token-of-some-length").http
+    assert ask(f"{url}/healthz") == (200, {"status": "ok"})
+    for path in ("/v1/policy", "/openapi.json", "/docs", "/nothing", "/v1/act"):
+        assert ask(url + path)[0] == 401
+    assert ask(f"{url}/v1/policy", authorization="Bearer a-token-of-some-length")[1]["name"] == "summing"
+
+
+def test_json_is_taken_as_people_write_it(serve: Serve) -> None:
+    url = serve().http
+    status, first = ask(f"{url}/v1/act", {"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}})
+    assert (status, first["action"], first["info"]) == (200, [1, 2], {"steps": 1})
+    observation = {"value": [1, 2], "picture": [[0, 0], [0, 0]]}
+    status, second = ask(f"{url}/v1/act", {"observation": observation, "session": first["session"]})
+    assert (second["action"], second["session"]) == ([2, 4], first["session"])
+    assert ask(f"{url}/v1/sessions/{first['session']}", method="DELETE")[0] == 200
+    assert ask(f"{url}/v1/sessions/{first['session']}", method="DELETE")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "told"),
+    [
+        (b"{", {}, 400, "the body is not JSON"),
+        (b"[1]", {}, 400, "expected an object with the field observation, got list"),
+        (b"{}", {}, 400, "the field observation is missing"),
+        (b'{"observation": 1, "obs": 2}', {}, 400, "unknown field 'obs'"),
+        (b"[" * 5000, {}, 400, "nested more than"),
+        (b"{}", {"content_type": "text/plain"}, 400, "unknown content-type text/plain"),
+        (b"\xc1", {"content_type": "application/msgpack", "accept": "application/json"}, 400, "is not msgpack"),
+        (b" " * 20_000, {}, 413, "at most 10000 bytes"),
+        (b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "seed": -1}', {}, 400, "seed: expected"),
+        (
+            b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "session": 1}',
+            {},
+            400,
+            "session: expected",
+        ),
+        (b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "state": 1}', {}, 400, "server keeps the"),
+    ],
+)
+def test_bad_bodies_are_refused(serve: Serve, body: bytes, headers: dict[str, str], status: int, told: str) -> None:
+    found, answer = ask(f"{serve().http}/v1/act", body, **headers)
+    assert (found, list(answer)) == (status, ["error"])
+    assert told in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_methods_and_paths_are_checked(serve: Serve) -> None:
+    url = serve().http
+    assert ask(f"{url}/v1/act") == (405, {"error": "/v1/act takes POST, not GET"})
+    assert ask(f"{url}/nothing") == (404, {"error": "there is nothing at /nothing; see /docs"})
+
+
+def test_arrays_travel_as_bytes_in_msgpack(serve: Serve) -> None:
+    value = np.float32([1, 2])
+    array = {"dtype": "float32", "shape": [2], "data": value.tobytes()}
+    body = msgpack.packb({"observation": {"value": array, "picture": [[0, 0], [0, 0]]}})
+    request = urllib.request.Request(f"{serve().http}/v1/act", body, {"content-type": "application/msgpack"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        action = msgpack.unpackb(answer.read())["action"]
+    assert (action["dtype"], action["shape"], action["data"]) == ("float32", [2], value.tobytes())
+
+
+def test_a_policy_without_a_state_has_no_sessions(serve: Serve) -> None:
+    served = serve(has_state=False)
+    observation = {"value": [1, 2], "picture": [[0, 0], [0, 0]]}
+    assert ask(f"{served.http}/v1/act", {"observation": observation}) == (200, {"action": [1, 2], "version": 3})
+    status, answer = ask(f"{served.http}/v1/act", {"observation": observation, "session": "a1-x"})
+    assert (status, answer["error"]) == (400, "this policy has no state: leave out session")
+
+
+def test_sessions_are_found_at_the_replica_that_has_them(serve: Serve) -> None:
+    served, other = (
+        serve(replica="a1", token="a-token-of-some-length"),
+        serve(replica="b2", token="a-token-of-some-length"),
+    )
+    with PolicyClient(served.http, "a-token-of-some-length") as client:
+        client.act(seen(1, 2))
+        for way in ("http", "grpc"):
+            with PolicyClient(getattr(other, way), "a-token-of-some-length") as elsewhere:
+                elsewhere._session = client._session
+                last = elsewhere.action(seen(1, 2))
+                with pytest.raises(ServingError, match="observation/value: NaN"):
+                    elsewhere.act(seen(np.nan, 0))
+                elsewhere._session = None
+        np.testing.assert_array_equal(last, [3, 6])
+        assert (len(served.service.sessions), len(other.service.sessions)) == (1, 0)
+        served.close()
+        with PolicyClient(other.http, "a-token-of-some-length") as elsewhere:
+            elsewhere._session = client._session
+            with pytest.raises(ServingError, match="its replica was restarted"):
+                elsewhere.act(seen(1, 2))
+
+
+def test_many_clients_at_once_get_their_own_answers(serve: Serve) -> None:
+    url = serve().http
+
+    def play(number: int) -> list[float]:
+        with PolicyClient(url) as client:
+            return [float(client.action(seen(number, 0))[0]) for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, found in enumerate(pool.map(play, range(8))):
+            assert found == [number * step for step in range(1, 11)]
+
+
+def test_a_newer_policy_is_taken_between_requests(serve: Serve) -> None:
+    served = serve(has_state=False)
+    with PolicyClient(served.http) as client:
+        assert client.act(seen(1, 2)).version == 3
+        loop = served._server.servers[0].get_loop()
+        loop.call_soon_threadsafe(served.service.update, lambda: setattr(served.service.policy, "factor", 10.0), 4)
+        reply = client.act(seen(1, 2))
+        while reply.version == 3:
+            reply = client.act(seen(1, 2))
+        np.testing.assert_array_equal(reply.action, [10, 20])
+
+
+def test_pages_describe_the_policy(serve: Serve) -> None:
+    url = serve().http
+    _, policy = ask(f"{url}/v1/policy")
+    assert policy["observation"]["value"] == {"shape": [2], "dtype": "float32", "minimum": -100.0, "maximum": 100.0}
+    assert policy["state_kept_by"] == "server"
+    _, document = ask(f"{url}/openapi.json")
+    asked = document["paths"]["/v1/act"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert {"observation", "session"} <= asked["properties"].keys()
+    one = asked["properties"]["observation"]["oneOf"][0]
+    assert one["properties"]["value"]["items"] == {"type": "number", "minimum": -100.0, "maximum": 100.0}
+    with urllib.request.urlopen(f"{url}/docs", timeout=10) as page:
+        text = page.read().decode()
+    assert "POST /v1/act" in text
+    assert "src=" not in text  # It needs no network.
+    with urllib.request.urlopen(f"{url}/docs/policy.proto", timeout=10) as page:
+        assert "rpc Act(ActRequest) returns (ActReply);" in page.read().decode()
