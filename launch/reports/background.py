@@ -9,9 +9,12 @@ from pathlib import Path
 
 from distpolicy.errors import DistPolicyError, DistPolicyWarning
 from launch.output.own_process import module_command, module_environment
+from launch.output.run_directory import RunDirectory
 
-# Seconds between two reports of a run that goes on. One takes half a second of a CPU that would be idle.
+# Seconds between two reports of a run that goes on. One takes half a second of a CPU that would be idle, and another
+# sixth of a second for each megabyte of metrics.
 INTERVAL_S = 20.0
+_INTERVAL_PER_MB_S = 3.0
 
 # Seconds that the end of a run waits for its picture.
 _PICTURE_TIMEOUT_S = 120.0
@@ -36,17 +39,20 @@ class ReportProcess:
         if now < self._next_s or (self._process is not None and self._process.poll() is None):
             return
         self._stop()
-        self._next_s = now + INTERVAL_S
+        self._next_s = now + INTERVAL_S + _INTERVAL_PER_MB_S * self._metrics_bytes() / 1e6
         self._process = self._start("--idle")
 
-    def finish(self) -> None:
+    def finish(self, has_picture: bool = True) -> None:
         """Writes the page and waits for it; the picture follows, for which :meth:`close` waits.
+
+        Args:
+            has_picture: Whether a picture is wanted.
 
         Raises:
             DistPolicyError: If the page cannot be written.
         """
         self._stop()
-        self._process, self._is_last = self._start("--picture"), True
+        self._process, self._is_last = self._start(*(["--picture"] if has_picture else [])), True
         assert self._process.stdout is not None
         # A line says that the page is there; if there is none, the process has ended.
         if not self._process.stdout.readline():
@@ -81,6 +87,12 @@ class ReportProcess:
             (lines[-1] if lines else f"its process ended with code {process.returncode}") if process.returncode else ""
         )
 
+    def _metrics_bytes(self) -> int:
+        try:
+            return RunDirectory(self._run).metrics_file.stat().st_size
+        except OSError:
+            return 0
+
     def _stop(self) -> None:
         """Ends what is still being written; an earlier report stays whole."""
         process, self._process = self._process, None
@@ -88,8 +100,8 @@ class ReportProcess:
             process.kill()
             process.communicate()
 
-    def _start(self, option: str) -> subprocess.Popen[str]:
-        command = module_command("launch.reports.write", str(self._run.absolute()), option)
+    def _start(self, *options: str) -> subprocess.Popen[str]:
+        command = module_command("launch.reports.write", str(self._run.absolute()), *options)
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

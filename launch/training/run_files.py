@@ -19,6 +19,9 @@ from workers.collection.evaluator import EvaluationResult
 if TYPE_CHECKING:
     from launch.output.cluster_metrics import ClusterMetrics
 
+# Number of updates from which on a run has a picture.
+_LEAST_PICTURED = 10
+
 
 class MetricsTable(TrainingObserver):
     """Writes ``metrics.csv``: one row for each update.
@@ -95,6 +98,8 @@ class FaultFiles(TrainingObserver):
 class Report(TrainingObserver):
     """Has ``report.html`` written with checkpoints, and with ``report.png`` at the end. Comes after the other files.
 
+    A run of a few updates has no picture: its curves have no more points.
+
     Args:
         is_on: Whether it is written at all.
     """
@@ -113,7 +118,7 @@ class Report(TrainingObserver):
 
     def on_end(self, end: RunEnd) -> None:
         if self._process is not None:
-            self._process.finish()
+            self._process.finish(has_picture=end.totals.updates >= _LEAST_PICTURED)
 
     def close(self) -> None:
         """Waits for the picture, while which the workers may end."""
