@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2], help="numbers of replicas to try")
+    parser.add_argument("--no-msgpack", action="store_true", help="measure JSON alone")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     arguments = parser.parse_args()
     print_header("serving a small policy", ("ray", "tensorflow", "ai-edge-litert", "uvicorn"))
@@ -125,7 +126,8 @@ def main() -> None:
             pid, output = stack.enter_context(running([*command, "--replicas", str(count)], "Ctrl-C"))
             port = int(re.search(r"http://127.0.0.1:(\d+)", output)[1])
             sides[f"ours, JSON, {count}"] = (port, "/v1/act", folder / "body.json", "application/json")
-            sides[f"ours, msgpack, {count}"] = (port, "/v1/act", folder / "body.msgpack", "application/msgpack")
+            if not arguments.no_msgpack:
+                sides[f"ours, msgpack, {count}"] = (port, "/v1/act", folder / "body.msgpack", "application/msgpack")
             pids |= dict.fromkeys((f"ours, JSON, {count}", f"ours, msgpack, {count}"), pid)
             port = free_port()
             command = [sys.executable, str(HERE / "serve_plain.py"), str(folder / "exported"), "--port", str(port)]

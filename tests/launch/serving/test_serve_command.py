@@ -121,7 +121,7 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
         observations = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
         expected = expected_actions(policy, observations)
         names = set()
-        for url in urls * 4:
+        for url in urls * 6:
             session = None
             for number, observation in enumerate(observations):
                 with contextlib.closing(PolicyClient(url, token)) as client:
