@@ -183,6 +183,7 @@ def _train_seeds(parsed: TrainArguments) -> int:
     from launch.signals import handled, interrupt
 
     options = [name for name, on in (("--serial", parsed.serial), ("--debug", parsed.debug)) if on]
+    options += parsed.tracking.options
     folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
     config = None if parsed.resume is not None else parsed.config
     with started_processes_ended(), handled(interrupt):

@@ -20,3 +20,11 @@ class TrackingConfig:
     videos: bool = False
     """Film the best and the worst of some episodes at the end, into the run directory and for TensorBoard (pip install
     'distpolicy[video]')."""
+
+    @property
+    def options(self) -> list[str]:
+        """These settings as options of ``distpolicy train``."""
+        values = {"--wandb": self.wandb, "--mlflow": self.mlflow}
+        flags = {"--profile": self.profile, "--videos": self.videos}
+        given = [word for name, value in values.items() if value is not None for word in (name, value)]
+        return [*given, *(name for name, is_on in flags.items() if is_on)]

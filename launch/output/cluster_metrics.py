@@ -24,10 +24,16 @@ class ClusterMetrics:
     def __init__(self, run: str, env: str) -> None:
         self._tags = {"run": run, "env": env}
         self._gauges: dict[str, Gauge] = {}
+        self._values: dict[str, float] = {}
 
     def set(self, metrics: Mapping[str, Any]) -> None:
-        """Sets the gauges. Characters that Prometheus does not take in names become ``_``."""
-        for name, value in metrics.items():
+        """Sets the gauges. Characters that Prometheus does not take in names become ``_``.
+
+        All gauges are set again, also those of metrics that are not given, such as those of an evaluation: Ray shows
+        only what was set lately.
+        """
+        self._values |= {name: float(value) for name, value in metrics.items()}
+        for name, value in self._values.items():
             if name not in self._gauges:
                 gauge = Gauge(
                     PREFIX + re.sub(r"\W", "_", name, flags=re.ASCII),
@@ -36,4 +42,4 @@ class ClusterMetrics:
                 )
                 gauge.set_default_tags(self._tags)
                 self._gauges[name] = gauge
-            self._gauges[name].set(float(value))
+            self._gauges[name].set(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import numpy as np
 
 from distpolicy.errors import ConfigError, DistPolicyWarning
 from distpolicy.utils.error_text import one_line
+from launch.output.own_process import module_command, module_environment
 from launch.output.tensorboard import TensorBoardWriter
 from launch.output.tensorboard_plugins import animation_value
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
@@ -74,9 +74,14 @@ def _film(run: Path, folder: Path) -> None:
     Raises:
         RuntimeError: If that fails; says why.
     """
-    command = [sys.executable, "-m", "launch", "evaluate", str(run), "--episodes", str(_NUM_EPISODES)]
+    options = ("--episodes", str(_NUM_EPISODES), "--video", str(folder))
     done = subprocess.run(
-        [*command, "--video", str(folder)], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
+        module_command("launch", "evaluate", str(run), *options),
+        env=module_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT_S,
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it failed"])[-1]

@@ -6,6 +6,7 @@ import pytest
 
 from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.errors import ConfigError
+from launch.commands.train import parse_train
 from launch.commands.tune import parse_tune
 from launch.config.codec import dump, from_dict, load_yaml
 from launch.config.train import TrainConfig
@@ -72,3 +73,9 @@ def test_the_file_of_a_search_holds_it_all(tmp_path) -> None:  # type: ignore[no
     file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}, seeds=2), TrainConfig(seed=4), True)
     (tmp_path / "tune.yaml").write_text(dump(file))
     assert from_dict(TuneFile, load_yaml(tmp_path / "tune.yaml"), "file") == file
+
+
+def test_what_follows_a_run_is_handed_on_as_the_options_that_it_came_from() -> None:
+    words = ["--wandb", "poles", "--mlflow", "sqlite:///x.db", "--profile", "--videos"]
+    assert parse_train(words).tracking.options == words
+    assert parse_train([]).tracking.options == []
