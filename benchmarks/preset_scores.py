@@ -22,7 +22,7 @@ from score_runs import Run, train
 
 from launch.config.presets import load_preset
 
-# What others reached with PPO, and where it is from. RL-Zoo's are of one seed.
+# What others reached with the same algorithm, or with PPO, and where it is from. RL-Zoo's are of one seed.
 REFERENCES = {
     "cartpole-ppo": "500 @100k (RL-Zoo)",
     "cartpole-impala": "-",
@@ -44,6 +44,13 @@ REFERENCES = {
     "stateless-pendulum-lstm": "-",
     "repeat-previous-lstm": "-",
     "repeat-previous-far-lstm": "-",
+    "repeat-previous-r2d2": "-",
+    "acrobot-dqn": "-76.6 @100k (RL-Zoo)",
+    "cartpole-dqn": "500 @50k (RL-Zoo)",
+    "pendulum-sac": "-157 @20k (RL-Zoo)",
+    "pendulum-td3": "-152 @20k (RL-Zoo)",
+    "mountaincarcontinuous-sac": "94.7 @50k (RL-Zoo)",
+    "mountaincarcontinuous-td3": "93.5 @300k (RL-Zoo)",
 }
 
 COLUMNS = (

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 from reporting import met, print_header, print_table
 
 HERE = Path(__file__).resolve().parent
@@ -60,8 +61,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], ready: str) -> Iterator[str]:
-    """Yields the output of a server up to the line that says that it is ready, and ends it after the block."""
+def running(command: list[str], ready: str) -> Iterator[tuple[int, str]]:
+    """Yields a server's process id and its output when it is ready, and ends it after the block."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "RAY_worker_niceness": "0"}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     os.set_blocking(server.stdout.fileno(), False)
@@ -72,13 +73,24 @@ def running(command: list[str], ready: str) -> Iterator[str]:
                 raise RuntimeError(f"{command} did not start:\n{output}")
             output += server.stdout.read() or ""
             time.sleep(0.1)
-        yield output
+        yield server.pid, output
     finally:
         server.send_signal(signal.SIGTERM)
         try:
             server.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+def cpu_s(pid: int) -> float:
+    """Returns the CPU time that a server and all processes of its Ray have taken."""
+    total = 0.0
+    process = psutil.Process(pid)
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            times = each.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def load(port: int, path: str, body: Path, content_type: str, clients: int, seconds: float) -> dict[str, float]:
@@ -107,22 +119,27 @@ def main() -> None:
         (folder / "body.json").write_text(json.dumps({"observation": observation}))
         (folder / "body.msgpack").write_bytes(msgpack_body(np.float32(observation)))
         sides: dict[str, tuple[int, str, Path, str]] = {}
+        pids: dict[str, int] = {}
         for count in arguments.replicas:
             command = [sys.executable, "-m", "launch", "serve", str(folder / "policy"), "--port", "0"]
-            output = stack.enter_context(running([*command, "--replicas", str(count)], "Ctrl-C"))
+            pid, output = stack.enter_context(running([*command, "--replicas", str(count)], "Ctrl-C"))
             port = int(re.search(r"http://127.0.0.1:(\d+)", output)[1])
             sides[f"ours, JSON, {count}"] = (port, "/v1/act", folder / "body.json", "application/json")
             sides[f"ours, msgpack, {count}"] = (port, "/v1/act", folder / "body.msgpack", "application/msgpack")
+            pids |= dict.fromkeys((f"ours, JSON, {count}", f"ours, msgpack, {count}"), pid)
             port = free_port()
             command = [sys.executable, str(HERE / "serve_plain.py"), str(folder / "exported"), "--port", str(port)]
             command += ["--replicas", str(count), "--ray-dir", str(folder / f"ray{count}")]
-            stack.enter_context(running(command, "ready"))
+            pids[f"plain Ray Serve, JSON, {count}"] = stack.enter_context(running(command, "ready"))[0]
             sides[f"plain Ray Serve, JSON, {count}"] = (port, "/", folder / "body.json", "application/json")
         found: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
         for _ in range(arguments.rounds):
             for clients in arguments.clients:
                 for name, side in sides.items():
-                    found[name, clients].append(load(*side, clients, arguments.seconds))
+                    before = cpu_s(pids[name])
+                    figures = load(*side, clients, arguments.seconds)
+                    figures["cpu_ms"] = (cpu_s(pids[name]) - before) / figures["num_requests"] * 1e3
+                    found[name, clients].append(figures)
                     print(f"{name:>28} replicas, {clients:3} clients: {found[name, clients][-1]}", file=sys.stderr)
     report(found, list(sides), arguments.clients)
 
@@ -139,17 +156,17 @@ def report(found: dict[tuple[str, int], list[dict[str, float]]], names: list[str
     for clients in all_clients:
         best = {True: 0.0, False: 0.0}
         for name in names:
-            rate, p50, p99 = (
+            rate, p50, p99, cpu_ms = (
                 float(np.median([item[key] for item in found[name, clients]]))
-                for key in ("requests_per_s", "p50_ms", "p99_ms")
+                for key in ("requests_per_s", "p50_ms", "p99_ms", "cpu_ms")
             )
             if "JSON" in name:
                 best[name.startswith("ours")] = max(best[name.startswith("ours")], rate)
-            rows.append((name, str(clients), f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}"))
+            rows.append((name, str(clients), f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{cpu_ms:.2f}"))
         ratio = best[True] / best[False]
         goal = f"{met(ratio >= GOAL)} (>= {GOAL:g} x)" if clients == max(CLIENTS) else ""
         goals.append((str(clients), f"{best[True]:,.0f}", f"{best[False]:,.0f}", f"{ratio:.1f} x", goal))
-    print_table(("side, form, replicas", "clients", "requests/s", "p50 ms", "p99 ms"), rows)
+    print_table(("side, form, replicas", "clients", "requests/s", "p50 ms", "p99 ms", "CPU ms a request"), rows)
     print("JSON, each side with the number of replicas that is best for it:")
     print_table(("clients", "ours", "plain Ray Serve", "ratio", "goal"), goals)
 

@@ -111,7 +111,8 @@ def main() -> None:
     latencies_s = asyncio.run(load(arguments.port, request, arguments.clients, arguments.seconds))
     took_s = time.perf_counter() - start
     p50, p99 = np.percentile(latencies_s, [50, 99]) * 1e3
-    print(json.dumps({"requests_per_s": len(latencies_s) / took_s, "p50_ms": p50, "p99_ms": p99}))
+    figures = {"requests_per_s": len(latencies_s) / took_s, "p50_ms": p50, "p99_ms": p99}
+    print(json.dumps({**figures, "num_requests": len(latencies_s)}))
 
 
 if __name__ == "__main__":

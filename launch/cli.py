@@ -11,21 +11,23 @@ import traceback
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import TextIO
 
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
-from launch import command_line as command_lines
-from launch.cluster import authentication
-from launch.output.run_directory import RunDirectory
-from launch.output.seeds_folder import holds_seeds
-from launch.output.shown_paths import OutputError, PathsConsole, shown_from
-from launch.preset_list import list_envs, list_presets
-from launch.process_end import end_without_threads
+from launch.commands.collect import run_collect
+from launch.commands.doctor import run_doctor
+from launch.commands.evaluate import run_evaluate
+from launch.commands.export import run_export
+from launch.commands.lists import run_envs, run_presets
+from launch.commands.reports import run_plot, run_report, run_runs, run_watch
+from launch.commands.serve import run_serve
+from launch.commands.submit import run_submit
+from launch.commands.train import run_train
+from launch.commands.tune import run_tune
+from launch.completion.command import run_completion
+from launch.output.shown_paths import OutputError, shown_from
+from launch.process_end import EXIT_BAD_INPUT, EXIT_FAILURE, end_without_threads
 from launch.suggestions import did_you_mean
-
-EXIT_FAILURE = 1
-EXIT_BAD_INPUT = 2
 
 USAGE = """\
 usage: distpolicy COMMAND [OPTIONS]
@@ -50,6 +52,26 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy COMMAND --help     all options
   distpolicy --version          the version
 """
+
+
+# What runs each command, given its arguments and the clock time at which it began. It returns the exit code.
+_COMMANDS: dict[str, Callable[[list[str], float], int]] = {
+    "train": run_train,
+    "tune": run_tune,
+    "collect": run_collect,
+    "evaluate": run_evaluate,
+    "report": run_report,
+    "plot": run_plot,
+    "runs": run_runs,
+    "watch": run_watch,
+    "serve": run_serve,
+    "export": run_export,
+    "submit": run_submit,
+    "doctor": run_doctor,
+    "presets": run_presets,
+    "envs": run_envs,
+    "completion": run_completion,
+}
 
 
 def main() -> None:
@@ -170,246 +192,3 @@ def _show_warnings_in_one_line() -> None:
             show_others(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
-
-
-def _train(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_train(arguments)
-    _use_token(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
-
-    if parsed.dry_run:
-        from launch.cluster.dry_run import dry_run_training
-
-        with started_processes_ended():
-            return 0 if dry_run_training(parsed.config, PathsConsole()) else EXIT_FAILURE
-    if parsed.seeds is not None or (parsed.resume is not None and holds_seeds(parsed.resume)):
-        return _train_seeds(parsed)
-    # Importing Ray takes a second, which help and bad input should not wait for.
-    from launch.signals import handled, interrupt
-    from launch.training.console import ConsoleObserver
-    from launch.training.followers import make_followers
-    from launch.training.run import TrainingRun
-
-    console = PathsConsole()
-    observers = [ConsoleObserver(console, start), *make_followers(parsed.tracking, console.print)]
-    with (
-        started_processes_ended(),
-        handled(interrupt),
-        TrainingRun(
-            parsed.config,
-            observers,
-            parsed.run_dir,
-            parsed.resume,
-            debug=parsed.debug,
-            serial=parsed.serial,
-            preset=parsed.preset,
-        ) as run,
-        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
-    ):
-        console.print(run.describe())
-        run.run()
-    return 0
-
-
-def _train_seeds(parsed: command_lines.TrainArguments) -> int:
-    from launch.cluster.child_processes import started_processes_ended
-    from launch.seed_runs import SeedRuns
-    from launch.signals import handled, interrupt
-
-    options = [name for name, on in (("--serial", parsed.serial), ("--debug", parsed.debug)) if on]
-    options += parsed.tracking.options
-    folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
-    config = None if parsed.resume is not None else parsed.config
-    with started_processes_ended(), handled(interrupt):
-        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options)
-        return runs.run()
-
-
-def _tune(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_tune(arguments)
-    _use_token(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
-    from launch.signals import handled, interrupt
-    from launch.tuning.console import ConsoleObserver
-    from launch.tuning.run import TuningRun
-
-    observer = ConsoleObserver(PathsConsole())
-    with (
-        started_processes_ended(),
-        handled(interrupt),
-        TuningRun(
-            parsed.tune,
-            parsed.config,
-            parsed.out,
-            parsed.resume,
-            observer,
-            tracking=parsed.tracking,
-            serial=parsed.serial,
-            debug=parsed.debug,
-        ) as run,
-        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
-    ):
-        try:
-            run.run()
-        except KeyboardInterrupt:
-            observer.on_interrupt(run.folder)
-            raise
-    return 0
-
-
-def _collect(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_collect(arguments)
-    _use_token(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
-
-    if parsed.dry_run:
-        from launch.cluster.dry_run import dry_run_collecting
-
-        with started_processes_ended():
-            return 0 if dry_run_collecting(parsed.config, PathsConsole()) else EXIT_FAILURE
-    from launch.collection.console import ConsoleObserver
-    from launch.collection.run import CollectionRun
-    from launch.signals import handled, interrupt
-
-    folder = parsed.out or parsed.resume
-    assert folder is not None
-    observer = ConsoleObserver(PathsConsole(), start)
-    with (
-        started_processes_ended(),
-        handled(interrupt),
-        CollectionRun(parsed.config, folder, [observer], parsed.resume is not None, debug=parsed.debug) as run,
-        handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
-    ):
-        run.run()
-    return 0
-
-
-def _evaluate(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_evaluate(arguments)
-    from launch.cluster.child_processes import started_processes_ended
-    from launch.evaluation import evaluate
-    from launch.signals import handled, interrupt
-
-    with started_processes_ended(), handled(interrupt):
-        evaluate(Path(parsed.source), parsed.config, PathsConsole())
-    return 0
-
-
-def _report(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_report(arguments)
-    from launch.reports.commands import report
-
-    report(parsed, PathsConsole())
-    return 0
-
-
-def _plot(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_plot(arguments)
-    from launch.reports.commands import plot
-
-    plot(parsed, PathsConsole())
-    return 0
-
-
-def _runs(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_runs(arguments)
-    from launch.reports.run_list import list_runs
-
-    list_runs(parsed, PathsConsole())
-    return 0
-
-
-def _watch(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_watch(arguments)
-    from launch.reports.watch import watch
-
-    watch(parsed, PathsConsole())
-    return 0
-
-
-def _serve(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_serve(arguments)
-    _use_token(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
-    from launch.serving.command import serve
-    from launch.signals import handled, interrupt
-
-    with started_processes_ended(), handled(interrupt):
-        serve(parsed.source, parsed.config, PathsConsole(), start, parsed.debug)
-    return 0
-
-
-def _export(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_export(arguments)
-    from launch.export import export_policy
-    from launch.signals import handled, interrupt
-
-    with handled(interrupt):
-        export_policy(parsed, PathsConsole())
-    return 0
-
-
-def _submit(arguments: list[str], start: float) -> int:
-    parsed, command = command_lines.parse_submit(arguments)
-    authentication.use_token_if_there_is_one()
-    from launch.cluster.submit import submit
-
-    return submit(parsed.target, command, parsed.config, PathsConsole())
-
-
-def _doctor(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_doctor(arguments)
-    _use_token(parsed.config.address)
-    from launch.cluster.doctor import examine
-    from launch.signals import handled, interrupt
-
-    with handled(interrupt):
-        return 0 if examine(parsed.config, PathsConsole(), parsed.debug) else EXIT_FAILURE
-
-
-def _presets(arguments: list[str], start: float) -> int:
-    return _list("presets", arguments, list_presets)
-
-
-def _envs(arguments: list[str], start: float) -> int:
-    return _list("envs", arguments, list_envs)
-
-
-def _completion(arguments: list[str], start: float) -> int:
-    parsed = command_lines.parse_completion(arguments)
-    # Importing Gymnasium's environments, to name them, is for this command alone.
-    from launch.completion.scripts import completion_script
-
-    print(completion_script(parsed.shell), end="")
-    return 0
-
-
-def _list(command: str, arguments: list[str], make: Callable[[], str]) -> int:
-    if arguments and not {"-h", "--help", "--help-all"} & set(arguments):
-        raise ConfigError(f"distpolicy {command} takes no options, but got {' '.join(arguments)}")
-    print(make() if not arguments else f"usage: distpolicy {command}\n\n{make.__doc__}\n", end="")
-    return 0
-
-
-_COMMANDS = {
-    "train": _train,
-    "tune": _tune,
-    "collect": _collect,
-    "evaluate": _evaluate,
-    "report": _report,
-    "plot": _plot,
-    "runs": _runs,
-    "watch": _watch,
-    "serve": _serve,
-    "export": _export,
-    "submit": _submit,
-    "doctor": _doctor,
-    "presets": _presets,
-    "envs": _envs,
-    "completion": _completion,
-}
-
-
-def _use_token(address: str | None) -> None:
-    if address is not None:
-        authentication.use_token_if_there_is_one()

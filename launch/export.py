@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from rich.console import Console
 
 from distpolicy.utils.quiet import without_stderr
-from launch.command_line import ExportArguments
-from launch.output.run_directory import saved_policy_folder
 
 
-def export_policy(arguments: ExportArguments, console: Console) -> None:
+def export_policy(folder: Path, target: str, out: Path, batch_size: int | None, console: Console) -> None:
     """Writes a policy and says what its inputs and outputs are.
 
     Args:
-        arguments: The arguments of the command.
+        folder: The policy, a SavedModel.
+        target: What runs the program: ``tflite``, ``onnx`` or ``saved_model``.
+        out: Folder to write.
+        batch_size: Number of rows; None for any, or 1 for ``tflite``.
         console: Where to print.
 
     Raises:
@@ -23,7 +25,6 @@ def export_policy(arguments: ExportArguments, console: Console) -> None:
         CheckpointError: If the policy is damaged.
         DistPolicyError: If the folder cannot be written.
     """
-    folder = saved_policy_folder(arguments.source, arguments.stochastic, arguments.policy == "best")
     # Before TensorFlow is imported: it is for the CPU alone, and its messages are for its developers.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,7 +33,7 @@ def export_policy(arguments: ExportArguments, console: Console) -> None:
         from distpolicy.policies import policy_loader
 
         policy = policy_loader.load(folder)
-        exported = export(policy, arguments.to, arguments.folder, arguments.batch_size)
+        exported = export(policy, target, out, batch_size)
     difference = exported.difference
     console.print(f"{exported.main_file}: {exported.num_bytes / 1e3:,.0f} kB with its signature.json")
     for word, tensors in (("input", exported.signature.inputs), ("output", exported.signature.outputs)):

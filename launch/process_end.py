@@ -9,6 +9,10 @@ import threading
 
 GRACE_S = 5.0
 
+# Exit codes of the commands.
+EXIT_FAILURE = 1
+EXIT_BAD_INPUT = 2
+
 
 def end_without_threads(exit_code: int, grace_s: float = GRACE_S) -> None:
     """Lets the process end by itself some seconds after its work, if it has not ended by then.

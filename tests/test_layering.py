@@ -168,6 +168,7 @@ ORDER = {
     "launch": (
         "launch",
         "completion",
+        "commands",
         "tuning",
         "training",
         "collection",

@@ -15,19 +15,35 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from launch import command_line
+from launch.commands.collect import parse_collect
+from launch.commands.doctor import parse_doctor
+from launch.commands.evaluate import parse_evaluate
+from launch.commands.export import parse_export
+from launch.commands.reports import parse_plot, parse_report, parse_runs, parse_watch
+from launch.commands.serve import parse_serve
+from launch.commands.submit import parse_submit
+from launch.commands.train import parse_train
+from launch.commands.tune import parse_tune
+from launch.completion.command import parse_completion
 from launch.training.run import TrainingRun
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [*sorted((DOCS / "concepts").glob("*.md")), *sorted((DOCS / "how_to").glob("*.md"))]
 PARSERS: Mapping[str, Callable[[list[str]], Any]] = {
-    "train": command_line.parse_train,
-    "collect": command_line.parse_collect,
-    "evaluate": command_line.parse_evaluate,
-    "doctor": command_line.parse_doctor,
-    "submit": command_line.parse_submit,
-    "completion": command_line.parse_completion,
+    "train": parse_train,
+    "collect": parse_collect,
+    "evaluate": parse_evaluate,
+    "doctor": parse_doctor,
+    "submit": parse_submit,
+    "completion": parse_completion,
+    "tune": parse_tune,
+    "serve": parse_serve,
+    "export": parse_export,
+    "report": parse_report,
+    "plot": parse_plot,
+    "runs": parse_runs,
+    "watch": parse_watch,
 }
 # Those whose options stand for something, such as a folder that the reader has.
 SHOWN_ONLY = ("runs/x", "runs/ant", "trained", "cloned", "my_", "…", "COMMAND", "CLUSTER")
@@ -52,7 +68,7 @@ def commands(text: str) -> list[list[str]]:
 
 def train(arguments: list[str]) -> None:
     """Runs a command for an update, or for one more if it resumes a run."""
-    parsed = command_line.parse_train([text for text in arguments if text != "--dry-run"])
+    parsed = parse_train([text for text in arguments if text != "--dry-run"])
     config = dataclasses.replace(parsed.config, total_steps=1, eval_episodes=0, jit_compile=False, checkpoint_every=1)
     if parsed.resume is not None:
         config = dataclasses.replace(config, total_steps=10_000)

@@ -25,6 +25,7 @@ class OffPolicyConfig(AgentConfig):
         "updates_per_call",
         "samples_per_insert",
         "n_step",
+        "reward_scale",
         "target_update_period",
         "target_update_tau",
     )
@@ -47,6 +48,8 @@ class OffPolicyConfig(AgentConfig):
     """Number of transitions before the first gradient step. Actions are random until then."""
     n_step: int = 1
     """Number of steps whose rewards are added up before the value of the next observation."""
+    reward_scale: float = 1.0
+    """Factor of the rewards. Values of 0.01 are learned very slowly: returns of about 1 or more are learned well."""
     target_update_period: int = 1
     """Number of gradient steps between two updates of the target networks."""
     target_update_tau: float = 0.005

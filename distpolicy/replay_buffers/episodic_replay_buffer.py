@@ -185,9 +185,13 @@ class EpisodicReplayBuffer(ReplayBuffer):
         self, sample_batch_size: int | None, num_steps: int | None, num_parallel_calls: int | None
     ) -> tf.data.Dataset:
         _check_batch(sample_batch_size, num_steps)
-        samples = tf.data.Dataset.counter().map(
-            lambda _: self._sample(num_steps), num_parallel_calls=num_parallel_calls
-        )
+
+        def sample(_: tf.Tensor) -> tuple[Any, tf.Tensor]:
+            items, info = self._sample(num_steps)
+            # The id alone, as in TF-Agents' datasets.
+            return items, info.ids
+
+        samples = tf.data.Dataset.counter().map(sample, num_parallel_calls=num_parallel_calls)
         return samples if sample_batch_size is None else samples.batch(sample_batch_size, drop_remainder=True)
 
     def _single_deterministic_pass_dataset(

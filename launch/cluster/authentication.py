@@ -16,6 +16,12 @@ MODE_VARIABLE = "RAY_AUTH_MODE"
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 
 
+def use_token_at(address: str | None) -> None:
+    """Does as :func:`use_token_if_there_is_one` for a cluster's address; nothing for None, a Ray of one's own."""
+    if address is not None:
+        use_token_if_there_is_one()
+
+
 def use_token_if_there_is_one() -> None:
     """Turns token authentication on for this process if there is a token and RAY_AUTH_MODE is not set.
 

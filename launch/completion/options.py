@@ -14,7 +14,15 @@ import tyro
 
 from distpolicy.agents.agent_config import AgentConfig, agent_kinds
 from distpolicy.agents.custom.config import CustomAgentConfig
-from launch import command_line
+from launch.commands.collect import CollectArguments
+from launch.commands.doctor import DoctorArguments
+from launch.commands.evaluate import EvaluateArguments
+from launch.commands.export import ExportArguments
+from launch.commands.serve import ServeArguments
+from launch.commands.submit import SubmitArguments
+from launch.commands.train import TrainArguments
+from launch.commands.tune import TuneArguments
+from launch.completion.arguments import CompletionArguments, Shell
 from launch.config.presets import preset_names, read_preset
 from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.short_help import field_documents
@@ -53,16 +61,15 @@ class Command(typing.NamedTuple):
 def commands() -> dict[str, Command]:
     """Returns all commands by name."""
     jobs = {
-        "train": command_line.TrainArguments,
-        "tune": command_line.TuneArguments,
-        "collect": command_line.CollectArguments,
-        "evaluate": command_line.EvaluateArguments,
-        "doctor": command_line.DoctorArguments,
+        "train": TrainArguments,
+        "tune": TuneArguments,
+        "collect": CollectArguments,
+        "evaluate": EvaluateArguments,
+        "doctor": DoctorArguments,
     }
     others = {
-        "tune": command_line.TuneArguments,
-        "serve": command_line.ServeArguments,
-        "export": command_line.ExportArguments,
+        "serve": ServeArguments,
+        "export": ExportArguments,
         "report": ReportArguments,
         "plot": PlotArguments,
         "runs": RunsArguments,
@@ -70,10 +77,10 @@ def commands() -> dict[str, Command]:
     }
     return {
         **{name: _command(kind) for name, kind in {**jobs, **others}.items()},
-        "submit": _command(command_line.SubmitArguments, tuple(jobs)),
+        "submit": _command(SubmitArguments, tuple(jobs)),
         "presets": Command("Lists the presets"),
         "envs": Command("Lists the environments that have presets"),
-        "completion": _command(command_line.CompletionArguments, typing.get_args(command_line.Shell)),
+        "completion": _command(CompletionArguments, typing.get_args(Shell)),
     }
 
 

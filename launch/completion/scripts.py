@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 
-from launch.command_line import Shell
+from launch.completion.arguments import Shell
 from launch.completion.options import Command, commands
 
 

@@ -145,10 +145,10 @@ def line_chart(
         scale = {"type": "log"}
     y = {"field": "y", "type": "quantitative", "title": y_title, "scale": scale}
     tooltip = [
-        *([{"field": "name", "title": " "}] if len(names) > 1 else []),
+        *([{"field": "name", "title": "curve"}] if len(names) > 1 else []),
         *([{"field": "run", "title": "run"}] if any(curve.run for curve in (*lines.main, *lines.points)) else []),
         {"field": "y", "title": title, "type": "quantitative", "format": ",.5~g"},
-        {"field": "x", "title": X_TITLE, "type": "quantitative", "format": ",.4~r"},
+        {"field": "x", "title": X_TITLE, "type": "quantitative", "format": ",.6~g"},
     ]
     base = {"x": _x(), "y": y, "color": colour, "detail": {"field": "run"}}
     tables |= {"band": _with_interval(tables["main"]), "bars": _with_interval(tables["points"])}
@@ -192,7 +192,7 @@ def _target(y: Mapping[str, Any]) -> dict[str, Any]:
 def _marks() -> dict[str, Any]:
     return {
         "x": _x(),
-        "tooltip": [{"field": "what", "title": " "}, {"field": "x", "title": X_TITLE, "format": ",.4~r"}],
+        "tooltip": [{"field": "what", "title": "what"}, {"field": "x", "title": X_TITLE, "format": ",.6~g"}],
     }
 
 

@@ -99,7 +99,7 @@ class Figures:
             if any(run.env == env for run in group.runs)
         )
         if target is not None:
-            legend = (*legend, (f"target {target:g}", "--good"))
+            legend = (*legend, (f"target {target:g}", "--text"))
         return line_chart(title, lines, "return", f"{about}.", is_wide=True, legend=legend)
 
     def _single_learning_curve(self) -> Chart | None:
@@ -120,7 +120,7 @@ class Figures:
         legend = tuple((name, f"--run{index}") for index, name in enumerate(names))
         about = "Thin: the mean return of the episodes that ended in an update." if curves == [main] else ""
         if target is not None:
-            legend = (*legend, (f"target {target:g}", "--good"))
+            legend = (*legend, (f"target {target:g}", "--text"))
         if marks := self.marks(run):
             legend = (*legend, ("fault or restart", "--alert"))
         lines = Lines(curves, [raw] if curves == [main] else [], points, marks, target, names)

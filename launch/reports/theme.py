@@ -90,7 +90,7 @@ def chart_config(theme: Theme, font: str = FONT) -> dict[str, Any]:
         "range": {"category": list(theme.runs), "ordinal": list(theme.times)},
         "text": {"color": theme.muted},
         "bar": {"color": theme.runs[0]},
-        "style": {"fault": {"color": theme.alert}, "target": {"color": theme.good}},
+        "style": {"fault": {"color": theme.alert}, "target": {"color": theme.text}},
     }
 
 

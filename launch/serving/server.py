@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,8 +148,9 @@ class PolicyServer:
         self._resources.enter_context(
             connected(config.address, lambda totals: [actor], self._debug, self._on_preparing)
         )
-        # Ray, which is there by now, has set its own handler of SIGTERM.
-        self._resources.enter_context(handled(interrupt))
+        if threading.current_thread() is threading.main_thread():
+            # Ray, which is there by now, has set its own handler of SIGTERM.
+            self._resources.enter_context(handled(interrupt))
         count = config.replicas or self._num_replicas()
         self._on_preparing(f"loading {self._folder}")
         served = self._load(port)

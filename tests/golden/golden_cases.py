@@ -5,6 +5,7 @@ from __future__ import annotations
 import golden_cases_actor
 import golden_cases_distributions
 import golden_cases_driver
+import golden_cases_environments
 import golden_cases_nests
 import golden_cases_networks
 import golden_cases_normalizer
@@ -17,12 +18,14 @@ import golden_cases_tf_policy
 import golden_cases_time_steps
 import golden_cases_trajectories
 import golden_cases_update
+import golden_cases_utilities
 from golden_registry import CASES
 
 CASE_MODULES = (
     golden_cases_actor,
     golden_cases_distributions,
     golden_cases_driver,
+    golden_cases_environments,
     golden_cases_nests,
     golden_cases_networks,
     golden_cases_normalizer,
@@ -35,6 +38,7 @@ CASE_MODULES = (
     golden_cases_time_steps,
     golden_cases_trajectories,
     golden_cases_update,
+    golden_cases_utilities,
 )
 
 __all__ = ["CASES", "CASE_MODULES"]

@@ -15,7 +15,9 @@ import pytest
 
 from distpolicy.errors import ConfigError
 from launch.cli import run
-from launch.command_line import parse_collect, parse_evaluate, parse_train
+from launch.commands.collect import parse_collect
+from launch.commands.evaluate import parse_evaluate
+from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.evaluate import EvaluateConfig
 from launch.config.train import TrainConfig, load_train_config

@@ -11,7 +11,9 @@ import pytest
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import ConfigError
 from launch.cluster import session
-from launch.command_line import parse_collect, parse_submit, parse_train
+from launch.commands.collect import parse_collect
+from launch.commands.submit import parse_submit
+from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
 from launch.config.train import TrainConfig

@@ -15,7 +15,7 @@ import pytest
 from commands import distpolicy
 
 from distpolicy.errors import ConfigError
-from launch.command_line import parse_collect
+from launch.commands.collect import parse_collect
 from launch.config.codec import dump
 from launch.config.train import TrainConfig
 

@@ -17,10 +17,9 @@ SHORT = {
     "offline.py": ["2000", "300"],
     "own_agent.py": ["8192"],
     "own_network.py": ["4096"],
+    "serving_client.py": ["RUN"],  # the newest run
     "recurrent_policy.py": ["4096"],
     "sweep.py": ["2048", "2"],
-    # It serves the newest run.
-    "serving_client.py": ["RUN"],
 }
 ELSEWHERE = {"early_stopping.py", "train_in_python.py"}
 

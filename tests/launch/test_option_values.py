@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from distpolicy.errors import ConfigError
-from launch.command_line import parse_collect, parse_evaluate, parse_train
+from launch.commands.collect import parse_collect
+from launch.commands.evaluate import parse_evaluate
+from launch.commands.train import parse_train
 from launch.option_values import count, keyword_arguments
 from launch.output.shown_paths import PathsConsole, shown_from
 

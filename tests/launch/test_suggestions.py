@@ -8,7 +8,8 @@ import pytest
 from commands import distpolicy
 
 from distpolicy.errors import ConfigError
-from launch.command_line import parse_collect, parse_train
+from launch.commands.collect import parse_collect
+from launch.commands.train import parse_train
 from launch.suggestions import did_you_mean
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from distpolicy.serving.documents import JSON, MSGPACK
 from distpolicy.serving.protobuf_messages import proto_text
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
-from distpolicy.utils.nests.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 from workers.serving.service import PolicyService
 
 _HTML = "text/html; charset=utf-8"
@@ -88,7 +88,7 @@ def openapi(name: str, service: PolicyService) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {JSON: {"schema": asked}, MSGPACK: {"schema": asked}}},
         "responses": {"200": {"description": "the action", "content": {JSON: {"schema": answered}}}, "default": error},
     }
-    paths: dict[str, Any] = {
+    places: dict[str, Any] = {
         "/v1/act": {"post": act},
         "/v1/policy": {"get": {"summary": "The policy's specs", "responses": {"200": {"description": "the specs"}}}},
         "/healthz": {
@@ -106,11 +106,11 @@ def openapi(name: str, service: PolicyService) -> dict[str, Any]:
             "parameters": [parameter],
             "responses": {"200": {"description": "ended"}, "default": error},
         }
-        paths["/v1/sessions/{session}"] = {"delete": end}
+        places["/v1/sessions/{session}"] = {"delete": end}
     return {
         "openapi": "3.1.0",
         "info": {"title": f"distpolicy: {name}", "version": "1"},
-        "paths": paths,
+        "paths": places,
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}, {}],
     }
@@ -167,7 +167,17 @@ def _page(name: str, service: PolicyService, document: Mapping[str, Any]) -> str
         for path, methods in document["paths"].items()
         for method, item in methods.items()
     )
-    specs = html.escape(json.dumps(describe(name, service), indent=1))
+    nests = {
+        "observation": policy.time_step_spec.observation,
+        "action": policy.action_spec,
+        "info": policy.info_spec,
+        "state": policy.policy_state_spec,
+    }
+    specs = "".join(
+        f"<tr><td><code>{html.escape(part + path)}</code></td><td><code>{_told(spec)}</code></td></tr>"
+        for part, nest in nests.items()
+        for path, spec in zip(paths(nest), flatten(nest), strict=True)
+    )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{html.escape(name)}</title><style>
 :root {{ color-scheme: light dark }}
@@ -180,8 +190,23 @@ pre {{ overflow-x: auto; padding: .8rem; border: 1px solid #8886; border-radius:
 <h2>An action</h2><pre>curl --json '{html.escape(example)}' URL/v1/act</pre>
 <p>With a token: <code>-H "Authorization: Bearer TOKEN"</code>. Bodies are JSON, or msgpack
 (<code>content-type: {MSGPACK}</code>) with arrays as maps of dtype, shape and data.</p>
-<h2>The policy</h2><pre>{specs}</pre></html>
+<h2>The policy</h2><table>{specs}</table></html>
 """
+
+
+def _told(spec: ArraySpec) -> str:
+    found = _spec(spec)
+    text = f"{found['dtype']}{found['shape']}"
+    bounds = found.get("minimum"), found.get("maximum")
+    if None in bounds:
+        return text
+    low, high = (f"{bound:.6g}" if isinstance(bound, int | float) else _shortened(bound) for bound in bounds)
+    return html.escape(f"{text} from {low} to {high}")
+
+
+def _shortened(bound: Any) -> str:
+    text = ", ".join(f"{value:.4g}" for value in np.asarray(bound).reshape(-1)[:9])
+    return f"[{text}]" if np.size(bound) < 10 else f"[{text}, …]"
 
 
 def _zeros(spec: Any) -> Any:

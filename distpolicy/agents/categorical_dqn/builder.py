@@ -36,6 +36,7 @@ def make_agent(
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         epsilon_schedule=config.epsilon_schedule,
         epsilon_spread=config.epsilon_spread,
         jit_compile=options.jit_compile,

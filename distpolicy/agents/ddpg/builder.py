@@ -36,6 +36,7 @@ def make_agent(
         target_update_period=config.target_update_period,
         td_errors_loss_fn=tf.math.squared_difference,
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         n_step_update=config.n_step,
         name="ddpg_agent",
         jit_compile=options.jit_compile,

@@ -30,6 +30,7 @@ def make_agent(
         target_update_period=config.target_update_period,
         td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         epsilon_schedule=config.epsilon_schedule,
         epsilon_spread=config.epsilon_spread,
         noise_seed=network_seed(options.seed, 4),

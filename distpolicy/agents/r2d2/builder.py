@@ -36,6 +36,7 @@ def make_agent(
         target_update_period=config.target_update_period,
         td_errors_loss_fn=TD_LOSSES[config.td_loss],
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         epsilon_schedule=config.epsilon_schedule,
         epsilon_spread=config.epsilon_spread,
         sequence_length=config.sequence_length,

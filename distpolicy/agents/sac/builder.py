@@ -77,6 +77,7 @@ def make_agent(
         target_update_tau=config.target_update_tau,
         target_update_period=config.target_update_period,
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         initial_log_alpha=math.log(config.initial_alpha),
         n_step_update=config.n_step,
         jit_compile=options.jit_compile,

@@ -38,6 +38,7 @@ def make_agent(
         actor_update_period=config.actor_update_period,
         td_errors_loss_fn=tf.math.squared_difference,
         gamma=config.discount,
+        reward_scale_factor=config.reward_scale,
         target_policy_noise=config.target_noise * half_width,
         target_policy_noise_clip=config.target_noise_clip * half_width,
         n_step_update=config.n_step,

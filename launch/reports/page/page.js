@@ -35,12 +35,19 @@ function specOf(chart, width) {
     ...(isFacet ? {} : { autosize: { type: "fit-x", contains: "padding" } }) };
 }
 
+// Tooltips of the nearest point read the point's row. Vega-Lite sees to that for numbers, and not for texts.
+function withTexts(spec) {
+  return JSON.parse(JSON.stringify(spec), (key, value) =>
+    key === "signal" && typeof value === "string" && value.includes("datum.datum[")
+      ? value.replaceAll(/(?<!datum\.)datum\[/g, "datum.datum[") : value);
+}
+
 async function draw(element) {
   const chart = page.charts[Number(element.dataset.chart)];
   try {
     await vegaEmbed(element, specOf(chart, element.clientWidth), {
       actions: { export: true, source: false, compiled: false, editor: false },
-      config: page.themes[theme()], downloadFileName: chart.title, renderer: "canvas" });
+      patch: withTexts, config: page.themes[theme()], downloadFileName: chart.title, renderer: "canvas" });
   } catch (error) {
     failures.push(`${chart.title}: ${error}`);
     element.innerHTML = '<p class="failed-chart">This chart cannot be drawn.</p>';

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,28 @@ def test_the_collectors_policy_has_the_agents_variables(config: AgentConfig, act
     specs = EnvironmentSpecs(time_step_spec(OBSERVATION), action)
     policy = config.make_policies(specs, SMALL, seed=3).collect_policy
     policy.update(make(config, action).collect_policy)
+
+
+@pytest.mark.parametrize(
+    ("config", "action"),
+    [
+        (DQNConfig(), DISCRETE),
+        (C51Config(), DISCRETE),
+        (SACConfig(), FLOATS),
+        (TD3Config(), FLOATS),
+        (DDPGConfig(), FLOATS),
+        (R2D2Config(burn_in=2, sequence_length=4, n_step=2), DISCRETE),
+    ],
+)
+def test_rewards_are_scaled(config: AgentConfig, action: Any) -> None:
+    is_recurrent = isinstance(config, R2D2Config)
+    suite = TestR2d2Agent() if is_recurrent else OffPolicyAgentConformance()
+    losses = {}
+    for scale, factor in ((1.0, 1.0), (3.0, 1.0), (1.0, 3.0)):
+        changed = dataclasses.replace(config, reward_scale=scale)  # type: ignore[call-arg]  # Of all of these.
+        agent = make(changed, action, networks=LSTM if is_recurrent else SMALL)
+        rollout = suite.make_rollout(agent)
+        losses[scale, factor] = float(suite.train(agent, rollout._replace(reward=factor * rollout.reward)).loss)
+    assert losses[3.0, 1.0] == pytest.approx(losses[1.0, 3.0], rel=1e-5)
+    # C51 projects returns onto atoms that lie far apart.
+    assert losses[3.0, 1.0] != pytest.approx(losses[1.0, 1.0], rel=5e-5)

@@ -12,6 +12,7 @@ SPEC = ts.time_step_spec(BoundedTensorSpec((2,), tf.float32, -1, 1), BoundedTens
 ACTION = BoundedTensorSpec((), tf.int32, 0, 3)
 
 
+@pytest.mark.slow
 def test_steps_are_drawn_from_their_specs_and_end_together() -> None:
     tf.random.set_seed(2)
     env = RandomTFEnvironment(SPEC, ACTION, batch_size=3, episode_end_probability=0.4)

@@ -89,11 +89,12 @@ def test_adding_is_a_part_of_compiled_functions() -> None:
         made.add_batch({"x": tf.constant([1])}, ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("completed_only", [False, True])
 def test_episodes_are_drawn_with_the_same_probability(completed_only: bool) -> None:
     tf.random.set_seed(1)
     made = filled(completed_only=completed_only)
-    counts = Counter(int(info.ids) for _, info in made.as_dataset().take(600))
+    counts = Counter(int(episode_id) for _, episode_id in made.as_dataset().take(600))
     expected = 300 if completed_only else 200
     assert counts.keys() == ({0, 1} if completed_only else {0, 1, 2})
     assert all(abs(count - expected) < 60 for count in counts.values())
@@ -101,13 +102,14 @@ def test_episodes_are_drawn_with_the_same_probability(completed_only: bool) -> N
     assert len(episode["x"]) == {0: 3, 1: 5, 2: 2}[int(info.ids)]
 
 
+@pytest.mark.slow
 def test_sequences_are_drawn_by_the_length_of_their_episodes() -> None:
     tf.random.set_seed(1)
     dataset = filled().as_dataset(sample_batch_size=4, num_steps=3)
     assert dataset.element_spec[0]["y"][0].shape == (4, 3, 2)
     starts: Counter[int] = Counter()
-    for sample, info in dataset.take(200):
-        np.testing.assert_array_equal(sample["x"][:, 0] // 10 - 1, info.ids)
+    for sample, ids in dataset.take(200):
+        np.testing.assert_array_equal(sample["x"][:, 0] // 10 - 1, ids)
         starts.update(sample["x"][:, 0].numpy().tolist())
     # The incomplete episode is too short. The others are drawn as 3 to 5, and the second has three starts.
     assert starts.keys() == {10, 20, 21, 22}
@@ -147,7 +149,7 @@ def test_a_checkpoint_holds_the_episodes(tmp_path: Path) -> None:
     other = buffer(completed_only=True)
     tf.train.Checkpoint(buffer=other).restore(path)
     np.testing.assert_array_equal(other.gather_all()["x"], made.gather_all()["x"])
-    assert {int(info.ids) for _, info in other.as_dataset().take(40)} == {0, 1}
+    assert {int(episode_id) for _, episode_id in other.as_dataset().take(40)} == {0, 1}
     assert int(other.add_sequence(items([40]), other.create_episode_ids())) == 3
     with pytest.raises(CheckpointError, match="3 episodes"):
         tf.train.Checkpoint(buffer=buffer(capacity=2)).restore(path)

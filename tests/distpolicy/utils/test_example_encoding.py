@@ -25,6 +25,11 @@ def test_what_is_encoded_is_decoded() -> None:
     for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(values(1)), strict=True):
         assert one.dtype == tf.as_dtype(other.dtype)
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_vector_of_examples_is_decoded() -> None:
+    encode = example_encoding.get_example_serializer(SPEC)
     decode = example_encoding.get_example_decoder(SPEC, batched=True)
     found = decode(tf.constant([encode(values(1)), encode(values(2))]))
     for one, first, second in zip(*map(tf.nest.flatten, (found, values(1), values(2))), strict=True):

@@ -19,7 +19,7 @@ from ray_head import RayHead, free_ports
 from distpolicy.errors import ConfigError
 from launch import cli
 from launch.cluster.submit import entrypoint
-from launch.command_line import parse_submit
+from launch.commands.submit import parse_submit
 from workers.datasets.manifest import verify
 
 SMALL = ("--collectors", "1", "--num-envs", "4", "--rollout-steps", "16", "--vectorization", "sync")

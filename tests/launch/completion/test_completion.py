@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from launch import cli, command_line
+from launch import cli
+from launch.commands.collect import parse_collect
+from launch.commands.doctor import parse_doctor
+from launch.commands.evaluate import parse_evaluate
+from launch.commands.export import parse_export
+from launch.commands.reports import parse_plot, parse_report
+from launch.commands.serve import parse_serve
+from launch.commands.submit import parse_submit
+from launch.commands.train import parse_train
+from launch.commands.tune import parse_tune
 from launch.completion.options import commands
 from launch.completion.scripts import completion_script
 
@@ -100,16 +109,16 @@ def test_every_command_is_completed() -> None:
 @pytest.mark.parametrize(
     ("command", "parse", "arguments"),
     [
-        ("train", command_line.parse_train, ["--agent", "sac", "--env", "Pendulum-v1"]),
-        ("collect", command_line.parse_collect, []),
-        ("evaluate", command_line.parse_evaluate, []),
-        ("tune", command_line.parse_tune, []),
-        ("report", command_line.parse_report, []),
-        ("plot", command_line.parse_plot, []),
-        ("serve", command_line.parse_serve, []),
-        ("export", command_line.parse_export, []),
-        ("doctor", command_line.parse_doctor, []),
-        ("submit", command_line.parse_submit, []),
+        ("train", parse_train, ["--agent", "sac", "--env", "Pendulum-v1"]),
+        ("collect", parse_collect, []),
+        ("evaluate", parse_evaluate, []),
+        ("tune", parse_tune, []),
+        ("report", parse_report, []),
+        ("plot", parse_plot, []),
+        ("serve", parse_serve, []),
+        ("export", parse_export, []),
+        ("doctor", parse_doctor, []),
+        ("submit", parse_submit, []),
     ],
 )
 def test_options_are_those_of_the_help(

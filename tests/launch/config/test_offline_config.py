@@ -13,7 +13,7 @@ from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
 from distpolicy.errors import ConfigError
 from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.trajectories.time_step import time_step_spec
-from launch.command_line import parse_train
+from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
 from launch.config.run_specs import run_specs

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError
-from launch.command_line import parse_collect, parse_train
+from launch.commands.collect import parse_collect
+from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
 from launch.config.evaluate import EvaluateConfig

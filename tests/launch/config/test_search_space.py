@@ -102,7 +102,7 @@ def test_names_follow_the_agent() -> None:
 
 
 def test_options_give_the_same_settings_on_a_command_line() -> None:
-    from launch.command_line import parse_train
+    from launch.commands.train import parse_train
 
     settings = SearchSpace(SPACE, TrainConfig()).draw(np.random.default_rng(3))
     words = [word for name, value in settings.items() for word in option_texts(name, value)]

@@ -16,12 +16,13 @@ from distpolicy.agents.reinforce.config import ReinforceConfig
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from launch.cli import run
-from launch.command_line import parse_train
+from launch.commands.train import parse_train
 from launch.config.codec import dump, from_dict, to_dict
 from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig, load_train_config
 
 PRESETS = (
+    "acrobot-dqn",
     "acrobot-ppo",
     "appo",
     "bc",
@@ -56,6 +57,7 @@ PRESETS = (
     "reinforce",
     "repeat-previous-far-lstm",
     "repeat-previous-lstm",
+    "repeat-previous-r2d2",
     "sac",
     "stateless-cartpole-gru",
     "stateless-cartpole-lstm",

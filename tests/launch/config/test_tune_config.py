@@ -6,7 +6,8 @@ import pytest
 
 from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.errors import ConfigError
-from launch.command_line import parse_train, parse_tune
+from launch.commands.train import parse_train
+from launch.commands.tune import parse_tune
 from launch.config.codec import dump, from_dict, load_yaml
 from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig, TuneFile

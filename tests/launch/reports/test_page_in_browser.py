@@ -136,8 +136,10 @@ def test_the_pointer_shows_the_nearest_value(browser: Any, page: str) -> None:
     while not (tip := browser.find_elements("css selector", "#vg-tooltip-element.visible")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert "env steps" in tip[0].text
-    assert "Return" in tip[0].text
+    name, value, steps = tip[0].text.split("\n")
+    assert name == "curve last 100 episodes"
+    assert 10.0 < float(value.removeprefix("Return ")) < 400.0
+    assert steps.startswith("env steps ")
 
 
 def test_the_page_of_several_runs_is_drawn_as_well(browser: Any, tmp_path: Path) -> None:

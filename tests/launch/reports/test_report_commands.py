@@ -171,7 +171,7 @@ def test_a_wrong_path_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
 def test_options_on_seeds_that_mean_nothing_are_refused(
     options: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from launch.command_line import parse_train
+    from launch.commands.train import parse_train
 
     monkeypatch.chdir(tmp_path)
     run = write_run(tmp_path / "run", 2)

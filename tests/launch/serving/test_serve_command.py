@@ -135,7 +135,7 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
         # A newer policy.
         for variable in policy.variables():
             variable.assign(0.5 * variable)
-        PolicySaver(policy, train_step=tf.constant(7)).save(str(tmp_path / "newer"))
+        PolicySaver(policy, train_step=tf.Variable(7, dtype=tf.int64)).save(str(tmp_path / "newer"))
         (run / "policy").rename(tmp_path / "older")
         (tmp_path / "newer").rename(run / "policy")
         newer = expected_actions(policy, observations)
@@ -221,7 +221,7 @@ def test_bad_input_is_refused_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISTPOLICY_TOKEN", raising=False)
     from distpolicy.errors import ConfigError
-    from launch.command_line import parse_serve
+    from launch.commands.serve import parse_serve
     from launch.serving.server import PolicyServer
 
     Path("short").write_text("short")

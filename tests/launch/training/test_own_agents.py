@@ -11,11 +11,12 @@ import pytest
 from commands import distpolicy, environment, read_metrics
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "agents.md"
+MIGRATION = PAGE.with_name("migration.md")
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--vectorization", "sync")
 
 
-def page_blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+def page_blocks(page: Path = PAGE) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,29 @@ with TrainingRun(config, agent=make_agent, run_dir="run") as run:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "__main__:make_agent" in done.stdout
     assert (tmp_path / "run" / "policy" / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_the_program_of_the_migration_page_learns_on_two_collectors(tmp_path: Path) -> None:
+    (program,) = [block for block in page_blocks(MIGRATION) if "TrainingRun(" in block]
+    short = {
+        "total_steps=20_000": "total_steps=640, envs_per_collector=4, rollout_steps=16, eval_episodes=2",
+        '"batch_size": 64}': '"batch_size": 64, "min_size": 200, "num_updates": 4}, run_dir="run"',
+        "evaluate(10)": "evaluate(2)",
+    }
+    for old, new in short.items():
+        assert old in program
+        program = program.replace(old, new)
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert float(done.stdout.strip().splitlines()[-1]) >= 8.0
+    rows = read_metrics(tmp_path / "run")
+    assert rows[0]["td_error"] == ""  # The buffer fills first.
+    assert float(rows[-1]["td_error"]) > 0.0
+    assert float(rows[-1]["replay_size"]) > 200
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from commands import distpolicy, environment, no_process_left, our_processes, read_metrics  # noqa: F401
 
-from launch.command_line import parse_train
+from launch.commands.train import parse_train
 from launch.config.train import load_train_config
 from launch.tuning.journal import FINISHED, STOPPED, TrialJournal, TrialRecord
 

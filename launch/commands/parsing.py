@@ -1,0 +1,117 @@
+"""Parsing of a command's arguments by tyro: errors in one line, and the short help."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import itertools
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from distpolicy.agents.agent_config import AgentConfig
+from distpolicy.errors import ConfigError
+from launch.option_values import REGISTRY
+from launch.short_help import Choice, short_help
+from launch.suggestions import did_you_mean
+
+_T = TypeVar("_T")
+
+
+UsualOptions = Mapping[str, Sequence[str]]
+"""The options of a short help by the titles of their groups. An option is named by its place in the arguments."""
+
+
+def parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: str, usual: UsualOptions) -> _T:
+    """Parses the arguments with tyro; turns its boxes of several lines into one-line errors."""
+    if {"-h", "--help"} & set(arguments):
+        print(_short_help(kind, defaults, command, usual), end="")
+        raise SystemExit(0)
+    arguments = ["--help" if text == "--help-all" else text for text in arguments]
+    output = io.StringIO()
+    given: Any = {} if defaults is None else {"default": defaults}
+    try:
+        with contextlib.redirect_stderr(output):
+            return tyro.cli(kind, args=arguments, prog=f"distpolicy {command}", registry=REGISTRY, **given)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        lines = [line.strip("│ ") for line in output.getvalue().splitlines()[1:]]
+        message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰")), lines))
+        if message.startswith("Unrecognized options"):
+            message = _unknown_options(message, _option_names(kind, given))
+        raise ConfigError(f"{message} (distpolicy {command} --help lists the options)") from None
+
+
+def given_options(arguments: list[str]) -> set[str]:
+    """Returns the names of the options that are given."""
+    return {text[2:].partition("=")[0] for text in arguments if text.startswith("--")}
+
+
+def known_options(arguments: list[str], *options: str) -> argparse.Namespace:
+    """Returns the values of some options before all are parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option in options:
+        parser.add_argument(option)
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _option_names(kind: Any, given: dict[str, Any]) -> list[str]:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], registry=REGISTRY, **given)
+    return re.findall(r"^\W*(--[a-z][\w.-]*)", output.getvalue(), re.MULTILINE)
+
+
+def _unknown_options(message: str, names: list[str]) -> str:
+    """Returns tyro's message on options that do not exist, with the ones that were meant."""
+    unknown = [text.split("=")[0] for text in message.partition(": ")[2].split(", ")]
+    unknown = [text for text in unknown if text.startswith("--")]
+    if not unknown:
+        return message
+    return "unknown option" + ", ".join(f" {text}{did_you_mean(text, names)}" for text in unknown)
+
+
+def _short_help(kind: type, defaults: Any, command: str, usual: UsualOptions) -> str:
+    """Returns the help on the most used options."""
+    groups = {}
+    for title, places in usual.items():
+        if title == "the algorithm":
+            agent = defaults.config.agent
+            title = f"the algorithm (more: --{agent.kind}.… and --network.…)"
+            places = tuple(f"config.agent.{name}" for name in agent.common)
+        groups[title] = [_choice(kind, defaults, place) for place in places]
+    return short_help(command, " ".join((kind.__doc__ or "").split()), groups)
+
+
+def _choice(kind: type, defaults: Any, place: str) -> Choice:
+    *path, name = place.split(".")
+    owner, value = kind, defaults
+    for part in path:
+        value = None if value is None else getattr(value, part)
+        owner = type(value) if value is not None else typing.get_type_hints(owner)[part]
+    prefix = f"{value.kind}." if isinstance(value, AgentConfig) else ""
+    default = getattr(value, name, None)
+    if value is None:
+        default = next(item.default for item in dataclasses.fields(owner) if item.name == name)
+    option = {
+        "source": "RUN",
+        "runs": "RUN...",
+        "run": "RUN",
+        "runs_folder": "FOLDER",
+        "every_s": "--every",
+        "target": "CLUSTER",
+        "shell": "SHELL",
+        "folder": "OUT",
+        "deadline_s": "--deadline",
+        "config_file": "--config",
+    }.get(name)
+    return Choice(option or f"--{prefix}{name.replace('_', '-')}", owner, name, default)
