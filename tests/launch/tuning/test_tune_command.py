@@ -73,7 +73,7 @@ def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_tr
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_killed_search_goes_on_from_checkpoints_and_runs_no_trial_twice(tmp_path: Path) -> None:
-    options = (*OPTIONS, "--samples", "3", "--steps", "60000", "--checkpoint-every", "20", "--scheduler", "none")
+    options = (*OPTIONS, "--samples", "3", "--steps", "20000", "--checkpoint-every", "20", "--scheduler", "none")
     command = [sys.executable, "-m", "launch", "tune", *options, "--serial", "--concurrent", "1"]
     folder = tmp_path / "found"
     with open(tmp_path / "output", "w") as output:
