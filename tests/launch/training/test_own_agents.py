@@ -38,7 +38,7 @@ def test_the_pages_agent_trains_and_leaves_a_whole_run_directory(folder: Path) -
     assert {"loss", "policy_loss", "value_loss", "entropy"} <= set(rows[0])
     assert all(float(row["policy_lag"]) == 0.0 for row in rows)
     assert (folder / "run" / "policy" / "saved_model.pb").exists()
-    assert "policy_loss" in (folder / "run" / "report.html").read_text()
+    assert "Policy loss" in (folder / "run" / "report.html").read_text()
     assert "factory: my_agent:make_agent" in (folder / "run" / "config.yaml").read_text()
 
 
