@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distpolicy.utils.atomic_files import write_file
+from launch.config.common import counted
 from launch.reports import tables
 from launch.reports.bundle import NOTICE, vega_bundle
 from launch.reports.charts import SCHEMA, Chart
@@ -158,7 +159,7 @@ def _lead_of_run(run: RunData) -> str:
     parts = [run.agent, f"seed {run.seed}", run.path.resolve().name]
     if run.config.get("collectors") and not run.is_offline:
         envs = int(run.config["collectors"]) * int(run.config.get("envs_per_collector", 1))
-        parts.append(f"{run.config['collectors']} collectors, {count(envs)} environments")
+        parts.append(f"{counted(int(run.config['collectors']), 'collector')}, {count(envs)} environments")
     if "time" in starts[0]:
         parts.append(moment(starts[0]["time"]))
     return " · ".join(parts)
