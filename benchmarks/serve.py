@@ -64,22 +64,23 @@ def free_port() -> int:
 def running(command: list[str], ready: str) -> Iterator[tuple[int, str]]:
     """Yields a server's process id and its output when it is ready, and ends it after the block."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "RAY_worker_niceness": "0"}
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    os.set_blocking(server.stdout.fileno(), False)
-    output, deadline = "", time.monotonic() + START_TIMEOUT_S
-    try:
-        while not re.search(ready, output):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command} did not start:\n{output}")
-            output += server.stdout.read() or ""
-            time.sleep(0.1)
-        yield server.pid, output
-    finally:
-        server.send_signal(signal.SIGTERM)
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_TIMEOUT_S
         try:
-            server.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
+            output = ""
+            while not re.search(ready, output):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{command} did not start:\n{output}")
+                time.sleep(0.1)
+                output = os.pread(log.fileno(), 2**20, 0).decode()
+            yield server.pid, output
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
 def cpu_s(pid: int) -> float:
