@@ -119,6 +119,7 @@ def test_a_report_shows_names_of_the_environment_as_text(tmp_path: Path) -> None
     assert not re.search(r"<script>\s*alert", text)
 
 
+@pytest.mark.slow
 def test_a_policy_is_evaluated_wherever_its_folder_was_moved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,7 +133,7 @@ def test_a_client_without_the_token_is_refused_in_one_line(head: RayHead, tmp_pa
     ("arguments", "told"),
     [
         ((), "CLUSTER"),
-        (("auto",), "submit needs a command after auto: train, collect, evaluate, doctor"),
+        (("auto",), "submit needs a command after auto: train, tune, collect, evaluate, doctor"),
         (("http://127.0.0.1:1", "doctor"), "no Ray cluster at 127.0.0.1:1"),
         (("127.0.0.1:1", "doctor"), "no Ray cluster at 127.0.0.1:1"),
         (("ray://127.0.0.1:1", "doctor"), "it must begin with http:// or https://"),

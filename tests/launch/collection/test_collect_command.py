@@ -233,7 +233,9 @@ def test_bad_input_to_collect_ends_with_one_line_and_code_2(
 
 
 def test_an_unknown_command_is_told_with_those_that_there_are(tmp_path: Path) -> None:
-    check_one_line(distpolicy("gather", cwd=tmp_path), "unknown command 'gather'; there are train, collect, evaluate")
+    check_one_line(
+        distpolicy("gather", cwd=tmp_path), "unknown command 'gather'; there are train, tune, collect, evaluate"
+    )
 
 
 def test_help_of_collect_lists_its_options(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def test_a_profile_of_some_updates_is_written_and_the_line_says_how_to_open_it(t
     assert b"train" in planes.read_bytes()
     events = json.loads((tmp_path / "run" / "profile" / "timeline.json").read_text())
     names = {event["name"] for event in events if event.get("ph") == "X"}
-    assert any("Collector.rollout" in name for name in names), names
-    assert any("Learner.update" in name for name in names), names
+    assert any(name.endswith("rollout") for name in names), names
+    assert any(name.endswith("update") for name in names), names
 
 
 @pytest.mark.slow
