@@ -113,7 +113,9 @@ class Frontend:
             await self._connections.close()
 
     def _is_elsewhere(self, session: Any, is_forwarded: bool) -> bool:
-        return isinstance(session, str) and not is_forwarded and replica_of(session) != self._replica
+        if is_forwarded or not isinstance(session, str) or not self.service.keeps_sessions:
+            return False
+        return replica_of(session) != self._replica
 
     async def _forward(self, method: str, path: str, session: str, authorization: str | None, fields: Any) -> Any:
         """Returns what the replica that keeps a session answers."""

@@ -91,6 +91,11 @@ class PolicyService:
         )
         self._batcher.warm_up()
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether states of episodes are kept here: the policy has a state, and clients do not keep it."""
+        return self.has_state and self.config.state == "server"
+
     async def act(self, request: ActRequest) -> ActReply:
         """Returns the actions for a request.
 

@@ -36,7 +36,7 @@ OBSERVATION = BoundedArraySpec((3,), np.float32, -10, 10)
 ACTION = BoundedArraySpec((2,), np.float32, -100, 100)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def policy() -> Any:
     network = ActorDistributionRnnNetwork(
         OBSERVATION, ACTION, input_fc_layer_params=(4,), lstm_size=(4,), output_fc_layer_params=()
@@ -44,9 +44,9 @@ def policy() -> Any:
     return GreedyPolicy(ActorPolicy(time_step_spec(OBSERVATION), ACTION, network))
 
 
-@pytest.fixture(scope="module")
-def saved(policy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved") / "policy"
+@pytest.fixture
+def saved(policy: Any, tmp_path: Path) -> Path:
+    folder = tmp_path / "saved" / "policy"
     PolicySaver(policy).save(str(folder))
     return folder
 
