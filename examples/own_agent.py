@@ -37,7 +37,8 @@ class PolicyGradientAgent(TFAgent):
         def mean(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(values * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
-        returns = returns_to_go(experience.reward * weights, experience.is_last(), gamma=0.99)
+        discount = 0.99 * experience.discount
+        returns = returns_to_go(experience.reward * weights, experience.is_last(), discount)
         advantage = returns - mean(returns)
         with tf.GradientTape() as tape:
             distribution, _ = self._actor(experience.observation, step_type=experience.step_type)
