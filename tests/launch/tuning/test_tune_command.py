@@ -38,6 +38,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_train(tmp_path: Path) -> None:
@@ -127,6 +128,7 @@ def test_a_population_goes_on_from_better_checkpoints_with_changed_settings(tmp_
     assert load_train_config(run / "config.yaml").agent.learning_rate == record.settings["ppo.learning-rate"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_what_can_never_fit_is_refused_and_failed_trials_are_told(tmp_path: Path) -> None:
