@@ -16,6 +16,7 @@ from launch.cluster import authentication, session
 from launch.cluster.finding import Finding
 from launch.cluster.placement import Node, total_resources
 from launch.config.cluster import DoctorConfig
+from launch.config.common import counted
 from launch.supervision import calls
 from workers import node_check
 
@@ -191,7 +192,7 @@ def judge_versions(versions: dict[str, dict[str, str | None]]) -> Finding:
         return Finding("FAIL", "versions", "unknown, since no node has answered")
     first = next(iter(versions.values()))
     shown = ", ".join(f"{name} {version}" for name, version in first.items())
-    return Finding("ok", "versions", f"{shown} on {len(versions)} node{'s' if len(versions) > 1 else ''}")
+    return Finding("ok", "versions", f"{shown} on {counted(len(versions), 'node')}")
 
 
 def check_weights(nodes: Sequence[Node], timeout_s: float) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from launch.collection.progress import CollectionProgress
 from launch.collection.resume import StartingPoint
 from launch.collection.workers import CollectionWorkers
 from launch.config.collect import CollectConfig
+from launch.config.common import counted
 from launch.output.folder_lock import used_alone
 from launch.supervision.faults import RunFault
 from workers.datasets.collector import CollectorDescription
@@ -215,9 +216,7 @@ class CollectionRun:
     def _start(self) -> list[RunFault]:
         """Starts the workers and begins the dataset; returns the faults of collectors that were replaced meanwhile."""
         number = self._config.collectors
-        self._observers.on_preparing(
-            session.describe_starting(f"{number} collector{'s' if number > 1 else ''}", number)
-        )
+        self._observers.on_preparing(session.describe_starting(counted(number, "collector"), number))
         self._workers.start()
         recovered = self._workers.begin()
         if note := self._workers.collectors_note():

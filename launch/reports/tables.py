@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from launch.config.codec import dump_values
+from launch.config.common import counted
 from launch.config.flat_settings import flat
 from launch.reports.groups import Group
 from launch.reports.run_data import RunData, number
@@ -62,7 +63,7 @@ def tiles_of_run(run: RunData) -> str:
     if run.faults or restarts:
         lost = sum(number(row, "env_steps_lost") for row in run.faults)
         more = [f"{count(lost)} env steps lost"] if run.faults else []
-        more += [f"resumed {restarts} time{'s' if restarts > 1 else ''}"] if restarts else []
+        more += [f"resumed {counted(restarts, 'time')}"] if restarts else []
         found.append(tile("Faults", str(len(run.faults)), ", ".join(more)))
     return f"<div class=tiles>{''.join(found)}</div>"
 

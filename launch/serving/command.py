@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from launch.config.common import counted
 from launch.config.serve import ServeConfig
 from launch.serving.server import PolicyServer
 
@@ -32,7 +33,7 @@ def serve(source: Path, config: ServeConfig, console: Console, start: float, deb
 
     with PolicyServer(source, config, debug, lambda what: console.print(f"{what} ...")) as server:
         endpoint = server.endpoint
-        replicas = f"{endpoint.num_replicas} replica{'s' if endpoint.num_replicas > 1 else ''}"
+        replicas = counted(endpoint.num_replicas, "replica")
         console.print(
             f"serving version {endpoint.version} by {'TensorFlow' if endpoint.note else 'LiteRT'} in {replicas} after "
             f"{time.time() - start:.1f} s"

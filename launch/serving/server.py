@@ -19,6 +19,7 @@ import ray
 from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError, WorkerLostError
 from launch.cluster.placement import ActorGroup
 from launch.cluster.session import connected, nodes
+from launch.config.common import counted
 from launch.config.serve import ServeConfig
 from launch.output.run_directory import saved_policy_folder
 from launch.serving.ports import reserve
@@ -154,7 +155,7 @@ class PolicyServer:
         count = config.replicas or self._num_replicas()
         self._on_preparing(f"loading {self._folder}")
         served = self._load(port)
-        self._on_preparing(f"starting {count} replica{'s' if count > 1 else ''}")
+        self._on_preparing(f"starting {counted(count, 'replica')}")
         self._deploy(port, grpc_port, count)
         self.endpoint = Endpoint(config.host, port, grpc_port, count, served.note, served.version)
 
