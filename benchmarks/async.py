@@ -129,8 +129,6 @@ def slow(num_seeds: int) -> None:
                 runs[side].append(train(*SLOW, "--seed", str(seed), *options, "--env-kwargs", *environment))
             seconds = ", ".join(f"{side} {of[-1].train_s:.1f} s" for side, of in runs.items())
             print(f"seed {seed}: {seconds}", flush=True)
-                f"seed {seed}: " + ", ".join(f"{side} {of[-1].train_s:.1f} s" for side, of in runs.items()), flush=True
-            )
         base = runs["lag 0"]
         rows = []
         for side, of in runs.items():
