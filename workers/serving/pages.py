@@ -187,7 +187,7 @@ pre {{ overflow-x: auto; padding: .8rem; border: 1px solid #8886; border-radius:
 </style><h1>{html.escape(name)}</h1><p>A policy served by distpolicy.</p><table>{rows}
 <tr><td><a href="/openapi.json"><code>GET /openapi.json</code></a></td><td>The interface as OpenAPI document</td></tr>
 <tr><td><a href="/docs/policy.proto"><code>GET /docs/policy.proto</code></a></td><td>The one of gRPC</td></tr></table>
-<h2>An action</h2><pre>curl --json '{html.escape(example)}' URL/v1/act</pre>
+<h2>An action</h2><pre>curl -H 'content-type: {JSON}' -d '{html.escape(example)}' URL/v1/act</pre>
 <p>With a token: <code>-H "Authorization: Bearer TOKEN"</code>. Bodies are JSON, or msgpack
 (<code>content-type: {MSGPACK}</code>) with arrays as maps of dtype, shape and data.</p>
 <h2>The policy</h2><table>{specs}</table></html>
