@@ -56,8 +56,23 @@ def time_shares(groups: Sequence[Group]) -> Chart | None:
 
 
 def _parts(row: dict[str, str]) -> np.ndarray:
-    """Returns the seconds of each kind, float64 ``[K]``."""
-    return np.nan_to_num([number(row, column) for column in _COLUMNS])
+    """Returns the seconds of each kind in a stretch, float64 ``[K]``.
+
+    What a worker has not worked it has waited. It tells of a wait when the next work ends, which may be stretches
+    later.
+    """
+    parts = np.nan_to_num([number(row, column) for column in _COLUMNS])
+    duration_s = number(row, "end_s") - number(row, "begin_s")
+    if duration_s > 0:
+        parts /= _num_workers(row["worker"])
+        parts[-1] = max(duration_s - parts[:-1].sum(), 0.0)
+    return parts
+
+
+def _num_workers(name: str) -> int:
+    """Returns how many workers a row has the sums of: ``40 collectors``."""
+    number_of, _, kind = name.partition(" ")
+    return max(int(number_of), 1) if kind == "collectors" and number_of.isdecimal() else 1
 
 
 def _stacked(parts: np.ndarray) -> list[tuple[str, float, float, float]]:
