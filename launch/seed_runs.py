@@ -22,6 +22,7 @@ from launch.output.own_process import module_command, module_environment
 from launch.output.run_directory import RunDirectory, check_free
 from launch.output.run_record import read_record, run_state
 from launch.output.seeds_folder import SEEDS_FILE, SETTINGS_FILE, Seeds, read_seeds, text_of_seeds
+from launch.process_end import EXIT_BAD_INPUT
 from launch.reports.groups import grouped
 from launch.reports.page_writer import write_page
 from launch.reports.picture import write_picture
@@ -105,6 +106,8 @@ class SeedRuns:
             for seed in ended:
                 self._codes[seed] = self._running.pop(seed).returncode
                 self._console.print(f"seed {seed}: {'done' if not self._codes[seed] else 'failed'}")
+                if self._codes[seed] == EXIT_BAD_INPUT:
+                    waiting.clear()  # The others have the same settings.
             if ended and (waiting or self._running):
                 self._report()
 

@@ -258,11 +258,11 @@ class DqnAgent(OffPolicyAgent):
     def _outputs(self, network: Network, time_step: TimeStep, training: bool = False) -> tf.Tensor:
         """Returns a network's outputs in float32."""
         network_input, _ = split_mask(self._splitter, time_step.observation, self._spec)
-        noise = {"noise": self._noise_for(network, training)} if isinstance(network, NoisyQNetwork) else {}
+        noise = {"noise": self._noise_of_network(network, training)} if isinstance(network, NoisyQNetwork) else {}
         outputs, _ = network(network_input, step_type=time_step.step_type, training=training, **noise)
         return tf.cast(outputs, tf.float32)
 
-    def _noise_for(self, network: NoisyQNetwork, training: bool) -> tf.Tensor:
+    def _noise_of_network(self, network: NoisyQNetwork, training: bool) -> tf.Tensor:
         """Returns noise that all rows of a batch share, float32 ``[1, num_noise]``; each use of a network has its own.
 
         It follows from the number of the gradient step, so that a run that goes on draws the same.
