@@ -140,7 +140,8 @@ def line_chart(
     names = list(lines.names or dict.fromkeys(curve.name for curve in (*lines.main, *lines.points)))
     colour = {"field": "name", "type": "nominal", "scale": {"domain": names}, "legend": None}
     # Points at the edge are whole.
-    scale: dict[str, Any] = {"zero": True} if from_zero else {"zero": False, "nice": False, "padding": 8}
+    near = {"zero": False, "nice": False, "padding": 8, **_around_constant(tables)}
+    scale: dict[str, Any] = {"zero": True} if from_zero else near
     if is_log:
         scale = {"type": "log"}
     y = {"field": "y", "type": "quantitative", "title": y_title, "scale": scale}
@@ -178,6 +179,18 @@ def _x() -> dict[str, Any]:
         "axis": {"format": "~s", "grid": True},
         "scale": {"nice": False, "zero": False, "padding": 8},
     }
+
+
+def _around_constant(tables: Mapping[str, Mapping[str, Sequence[Any]]]) -> dict[str, Any]:
+    """Returns the domain around a value that never changes, whose axis would have one label, a rounded one."""
+    values = set(tables["target"]["target"])
+    for name in ("main", "faint", "points"):
+        values.update(tables[name]["y"])
+    if len(values) != 1:
+        return {}
+    (value,) = values
+    half = abs(value) / 2 or 1.0
+    return {"domain": [value - half, value + half]}
 
 
 def _band(base: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import json
 import operator
 from collections.abc import Callable
@@ -63,6 +64,28 @@ class WrapperConfig:
             raise ConfigError(f"wrapper {self.name!r} {reason}")
         return wrapper
 
+    def wrap(self, env: gym.Env) -> gym.Env:
+        """Returns an environment in the wrapper.
+
+        Raises:
+            ConfigError: If the wrapper is unknown, or does not take the arguments.
+        """
+        kind = self.load()
+        try:
+            inspect.signature(kind).bind(env, **self.kwargs)
+        except TypeError as error:
+            raise ConfigError(f"wrapper {self.name} does not take the arguments {self.kwargs}: {error}") from error
+        except ValueError:
+            pass  # It has no signature to look at.
+        return kind(env, **self.kwargs)
+
+
+def _check_is_env(made: Any) -> None:
+    if not isinstance(made, gym.Env):
+        raise ConfigError(
+            f"expected a gymnasium.Env from what the env names, got a {type(made).__name__}: {made!r:.80}"
+        )
+
 
 def resolve_target(env_id: str) -> Target:
     """Returns the registered spec of an id, or the callable that ``module:factory`` names.
@@ -119,14 +142,14 @@ class SingleEnvironmentMaker:
 
         Raises:
             Exception: Any error of its constructor.
-            TypeError: If the result is not a Gymnasium environment.
+            ConfigError: If the result is not a Gymnasium environment, or a wrapper does not take its arguments.
         """
         with signal_handlers_kept():
             env = self._bare()
             for wrapper in self.wrappers:
-                env = wrapper.load()(env, **wrapper.kwargs)
-        if not isinstance(env, gym.Env):
-            raise TypeError(f"expected a gymnasium.Env, got a {type(env).__name__}")
+                _check_is_env(env)
+                env = wrapper.wrap(env)
+        _check_is_env(env)
         return env
 
     def _bare(self) -> gym.Env:
