@@ -167,6 +167,11 @@ def run(arguments: list[str], start: float) -> int:
     if arguments[0] == "--version":
         print(f"distpolicy {version('distpolicy')}")
         return 0
+    if arguments[0].startswith("-"):
+        raise ConfigError(
+            f"give a command before {arguments[0]}, such as distpolicy train {arguments[0]}; there are "
+            f"{', '.join(_COMMANDS)}"
+        )
     command = _COMMANDS.get(arguments[0])
     if command is None:
         meant = did_you_mean(arguments[0], _COMMANDS)

@@ -7,6 +7,7 @@ the subclass.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import pkgutil
@@ -156,7 +157,10 @@ class AgentConfig:
         """
         found = agent_kinds().get(kind)
         if found is None:
-            raise ConfigError(f"unknown agent {kind!r}; there are {', '.join(agent_kinds())}, or give module:function")
+            names = [name for name in agent_kinds() if name != "custom"]
+            near = difflib.get_close_matches(kind, names, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"unknown agent {kind!r}; there are {', '.join(names)}, or give module:function{meant}")
         return found
 
 

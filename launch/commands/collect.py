@@ -84,6 +84,11 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
             base = dataclasses.replace(base, steps=None, episodes=None)  # One overrides the other.
     elif known.resume is not None:
         file = file_beside_shards(absolute_path(known.resume), CONFIG_FILE)
+        if not file.is_file():
+            raise ConfigError(
+                f"{file.parent} is not a dataset to go on with: it has no {file.name}, which distpolicy collect --out "
+                "writes"
+            )
         base = load_collect_config(file)
         check_names_of_code(file, base, given_options(arguments))
     parsed = parse(CollectArguments, arguments, CollectArguments(config=base), "collect", _USUAL)

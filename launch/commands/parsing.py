@@ -41,11 +41,22 @@ def parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: st
     except SystemExit as end:
         if not end.code:
             raise
-        lines = [line.strip("│ ") for line in output.getvalue().splitlines()[1:]]
-        message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰")), lines))
+        message = _without_box(output.getvalue())
         if message.startswith("Unrecognized options"):
             message = _unknown_options(message, _option_names(kind, given))
         raise ConfigError(f"{message} (distpolicy {command} --help lists the options)") from None
+
+
+def _without_box(text: str) -> str:
+    """Returns the error in one of tyro's boxes, without the help below it; the box may be of ASCII."""
+    lines = [line.strip("│| ") for line in text.splitlines()[1:]]
+    lines = list(itertools.dropwhile(lambda line: line.startswith("---"), lines))
+    message = " ".join(itertools.takewhile(lambda line: not line.startswith(("─", "╰", "---", "+-")), lines))
+    # Of a value that fits none of several types: the last one is the one that people give.
+    message = re.sub(r"^(Error parsing \S+:) no type matching .* - <class '\w+'>: ", r"\1 ", message)
+    # What a whole group of settings refuses has the setting's name in it.
+    message = re.sub(r"^Error parsing config(\.\w+)?: ", "", message)
+    return re.sub(r"^Missing value for argument '(\S+)'\. Expected 1 values?\.", r"\1 needs a value", message)
 
 
 def given_options(arguments: list[str]) -> set[str]:
@@ -76,7 +87,7 @@ def _unknown_options(message: str, names: list[str]) -> str:
     unknown = [text.split("=")[0] for text in message.partition(": ")[2].split(", ")]
     unknown = [text for text in unknown if text.startswith("--")]
     if not unknown:
-        return message
+        return f"unexpected argument {message.partition(': ')[2].split(', ')[0]}: options begin with --"
     return "unknown option" + ", ".join(f" {text}{did_you_mean(text, names)}" for text in unknown)
 
 

@@ -80,4 +80,6 @@ def _chosen(base: TrainConfig, env: str | None, agent: str | None) -> TrainConfi
 
 
 def _agent_settings(name: str) -> AgentConfig:
+    if name == CustomAgentConfig.kind:
+        raise ConfigError("--agent custom: give module:function instead, with a function of yours that makes an agent")
     return CustomAgentConfig(factory=name) if ":" in name else AgentConfig.of_kind(name)()

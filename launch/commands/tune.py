@@ -96,7 +96,10 @@ def parse_tune(arguments: list[str]) -> TuneArguments:
             raise ConfigError(
                 f"a resumed search has its own settings: leave --{min(more)} out; --samples and --concurrent may change"
             )
-        file = load_tune_file(absolute_path(known.resume) / "tune.yaml")
+        path = absolute_path(known.resume) / "tune.yaml"
+        if not path.is_file():
+            raise ConfigError(f"{path.parent} is not the folder of a search: it has no {path.name}")
+        file = load_tune_file(path)
         base, tune = file.train, file.tune
     defaults = TuneArguments(config=with_named_agent(base), tune=tune, agent=agent_name(base.agent))
     parsed = parse(TuneArguments, arguments, defaults, "tune", _USUAL)

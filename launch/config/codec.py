@@ -159,5 +159,9 @@ def load_yaml(path: Path) -> Any:
     try:
         # A subclass of SafeLoader makes plain values only.
         return yaml.load(read_text(path, MAX_CONFIG_BYTES), _Loader)
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ConfigError(f"cannot read {path}: {where}{error.problem}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"cannot read {path}: {reason}") from error

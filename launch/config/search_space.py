@@ -163,9 +163,11 @@ class SearchSpace:
 
 
 def _domain(name: str, text: str, hint: Any) -> Domain:
+    ways = "; ".join(_KINDS.values())
+    if not text.split():
+        raise ConfigError(f"--search {name} has no values: give {ways}")
     kind, *words = text.split()
     if kind not in _KINDS:
-        ways = "; ".join(_KINDS.values())
         raise ConfigError(
             f"--search {name} has the unknown kind {kind!r}{did_you_mean(kind, _KINDS)}; there are {ways}"
         )

@@ -83,8 +83,14 @@ class RunDirectory:
         """
         run = cls(path)
         if not run.config_file.is_file():
-            raise ConfigError(f"{path} is not a run directory: it has no config.yaml")
+            reason = "it has no config.yaml" if path.is_dir() else why_not_a_folder(path)
+            raise ConfigError(f"{path} is not a run directory: {reason}")
         return run
+
+
+def why_not_a_folder(path: Path) -> str:
+    """Returns in a few words why a path is not a folder."""
+    return "it is a file" if path.exists() else "there is no such folder"
 
 
 def policy_folder(path: Path, stochastic: bool, is_best: bool = False) -> Path:
@@ -129,6 +135,10 @@ def saved_policy_folder(path: Path, stochastic: bool, is_best: bool) -> Path:
         ConfigError: As :func:`policy_folder`, and if there is none.
     """
     folder = policy_folder(path, stochastic, is_best)
+    if not path.is_dir():
+        raise ConfigError(
+            f"{path} is neither a run directory nor the folder of a policy's SavedModel: {why_not_a_folder(path)}"
+        )
     if not any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise ConfigError(f"{path} is neither a run directory nor the folder of a policy's SavedModel")
     return folder

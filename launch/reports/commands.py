@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from distpolicy.errors import ConfigError
-from launch.output.run_directory import RunDirectory
+from launch.output.run_directory import RunDirectory, why_not_a_folder
 from launch.output.writable import check_writable
 from launch.reports.arguments import PlotArguments, ReportArguments
 from launch.reports.groups import Group, grouped
@@ -50,9 +50,7 @@ def run_paths(folders: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigError(
-                f"{folder} is not a run directory: {'it is a file' if folder.exists() else 'there is none'}"
-            )
+            raise ConfigError(f"{folder} is not a run directory: {why_not_a_folder(folder)}")
         if RunDirectory(folder).config_file.is_file():
             found[folder.resolve()] = None
             continue

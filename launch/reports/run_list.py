@@ -12,6 +12,7 @@ from rich.console import Console
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from launch.output.progress_line import duration
+from launch.output.run_directory import why_not_a_folder
 from launch.output.shown_paths import shown_from
 from launch.output.text_table import text_table
 from launch.reports.arguments import RunsArguments
@@ -27,7 +28,10 @@ def list_runs(arguments: RunsArguments, console: Console) -> None:
     """
     folder = arguments.runs_folder
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder: give one that holds run directories")
+        raise ConfigError(
+            f"{folder} is not a folder of runs: {why_not_a_folder(folder)}; distpolicy train makes runs/ where it is "
+            "started, or give another folder"
+        )
     paths = find_runs(folder)
     if not paths:
         raise ConfigError(f"{folder} holds no run directory: a run makes one with distpolicy train")

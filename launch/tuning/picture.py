@@ -12,23 +12,24 @@ import vl_convert
 from distpolicy.utils.atomic_files import write_file
 from launch.config.search_space import Domain, SearchSpace
 from launch.config.setting_names import setting_text
+from launch.reports.theme import LIGHT, chart_config
 from launch.tuning.importance import MIN_SAMPLES
 from launch.tuning.results import SampleResult, SearchResult
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _SCALE = 2.0
-_WIDTH, _HEIGHT, _PANEL, _COLUMNS = 560, 240, 240, 3
-_GREY, _BEST, _FIRST = "#b8bec7", "#d1495b", "#2a6f97"
+_WIDTH, _HEIGHT, _PANEL, _COLUMNS, _GAP = 600, 240, 240, 4, 70
+_STOPPED, _FINISHED, _BEST, _FIRST = "#b4bdca", LIGHT.muted, LIGHT.runs[1], LIGHT.runs[0]
+_FONT = "Roboto, Arial, sans-serif"  # The renderer brings it along.
 _CONFIG = {
-    "font": "sans-serif",
-    "background": "white",
-    "padding": 16,
-    "view": {"stroke": None},
-    "axis": {"gridColor": "#e8eaed", "domainColor": "#9aa0a6", "tickColor": "#9aa0a6", "labelColor": "#444"},
-    "title": {"anchor": "start", "fontSize": 14},
-    "legend": {"title": None, "orient": "top"},
+    **chart_config(LIGHT, _FONT),
+    "background": LIGHT.card,
+    "padding": 18,
+    "legend": {"title": None, "orient": "top", "labelColor": LIGHT.muted},
 }
-_ROLES = {"domain": ["best", "as given", "finished", "stopped"], "range": [_BEST, _FIRST, "#6c757d", _GREY]}
+# Where an axis of sizes has its labels.
+_ROUND = [digit * 10.0**exponent for exponent in range(-12, 13) for digit in (1, 3)]
+_ROLES = {"domain": ["best", "as given", "finished", "stopped"], "range": [_BEST, _FIRST, _FINISHED, _STOPPED]}
 
 
 def write_picture(result: SearchResult, space: SearchSpace, strengths: Mapping[str, float]) -> Path | None:
@@ -57,8 +58,10 @@ def write_picture(result: SearchResult, space: SearchSpace, strengths: Mapping[s
 def picture(result: SearchResult, space: SearchSpace, strengths: Mapping[str, float]) -> dict[str, Any]:
     """Returns the picture as a Vega-Lite specification; see :func:`write_picture`."""
     names = list(strengths) or list(space.domains)
-    panels = [_setting(result, name, space.domains[name]) for name in names]
-    rows = [panels[begin : begin + _COLUMNS] for begin in range(0, len(panels), _COLUMNS)]
+    columns = math.ceil(len(names) / math.ceil(len(names) / _COLUMNS))
+    width = min((_WIDTH + _PANEL + _GAP * 2) // columns - _GAP, _WIDTH // 2)
+    panels = [_setting(result, name, space.domains[name], width) for name in names]
+    rows = [panels[begin : begin + columns] for begin in range(0, len(panels), columns)]
     top = [_curves(result), _bars(strengths)] if strengths else [_curves(result)]
     count = sum(len(sample.records) for sample in result.samples)
     few = "" if strengths else f" · what mattered is told from {MIN_SAMPLES} samples on"
@@ -93,8 +96,6 @@ def _curves(result: SearchResult) -> dict[str, Any]:
             "y": {"field": "score", "type": "quantitative", "title": result.config.metric, "scale": {"zero": False}},
             "detail": {"field": "trial"},
             "color": _color(),
-            # The best line is above the others.
-            "order": {"field": "steps", "type": "quantitative"},
         },
     }
 
@@ -119,7 +120,7 @@ def _bars(strengths: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _setting(result: SearchResult, name: str, domain: Domain) -> dict[str, Any]:
+def _setting(result: SearchResult, name: str, domain: Domain, width: int) -> dict[str, Any]:
     rows = [
         {
             "value": setting_text(sample.settings[name]) if domain.is_choice else float(sample.settings[name]),
@@ -132,13 +133,20 @@ def _setting(result: SearchResult, name: str, domain: Domain) -> dict[str, Any]:
     ]
     x: dict[str, Any] = {"field": "value", "title": name}
     if domain.is_choice:
-        x |= {"type": "ordinal", "sort": [setting_text(value) for value in domain.values], "axis": {"labelAngle": 0}}
+        # Those that the search begins from need not be among the choices.
+        values = list(dict.fromkeys([*domain.values, *(sample.settings[name] for sample in result.samples)]))
+        if all(isinstance(value, int | float) for value in values):
+            values.sort()
+        x |= {"type": "ordinal", "sort": [setting_text(value) for value in values], "axis": {"labelAngle": 0}}
     else:
         scale = {"type": "log", "nice": False} if domain.is_log else {"zero": False}
-        x |= {"type": "quantitative", "scale": scale, "axis": {"format": "~g", "tickCount": 4}}
+        axis: dict[str, Any] = {"format": "~g", "tickCount": 4, "labelOverlap": True}
+        if domain.is_log:
+            axis["values"] = [value for value in _ROUND if domain.values[0] <= value <= domain.values[1]]
+        x |= {"type": "quantitative", "scale": {**scale, "padding": 10}, "axis": axis}
     return {
         "data": {"values": rows},
-        "width": _PANEL,
+        "width": width,
         "height": _PANEL * 2 // 3,
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.9, "tooltip": True},
         "encoding": {

@@ -171,7 +171,8 @@ def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> Non
     ("arguments", "told"),
     [
         ((), "Missing from distpolicy evaluate: PATH"),
-        (("nowhere",), "nowhere is not a run directory: give --env"),
+        (("nowhere",), "nowhere is neither a run directory nor the folder of a SavedModel: there is no such folder"),
+        (("random",), "random is not a run directory, which has an environment: give --env"),
         (("young",), "young has no policy yet"),
         (("empty", "--env", "CartPole-v1"), "give random, fixed:VALUE, or the folder of a SavedModel"),
         (("run", "--env", "Nope-v0"), "unknown env 'Nope-v0'"),

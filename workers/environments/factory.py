@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib.util
 import inspect
 import os
@@ -255,7 +256,11 @@ class EnvironmentFactory:
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:
             return f"env {self.env_id} needs the Atari package: pip install 'distpolicy[atari]'"
-        return f"unknown env {self.env_id!r}: {text}{_newest_version(self._bare_id)}"
+        if module:
+            return (
+                f"unknown env {self.env_id!r}: {module} has no {self._bare_id}, and registers no environment of this id"
+            )
+        return f"unknown env {self.env_id!r}: {text}{_did_you_mean(self.env_id)}"
 
 
 def _wrapper_config(item: Any) -> WrapperConfig:
@@ -268,19 +273,17 @@ def _wrapper_config(item: Any) -> WrapperConfig:
     raise ConfigError(f"wrapper {item!r}: expected its name, or a mapping of name and kwargs")
 
 
+def _did_you_mean(env_id: str) -> str:
+    """Returns the registered id that was meant: the newest version of a name without one, or the most similar id."""
+    ids = [known for known in gym.registry if "/" not in known or "/" in env_id]
+    versions = [known for known in ids if known.rpartition("-v")[0].lower() == env_id.lower()]
+    near = versions[-1:] or difflib.get_close_matches(env_id, ids, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:
     kind = wrapper.load()
     return isinstance(kind, type) and issubclass(kind, gym.vector.VectorWrapper)
-
-
-def _newest_version(name: str) -> str:
-    """Returns the id that an id without a version may stand for, as a hint; empty if there is none."""
-    try:
-        namespace, bare, version = gym.envs.registration.parse_env_id(name)
-        newest = None if version is not None else gym.envs.registration.find_highest_version(namespace, bare)
-    except gym.error.Error:
-        return ""
-    return "" if newest is None else f"; did you mean {name}-v{newest}?"
 
 
 def _resets_in_the_next_step(target: Any) -> bool:

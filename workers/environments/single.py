@@ -66,6 +66,13 @@ class WrapperConfig:
         return wrapper
 
 
+def _check_is_env(made: Any) -> None:
+    if not isinstance(made, gym.Env):
+        raise ConfigError(
+            f"expected a gymnasium.Env from what the env names, got a {type(made).__name__}: {made!r:.80}"
+        )
+
+
 def resolve_target(env_id: str) -> Target:
     """Returns the registered spec of an id, or the callable that ``module:factory`` names.
 
@@ -121,14 +128,14 @@ class SingleEnvironmentMaker:
 
         Raises:
             Exception: Any error of its constructor.
-            TypeError: If the result is not a Gymnasium environment.
+            ConfigError: If the result is not a Gymnasium environment, or a wrapper does not take its arguments.
         """
         with signal_handlers_kept():
             env = self._bare()
             for wrapper in self.wrappers:
+                _check_is_env(env)
                 env = _wrapped(env, wrapper)
-        if not isinstance(env, gym.Env):
-            raise TypeError(f"expected a gymnasium.Env, got a {type(env).__name__}")
+        _check_is_env(env)
         return env
 
     def _bare(self) -> gym.Env:

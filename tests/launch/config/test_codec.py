@@ -28,6 +28,14 @@ def test_what_is_not_a_small_file_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "none.yaml", "No such file")
 
 
+def test_what_is_not_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("env: CartPole-v1\nwrappers: [1\n")
+    with pytest.raises(ConfigError, match=r"broken\.yaml: line 3: expected ',' or '\]', but got '<stream end>'$"):
+        load_yaml(tmp_path / "broken.yaml")
+    with pytest.raises(ConfigError, match=r"none\.yaml: No such file or directory$"):
+        load_yaml(tmp_path / "none.yaml")
+
+
 @pytest.mark.parametrize("text", ["[" * 10_000, "{a: " * 10_000, "- " * 10_000, "? " * 1_000, "[" * 200 + "]" * 200])
 def test_nests_that_are_too_deep_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text(text)

@@ -68,6 +68,7 @@ def test_a_changed_number_is_near_and_a_changed_choice_is_the_next() -> None:
         ({"dqn.n-step": "choice 1 3"}, "unknown setting 'dqn.n-step' with the agent ppo"),
         ({"seed": "int 0 4"}, "a search cannot change seed"),
         ({"ppo.learning-rate": "lognormal 1 2"}, "unknown kind 'lognormal'; did you mean loguniform?"),
+        ({"ppo.learning-rate": ""}, "--search ppo.learning-rate has no values: give uniform LOW HIGH; loguniform"),
         ({"ppo.learning-rate": "uniform 1e-3"}, "is written uniform LOW HIGH, but got 1e-3"),
         ({"ppo.learning-rate": "uniform 1 0"}, "needs a lowest value and a higher one"),
         ({"ppo.learning-rate": "uniform 0 nan"}, "needs a lowest value and a higher one"),

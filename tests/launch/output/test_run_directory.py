@@ -68,7 +68,8 @@ def test_a_directory_without_config_is_no_run_directory(made: bool, tmp_path: Pa
     path = tmp_path / "run"
     if made:
         path.mkdir()
-    with pytest.raises(ConfigError, match=r"run is not a run directory: it has no config\.yaml"):
+    reason = r"it has no config\.yaml" if made else "there is no such folder"
+    with pytest.raises(ConfigError, match=f"run is not a run directory: {reason}"):
         RunDirectory.open(path)
 
 

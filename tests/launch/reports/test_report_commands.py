@@ -61,7 +61,11 @@ def test_wrong_inputs_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     run = write_run(tmp_path / "run", 2).path
     other = write_run(tmp_path / "elsewhere" / "run", 2).path
-    for folder, message in (("file", "it is a file"), ("none", "there is none"), ("empty", r"no config\.yaml")):
+    for folder, message in (
+        ("file", "it is a file"),
+        ("none", "there is no such folder"),
+        ("empty", r"no config\.yaml"),
+    ):
         with pytest.raises(ConfigError, match=f"{folder} is not a run directory: .*{message}"):
             run_paths([tmp_path / folder])
     with pytest.raises(ConfigError, match="give a run directory"):
@@ -98,7 +102,9 @@ def test_runs_lists_the_newest_first_with_their_states(tmp_path: Path) -> None:
         *("run", "env", "agent", "seed", "steps", "return", "evaluated", "state", "began", "training")
     ]
     assert len(lines) == 5
-    with pytest.raises(ConfigError, match="is not a folder"):
+    with pytest.raises(
+        ConfigError, match="is not a folder of runs: there is no such folder; distpolicy train makes runs/"
+    ):
         list_runs(RunsArguments(tmp_path / "none"), table)
 
 
@@ -156,7 +162,7 @@ def test_watch_refuses_what_will_never_be_a_run(tmp_path: Path) -> None:
 def test_a_wrong_path_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     result = distpolicy("report", "none", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "distpolicy: error: none is not a run directory: there is none\n"
+    assert result.stderr == "distpolicy: error: none is not a run directory: there is no such folder\n"
 
 
 @pytest.mark.parametrize(
