@@ -54,6 +54,9 @@ class RunRecord(TrainingObserver):
         self._run = run
         before = read_record(run.directory)
         start = describe_start(run.generation, run.totals.updates, run.totals.train_s)
+        if before.get("starts"):
+            # A run may go on with other settings than config.yaml has.
+            start["settings"] = to_dict(run.config)
         if ray.is_initialized():
             start["cluster"] = _cluster()
         preset, changed = _compared(run.config, before.get("preset") or self._preset)

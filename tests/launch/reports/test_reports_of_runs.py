@@ -1,4 +1,4 @@
-"""Reports of real runs of several kinds: what is on the page of each, and that no script fails in a browser."""
+"""Reports of real runs of several kinds: what is on the page of each."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driver_runs import CONFIG, kill
+from driver_runs import CONFIG
 from scripted_datasets import cartpole_random, write
 
-from distpolicy.agents.appo.config import APPOConfig
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
 from distpolicy.agents.dqn.config import DQNConfig
-from launch import TrainConfig, TrainingObserver, TrainingRun
+from launch import TrainConfig, TrainingRun
 from launch.reports.groups import grouped
 from launch.reports.page_writer import page_text
 from launch.reports.run_data import read_run
-from launch.training.totals import UpdateResult
 
 pytestmark = pytest.mark.slow
 
@@ -83,35 +81,3 @@ def test_a_run_that_ended_early_and_goes_on_has_a_mark_and_each_second_once(tmp_
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(sorted(set(ends))))
     assert "resumed 1 time" in text
     assert "<td>the run</td>" in text
-
-
-class Killer(TrainingObserver):
-    """Kills a collector."""
-
-    def __init__(self) -> None:
-        self.run: TrainingRun | None = None
-
-    def on_update(self, result: UpdateResult) -> None:
-        assert self.run is not None
-        if result.totals.updates == 10:
-            kill(self.run._trainer.handles[0].actor)
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_an_asynchronous_run_that_loses_a_collector_has_lags_and_the_fault(tmp_path: Path) -> None:
-    agent = APPOConfig(value_units=(8,), num_epochs=1, num_minibatches=1)
-    config = dataclasses.replace(EVALUATED, agent=agent, max_policy_lag=2, rollout_order="arrival", total_steps=6_400)
-    killer = Killer()
-    with TrainingRun(config, [killer], tmp_path / "run", reports=False) as run:
-        killer.run = run
-        run.run()
-    text = page_of(tmp_path / "run")
-    charts = charts_of(text)
-    lags = charts["Policy lag of the rows learned from"]["tables"]["bars"]
-    assert lags["label"] == ["0", "1", "2"]
-    assert sum(lags["share"]) == pytest.approx(1.0, abs=1e-4)
-    assert sum(lags["value"]) == pytest.approx(charts["Return"]["tables"]["main"]["steps"][-1], rel=0.2)
-    (mark,) = charts["Return"]["tables"]["marks"]["what"]
-    assert mark.startswith("collector 0 (env slots 0-3): its process was killed")
-    assert "<h2>Faults and restarts</h2>" in text
-    assert {"Mean policy lag", "Rollouts in flight", "From new weights to acting by them"} <= charts.keys()

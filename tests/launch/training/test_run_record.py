@@ -77,9 +77,11 @@ def test_the_record_says_how_a_run_was_started_and_has_ended(
 
 def test_a_resumed_run_adds_its_start_and_has_no_end_until_it_ends(tmp_path: Path) -> None:
     observed(tmp_path).on_end(RunEnd(totals(3), KeyboardInterrupt()))
-    observed(tmp_path, update=3)
+    observed(tmp_path, update=3, config=TrainConfig(total_steps=7))
     found = record(tmp_path)
     assert "end" not in found
+    assert "settings" not in found["starts"][0], "config.yaml has them"
+    assert found["starts"][1]["settings"]["total_steps"] == 7
     assert [(one["generation"], one["updates"], one["train_s"]) for one in found["starts"]] == [(0, 0, 0), (1, 3, 30)]
 
 
