@@ -9,6 +9,9 @@ In one thread, each of these takes its turns, and the CPU time is counted, which
 - NumPy's floor: the same by ``np.take`` into memory that is there;
 - cpprb, if it is installed: ``sample(256)``; if prioritised, also ``update_priorities``.
 
+Replay's images with frames last lie frame by frame in memory, and the compiled update transposes them; ``array[rows]``
+and ``np.take`` copy images that lie pixel by pixel.
+
 Each ratio is the median over the turns of the two figures of one turn. Goals: uniform replay within 1.15 times
 ``array[rows]``, prioritised replay within cpprb's time, and stacks of four frames in 1.1 times the memory of one copy
 of each frame.

@@ -19,7 +19,7 @@ from workers.experience.replay.sampler import Sampler
 from workers.experience.replay.structure import RolloutStructure
 
 # Rows that are read together with their next ones, so that what both share is still in the processor's cache.
-_CHUNK_BYTES = 2**21
+_CHUNK_BYTES = 2**23
 
 
 class TransitionSampler(Sampler):
