@@ -2,6 +2,8 @@
 
 Both sides serve the same small policy (4 -> 64 -> 64 -> 2, greedy) on this machine, and are measured in turns, while
 the other one is idle. The clients are one process of their own (serve_load.py) with a connection each, on loopback.
+Plain Ray Serve has two rows: each request alone, and batches by ``@serve.batch``. The ratio is to the better of them,
+in the same form, JSON, each side with the number of replicas that is best for it.
 
     python benchmarks/serve.py --rounds 3 --seconds 6
 """
@@ -22,12 +24,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
 from reporting import met, print_header, print_table
 
 HERE = Path(__file__).resolve().parent
+# The figures of each turn by side and number of clients.
+Found = dict[tuple[str, int], list[dict[str, float]]]
 CLIENTS = (1, 16, 64)
 GOAL = 5.0
 START_TIMEOUT_S = 300.0
@@ -94,9 +99,9 @@ def cpu_s(pid: int) -> float:
     return total
 
 
-def load(port: int, path: str, body: Path, content_type: str, clients: int, seconds: float) -> dict[str, float]:
-    command = [sys.executable, str(HERE / "serve_load.py"), "--port", str(port), "--path", path]
-    command += ["--body-file", str(body), "--content-type", content_type]
+def load(side: Side, clients: int, seconds: float) -> dict[str, float]:
+    command = [sys.executable, str(HERE / "serve_load.py"), "--port", str(side.port), "--path", side.path]
+    command += ["--body-file", str(side.body), "--content-type", side.content_type]
     command += ["--clients", str(clients), "--seconds", str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode:
@@ -113,38 +118,58 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     arguments = parser.parse_args()
     print_header("serving a small policy", ("ray", "tensorflow", "ai-edge-litert", "uvicorn"))
-    with tempfile.TemporaryDirectory(prefix="dps-", dir="/tmp") as text, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="dps-", dir="/tmp") as text:
         folder = Path(text)
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "CUDA_VISIBLE_DEVICES": "-1"}
         subprocess.run([sys.executable, "-c", MAKE, text], env=environment, check=True, stderr=subprocess.DEVNULL)
         observation = [0.1, -0.2, 0.3, 0.4]
         (folder / "body.json").write_text(json.dumps({"observation": observation}))
         (folder / "body.msgpack").write_bytes(msgpack_body(np.float32(observation)))
-        sides: dict[str, tuple[int, str, Path, str]] = {}
-        pids: dict[str, int] = {}
+        found: Found = defaultdict(list)
         for count in arguments.replicas:
-            command = [sys.executable, "-m", "launch", "serve", str(folder / "policy"), "--port", "0"]
-            pid, output = stack.enter_context(running([*command, "--replicas", str(count)], "Ctrl-C"))
-            port = int(re.search(r"http://127.0.0.1:(\d+)", output)[1])
-            sides[f"ours, JSON, {count}"] = (port, "/v1/act", folder / "body.json", "application/json")
-            if not arguments.no_msgpack:
-                sides[f"ours, msgpack, {count}"] = (port, "/v1/act", folder / "body.msgpack", "application/msgpack")
-            pids |= dict.fromkeys((f"ours, JSON, {count}", f"ours, msgpack, {count}"), pid)
-            port = free_port()
-            command = [sys.executable, str(HERE / "serve_plain.py"), str(folder / "exported"), "--port", str(port)]
-            command += ["--replicas", str(count), "--ray-dir", str(folder / f"ray{count}")]
-            pids[f"plain Ray Serve, JSON, {count}"] = stack.enter_context(running(command, "ready"))[0]
-            sides[f"plain Ray Serve, JSON, {count}"] = (port, "/", folder / "body.json", "application/json")
-        found: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
-        for _ in range(arguments.rounds):
-            for clients in arguments.clients:
-                for name, side in sides.items():
-                    before = cpu_s(pids[name])
-                    figures = load(*side, clients, arguments.seconds)
-                    figures["cpu_ms"] = (cpu_s(pids[name]) - before) / figures["num_requests"] * 1e3
-                    found[name, clients].append(figures)
-                    print(f"{name:>28} replicas, {clients:3} clients: {found[name, clients][-1]}", file=sys.stderr)
-    report(found, list(sides), arguments.clients)
+            with contextlib.ExitStack() as stack:
+                sides = started(stack, folder, count, arguments.no_msgpack)
+                for _ in range(arguments.rounds):
+                    for clients in arguments.clients:
+                        measure(sides, clients, arguments.seconds, found)
+    report(found, list(dict.fromkeys(name for name, _ in found)), arguments.clients)
+
+
+class Side(NamedTuple):
+    """What is measured: a server's process, where it listens, and what is sent."""
+
+    pid: int
+    port: int
+    path: str
+    body: Path
+    content_type: str
+
+
+def started(stack: contextlib.ExitStack, folder: Path, count: int, no_msgpack: bool) -> dict[str, Side]:
+    """Starts the servers of both sides with a number of replicas, and returns what is measured by name."""
+    command = [sys.executable, "-m", "launch", "serve", str(folder / "policy"), "--port", "0"]
+    pid, output = stack.enter_context(running([*command, "--replicas", str(count)], "Ctrl-C"))
+    port = int(re.search(r"http://127.0.0.1:(\d+)", output)[1])
+    forms = {"JSON": (folder / "body.json", "application/json")}
+    if not no_msgpack:
+        forms["msgpack"] = (folder / "body.msgpack", "application/msgpack")
+    sides = {f"ours, {form}, {count}": Side(pid, port, "/v1/act", *body) for form, body in forms.items()}
+    port = free_port()
+    command = [sys.executable, str(HERE / "serve_plain.py"), str(folder / "exported"), "--port", str(port)]
+    command += ["--replicas", str(count), "--ray-dir", str(folder / f"ray{count}")]
+    pid, _ = stack.enter_context(running(command, "ready"))
+    for name in ("single", "batched"):
+        sides[f"plain Ray Serve {name}, JSON, {count}"] = Side(pid, port, f"/{name}", *forms["JSON"])
+    return sides
+
+
+def measure(sides: dict[str, Side], clients: int, seconds: float, found: Found) -> None:
+    for name, side in sides.items():
+        before = cpu_s(side.pid)
+        figures = load(side, clients, seconds)
+        figures["cpu_ms"] = (cpu_s(side.pid) - before) / figures["num_requests"] * 1e3
+        found[name, clients].append(figures)
+        print(f"{name:>36} replicas, {clients:3} clients: {figures}", file=sys.stderr)
 
 
 def msgpack_body(observation: np.ndarray) -> bytes:
@@ -154,7 +179,7 @@ def msgpack_body(observation: np.ndarray) -> bytes:
     return FORMS[MSGPACK].encode({"observation": observation})
 
 
-def report(found: dict[tuple[str, int], list[dict[str, float]]], names: list[str], all_clients: list[int]) -> None:
+def report(found: Found, names: list[str], all_clients: list[int]) -> None:
     rows, goals = [], []
     for clients in all_clients:
         best = {True: 0.0, False: 0.0}
@@ -170,7 +195,7 @@ def report(found: dict[tuple[str, int], list[dict[str, float]]], names: list[str
         goal = f"{met(ratio >= GOAL)} (>= {GOAL:g} x)" if clients == max(CLIENTS) else ""
         goals.append((str(clients), f"{best[True]:,.0f}", f"{best[False]:,.0f}", f"{ratio:.1f} x", goal))
     print_table(("side, form, replicas", "clients", "requests/s", "p50 ms", "p99 ms", "CPU ms a request"), rows)
-    print("JSON, each side with the number of replicas that is best for it:")
+    print("JSON, each side with the number of replicas, and plain Ray Serve with the way, that is best for it:")
     print_table(("clients", "ours", "plain Ray Serve", "ratio", "goal"), goals)
 
 

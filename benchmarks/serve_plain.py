@@ -1,8 +1,8 @@
 """The other side of benchmarks/serve.py: a SavedModel behind plain Ray Serve, as its documentation shows it.
 
 Settings that favour it: its throughput-optimised mode (user code in the replica's own event loop, no log of requests),
-batches by ``@serve.batch`` without a wait, a traced signature of TensorFlow with one thread for each replica, bodies in
-JSON that are not checked at all.
+a traced signature of TensorFlow with one thread for each replica, bodies in JSON that are not checked at all.
+``/single`` computes each request alone; ``/batched`` gathers them by ``@serve.batch`` without a wait.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ THREADS = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTERO
 MAX_BATCH = 64
 
 
-@serve.deployment(max_ongoing_requests=1024, ray_actor_options={"num_cpus": 1})
-class Plain:
-    """A replica, as Ray Serve's documentation shows it."""
+OPTIONS = {"max_ongoing_requests": 1024, "ray_actor_options": {"num_cpus": 1}}
+
+
+class Policy:
+    """A SavedModel in TensorFlow."""
 
     def __init__(self, folder: str) -> None:
         os.environ.update(THREADS | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"})
@@ -44,6 +46,21 @@ class Plain:
 
     def _act(self, observations):
         return self._function(observation=self._tf.constant(observations))["action"].numpy()
+
+
+@serve.deployment(**OPTIONS)
+class Single(Policy):
+    """A replica that computes each request alone."""
+
+    async def __call__(self, request: Request) -> JSONResponse:
+        body = await request.json()
+        observations = self._np.asarray([body["observation"]], self._np.float32)
+        return JSONResponse({"action": int(self._act(observations)[0])})
+
+
+@serve.deployment(**OPTIONS)
+class Batched(Policy):
+    """A replica that gathers requests, as Ray Serve's documentation shows it."""
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)
     async def act(self, observations: list[list[float]]) -> list[int]:
@@ -61,9 +78,18 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, required=True)
     parser.add_argument("--ray-dir", required=True)
     arguments = parser.parse_args()
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=arguments.ray_dir)
+    # Room for the replicas of both, of which one is idle.
+    ray.init(
+        address="local",
+        num_cpus=2 * arguments.replicas,
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=arguments.ray_dir,
+    )
     serve.start(http_options={"host": "127.0.0.1", "port": arguments.port}, proxy_location="HeadOnly")
-    serve.run(Plain.options(num_replicas=arguments.replicas).bind(arguments.folder))
+    for name, deployment in (("single", Single), ("batched", Batched)):
+        application = deployment.options(num_replicas=arguments.replicas).bind(arguments.folder)
+        serve.run(application, name=name, route_prefix=f"/{name}")
     print("ready", flush=True)
     signal.sigwait([signal.SIGTERM, signal.SIGINT])
     ray.shutdown()

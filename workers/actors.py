@@ -169,19 +169,21 @@ def start_inference_server(
 
 
 def start_policy_loader(folder: Path, inference: Inference, max_batch: int) -> Any:
-    """Starts a :class:`workers.serving.loader.PolicyLoader` as an actor. It does not reserve a CPU."""
+    """Starts a :class:`workers.serving.loader.PolicyLoader` as an actor. It does not reserve a CPU.
+
+    Ray starts it again if its process dies, as it does with the keeper.
+    """
     from workers.serving.loader import PolicyLoader
 
-    return (
-        _actor_class(PolicyLoader, _COLLECTOR_ENVIRONMENT).options(**_options({})).remote(folder, inference, max_batch)
-    )
+    options = {**_options({}), "max_restarts": -1}
+    return _actor_class(PolicyLoader, _COLLECTOR_ENVIRONMENT).options(**options).remote(folder, inference, max_batch)
 
 
 def start_policy_keeper(name: str, namespace: str) -> Any:
     """Starts a :class:`workers.serving.keeper.PolicyKeeper` as an actor with a name. It does not reserve a CPU."""
     from workers.serving.keeper import PolicyKeeper
 
-    options = {**_options({}), "name": name, "namespace": namespace}
+    options = {**_options({}), "name": name, "namespace": namespace, "max_restarts": -1}
     return _actor_class(PolicyKeeper, _COLLECTOR_ENVIRONMENT).options(**options).remote()
 
 

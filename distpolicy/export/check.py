@@ -148,8 +148,12 @@ def _random(spec: Any, size: int, random: np.random.Generator) -> np.ndarray:
         return drawn.astype(spec.dtype)
     low, high = np.zeros(spec.shape), np.full(spec.shape, _LARGEST)
     if isinstance(spec, BoundedArraySpec):
-        low, high = np.maximum(spec.minimum, -_LARGEST), np.minimum(spec.maximum, _LARGEST)
-    return random.integers(low.astype(np.int64), high.astype(np.int64) + 1, shape).astype(spec.dtype)
+        # Wider than the dtype, which may not hold the limits.
+        low = np.maximum(spec.minimum.astype(np.float64), -_LARGEST)
+        high = np.minimum(spec.maximum.astype(np.float64), _LARGEST)
+    info = np.iinfo(spec.dtype)
+    low, high = np.maximum(low, info.min).astype(np.int64), np.minimum(high, info.max).astype(np.int64)
+    return random.integers(low, high + 1, shape).astype(spec.dtype)
 
 
 def _noise(signature: Signature) -> list[ExportedTensor]:

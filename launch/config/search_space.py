@@ -175,6 +175,9 @@ def _domain(name: str, text: str, hint: Any) -> Domain:
         if len(words) < 2:
             raise ConfigError(f"--search {name} choice needs two values or more")
         values = tuple(setting_value(word, hint) for word in words)
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                raise ConfigError(f"--search {name} choice has the value {words[place]} twice")
         return Domain(kind, values)
     if not is_number(hint):
         raise ConfigError(f"{name} is not a number: write --search {name} choice VALUE VALUE ...")

@@ -24,6 +24,9 @@ class ServeConfig:
     """Serve the policy that draws its actions, as in training (collect_policy), instead of the greedy one."""
     follow: bool = False
     """Take newer policies while the run writes them. Requests under way are answered."""
+    trust_shared: bool = False
+    """Serve a policy although other users may write to its folder. A SavedModel is a program: it may read and write
+    files."""
     host: str = "127.0.0.1"
     """Address to listen at. Any but a loopback address needs a token. 0.0.0.0: all of the machine's."""
     port: int = 8000

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 import os
+import secrets
 import socket
 import threading
 import time
@@ -16,7 +17,8 @@ from typing import Any
 
 import ray
 
-from distpolicy.errors import CheckpointError, ConfigError, DistPolicyError, WorkerLostError
+from distpolicy.errors import ConfigError, DistPolicyError, WorkerLostError
+from distpolicy.utils.files.private_paths import why_others_may_change
 from launch.cluster.placement import ActorGroup
 from launch.cluster.session import connected, nodes
 from launch.config.common import counted
@@ -36,6 +38,8 @@ _POLL_S = 1.0
 _HEALTH_PERIOD_S = 1.0
 _GRACE_S = 5.0
 _END_POLL_S = 0.05
+# The name of Serve's controller, which stays on a cluster.
+_SERVE = "SERVE_CONTROLLER_ACTOR"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +96,14 @@ class PolicyServer:
         _need_serve()
         self._source, self._config, self._debug, self._on_preparing = source, config, debug, on_preparing
         self._folder = saved_policy_folder(source, config.stochastic, config.policy == "best")
+        if not config.trust_shared:
+            _check_own(self._folder)
         if config.follow and self._folder == source:
             raise ConfigError("--follow is for a run directory, which gets newer policies")
         self._token_sha256 = token_sha256(config)
         self._resources = contextlib.ExitStack()
+        self._served: ServedPolicy
+        self._num_loaded = 0
         self.endpoint: Endpoint
 
     def __enter__(self) -> PolicyServer:
@@ -118,23 +126,26 @@ class PolicyServer:
 
         Args:
             on_version: Is told the version of each newer policy.
-            on_fault: Is told why a newer policy was not taken. The one before stays.
+            on_fault: Is told why a newer policy was not taken, once for each reason. The one before stays.
 
         Raises:
-            WorkerLostError: If Ray has ended, or the actor that loads policies.
+            WorkerLostError: If Ray has ended.
         """
+        told = ""
         while True:
             time.sleep(_POLL_S)
             check_alive()
-            if not self._config.follow:
-                continue
             try:
-                served = self._loaded(_LOAD_TIMEOUT_S)
-            except CheckpointError as error:
-                on_fault(str(error))
-                continue
-            if served is not None:
-                on_version(served.version)
+                if self._config.follow and self._loads():
+                    on_version(self._served.version)
+                    told = ""
+            # Whatever is wrong with a newer policy, or with what loads it: the one that is served goes on.
+            except DistPolicyError as error:
+                if str(error) != told:
+                    told = str(error)
+                    on_fault(told)
+            with contextlib.suppress(ray.exceptions.RayError, TimeoutError):  # It is being started again.
+                self._give()
 
     def _start(self) -> None:
         config = self._config
@@ -154,10 +165,10 @@ class PolicyServer:
             self._resources.enter_context(handled(interrupt))
         count = config.replicas or self._num_replicas()
         self._on_preparing(f"loading {self._folder}")
-        served = self._load(port)
+        self._load(port)
         self._on_preparing(f"starting {counted(count, 'replica')}")
         self._deploy(port, grpc_port, count)
-        self.endpoint = Endpoint(config.host, port, grpc_port, count, served.note, served.version)
+        self.endpoint = Endpoint(config.host, port, grpc_port, count, self._served.note, self._served.version)
 
     def _resources_of_replica(self) -> dict[str, float]:
         gpus = self._config.gpus_per_replica
@@ -173,25 +184,25 @@ class PolicyServer:
         )
         return max(fits, 1)
 
-    def _load(self, port: int) -> ServedPolicy:
-        """Starts the keeper, and gives it the policy. Returns the policy."""
+    def _load(self, port: int) -> None:
+        """Starts the keeper, and gives it the policy."""
         from workers.actors import start_policy_keeper, start_policy_loader
 
         config = self._config
         inference = "tf" if config.gpus_per_replica else config.inference
-        self._name = f"distpolicy-{port}"
+        # A cluster may have a server with this port on another node.
+        self._name = f"distpolicy-{port}-{secrets.token_hex(4)}"
         self._keeper = start_policy_keeper(f"{self._name}-keeper", NAMESPACE)
         self._loader = start_policy_loader(self._folder, inference, config.max_batch)
-        served = self._loaded(_LOAD_TIMEOUT_S)
-        assert served is not None  # The first time there is always one.
+        self._loads()
+        self._give()
         if not config.follow:
             ray.kill(self._loader)
-        return served
 
-    def _loaded(self, timeout_s: float) -> ServedPolicy | None:
-        """Lets the loader look at the folder, and gives the keeper what it has loaded. Returns None for nothing."""
+    def _loads(self) -> bool:
+        """Lets the loader look at the folder. Returns True if there is a policy that was not there before."""
         try:
-            served: ServedPolicy | None = ray.get(self._loader.load.remote(), timeout=timeout_s)
+            served = ray.get(self._loader.load.remote(self._num_loaded), timeout=_LOAD_TIMEOUT_S)
         except ConstructorError as error:
             raise error.error from error
         except ray.exceptions.RayTaskError as error:
@@ -200,9 +211,15 @@ class PolicyServer:
             raise DistPolicyError(f"loading {self._folder} failed: {error.cause}") from error
         except (ray.exceptions.RayError, TimeoutError) as error:
             raise WorkerLostError(f"the actor that loads {self._folder} has ended or does not answer") from error
-        if served is not None:
-            ray.get(self._keeper.put.remote(served), timeout=_ANSWER_TIMEOUT_S)
-        return served
+        if served is None:
+            return False
+        self._served, self._num_loaded = served, served.number + 1
+        return True
+
+    def _give(self) -> None:
+        """Gives the keeper the policy unless it has it. A keeper that was started again has lost it."""
+        if ray.get(self._keeper.number.remote(), timeout=_ANSWER_TIMEOUT_S) < self._served.number:
+            ray.get(self._keeper.put.remote(self._served), timeout=_ANSWER_TIMEOUT_S)
 
     def _deploy(self, port: int, grpc_port: int | None, count: int) -> None:
         from ray import serve
@@ -236,6 +253,7 @@ class PolicyServer:
             # Nobody reaches the loopback address of another node.
             options["resources"] = {f"node:{ray.util.get_node_ip_address()}": 0.001}
         with _quiet(self._debug):
+            self._starts_serve = not any(item["name"] == _SERVE for item in ray.util.list_named_actors(True))
             serve.start(proxy_location="Disabled")
             self._resources.callback(self._end)
             deployment = serve.deployment(
@@ -262,6 +280,9 @@ class PolicyServer:
             deadline = time.monotonic() + _GRACE_S
             while is_own and _is_listening(*self._place) and time.monotonic() < deadline:
                 time.sleep(_END_POLL_S)
+            # Others may use it by now.
+            if not is_own and self._starts_serve and not serve.status().applications:
+                serve.shutdown()
 
 
 def _is_listening(host: str, port: int) -> bool:
@@ -275,6 +296,19 @@ def _need_serve() -> None:
 
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise ConfigError("Ray Serve is not installed: pip install 'distpolicy[serve]'")
+
+
+def _check_own(folder: Path) -> None:
+    """Checks that others cannot write a policy: a SavedModel is a program, which may read and write files."""
+    try:
+        reasons = [why_others_may_change(path) for path in (folder, *folder.rglob("*"))]
+    except OSError as error:
+        raise ConfigError(f"cannot look at {folder}: {error.strerror}") from error
+    if reason := next(filter(None, reasons), None):
+        raise ConfigError(
+            f"{reason}, and a policy may read and write files: copy {folder} to a folder of yours, or give "
+            "--trust-shared if you trust them"
+        )
 
 
 def _is_here(node: Any) -> bool:

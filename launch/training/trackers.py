@@ -62,7 +62,7 @@ class WandbTracker(Tracker):
         run_id = _known_id(path, self.library) or secrets.token_hex(4)
         self._run = wandb.init(
             project=self._project,
-            name=path.name,
+            name=_run_name(path),
             id=run_id,
             resume="allow",
             dir=str(path),
@@ -122,7 +122,7 @@ class MlflowTracker(Tracker):
                 return
         found = self._client.get_experiment_by_name(run.config.env)
         experiment = self._client.create_experiment(run.config.env) if found is None else found.experiment_id
-        self._run_id = self._client.create_run(experiment, run_name=path.name).info.run_id
+        self._run_id = self._client.create_run(experiment, run_name=_run_name(path)).info.run_id
         _note_id(path, self.library, self._run_id)
         parameters = [Param(name, str(value)[:_MAX_CHARACTERS]) for name, value in settings.items()]
         for begin in range(0, len(parameters), _MAX_PARAMETERS):
@@ -138,6 +138,11 @@ class MlflowTracker(Tracker):
     def finish(self, error: BaseException | None) -> None:
         status = "FINISHED" if error is None else "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         self._client.set_terminated(self._run_id, status)
+
+
+def _run_name(path: Path) -> str:
+    """Returns a run's name. The trials of all searches are numbered alike: theirs begins with the search's."""
+    return f"{path.parent.parent.name}-{path.name}" if path.parent.name == "trials" else path.name
 
 
 def _known_id(folder: Path, service: str) -> str | None:

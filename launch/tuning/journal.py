@@ -106,8 +106,14 @@ class TrialJournal:
     def __init__(self, path: Path) -> None:
         self.records: dict[int, TrialRecord] = {}
         events = _events(path)
-        for event in events:
-            self._apply(event)
+        for number, event in enumerate(events, 1):
+            try:
+                self._apply(event)
+            except (KeyError, TypeError, ValueError) as error:
+                raise DistPolicyError(
+                    f"cannot read {path}: line {number} is not an event of a search; move the file away to begin the "
+                    "search anew"
+                ) from error
         lines = "".join(_line(event) for event in events)
         self._file = GrowingFile(path, lines.encode())
 

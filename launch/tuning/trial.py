@@ -121,13 +121,20 @@ class TrialRun(tune.Trainable):
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self._close()
         directory, source = self._directory, Path(checkpoint_dir)
-        shutil.rmtree(directory.checkpoints, ignore_errors=True)
-        directory.checkpoints.mkdir(parents=True)
+        # Copied first, and exchanged at once: a trial that is killed meanwhile goes on from a whole checkpoint.
+        taken, own = directory.path / ".taken", directory.path / ".own"
+        for folder in (taken, own):
+            shutil.rmtree(folder, ignore_errors=True)
+        taken.mkdir(parents=True)
         for item in source.iterdir():
             if item.is_dir():
-                shutil.copytree(item, directory.checkpoints / item.name)
-            elif item.name == directory.metrics_file.name:
-                shutil.copyfile(item, directory.metrics_file)
+                shutil.copytree(item, taken / item.name)
+        if directory.checkpoints.exists():
+            directory.checkpoints.rename(own)
+        taken.rename(directory.checkpoints)
+        shutil.rmtree(own, ignore_errors=True)
+        if (metrics := source / directory.metrics_file.name).exists():
+            shutil.copyfile(metrics, directory.metrics_file)
         directory.write_config(self._config)
 
     def cleanup(self) -> None:

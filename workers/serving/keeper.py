@@ -31,7 +31,11 @@ class ServedPolicy:
 
 
 class PolicyKeeper:
-    """Holds the newest policy for replicas that start, restart or follow a run. It needs no TensorFlow."""
+    """Holds the newest policy for replicas that start, restart or follow a run. It needs no TensorFlow.
+
+    Ray starts it again if its process dies. It is empty then, until the driver gives it the policy and the replicas
+    tell their addresses, which they do all the time.
+    """
 
     def __init__(self) -> None:
         self._policy: ServedPolicy | None = None
@@ -41,17 +45,24 @@ class PolicyKeeper:
         """Keeps a policy in place of the one before."""
         self._policy = policy
 
-    def newest(self, than: int = -1) -> ServedPolicy | None:
-        """Returns the policy, or None if its number is not above a given one.
+    def newest(self) -> ServedPolicy | None:
+        """Returns the policy; None if there is none."""
+        return self._policy
+
+    def number(self) -> int:
+        """Returns the number of the policy; -1 if there is none."""
+        return -1 if self._policy is None else self._policy.number
+
+    def check_in(self, replica: str, address: str, number: int) -> ServedPolicy | None:
+        """Notes where a replica is. Returns the policy if its number is above the replica's.
 
         Args:
-            than: The number.
+            replica: The replica's name.
+            address: ``HOST:PORT`` at which it takes requests for its sessions.
+            number: The number of the policy that it has.
         """
-        return self._policy if self._policy is not None and self._policy.number > than else None
-
-    def register(self, replica: str, address: str) -> None:
-        """Notes at which ``HOST:PORT`` a replica takes requests for its sessions."""
         self._addresses[replica] = address
+        return self._policy if self._policy is not None and self._policy.number > number else None
 
     def address_of(self, replica: str) -> str | None:
         """Returns a replica's address; None if there is none of this name."""

@@ -35,8 +35,13 @@ class PolicyLoader:
         self._served: ServedPolicy | None = None
         self._identity: tuple[int, int] | None = None
 
-    def load(self) -> ServedPolicy | None:
+    def load(self, number: int) -> ServedPolicy | None:
         """Returns the policy as it is in the folder now; None if that has not changed since the last call.
+
+        A policy that cannot be loaded is told once.
+
+        Args:
+            number: How many policies came before it. It is the caller's: this process may be a new one.
 
         Raises:
             CheckpointError: If it is damaged, or another policy than before.
@@ -46,34 +51,37 @@ class PolicyLoader:
         if identity == self._identity:
             return None
         files, identity = self._read()
+        self._identity = identity
         with tempfile.TemporaryDirectory() as parent:
             copy = Path(parent) / "policy"
             write_folder(copy, files)
-            self._served = self._loaded(copy, files) if self._served is None else self._renewed(copy, files)
-        self._identity = identity
+            if self._served is None:
+                self._served = self._loaded(copy, files, number)
+            else:
+                self._served = self._renewed(copy, files, number)
         return self._served
 
-    def _loaded(self, folder: Path, files: Mapping[str, bytes]) -> ServedPolicy:
+    def _loaded(self, folder: Path, files: Mapping[str, bytes], number: int) -> ServedPolicy:
         from distpolicy.policies import policy_loader
         from distpolicy.policies.program_builder import ProgramBuilder
 
         self._policy = policy_loader.load(folder)
-        version = max(self._policy.get_train_step(), 0)
+        step = self._policy.get_train_step()
+        version = number if step < 0 else step
         if self._inference == "tf":
-            return ServedPolicy(version, None, files, "--inference tf")
+            return ServedPolicy(version, None, files, "--inference tf", number)
         try:
             self._builder = ProgramBuilder(self._policy, batch_sizes(self._max_batch))
         except LiteRTError as error:
             if self._inference == "litert":
                 raise ConfigError(f"LiteRT cannot run {self._folder}: {error}; leave out --inference litert") from error
-            return ServedPolicy(version, None, files, str(error))
-        return ServedPolicy(version, self._builder.program, {}, "")
+            return ServedPolicy(version, None, files, str(error), number)
+        return ServedPolicy(version, self._builder.program, {}, "", number)
 
-    def _renewed(self, folder: Path, files: Mapping[str, bytes]) -> ServedPolicy:
+    def _renewed(self, folder: Path, files: Mapping[str, bytes], number: int) -> ServedPolicy:
         """Returns the policy with new values of its variables."""
         assert self._served is not None
         self._policy.update_from_checkpoint(folder)
-        number = self._served.number + 1
         step = self._policy.get_train_step()
         version = number if step < 0 else step
         if self._builder is None:

@@ -13,6 +13,7 @@ import secrets
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +77,8 @@ class PolicyReplica:
         self._config = config
         self._name = secrets.token_hex(4)
         self._keeper = ray.get_actor(config.keeper, namespace=NAMESPACE)
-        served = ray.get(self._keeper.newest.remote(), timeout=_ANSWER_TIMEOUT_S)
-        self._served: ServedPolicy = served
-        self._policy = make_policy(served)
+        self._served = self._newest()
+        self._policy = make_policy(self._served)
         self._loop: Any = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -87,6 +87,20 @@ class PolicyReplica:
         self._thread.start()
         if not self._started.wait(_START_TIMEOUT_S) or self._error is not None:
             raise WorkerLostError(f"the replica did not start to listen: {self._error}")
+
+    def _newest(self) -> ServedPolicy:
+        """Waits for the keeper, which may be a new one that has nothing yet."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            try:
+                served: ServedPolicy | None = ray.get(self._keeper.newest.remote(), timeout=_ANSWER_TIMEOUT_S)
+            except (ray.exceptions.RayError, TimeoutError):
+                served = None
+            if served is not None:
+                return served
+            if time.monotonic() > deadline:
+                raise WorkerLostError("the keeper of the policy does not answer")
+            time.sleep(_FLUSH_S)
 
     async def check_health(self) -> None:
         """Is called by Ray Serve, which replaces a replica that raises.
@@ -161,11 +175,11 @@ class PolicyReplica:
         )
         host, port = own.getsockname()[:2]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        await self._ask(self._keeper.register.remote(self._name, address))
+        await self._check_in(service, address)
         grpc_server = None if config.grpc_port is None else await _start_grpc(config, frontend)
         tasks = [
             asyncio.create_task(server.serve(sockets=[shared, own])),
-            asyncio.create_task(self._follow(service)),
+            asyncio.create_task(self._follow(service, address)),
             asyncio.create_task(_flush(metrics, service)),
             asyncio.create_task(self._stopping.wait()),
         ]
@@ -184,24 +198,27 @@ class PolicyReplica:
         for task in done:
             task.result()
 
-    async def _follow(self, service: PolicyService) -> None:
-        """Takes newer policies from the keeper."""
+    async def _follow(self, service: PolicyService, address: str) -> None:
         while True:
             await asyncio.sleep(_FLUSH_S)
-            try:
-                served = await self._ask(self._keeper.newest.remote(self._served.number))
-            except (ray.exceptions.RayError, TimeoutError):
-                continue  # The driver is ending, or the keeper's node is gone: the policy stays as it is.
-            if served is None:
-                continue
-            # Loading takes a moment, in which requests are answered.
-            policy = await asyncio.to_thread(make_policy, served)
-            self._served = served
+            await self._check_in(service, address)
 
-            def change(policy: Any = policy) -> None:
-                service.policy = policy
+    async def _check_in(self, service: PolicyService, address: str) -> None:
+        """Tells the keeper where this replica is, and takes a newer policy from it."""
+        try:
+            served = await self._ask(self._keeper.check_in.remote(self._name, address, self._served.number))
+        except (ray.exceptions.RayError, TimeoutError):
+            return  # The driver is ending, or the keeper is being started again: the policy stays as it is.
+        if served is None:
+            return
+        # Loading takes a moment, in which requests are answered.
+        policy = await asyncio.to_thread(make_policy, served)
+        self._served = served
 
-            service.update(change, served.version)
+        def change() -> None:
+            service.policy = policy
+
+        service.update(change, served.version)
 
     async def _address_of(self, replica: str) -> str | None:
         try:

@@ -14,20 +14,36 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from distpolicy.agents.agent_config import LearnerOptions, agent_kinds
 from distpolicy.errors import ConfigError
 from distpolicy.export import formats
 from distpolicy.export.check import compare
 from distpolicy.export.exporter import export
 from distpolicy.export.formats import FORMATS
 from distpolicy.export.frozen_action import FrozenAction
+from distpolicy.networks.network import Network
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.normal_projection_network import NormalProjectionNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
-from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.policies.q_policy import QPolicy
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.policy_step import PolicyStep
-from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.trajectories.time_step import TimeStep, time_step_spec
 from distpolicy.utils.sampling.tensor_draws import noise_from
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
+
+
+class Values(Network):
+    """The value of each of four actions is the sum of a row of the picture."""
+
+    def __init__(self, spec: Any) -> None:
+        super().__init__(input_tensor_spec=spec, state_spec=(), name="Values")
+
+    def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+        return tf.reduce_sum(tf.cast(observation, tf.float32), axis=[2, 3]), network_state
+
 
 BOX = BoundedArraySpec((2,), np.float32, [-1, -5], [1, 5], "action")
 
@@ -66,6 +82,33 @@ def run_alone(folder: Path, form: str, inputs: Mapping[str, Any]) -> dict[str, n
     done = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(np.load(folder.parent / "outputs.npz"))
+
+
+def run_program(folder: Path, form: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Runs a program by its engine in this process, which is quicker."""
+    file = folder / json.loads((folder / "signature.json").read_text())["file"]
+    if form == "tflite":
+        from ai_edge_litert.interpreter import Interpreter
+
+        run = Interpreter(str(file)).get_signature_runner()
+        num = len(next(iter(inputs.values())))
+        rows = [
+            {
+                name: np.array(value)
+                for name, value in run(**{key: leaf[i : i + 1] for key, leaf in inputs.items()}).items()
+            }
+            for i in range(num)
+        ]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    if form == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(file))
+        names = [item.name for item in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    loaded = tf.saved_model.load(str(folder))
+    found = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in inputs.items()})
+    return {name: value.numpy() for name, value in found.items()}
 
 
 SLOW = [pytest.param(form, marks=pytest.mark.slow) for form in ("onnx", "saved_model")]
@@ -179,3 +222,73 @@ def test_draws_that_cannot_be_exported_are_refused_plainly(
     with pytest.raises(ConfigError, match="the policy draws"):
         export(OwnDraws(make_policy()), "tflite", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+VECTOR = BoundedArraySpec((3,), np.float32, -10, 10)
+NESTED = {
+    "camera": BoundedArraySpec((12, 12, 3), np.uint8, 0, 255),
+    "more": {"joints": VECTOR, "kind": BoundedArraySpec((), np.int64, 0, 4)},
+}
+CHOICE = BoundedArraySpec((), np.int64, 0, 3)
+
+
+def random_observation(spec: Any, num: int, random: np.random.Generator) -> Any:
+    if isinstance(spec, dict):
+        return {name: random_observation(leaf, num, random) for name, leaf in spec.items()}
+    shape = (num, *spec.shape)
+    if spec.dtype.kind == "f":
+        return random.normal(size=shape).astype(spec.dtype)
+    return random.integers(int(spec.minimum.min()), int(spec.maximum.max()) + 1, shape).astype(spec.dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "observation", "action", "network", "form"),
+    [
+        ("ppo", NESTED, {"gear": CHOICE, "wheel": BOX}, {}, "tflite"),
+        ("ppo", NESTED, {"gear": CHOICE, "wheel": BOX}, {}, "saved_model"),
+        ("ppo", VECTOR, BOX, {"continuous": "tanh_normal"}, "onnx"),
+        ("dqn", NESTED, CHOICE, {}, "onnx"),
+        ("c51", VECTOR, CHOICE, {}, "tflite"),
+        ("sac", ArraySpec((3,), np.float64), BOX, {}, "tflite"),
+        ("td3", VECTOR, BOX, {}, "saved_model"),
+    ],
+)
+def test_agents_policies_act_alike_without_this_project(
+    kind: str, observation: Any, action: Any, network: dict[str, Any], form: str, tmp_path: Path
+) -> None:
+    specs = EnvironmentSpecs(time_step_spec(observation), action)
+    networks = NetworkConfig(**{"actor_units": (8,), **network})
+    policy = agent_kinds()[kind]().make_agent(specs, networks, LearnerOptions(seed=1, jit_compile=False)).policy
+    exported = export(policy, form, tmp_path / "out", num_check_rows=8)
+    assert {item.role for item in exported.signature.inputs} == {"observation"}
+    given = random_observation(observation, 6, np.random.default_rng(0))
+    zeros = np.zeros(6, np.float32)
+    step = TimeStep(np.ones(6, np.int32), zeros, zeros + 1, given)
+    expected = policy.action(tf.nest.map_structure(tf.constant, step)).action
+    leaves = tf.nest.flatten(given)
+    inputs = dict(zip([item.name for item in exported.signature.inputs], leaves, strict=True))
+    found = run_program(tmp_path / "out", form, inputs)
+    outputs = [item.name for item in exported.signature.outputs if item.role == "action"]
+    for name, want in zip(outputs, tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_masked_choice_over_images_is_exported_with_its_mask(tmp_path: Path) -> None:
+    spec = {"camera": BoundedArraySpec((4, 4, 1), np.uint8, 0, 255), "allowed": ArraySpec((4,), np.bool_)}
+    network = Values(BoundedArraySpec((4, 4, 1), np.uint8, 0, 255))
+    policy = GreedyPolicy(
+        QPolicy(
+            time_step_spec(spec),
+            CHOICE,
+            network,
+            observation_and_action_constraint_splitter=lambda given: (given["camera"], given["allowed"]),
+        )
+    )
+    exported = export(policy, "tflite", tmp_path / "out", num_check_rows=16)
+    assert exported.difference.share_other == 0.0
+    camera = np.zeros((1, 4, 4, 1), np.uint8)
+    camera[0, 2] = 9
+    for allowed, action in (([1, 1, 1, 1], 2), ([1, 1, 0, 1], 0), ([0, 0, 0, 1], 3)):
+        inputs = {"observation_camera": camera, "observation_allowed": np.array([allowed], np.bool_)}
+        assert run_program(tmp_path / "out", "tflite", inputs)["action"] == [action]

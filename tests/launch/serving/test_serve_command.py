@@ -93,12 +93,12 @@ def serving(*arguments: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str],
         process.wait()
 
 
-def replicas() -> set[int]:
-    """The processes of the replicas."""
+def replicas(name: bytes = b"ServeReplica") -> set[int]:
+    """The processes of the replicas, or of other actors."""
     found = set()
     for folder in our_processes():
         with contextlib.suppress(OSError):
-            if b"ServeReplica" in (folder / "cmdline").read_bytes():
+            if name in (folder / "cmdline").read_bytes():
                 found.add(int(folder.name))
     return found
 
@@ -145,12 +145,28 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
             for observation, want in zip(observations, newer, strict=True):
                 np.testing.assert_allclose(client.action(observation), want, rtol=1e-4, atol=1e-5)
 
-        # A killed replica comes back, and the other one serves meanwhile.
+        # A killed replica comes back, and the other one serves meanwhile. So does what replicas have the policy from.
+        (keeper,) = replicas(b"PolicyKeeper")
+        os.kill(keeper, signal.SIGKILL)
         before = replicas()
         assert len(before) == 2
         os.kill(min(before), signal.SIGKILL)
         wait_for(lambda: len(replicas()) == 2 and replicas() != before)
         wait_for(lambda: versions(urls[0], token) == {7})
+        assert len(replicas(b"PolicyKeeper") - {keeper}) == 1
+
+        # So does what loads policies, and a policy that does not fit is told once.
+        (loader,) = replicas(b"PolicyLoader")
+        told = (tmp_path / "serve.log").read_text().count("the policy before stays")
+        (run / "policy" / "variables" / "variables.index").write_bytes(b"damaged")
+        os.utime(run / "policy" / "saved_model.pb")
+        wait_for(lambda: (tmp_path / "serve.log").read_text().count("the policy before stays") == told + 1)
+        os.kill(loader, signal.SIGKILL)
+        wait_for(lambda: replicas(b"PolicyLoader") - {loader})
+        shutil.rmtree(run / "policy")
+        PolicySaver(policy, train_step=tf.Variable(8, dtype=tf.int64)).save(str(tmp_path / "newest"))
+        (tmp_path / "newest").rename(run / "policy")
+        wait_for(lambda: versions(urls[0], token) == {8})
 
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
@@ -210,6 +226,8 @@ def test_tensorflow_serves_a_saved_model_whose_client_keeps_the_state(policy: An
         (("run/policy", "--follow"), "--follow is for a run directory"),
         (("run", "--token-file", "short"), "the token must have 16 or more"),
         (("run", "--max-batch", "0"), "max_batch must be from 1 to 4096"),
+        (("shared",), "others may write to "),
+        (("shared", "--trust-shared", "--host", "0.0.0.0"), "others can reach 0.0.0.0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(
@@ -224,6 +242,8 @@ def test_bad_input_is_refused_before_anything_starts(
     from launch.commands.serve import parse_serve
     from launch.serving.server import PolicyServer
 
+    shutil.copytree("run", "shared")
+    Path("shared/policy/saved_model.pb").chmod(0o666)
     Path("short").write_text("short")
     Path("short").chmod(0o600)
 

@@ -47,3 +47,11 @@ def test_a_damaged_journal_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "trials.jsonl").write_text("{}\nno json\n")
     with pytest.raises(DistPolicyError, match=r"cannot read .*trials\.jsonl"):
         TrialJournal(tmp_path / "trials.jsonl")
+    for line in (
+        '{"event": "trial", "trial": 0}',
+        '{"event": "end", "trial": 7, "state": "failed", "reason": ""}',
+        "[]",
+    ):
+        (tmp_path / "trials.jsonl").write_text(line + "\n")
+        with pytest.raises(DistPolicyError, match=r"trials\.jsonl: line 1 is not an event of a search"):
+            TrialJournal(tmp_path / "trials.jsonl")

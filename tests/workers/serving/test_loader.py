@@ -50,18 +50,18 @@ def test_newer_policies_are_loaded_once_each(policy: Any, tmp_path: Path) -> Non
     folder = tmp_path / "policy"
     replace(folder, policy)
     loader = PolicyLoader(folder, "auto", 8)
-    first = loader.load()
+    first = loader.load(0)
     assert first is not None
     assert (first.version, first.number, first.note) == (0, 0, "")
-    assert loader.load() is None
+    assert loader.load(5) is None
     before = actions(make_policy(first))
     for variable in policy.variables():
         variable.assign(variable + 0.5)
     replace(folder, policy, train_step=tf.Variable(12, dtype=tf.int64))
-    second = loader.load()
+    second = loader.load(1)
     assert second is not None
     assert (second.version, second.number) == (12, 1)
-    assert loader.load() is None
+    assert loader.load(5) is None
     expected = policy.action(
         TimeStep(
             tf.ones(8, tf.int32),
@@ -74,14 +74,29 @@ def test_newer_policies_are_loaded_once_each(policy: Any, tmp_path: Path) -> Non
     np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-5)
     assert not np.allclose(after, before, atol=0.1)
 
+    # Another policy is told once, and the next one is taken.
+    network = ActorDistributionNetwork(OBSERVATION, ACTION, fc_layer_params=(5,))
+    replace(folder, GreedyPolicy(ActorPolicy(time_step_spec(OBSERVATION), ACTION, network)))
+    with pytest.raises(CheckpointError):
+        loader.load(2)
+    assert loader.load(2) is None
+    replace(folder, policy)
+    third = loader.load(2)
+    assert third is not None
+    assert (third.version, third.number) == (2, 2)
+    # A loader whose process was started again goes on counting.
+    again = PolicyLoader(folder, "tf", 8).load(3)
+    assert again is not None
+    assert again.number == 3
+
     # A run that replaces the folder lets it be missing for a moment.
     shutil.rmtree(folder)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        loader.load()
+        loader.load(2)
 
 
 def test_what_is_not_a_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises((CheckpointError, ConfigError)):
-        PolicyLoader(tmp_path / "policy", "auto", 8).load()
+        PolicyLoader(tmp_path / "policy", "auto", 8).load(0)
