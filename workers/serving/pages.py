@@ -84,7 +84,11 @@ def openapi(name: str, service: PolicyService, needs_token: bool) -> dict[str, A
             "responses": {"200": ended, "default": error},
         }
         places["/v1/sessions/{session}"] = {"delete": end}
-    document: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": f"distpolicy: {name}", "version": "1"}, "paths": places}
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": f"distpolicy: {name}", "version": "1"},
+        "paths": places,
+    }
     if needs_token:
         document["components"] = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
         document["security"] = [{"token": []}]
