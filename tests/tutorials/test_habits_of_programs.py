@@ -176,4 +176,5 @@ def test_saved_policy_takes_a_later_checkpoint(batch_size: int | None, tmp_path:
     found = loaded.action(step, loaded.get_initial_state(batch_size=rows)).action
     np.testing.assert_array_equal(found, agent.policy.action(step).action)
     assert int(loaded.get_train_step()) == 7
-    assert int(tf.saved_model.load(str(tmp_path / "policy")).get_metadata()["kind"]) == 3
+    model = tf.saved_model.load(str(tmp_path / "policy"))
+    assert int(model.get_metadata()["kind"]) == 3
