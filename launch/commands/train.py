@@ -141,7 +141,7 @@ def run_train(arguments: list[str], start: float) -> int:
     """Runs ``distpolicy train``; returns the exit code."""
     parsed = parse_train(arguments)
     use_token_at(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
 
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_training
@@ -183,7 +183,7 @@ def _preset(parsed: TrainArguments) -> str | None:
 
 
 def _train_seeds(parsed: TrainArguments) -> int:
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
     from launch.config.run_specs import check_agent_is_there, run_specs
     from launch.seed_runs import SeedRuns
     from launch.signals import handled, interrupt
