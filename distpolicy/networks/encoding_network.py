@@ -34,6 +34,9 @@ _MERGE = (
     keras.layers.Subtract,
 )
 
+# TF-Agents' names for what ``conv_type`` may be.
+CONV_TYPE_2D, CONV_TYPE_1D = "2d", "1d"
+
 
 class EncodingNetwork(Network):
     """Applies preprocessing layers, a combiner, convolutions and dense layers. Each of these is optional.
@@ -79,7 +82,7 @@ class EncodingNetwork(Network):
         batch_squash: bool = True,
         dtype: Any = tf.float32,
         name: str | None = "EncodingNetwork",
-        conv_type: str = "2d",
+        conv_type: str = CONV_TYPE_2D,
         *,
         seed: int | None = None,
     ) -> None:
