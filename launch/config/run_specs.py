@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from distpolicy.agents.action_kinds import IN_WORDS, fits
+from distpolicy.agents.agent_config import agent_kinds
+from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.agents.offline_config import OfflineConfig
 from distpolicy.errors import ConfigError
 from distpolicy.specs.array_spec import BoundedArraySpec, is_discrete
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.module_names import why_not_there
 from distpolicy.utils.nests.array_nest import flatten, paths
+from launch.apart import apart
 from launch.config.collect import load_collect_config
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig
@@ -19,7 +25,48 @@ from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import check_trainable, probe
 
 
-def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSpecs:
+def check_agent_is_there(config: TrainConfig) -> None:
+    """Checks that the function of an agent of the user's own is there, without importing its module.
+
+    Args:
+        config: The run's config. Agents of other kinds pass.
+
+    Raises:
+        ConfigError: If there is no such module, or it has no such function.
+    """
+    agent = config.agent
+    if not isinstance(agent, CustomAgentConfig) or not isinstance(agent.factory, str):
+        return
+    module, _, name = agent.factory.partition(":")
+    if module == "__main__":
+        raise ConfigError(f"agent {agent.name} was defined in a script: give it, as in TrainingRun(..., agent={name})")
+    if reason := why_not_there(module, name, agent.folder):
+        raise ConfigError(f"agent {agent.name}: {reason}")
+
+
+def env_specs(
+    factory: EnvironmentFactory, for_training: bool = True, in_this_process: bool = False
+) -> EnvironmentSpecs:
+    """Returns the specs of an environment, which is made in a process of its own and closed again.
+
+    Args:
+        factory: Makes the environment.
+        for_training: Whether its spaces have to be such that networks can be trained on them.
+        in_this_process: Whether it is made in this process, as for a debugger.
+
+    Raises:
+        ConfigError: If the environment cannot be made, or its spaces are not supported.
+        EnvironmentCrashedError: If it hangs, or ends its process.
+    """
+    if in_this_process:
+        return probe(factory, for_training)
+    return apart(
+        lambda note: probe(factory, for_training),
+        lambda note, how: f"env {factory.env_id} ended the process that it was made in: {how}",
+    )
+
+
+def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process: bool = False) -> EnvironmentSpecs:
     """Returns the specs of the steps that a run learns from: the environment's, or those of its dataset.
 
     The environment is made only if the run needs it.
@@ -27,14 +74,18 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSp
     Args:
         config: The run's config.
         factory: Makes the environment.
+        in_this_process: As for :func:`env_specs`.
 
     Raises:
         ConfigError: If there is no dataset although the agent needs one, the environment cannot be made, its spaces are
-            not supported, or it has other observations or actions than the dataset.
+            not supported, the agent does not learn its actions, or it has other observations or actions than the
+            dataset.
         CheckpointError: If a dataset is damaged.
     """
     if not config.is_offline:
-        return probe(factory)
+        specs = env_specs(factory, in_this_process=in_this_process)
+        _check_actions(specs, config, f"env {factory.env_id}")
+        return specs
     if not config.dataset:
         raise ConfigError(
             f"{config.agent.kind} learns from data: give --dataset FOLDER, as distpolicy collect --out makes it"
@@ -46,8 +97,9 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSp
 
     specs = dataset_specs(config.dataset)
     check_trainable(specs, f"dataset {config.dataset[0]}")
+    _check_actions(specs, config, f"dataset {config.dataset[0]}")
     if config.uses_collectors:
-        _check_alike(specs, probe(factory), config)
+        _check_alike(specs, env_specs(factory, in_this_process=in_this_process), config)
     return specs
 
 
@@ -117,6 +169,24 @@ def _check_is_dataset(folder: str) -> None:
         raise ConfigError(
             f"dataset {folder} is not a dataset: {there} {manifest.name}; distpolicy collect --out makes one"
         )
+
+
+def _check_actions(specs: EnvironmentSpecs, config: TrainConfig, whose: str) -> None:
+    """Checks that an agent learns such actions; the error names agents that do."""
+    kind = config.agent.actions
+    if fits(kind, specs.action):
+        return
+    others = [
+        name
+        for name, other in agent_kinds().items()
+        if fits(other.actions, specs.action)
+        and issubclass(other, OfflineConfig) == config.is_offline
+        and other is not CustomAgentConfig
+    ]
+    raise ConfigError(
+        f"{config.agent.kind} learns {IN_WORDS[kind]}, and {whose} has the action {_described(specs.action)}: take "
+        f"--agent {' or '.join(others)}"
+    )
 
 
 def _check_alike(specs: EnvironmentSpecs, of_env: EnvironmentSpecs, config: TrainConfig) -> None:

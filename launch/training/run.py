@@ -19,7 +19,7 @@ from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
-from launch.config.run_specs import describe_data, run_specs
+from launch.config.run_specs import check_agent_is_there, describe_data, run_specs
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.folder_lock import used_alone
@@ -73,7 +73,7 @@ class TrainingRun:
             :class:`distpolicy.agents.experience_config.Replay`. Agents such as DqnAgent have one anyway.
         debug: Whether to show the workers' output.
         serial: Whether everything runs in this process, without Ray, as for a debugger. The learned bytes are those of
-            a run on Ray. Faults are not survived.
+            a run on Ray. Faults are not survived: an environment that ends its process ends this one.
         preset: Name of the preset that the settings come from, whose values the report compares them with; None for the
             one that ``distpolicy train`` takes by itself for the environment and the agent.
         reports: Whether the report is written; ``distpolicy report`` can write it later.
@@ -108,11 +108,13 @@ class TrainingRun:
             self._config = dataclasses.replace(self._config, agent=_own_agent(self._config, code.name, replay))
         elif replay is not None:
             raise ConfigError("replay is for an agent of your own: give agent, or set the options of config.agent")
+        else:
+            check_agent_is_there(self._config)
         # Before an environment is made, and before Ray starts.
         if new is not None:
             check_free(new)
         check_writable((before.path if before else new) or Path("runs"))
-        specs = run_specs(self._config, self._factory)
+        specs = run_specs(self._config, self._factory, in_this_process=serial)
         report = Report(reports)
         self._observers = Observers([*run_files(report, Observers(observers).metrics, preset), *observers])
         # The checkpoint that the first learner begins with; None for a new run.

@@ -14,6 +14,7 @@ import gymnasium as gym
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
+from distpolicy.utils.module_names import missing_module
 from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
@@ -89,6 +90,8 @@ class EnvironmentFactory:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
             reason = one_line(error)
+            if "missing" in reason and "argument" in reason:
+                reason += "; give them by --env-kwargs NAME=VALUE"
             raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {reason}") from error
         except BaseException as error:  # The constructor of an environment may raise anything.
             if not is_fault(error):
@@ -185,6 +188,8 @@ class EnvironmentFactory:
             return "vector_entry_point", "auto: the env has no other form"
         if spec.additional_wrappers:
             return "sync", "auto: the env is registered with wrappers, which its vectorised form cannot have"
+        if not _resets_in_the_next_step(target):
+            return "sync", "auto: the env's vectorised form does not reset in the step after an episode's last one"
         if self.wrappers and not all(_is_vector_wrapper(wrapper) for wrapper in self._wrapper_configs):
             return "sync", "auto: the wrappers are for single environments, and not for the env's vectorised form"
         if is_atari(self._bare_id) and self.atari is None:
@@ -245,15 +250,12 @@ class EnvironmentFactory:
         text = one_line(error)
         module = self.env_id.rpartition(":")[0]
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-            return (
-                f"env {self.env_id}: there is no module {error.name}, neither installed nor in {os.getcwd()}: run the "
-                "command in the folder that has it; on a cluster, give that folder by submit --working-dir"
-            )
+            return f"env {self.env_id}: {missing_module(error.name, os.getcwd())}"
         if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:
             return f"env {self.env_id} needs the Atari package: pip install 'distpolicy[atari]'"
-        return f"unknown env {self.env_id!r}: {text}"
+        return f"unknown env {self.env_id!r}: {text}{_newest_version(self._bare_id)}"
 
 
 def _wrapper_config(item: Any) -> WrapperConfig:
@@ -271,10 +273,30 @@ def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:
     return isinstance(kind, type) and issubclass(kind, gym.vector.VectorWrapper)
 
 
+def _newest_version(name: str) -> str:
+    """Returns the id that an id without a version may stand for, as a hint; empty if there is none."""
+    try:
+        namespace, bare, version = gym.envs.registration.parse_env_id(name)
+        newest = None if version is not None else gym.envs.registration.find_highest_version(namespace, bare)
+    except gym.error.Error:
+        return ""
+    return "" if newest is None else f"; did you mean {name}-v{newest}?"
+
+
+def _resets_in_the_next_step(target: Any) -> bool:
+    """Returns False if a vectorised form says that it resets in another way, and has no argument for it."""
+    creator = _vector_creator(target)
+    metadata = getattr(creator, "metadata", None)
+    if not isinstance(metadata, Mapping) or _takes_autoreset_mode(target):
+        return True
+    return metadata.get("autoreset_mode", gym.vector.AutoresetMode.NEXT_STEP) == gym.vector.AutoresetMode.NEXT_STEP
+
+
+def _vector_creator(target: Any) -> Any:
+    entry_point = target.vector_entry_point
+    return gym.envs.registration.load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+
+
 def _takes_autoreset_mode(target: Any) -> bool:
     """Returns True if a vectorised form has an argument for its way to reset; some reset within the step otherwise."""
-    entry_point = target.vector_entry_point
-    if isinstance(entry_point, str):
-        entry_point = gym.envs.registration.load_env_creator(entry_point)
-    parameters = inspect.signature(entry_point).parameters
-    return "autoreset_mode" in parameters
+    return "autoreset_mode" in inspect.signature(_vector_creator(target)).parameters

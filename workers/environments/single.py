@@ -12,9 +12,11 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 
-from distpolicy.errors import ConfigError
+from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.error_text import one_line
 from distpolicy.utils.named_code import why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
+from workers.environments.fault_log import is_fault
 from workers.environments.process_state import signal_handlers_kept
 
 Target: TypeAlias = "gym.envs.registration.EnvSpec | Callable[..., gym.Env]"
@@ -124,7 +126,7 @@ class SingleEnvironmentMaker:
         with signal_handlers_kept():
             env = self._bare()
             for wrapper in self.wrappers:
-                env = wrapper.load()(env, **wrapper.kwargs)
+                env = _wrapped(env, wrapper)
         if not isinstance(env, gym.Env):
             raise TypeError(f"expected a gymnasium.Env, got a {type(env).__name__}")
         return env
@@ -158,3 +160,18 @@ class SingleEnvironmentMaker:
                 what = "single" if vectorized else "vectorised"
                 raise ConfigError(f"wrapper {wrapper.name} is for {what} environments; use --vectorization {change}")
         return loaded
+
+
+def _wrapped(env: gym.Env, wrapper: WrapperConfig) -> gym.Env:
+    """Returns an environment with a wrapper around it. What the wrapper raises names it."""
+    try:
+        return wrapper.load()(env, **wrapper.kwargs)
+    except DistPolicyError:
+        raise
+    except BaseException as error:  # The constructor of a wrapper may raise anything.
+        if not is_fault(error):
+            raise
+        raise ConfigError(
+            f"wrapper {wrapper.name} cannot be made with the arguments {wrapper.kwargs}: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from driver_runs import kill
 from light_workers import STEPS, Notes, light_driver
 
-from launch.cluster import session
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 FIXED: dict[str, Any] = {"max_policy_lag": 2}
 ARRIVAL: dict[str, Any] = {"max_policy_lag": 2, "rollout_order": "arrival"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Workers find their classes by it.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        with session.connected(None):
-            yield
 
 
 def test_by_arrival_an_evaluation_that_takes_longer_than_the_timeout_costs_no_collector() -> None:
