@@ -6,8 +6,10 @@ The same over a network, by the command line and as root: tests/cluster.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -32,15 +34,18 @@ class Nodes(NamedTuple):
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        collectors = [cluster.add_node(**COLLECTOR) for _ in range(2)]
-        learner = cluster.add_node(num_cpus=0, num_gpus=1, resources={"learner": 1})
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        yield Nodes(cluster, collectors, learner)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers find their classes by it.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        try:
+            collectors = [cluster.add_node(**COLLECTOR) for _ in range(2)]
+            learner = cluster.add_node(num_cpus=0, num_gpus=1, resources={"learner": 1})
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+            yield Nodes(cluster, collectors, learner)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(nodes: Nodes) -> None:
@@ -48,8 +53,8 @@ def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(no
 
     def then(update: int) -> None:
         if update == 2:
-            # Until all that was asked for is there.
-            time.sleep(2.0)
+            # Until all that was asked for is there, and the learner is busy with the third update.
+            time.sleep(1.0)
             nodes.cluster.remove_node(nodes.collectors.pop(0), allow_graceful=False)
             time.sleep(5.0)
 
@@ -57,9 +62,9 @@ def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(no
     driver = light_driver(
         2,
         400_000,
-        8,
+        6,
         notes,
-        update_s=0.5,
+        update_s=3.0,
         max_policy_lag=2,
         collector_resources={"collector": 1},
         learner_resources={"learner": 1},
