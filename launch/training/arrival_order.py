@@ -50,6 +50,8 @@ class ArrivalOrder(UpdatePipeline):
         self._acting: Any = None
         self._acting_version = -1
         self._num_dropped = 0
+        # When the driver stopped to wait for rollouts, such as for an evaluation.
+        self._left: float | None = None
 
     def begin(self, weights: Any) -> None:
         """See :meth:`UpdatePipeline.begin`."""
@@ -74,14 +76,27 @@ class ArrivalOrder(UpdatePipeline):
     def oldest(self, totals: TrainingTotals, fills: bool) -> PendingUpdate | None:
         """See :meth:`UpdatePipeline.oldest`. Meanwhile, collectors that have become free are asked again."""
         since = time.monotonic()
-        needs_more = fills and totals.env_steps < self._config.total_steps
-        while self.pending or needs_more:
-            is_done = self._wait(since)
-            if needs_more:
-                self.fill(totals)
-            if is_done:
-                return self.pending[0]
-        return None
+        self._forgive(0.0 if self._left is None else since - self._left, since)
+        try:
+            needs_more = fills and totals.env_steps < self._config.total_steps
+            while self.pending or needs_more:
+                is_done = self._wait(since)
+                if needs_more:
+                    self.fill(totals)
+                if is_done:
+                    return self.pending[0]
+            return None
+        finally:
+            self._left = time.monotonic()
+
+    def _forgive(self, seconds: float, now: float) -> None:
+        """Does not count the last seconds as the collectors': they may have played an evaluation meanwhile."""
+        self._in_flight = [asked._replace(since=min(asked.since + seconds, now)) for asked in self._in_flight]
+
+    @property
+    def num_unused(self) -> int:
+        """See :attr:`UpdatePipeline.num_unused`."""
+        return len(self._arrived) + len(self._in_flight)
 
     def finish(self) -> None:
         """Removes the oldest update. Rollouts that are asked for from here on act by its weights."""
@@ -136,9 +151,14 @@ class ArrivalOrder(UpdatePipeline):
         return True
 
     def _drop_older(self, oldest: int) -> None:
-        kept = [asked for asked in self._arrived if asked.version >= oldest]
-        self._num_dropped += (len(self._arrived) - len(kept)) * self._config.envs_per_collector
-        self._arrived = kept
+        dropped = [asked for asked in self._arrived if asked.version < oldest]
+        if not dropped:
+            return
+        self._num_dropped += len(dropped) * self._config.envs_per_collector
+        self._arrived = [asked for asked in self._arrived if asked.version >= oldest]
+        for asked in dropped:
+            # Its collector works, although nothing is learned from it.
+            self._pool.delivered(asked.part.handle)
 
     def _wait(self, since: float) -> bool:
         """Waits until a rollout or the oldest update comes, and takes in the rollouts that have come.
@@ -158,21 +178,26 @@ class ArrivalOrder(UpdatePipeline):
         come = set(calls.wait(references, len(references), 0.0)[0])
         done = [asked for asked in self._in_flight if asked.part.report in come]
         self._in_flight = [asked for asked in self._in_flight if asked.part.report not in come]
-        for asked in done:
-            self._take(asked)
+        self._take(done)
         if oldest in come:
             return True
         self._look_for_late(since)
         return False
 
-    def _take(self, asked: _Asked) -> None:
-        error = error_of(asked.part.report)
-        if error is None:
-            self._arrived.append(asked)
-        elif is_death(error) and not isinstance(error, InferenceLostError):
-            self._lose(asked.part.handle, reason_of_death(error))
-        else:
-            raise error
+    def _take(self, done: Sequence[_Asked]) -> None:
+        """Takes in rollouts, and has collectors that died replaced. Raises the first error that is not a death."""
+        errors = [error_of(asked.part.report) for asked in done]
+        self._arrived += [asked for asked, error in zip(done, errors, strict=True) if error is None]
+        others = []
+        for asked, error in zip(done, errors, strict=True):
+            if error is None:
+                continue
+            if is_death(error) and not isinstance(error, InferenceLostError):
+                self._lose(asked.part.handle, reason_of_death(error))
+            else:
+                others.append(error)
+        if others:
+            raise others[0]
 
     def _lose(self, handle: CollectorHandle, reason: str) -> None:
         """Has a collector replaced; what it has delivered stays."""

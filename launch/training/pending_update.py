@@ -109,12 +109,14 @@ class CollectorFailures(NamedTuple):
     """Dead collectors and good rollouts of iterations, the first of which has failed.
 
     Attributes:
-        handles: The dead collectors, and the error of each.
+        handles: The collectors that died in a rollout, and the error of each.
         kept: Rollouts of the iterations that are still available.
+        gone: Rollouts that were complete, and are lost with their node.
     """
 
     handles: dict[CollectorHandle, DistPolicyError]
     kept: list[PendingRollout]
+    gone: list[PendingRollout]
 
 
 def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
@@ -128,13 +130,13 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
     """
     handles: dict[CollectorHandle, DistPolicyError] = {}
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    kept = []
+    kept: list[PendingRollout] = []
+    gone: list[PendingRollout] = []
     for iteration in iterations:
         for part in iteration.parts:
             error = error_of(part.report)
             if error is None:
-                if _is_there(part.rollout, alive):
-                    kept.append(part)
+                (kept if _is_there(part.rollout, alive) else gone).append(part)
             elif is_death(error):
                 handles.setdefault(part.handle, error)
             elif not lacks_argument(error):
@@ -142,7 +144,7 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
     error = error_of(iterations[0].metrics) if iterations else None
     if error is not None and not is_death(error) and not lacks_argument(error):
         raise error
-    return CollectorFailures(handles, kept)
+    return CollectorFailures(handles, kept, gone)
 
 
 def _is_there(reference: Any, alive: set[str]) -> bool:

@@ -172,6 +172,11 @@ class UpdatePipeline(abc.ABC):
             kept: Their rollouts that are still available.
         """
 
+    @property
+    def num_unused(self) -> int:
+        """Number of rollouts, complete or under way, that no update was submitted for yet."""
+        return 0
+
     @abc.abstractmethod
     def metrics(self) -> dict[str, float]:
         """Returns metrics of what is under way."""

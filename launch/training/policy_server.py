@@ -38,7 +38,9 @@ class PolicyServer:
 
     def drop_if_lost(self) -> bool:
         """Returns True if the server is lost. The next one is started when it is needed."""
-        asked = self.actor.ping.remote()
+        if self._actor is None:
+            return False
+        asked = self._actor.ping.remote()
         calls.wait([asked], 1, self._timeout_s)
         if error_of(asked) is None:
             return False

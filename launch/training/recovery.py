@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
-from launch.training.pending_update import PendingRollout, error_of, has_come
+from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, has_come
 
 # Tolerated number of failures in a row, without an update in between: lost learners, and updates that fail although no
 # worker was lost.
@@ -97,6 +98,38 @@ class WorkerRecovery:
         if not late:
             for actor in self._learners.actors:
                 calls.kill(actor)
+
+    def wait_for_answers(self, iterations: Sequence[PendingUpdate], env_steps: int) -> None:
+        """Waits until all answers of some updates have come, be they errors. Kills workers that do not answer in time.
+
+        Args:
+            iterations: The updates, the oldest first.
+            env_steps: Env steps of one rollout.
+        """
+        references = [reference for iteration in iterations for reference in iteration.references]
+        for _ in range(len(iterations) + 1):
+            missing = self._missing_of(references)
+            if not missing:
+                return
+            # What later updates wait for may be the weights of this one.
+            behind = next(update for update in iterations if missing.intersection(update.references))
+            self.kill_late(behind.parts, env_steps)
+
+    def _missing_of(self, references: Sequence[Any]) -> set[Any]:
+        """Returns the references without an answer, once none more has come within the timeout."""
+        missing = list(references)
+        while missing:
+            come, missing = calls.wait(missing, len(missing), self._timeout_s)
+            if not come:
+                break
+        return set(missing)
+
+    def deaths_among(self, handles: Iterable[CollectorHandle]) -> dict[CollectorHandle, DistPolicyError]:
+        """Returns those of some collectors that are dead, and the error that shows it."""
+        asked = {handle: handle.actor.ping.remote() for handle in dict.fromkeys(handles)}
+        calls.wait(list(asked.values()), len(asked), self._timeout_s)
+        errors = {handle: error_of(reference) for handle, reference in asked.items()}
+        return {handle: error for handle, error in errors.items() if error is not None and is_death(error)}
 
     def learner_death(self) -> DistPolicyError | None:
         """Returns the error that shows that the learner is dead; None if it is alive."""

@@ -252,8 +252,7 @@ class Trainer:
         iterations = list(self._pipeline.pending)
         if is_late(error):
             self._recovery.kill_late(iterations[0].parts if iterations else [], self._config.steps_per_rollout)
-        references = [reference for iteration in iterations for reference in iteration.references]
-        calls.wait(references, len(references), self._config.timeout_s)
+        self._recovery.wait_for_answers(iterations, self._config.steps_per_rollout)
         death = self._recovery.learner_death()
         if death is not None:
             self._replace_learners(death, iterations)
@@ -264,11 +263,15 @@ class Trainer:
         if not (failed or has_new_server):
             raise error
         lost = iterations[failed[0] :] if failed else []
-        dead, kept = find_failures(lost)
+        dead, kept, gone = find_failures(lost)
+        # A collector that was ahead of the learner was not at work when its node went.
+        dead |= self._recovery.deaths_among(part.handle for part in gone if part.handle not in dead)
         if not (dead or has_new_server):  # The pool limits the number of lost collectors.
             self._recovery.count_failure(error)
         for handle, its_error in dead.items():
-            missing = [part for part in lost[0].parts if part.handle is handle and part not in kept]
+            # One that it was collecting, and those that were lost with its node.
+            missing = [part for part in lost[0].parts if part.handle is handle and part not in (*kept, *gone)]
+            missing += [part for part in gone if part.handle is handle]
             self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._config.steps_per_rollout)
         for _ in lost:
             self._pipeline.pending.pop()
@@ -292,7 +295,10 @@ class Trainer:
         found = self._keeper.newest_checkpoint()
         state, totals = self._first if found is None else (found.state, found.totals)
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
-        lost = self.totals.env_steps - totals.env_steps + len(done) * self._config.steps_per_rollout
+        num_lost = len(done) + self._pipeline.num_unused
+        lost = self.totals.env_steps - totals.env_steps + num_lost * self._config.steps_per_rollout
+        # It is on the learner's node.
+        self._drop_lost_server()
         fault = RunFault("learner", reason_of_death(error), lost)
         self._observer.on_fault(fault)
         self._pipeline.pending.clear()

@@ -91,10 +91,11 @@ def make_driver(
     state: dict[str, np.ndarray] | None = None,
     totals: TrainingTotals | None = None,
     recorder: Recorder | None = None,
+    serial: bool = False,
 ) -> Trainer:
     """A driver that has started."""
     factory, recorder = config.environment_factory, recorder or Recorder()
-    workers = TrainingWorkers(config, factory, probe(factory), generation)
+    workers = TrainingWorkers(config, factory, probe(factory), generation, serial=serial)
     driver = Trainer(
         config,
         workers.pool,
@@ -118,10 +119,11 @@ def trained(
     generation: int = 0,
     state: dict[str, np.ndarray] | None = None,
     totals: TrainingTotals | None = None,
+    serial: bool = False,
 ) -> tuple[dict[str, np.ndarray], list[UpdateResult]]:
     """The learner's state after a whole run, and the results of its updates."""
     recorder = Recorder()
-    driver = make_driver(config, generation, state, totals, recorder)
+    driver = make_driver(config, generation, state, totals, recorder, serial)
     try:
         for _ in driver.updates():
             pass

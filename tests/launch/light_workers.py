@@ -9,25 +9,33 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.weights import Acknowledgement
 from launch.config.train import TrainConfig
 from launch.supervision.collector_pool import ROLLOUT_RESTART_BUDGET, CollectorPool
+from launch.supervision.faults import RunFault
+from launch.supervision.local_actor import LocalActor
 from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
+from launch.training.totals import UpdateResult
 from launch.training.trainer import Trainer
+from workers.collection.evaluator import EvaluationJob, EvaluationResult
 from workers.collection.rollout_report import RolloutReport
 from workers.restart_budget import RestartBudgetConfig
 
 SLOTS, STEPS = 1, 10
 STORE_BYTES = 80_000_000
+# Within which workers have to come up.
+START_S = 300.0
 # Ray frees objects once a second, and its figures are as old; a busy machine takes longer.
 _FREED_WITHIN_S, _FREED_AT_LAST_S = 3.0, 60.0
 
@@ -40,11 +48,22 @@ class LightCollector:
         generation: Its generation.
         rollout_bytes: Size of a rollout.
         first_sound_generation: Before that one it dies in its first rollout.
+        rollout_s: Seconds that a rollout takes.
+        evaluation_s: Seconds that an evaluation takes.
     """
 
-    def __init__(self, index: int, generation: int, rollout_bytes: int, first_sound_generation: int) -> None:
+    def __init__(
+        self,
+        index: int,
+        generation: int,
+        rollout_bytes: int,
+        first_sound_generation: int,
+        rollout_s: float = 0.0,
+        evaluation_s: float = 0.0,
+    ) -> None:
         self._index, self._generation, self._size, self._number = index, generation, rollout_bytes, 0
         self._is_sound = generation >= first_sound_generation
+        self._rollout_s, self._evaluation_s = rollout_s, evaluation_s
 
     def ping(self) -> None:
         """Does nothing."""
@@ -53,12 +72,13 @@ class LightCollector:
         """A rollout and its report, whatever the weights."""
         if not self._is_sound:
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self._rollout_s)
         name = self._index * 1_000_000 + self._generation * 100_000 + self._number
         report = RolloutReport(
             self._index,
             self._generation,
             self._number,
-            None,
+            Acknowledgement("light", 0, int(weights[0]), True),
             SLOTS * STEPS,
             [],
             [],
@@ -71,6 +91,11 @@ class LightCollector:
         )
         self._number += 1
         return np.full(self._size // 4, name, np.int32), report
+
+    def evaluate(self, weights: np.ndarray, job: EvaluationJob, program: Any) -> EvaluationResult:
+        """Episodes that take their time."""
+        time.sleep(self._evaluation_s)
+        return EvaluationResult([1.0] * job.num_episodes, [1] * job.num_episodes, [False] * job.num_episodes)
 
 
 class LightLearner:
@@ -150,8 +175,32 @@ def light_driver(
     first_sound_generation: int = 0,
     restart_budget: RestartBudgetConfig = ROLLOUT_RESTART_BUDGET,
     update_s: float = 0.0,
+    rollout_s: Callable[[int, int], float] = lambda index, generation: 0.0,
+    evaluation_s: float = 0.0,
+    collector_resources: Mapping[str, float] = MappingProxyType({}),
+    learner_resources: Mapping[str, float] = MappingProxyType({}),
+    serial: bool = False,
+    **settings: Any,
 ) -> Trainer:
-    """A driver of light workers that has started."""
+    """A driver of light workers that has started.
+
+    Args:
+        num_collectors: Number of collectors.
+        rollout_bytes: Size of a rollout.
+        num_updates: Updates of the run.
+        watcher: Is told of all.
+        weights_bytes: Size of the weights.
+        first_sound_generation: As for :class:`LightCollector`.
+        restart_budget: Of the collectors.
+        update_s: Seconds that an update takes.
+        rollout_s: Returns the seconds that rollouts of an index and a generation take.
+        evaluation_s: As for :class:`LightCollector`.
+        collector_resources: Resources of each collector.
+        learner_resources: Resources of the learner.
+        serial: Whether the workers are in this process, without Ray.
+        settings: Other settings of the run.
+    """
+    settings = {"timeout_s": START_S, **settings}
     config = TrainConfig(
         collectors=num_collectors,
         envs_per_collector=SLOTS,
@@ -159,23 +208,28 @@ def light_driver(
         total_steps=num_updates * num_collectors * SLOTS * STEPS,
         target_return=None,
         agent=PPOConfig(num_minibatches=1),
-        timeout_s=300.0,
+        **settings,
     )
     generations = itertools.count()
-    options: dict[str, Any] = {"num_cpus": 0}
+
+    def start(worker: type, resources: Mapping[str, float], *arguments: Any) -> Any:
+        if serial:
+            return LocalActor(worker(*arguments))
+        return ray.remote(worker).options(num_cpus=0, resources=dict(resources)).remote(*arguments)
+
+    def start_collector(index: int, generation: int) -> Any:
+        own = rollout_bytes, first_sound_generation, rollout_s(index, generation), evaluation_s
+        return start(LightCollector, collector_resources, index, generation, *own)
+
     pool = CollectorPool(
-        lambda index, generation: (
-            ray.remote(LightCollector)
-            .options(**options)
-            .remote(index, generation, rollout_bytes, first_sound_generation)
-        ),
+        start_collector,
         [range(index * SLOTS, (index + 1) * SLOTS) for index in range(num_collectors)],
         lambda: next(generations),
-        config.timeout_s,
+        START_S,
         restart_budget=restart_budget,
     )
     learners = LearnerGroup(
-        lambda generation: [ray.remote(LightLearner).options(**options).remote(generation, weights_bytes, update_s)]
+        lambda generation: [start(LightLearner, learner_resources, generation, weights_bytes, update_s)]
     )
     driver = Trainer(config, pool, learners, lambda: next(generations), watcher, watcher)
     driver.start()
@@ -222,6 +276,45 @@ class Watcher(TrainingObserver):
 
     def load_latest(self) -> Checkpoint | None:
         return None
+
+
+@dataclasses.dataclass
+class Notes(TrainingObserver):
+    """Notes the faults of a run and its last state, and does something after each update.
+
+    Attributes:
+        then: Called with the number of each update.
+        results: The results of the updates.
+        faults: What was lost.
+        state: The learner's last state.
+    """
+
+    then: Callable[[int], None] = lambda update: None
+    results: list[UpdateResult] = dataclasses.field(default_factory=list)
+    faults: list[RunFault] = dataclasses.field(default_factory=list)
+    state: dict[str, np.ndarray] | None = None
+    kept_parts: tuple[str, ...] = ()
+
+    def on_update(self, result: UpdateResult) -> None:
+        self.results.append(result)
+        self.then(result.totals.updates)
+
+    def on_fault(self, fault: RunFault) -> None:
+        self.faults.append(fault)
+
+    def save(self, state: dict[str, np.ndarray], totals: Any) -> Path:
+        self.state = state
+        return Path("memory")
+
+    def load_latest(self) -> Checkpoint | None:
+        return None
+
+    @property
+    def learned(self) -> list[tuple[int, int, int]]:
+        """Collector, generation and number of each rollout that was learned from."""
+        assert self.state is not None
+        names = self.state["seen"].tolist()
+        return [(name // 1_000_000, name // 100_000 % 10, name % 100_000) for name in names]
 
 
 @contextlib.contextmanager

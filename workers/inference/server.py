@@ -199,7 +199,8 @@ class InferenceServer:
             Policy step, a nest of arrays ``[B, ...]``.
 
         Raises:
-            StaleWeightsError: If the weights are not held any more.
+            StaleWeightsError: If the greedy policy is to act by weights that are not held any more. A rollout goes on
+                by others: weights are held for longer than an update may learn from what they collect.
             Exception: Whatever the policy raises.
         """
         loop = asyncio.get_running_loop()
@@ -267,7 +268,7 @@ class InferenceServer:
 
         served, weights = requests[0].served, requests[0].weights
         if weights is not None:
-            self._act_by(weights)
+            self._act_by(weights, served)
         step = self._served[served].action(
             map_structure(joined, *[request.time_step for request in requests]),
             map_structure(joined, *[request.policy_state for request in requests]),
@@ -279,9 +280,12 @@ class InferenceServer:
             for size, end in zip(sizes, ends, strict=True)
         ]
 
-    def _act_by(self, name: ServedWeights) -> None:
-        """Gives the policy these weights, unless it has them."""
+    def _act_by(self, name: ServedWeights, served: ServedPolicy) -> None:
+        """Gives the policy these weights, unless it has them, or they are too old for a rollout to be learned from."""
         if name == self._acting:
+            return
+        if self._weights and served == "collect" and name < next(iter(self._weights)):
+            # No update takes a rollout that is so old. An error would leave its collector in the middle of a step.
             return
         if name not in self._weights:
             raise StaleWeightsError(f"the inference server holds no weights {name[:2]} any more")

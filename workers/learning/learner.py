@@ -136,7 +136,7 @@ class Learner:
         """
         start = time.perf_counter()
         wait_s = start - self._last_end
-        lags = self._checked_lags(rollouts)
+        lags = self._checked_lags([rollout.weights_version[:, 1] for rollout in rollouts])
         self._experience.insert(rollouts)
         # Drawn by the update's number, so that a run that goes on from a checkpoint draws the same.
         draws = (self._seed, self._version)
@@ -177,12 +177,19 @@ class Learner:
             self._experience.feedback(sample, np.asarray(info.extra[PRIORITIES]))
         return {"loss": float(info.loss), **_figures(info.extra)}
 
-    def _checked_lags(self, rollouts: Sequence[Rollout]) -> np.ndarray:
-        """Returns the number of versions by which each row of the rollouts is behind, int64 ``[B]``."""
-        if not rollouts:
+    def _checked_lags(self, versions: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the number of versions by which each row is behind, int64 ``[B]``.
+
+        Args:
+            versions: The version that acted in each row of each rollout.
+
+        Raises:
+            DistPolicyError: If one is older than ``max_policy_lag`` allows.
+        """
+        if not versions:
             return np.zeros(0, np.int64)
         # A row of another generation is older than the checkpoint from which this learner continued.
-        lags = self._version - np.concatenate([rollout.weights_version[:, 1] for rollout in rollouts])
+        lags = self._version - np.concatenate(versions)
         if lags.max() > self._max_policy_lag:
             raise DistPolicyError(
                 f"update {self._version + 1} got a rollout that is {lags.max()} versions old; max_policy_lag allows "

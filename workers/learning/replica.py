@@ -95,7 +95,8 @@ class LearnerReplica(Learner):
             SystemExit: If another error occurs on a replica other than the first. The replicas that wait for it fail,
                 too, once its process has ended.
         """
-        before = self._version
+        # Of all rollouts, so that no replica begins if another one refuses its own.
+        lags = self._checked_lags(versions)
         # The references are dropped, so that the object store can free the rollouts.
         rollouts, self._taken = self._taken, ()
         try:
@@ -107,4 +108,4 @@ class LearnerReplica(Learner):
                 raise
             traceback.print_exc()
             sys.exit(1)
-        return weights, {**metrics, **lag_metrics(before - np.concatenate(versions), self._max_policy_lag)}
+        return weights, {**metrics, **lag_metrics(lags, self._max_policy_lag)}

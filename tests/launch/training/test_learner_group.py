@@ -120,6 +120,17 @@ def test_policy_lag_is_that_of_the_oldest_rollout_of_any_learner(
     assert metrics["policy_lag"] == 3.0
 
 
+def test_a_rollout_that_is_too_old_is_refused_by_every_learner_and_none_waits_for_another(
+    group: LearnerGroup, beginning: State, rollouts: list[Rollout]
+) -> None:
+    get(group.restore({**beginning, "learner/version": np.asarray(200)}))
+    newer = rollouts[0]._replace(weights_version=rollouts[0].weights_version + np.array([0, 199]))
+    with pytest.raises(DistPolicyError, match="200 versions old; max_policy_lag allows 100"):
+        get(list(group.update(0.0, [ray.put(newer), ray.put(rollouts[1])])))
+    _, metrics = get(list(group.update(0.0, [ray.put(newer), ray.put(newer)])))
+    assert metrics["policy_lag"] == 1.0
+
+
 def test_warming_up_leaves_every_learner_as_it_was(group: LearnerGroup, beginning: State) -> None:
     assert get(group.warm_up(8, 8)) > 0.0
     for state in get([actor.state.remote() for actor in group.actors]):

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
 
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.train import TrainConfig
 from launch.training.totals import UpdateResult
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
+RECURRENT = NetworkConfig(actor_units=(8,), recurrent="gru", recurrent_units=(6,))
 UNEVEN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=1_000)
 
 
@@ -30,6 +33,7 @@ def test_the_bytes_do_not_depend_on_the_timing_or_on_the_number_of_collectors(la
     alone, _ = trained(dataclasses.replace(config, collectors=1, envs_per_collector=8))
     assert_same_state(even, uneven)
     assert_same_state(even, alone)
+    assert_same_state(even, trained(config, serial=True)[0])
     for number, outcome in enumerate(outcomes, 1):
         # Update u learns from rollouts by version u - 1 - lag, or by the first.
         assert versions_of(outcome) == [max(number - 1 - lag, 0)] * 2
@@ -64,8 +68,10 @@ def test_an_evaluation_between_rollouts_of_older_versions_changes_nothing() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["fixed", "arrival"])
-def test_a_collector_that_is_killed_costs_no_other_rollout(order: str) -> None:
+@pytest.mark.parametrize(
+    ("order", "network"), [("fixed", CONFIG.network), ("arrival", CONFIG.network), ("fixed", RECURRENT)]
+)
+def test_a_collector_that_is_killed_costs_no_other_rollout(order: str, network: NetworkConfig) -> None:
     def then(recorder: Recorder) -> None:
         # The second one is killed when the first is back.
         if len(recorder.outcomes) >= 4 and len(killed) == len(recorder.recoveries) < 2:
@@ -76,7 +82,7 @@ def test_a_collector_that_is_killed_costs_no_other_rollout(order: str) -> None:
 
     killed: list[Any] = []
     recorder = Recorder(then)
-    config = dataclasses.replace(UNEVEN, max_policy_lag=2, rollout_order=order, total_steps=100_000)
+    config = dataclasses.replace(UNEVEN, max_policy_lag=2, rollout_order=order, total_steps=100_000, network=network)
     driver = make_driver(config, recorder=recorder)
     try:
         with pytest.raises(Stop):
@@ -145,6 +151,44 @@ def test_by_arrival_a_slow_collector_brings_less_and_no_row_is_older_than_the_la
         assert all(number - 1 <= version <= number for version in versions_of(outcome))
     dropped = sum(outcome.metrics["rows_dropped"] for outcome in outcomes)
     assert dropped == 0 if on_stale == "wait" else dropped > 0
+
+
+@pytest.mark.slow
+def test_by_arrival_with_dropped_rollouts_a_run_that_is_resumed_goes_on_in_order(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        UNEVEN,
+        env="uneven_env:SlowFirstCartPole",
+        max_policy_lag=1,
+        rollout_order="arrival",
+        on_stale="drop",
+        total_steps=1_500,
+    )
+
+    def slow(number: int) -> TrainConfig:
+        return dataclasses.replace(config, env_kwargs={"flag": str(tmp_path / f"flag{number}"), "delay_s": 0.02})
+
+    state, first = trained(slow(0))
+    totals = first[-1].totals
+    _, outcomes = trained(dataclasses.replace(slow(1), total_steps=3_000), 1, state, totals)
+    updates = [outcome.totals.updates for outcome in outcomes]
+    assert updates == list(range(totals.updates + 1, totals.updates + 1 + len(updates)))
+    for number, outcome in zip(updates, outcomes, strict=True):
+        assert all(max(number - 2, totals.updates) <= version <= number - 1 for version in versions_of(outcome))
+        assert outcome.metrics["policy_lag"] <= 1
+    for numbers in numbers_of([report for outcome in outcomes for report in outcome.reports]).values():
+        assert sorted(set(numbers)) == sorted(numbers)
+    assert sum(outcome.metrics["rows_dropped"] for outcome in outcomes) > 0
+
+
+@pytest.mark.slow
+def test_several_learners_by_arrival_learn_from_no_row_that_is_too_old() -> None:
+    config = dataclasses.replace(
+        UNEVEN, learners=2, max_policy_lag=1, rollout_order="arrival", env_kwargs={"max_delay_s": 0.02}, total_steps=500
+    )
+    _, outcomes = trained(config)
+    for number, outcome in enumerate(outcomes):
+        assert all(number - 1 <= version <= number for version in versions_of(outcome))
+        assert outcome.metrics["policy_lag"] == number - min(versions_of(outcome))
 
 
 @pytest.mark.slow

@@ -72,6 +72,31 @@ def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order:
 
 
 @pytest.mark.slow
+def test_a_server_and_a_learner_that_are_killed_at_once_as_with_their_node_are_replaced() -> None:
+    def then(recorder: Recorder) -> None:
+        if len(recorder.outcomes) == 5:
+            assert trainer.server is not None
+            kill(trainer.server.actor)
+            kill(trainer.learners.actors[0])
+        if recorder.returns_to and recorder.outcomes[-1].totals.updates == 8:
+            raise Stop
+
+    recorder = Recorder(then)
+    config = dataclasses.replace(SERVED, max_policy_lag=1, total_steps=100_000, checkpoint_every=2)
+    trainer = make_driver(config, recorder=recorder)
+    try:
+        with pytest.raises(Stop):
+            list(trainer.updates())
+    finally:
+        trainer.close()
+    back_to = recorder.returns_to[0].updates
+    updates = [outcome.totals.updates for outcome in recorder.outcomes]
+    assert updates[-(8 - back_to) :] == list(range(back_to + 1, 9))
+    assert len([fault for fault in recorder.losses if fault.what == "learner"]) == 1
+    assert max(outcome.metrics["policy_lag"] for outcome in recorder.outcomes) <= 1
+
+
+@pytest.mark.slow
 def test_collectors_of_a_server_refuse_to_mix_weights() -> None:
     trainer = make_driver(SERVED)
     try:

@@ -6,12 +6,16 @@ The same over a network, by the command line and as root: tests/cluster.
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import ray
 from driver_runs import CONFIG, Recorder, Stop, make_driver, numbers_of
+from light_workers import STEPS, Notes, light_driver
 from ray.cluster_utils import Cluster
 
 # The same as of tests/cluster, for machines that refuse these.
@@ -30,15 +34,55 @@ class Nodes(NamedTuple):
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers find their classes by it.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        try:
+            collectors = [cluster.add_node(**COLLECTOR) for _ in range(2)]
+            learner = cluster.add_node(num_cpus=0, num_gpus=1, resources={"learner": 1})
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+            yield Nodes(cluster, collectors, learner)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(nodes: Nodes) -> None:
+    """Collectors that are ahead of the learner are not at work when their node goes."""
+
+    def then(update: int) -> None:
+        if update == 2:
+            # Until all that was asked for is there, and the learner is busy with the third update.
+            time.sleep(1.0)
+            nodes.cluster.remove_node(nodes.collectors.pop(0), allow_graceful=False)
+            time.sleep(5.0)
+
+    notes = Notes(then)
+    driver = light_driver(
+        2,
+        400_000,
+        6,
+        notes,
+        update_s=3.0,
+        max_policy_lag=2,
+        collector_resources={"collector": 1},
+        learner_resources={"learner": 1},
+    )
     try:
-        collectors = [cluster.add_node(**COLLECTOR) for _ in range(2)]
-        learner = cluster.add_node(num_cpus=0, num_gpus=1, resources={"learner": 1})
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        yield Nodes(cluster, collectors, learner)
+        list(driver.updates())
     finally:
-        ray.shutdown()
-        cluster.shutdown()
+        driver.close()
+        nodes.collectors.append(nodes.cluster.add_node(**COLLECTOR))
+    assert sorted(set(notes.learned)) == sorted(notes.learned)
+    (lost,) = notes.faults
+    index = int(lost.what.split()[1])
+    others = sorted(number for one, _, number in notes.learned if one != index)
+    assert others == list(range(len(others))), "no rollout of the other one is lost"
+    before = [number for one, generation, number in notes.learned if one == index and generation == 0]
+    # It was ahead by these.
+    assert lost.env_steps_lost >= 2 * STEPS
+    assert len(before) + lost.env_steps_lost // STEPS <= 6
 
 
 def place_of(actor: Any) -> str:

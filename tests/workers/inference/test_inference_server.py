@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distpolicy.errors import StaleWeightsError
 from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.py_policy import PyPolicy
@@ -16,8 +17,9 @@ from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.testing import assert_nests_close, random_time_step
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep, time_step_spec
+from distpolicy.weights import WeightsPacker
 from workers.collection.collector import PolicyPair
-from workers.inference.server import InferenceServer
+from workers.inference.server import InferenceServer, ServedWeights
 
 SPEC = time_step_spec(ArraySpec((3,), np.float32))
 ACTION = BoundedArraySpec((), np.int64, 0, 4)
@@ -135,3 +137,23 @@ def test_the_policy_is_traced_once_whatever_the_batches(num_rows: int) -> None:
 
     asyncio.run(play())
     assert pairs[0].collect.tracing_count == 1
+
+
+def test_a_rollout_by_weights_that_are_too_old_to_be_learned_from_goes_on_and_an_evaluation_does_not() -> None:
+    # As with --on-stale drop, where a slow collector may be any number of versions behind.
+    server = InferenceServer(recurrent_pair, SPEC, ACTION, max_rows=2, window_s=30.0, num_versions=2)
+    packer = WeightsPacker(server._policy)
+
+    async def play() -> None:
+        first, _, newest = [await server.apply(packer.pack(0, version)) for version in range(3)]
+        state, step, seeds = await server.get_initial_state(2), random_time_step(SPEC, 2, seed=1), row_seeds(2, 3)
+        expected = await server.action(step, state, seeds, "collect", newest)
+        assert_nests_close(await server.action(step, state, seeds, "collect", first), expected, 0.0)
+        await server.serve_greedy()
+        with pytest.raises(StaleWeightsError, match=r"holds no weights \(0, 0\) any more"):
+            await server.action(step, state, seeds, "greedy", first)
+        never_held = ServedWeights(1, 7)
+        with pytest.raises(StaleWeightsError, match=r"holds no weights \(1, 7\)"):
+            await server.action(step, state, seeds, "collect", never_held)
+
+    asyncio.run(play())

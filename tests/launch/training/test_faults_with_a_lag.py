@@ -1,0 +1,92 @@
+"""Faults in asynchronous runs, with light workers on a real Ray: what is waited for, and what is counted as lost."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from driver_runs import kill
+from light_workers import STEPS, Notes, light_driver
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+
+FIXED: dict[str, Any] = {"max_policy_lag": 2}
+ARRIVAL: dict[str, Any] = {"max_policy_lag": 2, "rollout_order": "arrival"}
+
+
+def test_by_arrival_an_evaluation_that_takes_longer_than_the_timeout_costs_no_collector() -> None:
+    notes = Notes()
+    driver = light_driver(
+        2,
+        1_000,
+        5,
+        notes,
+        evaluation_s=6.0,
+        timeout_s=5.0,
+        eval_every=3,
+        eval_episodes=2,
+        rollout_s=lambda index, _: 0.3,
+        **ARRIVAL,
+    )
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert not notes.faults
+
+
+def test_a_collector_that_is_behind_is_waited_for_when_another_one_dies() -> None:
+    def then(update: int) -> None:
+        if update == 2:
+            kill(driver.handles[0].actor)
+
+    notes = Notes(then)
+    # Its three rollouts that are asked for take longer than the timeout, and each of them does not.
+    driver = light_driver(2, 1_000, 6, notes, timeout_s=5.0, rollout_s=lambda index, _: 2.0 * index, **FIXED)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert [fault.what for fault in notes.faults] == ["collector 0 (env slot 0)"]
+    assert sorted(set(notes.learned)) == sorted(notes.learned), "nothing is counted twice"
+
+
+def test_a_collector_that_hangs_while_another_one_dies_is_replaced_as_well() -> None:
+    def then(update: int) -> None:
+        if update == 2:
+            kill(driver.handles[0].actor)
+            # A function of this module could not be found there.
+            driver.handles[1].actor.__ray_call__.remote(lambda _: time.sleep(1_000))
+
+    notes = Notes(then)
+    driver = light_driver(2, 1_000, 10, notes, timeout_s=5.0, rollout_s=lambda index, _: 0.2, **FIXED)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert sorted(fault.what for fault in notes.faults) == ["collector 0 (env slot 0)", "collector 1 (env slot 1)"]
+    assert {generation for _, generation, _ in notes.learned} >= {0, 1, 2}
+    assert sorted(set(notes.learned)) == sorted(notes.learned)
+
+
+@pytest.mark.parametrize("settings", [FIXED, ARRIVAL])
+def test_all_that_was_under_way_when_the_learner_died_is_counted_as_lost(settings: dict[str, Any]) -> None:
+    def then(update: int) -> None:
+        if update == 3 and not killed:
+            killed.append(update)
+            kill(driver.learners.actors[0])
+
+    killed: list[int] = []
+    notes = Notes(then)
+    driver = light_driver(3, 1_000, 6, notes, update_s=0.3, rollout_s=lambda index, _: 0.1, **settings)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    (fault,) = notes.faults
+    assert fault.what == "learner"
+    # Without a checkpoint the new learner begins again. It never sees what was collected before.
+    first = {index: min(number for one, _, number in notes.learned if one == index) for index in range(3)}
+    assert fault.env_steps_lost == STEPS * sum(first.values())
+    assert sorted(set(notes.learned)) == sorted(notes.learned)
