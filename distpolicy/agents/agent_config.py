@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import distpolicy.agents
+from distpolicy.agents.action_kinds import ActionKind
 from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
@@ -86,6 +87,7 @@ class AgentConfig:
             and charts of the report. Empty if only the agent knows them.
         common: The settings that people use, which the short help shows.
         largest_policy_lag: The highest ``max_policy_lag`` that it learns with; None if it corrects for any.
+        actions: The actions that it learns.
         deploys_collect_policy: Whether the collect policy is evaluated and exported as well. True if it draws from what
             the agent has learned; False if it only adds noise to explore.
     """
@@ -94,6 +96,7 @@ class AgentConfig:
     metrics: ClassVar[Mapping[str, str]] = {}
     common: ClassVar[tuple[str, ...]] = ()
     largest_policy_lag: ClassVar[int | None] = 0
+    actions: ClassVar[ActionKind] = "any"
     deploys_collect_policy: ClassVar[bool] = True
     # Settings that must be above 0, at least 0, and in [0, 1].
     _POSITIVE: ClassVar[tuple[str, ...]] = ()

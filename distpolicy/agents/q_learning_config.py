@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from distpolicy.agents.action_kinds import ActionKind
 from distpolicy.agents.agent_config import RunShape
 from distpolicy.agents.epsilon_schedule import EpsilonSchedule
 from distpolicy.agents.off_policy_config import OffPolicyConfig
@@ -31,6 +32,7 @@ class QLearningConfig(OffPolicyConfig):
     )
     common: ClassVar[tuple[str, ...]] = (*OffPolicyConfig.common, "exploration_fraction", "epsilon_final")
     takes_sequences: ClassVar[bool] = False
+    actions: ClassVar[ActionKind] = "one discrete"
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._POSITIVE, "max_gradient_norm")
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._NOT_NEGATIVE, "epsilon_spread")
     _SHARES: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._SHARES, "epsilon_final", "exploration_fraction")

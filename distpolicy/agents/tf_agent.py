@@ -15,6 +15,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.summaries import are_recorded, summarize_scalar_dict
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 from distpolicy.utils.variables.variable_watch import mark_updated
 
@@ -61,7 +62,7 @@ class TFAgent(tf.Module):
         training_data_spec: Nest of specs of one step of ``train``'s experience; None for the collect policy's.
         debug_summaries: Accepted for TF-Agents' callers; metrics are in the loss info.
         summarize_grads_and_vars: The same.
-        enable_summaries: The same.
+        enable_summaries: Whether :meth:`train` writes summaries of the loss info.
         train_step_counter: int64 variable that counts updates; None to make one.
         jit_compile: Whether XLA compiles the update.
         reduce_retracing: Whether the update is traced for batches of any size once it has seen two sizes.
@@ -95,7 +96,7 @@ class TFAgent(tf.Module):
         self._time_step_spec = tensor_spec.from_spec(time_step_spec)
         self._action_spec = tensor_spec.from_spec(action_spec)
         self._policy, self._collect_policy = policy, collect_policy
-        self._train_sequence_length = train_sequence_length
+        self._train_sequence_length, self._enable_summaries = train_sequence_length, enable_summaries
         self._training_data_spec = training_data_spec
         if train_step_counter is None:
             train_step_counter = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
@@ -219,6 +220,8 @@ class TFAgent(tf.Module):
     def train(self, experience: Trajectory, weights: Any = None, **kwargs: Any) -> LossInfo:
         """Learns from a batch.
 
+        If there is a default summary writer, the loss and the scalars of ``extra`` are written below ``Losses/``.
+
         Args:
             experience: A Trajectory of arrays or tensors ``[B, T, ...]``.
             weights: float32 ``[B, T]``: what each step counts in the loss; 0 for what is not a transition of the task
@@ -231,7 +234,12 @@ class TFAgent(tf.Module):
         if weights is None:
             weights = self._default_weights(experience)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
+        is_recorded = self._enable_summaries and are_recorded()
+        # Read before it counts the update.
+        step = tf.identity(self.train_step_counter) if is_recorded else None
         info = self._train_function(inputs[0], inputs[1], **inputs[2])
+        if is_recorded:
+            _summarize(info, step)
         # Policies in this process that act by a copy of the weights take the new ones.
         mark_updated(self._acting_variables())
         return info
@@ -352,6 +360,14 @@ class TFAgent(tf.Module):
     def _preprocess_sequence(self, experience: Any) -> Any:
         """See :meth:`preprocess_sequence`."""
         return experience
+
+
+def _summarize(info: LossInfo, step: Any) -> None:
+    """Writes summaries of the loss, and of what are scalars among the other figures."""
+    extra = info.extra._asdict() if hasattr(info.extra, "_asdict") else info.extra
+    figures = extra if isinstance(extra, Mapping) else {}
+    scalars = {name: value for name, value in figures.items() if not tf.nest.is_nested(value) and value.shape.rank == 0}
+    summarize_scalar_dict({"loss": info.loss, **scalars}, step)
 
 
 def step_weights(experience: Trajectory) -> Any:

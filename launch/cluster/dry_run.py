@@ -19,7 +19,7 @@ from launch.cluster.placement import (
 )
 from launch.config.collect import CollectConfig
 from launch.config.common import counted
-from launch.config.run_specs import describe_data, env_specs, run_specs
+from launch.config.run_specs import check_agent_is_there, describe_data, env_specs, run_specs
 from launch.config.train import TrainConfig
 
 
@@ -34,8 +34,10 @@ def dry_run_training(config: TrainConfig, console: Console) -> bool:
         Whether enough actors have a place for the run to begin.
 
     Raises:
-        ConfigError: If the environment cannot be made, or there is no cluster at the address.
+        ConfigError: If the environment cannot be made, an agent's function is not there, or there is no cluster at the
+            address.
     """
+    check_agent_is_there(config)
     factory = config.environment_factory
     run_specs(config, factory)
     return _show(

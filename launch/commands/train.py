@@ -19,7 +19,7 @@ from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import absolute_path
 from launch.output.run_directory import RunDirectory
-from launch.output.seeds_folder import holds_seeds, settings_to_resume
+from launch.output.seeds_folder import holds_seeds, preset_of, settings_to_resume
 from launch.output.shown_paths import PathsConsole
 from launch.process_end import EXIT_FAILURE
 
@@ -30,9 +30,9 @@ class TrainArguments:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     agent: str = DEFAULT_AGENT
-    """The algorithm: ppo, impala, appo, reinforce; dqn, c51, sac, td3, ddpg, with replay; bc, marwil, iql, cql, from
-    --dataset; or module:function for a function of yours that makes a TFAgent. The options that begin with its name are
-    its settings (--ppo.learning-rate); for your own function, use --custom.kwargs."""
+    """The algorithm: ppo, impala, appo, reinforce; dqn, c51, r2d2, sac, td3, ddpg, with replay; bc, marwil, iql, cql,
+    from --dataset; or module:function for a function of yours that makes a TFAgent. The options that begin with its
+    name are its settings (--ppo.learning-rate); for your own function, use --custom.kwargs."""
     preset: str | None = None
     """Settings to begin from. By default those of the env's own preset, such as lunarlander-ppo for LunarLander-v3, or
     of the general one, such as ppo. distpolicy presets lists them, those for recurrent policies too."""
@@ -168,7 +168,7 @@ def run_train(arguments: list[str], start: float) -> int:
             parsed.resume,
             debug=parsed.debug,
             serial=parsed.serial,
-            preset=parsed.preset,
+            preset=_preset(parsed),
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
@@ -177,15 +177,25 @@ def run_train(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _preset(parsed: TrainArguments) -> str | None:
+    """Returns the preset that the settings come from; None for the one that a run takes by itself."""
+    return parsed.preset or (None if parsed.config_file is None else preset_of(parsed.config_file))
+
+
 def _train_seeds(parsed: TrainArguments) -> int:
     from launch.child_processes import started_processes_ended
+    from launch.config.run_specs import check_agent_is_there, run_specs
     from launch.seed_runs import SeedRuns
     from launch.signals import handled, interrupt
 
     options = [name for name, on in (("--serial", parsed.serial), ("--debug", parsed.debug)) if on]
     options += parsed.tracking.options
-    folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
     config = None if parsed.resume is not None else parsed.config
+    if config is not None:
+        # Once, rather than in each run.
+        check_agent_is_there(config)
+        run_specs(config, config.environment_factory)
+    folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
     with started_processes_ended(), handled(interrupt):
-        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options)
+        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options, _preset(parsed))
         return runs.run()

@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from distpolicy.agents.action_kinds import IN_WORDS, fits
+from distpolicy.agents.agent_config import agent_kinds
+from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.agents.offline_config import OfflineConfig
 from distpolicy.errors import ConfigError
 from distpolicy.specs.array_spec import BoundedArraySpec, is_discrete
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.module_names import why_not_there
 from distpolicy.utils.nests.array_nest import flatten, paths
 from launch.apart import apart
 from launch.config.collect import load_collect_config
@@ -42,6 +47,25 @@ def env_specs(
     )
 
 
+def check_agent_is_there(config: TrainConfig) -> None:
+    """Checks that the function of an agent of the user's own is there, without importing its module.
+
+    Args:
+        config: The run's config. Agents of other kinds pass.
+
+    Raises:
+        ConfigError: If there is no such module, or it has no such function.
+    """
+    agent = config.agent
+    if not isinstance(agent, CustomAgentConfig) or not isinstance(agent.factory, str):
+        return
+    module, _, name = agent.factory.partition(":")
+    if module == "__main__":
+        raise ConfigError(f"agent {agent.name} was defined in a script: give it, as in TrainingRun(..., agent={name})")
+    if reason := why_not_there(module, name, agent.folder):
+        raise ConfigError(f"agent {agent.name}: {reason}")
+
+
 def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process: bool = False) -> EnvironmentSpecs:
     """Returns the specs of the steps that a run learns from: the environment's, or those of its dataset.
 
@@ -54,11 +78,14 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process:
 
     Raises:
         ConfigError: If there is no dataset although the agent needs one, the environment cannot be made, its spaces are
-            not supported, or it has other observations or actions than the dataset.
+            not supported, the agent does not learn its actions, or it has other observations or actions than the
+            dataset.
         CheckpointError: If a dataset is damaged.
     """
     if not config.is_offline:
-        return env_specs(factory, in_this_process=in_this_process)
+        specs = env_specs(factory, in_this_process=in_this_process)
+        _check_actions(specs, config, f"env {factory.env_id}")
+        return specs
     if not config.dataset:
         raise ConfigError(
             f"{config.agent.kind} learns from data: give --dataset FOLDER, as distpolicy collect --out makes it"
@@ -70,6 +97,7 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process:
 
     specs = dataset_specs(config.dataset)
     check_trainable(specs, f"dataset {config.dataset[0]}")
+    _check_actions(specs, config, f"dataset {config.dataset[0]}")
     if config.uses_collectors:
         _check_alike(specs, env_specs(factory, in_this_process=in_this_process), config)
     return specs
@@ -141,6 +169,24 @@ def _check_is_dataset(folder: str) -> None:
         raise ConfigError(
             f"dataset {folder} is not a dataset: {there} {manifest.name}; distpolicy collect --out makes one"
         )
+
+
+def _check_actions(specs: EnvironmentSpecs, config: TrainConfig, whose: str) -> None:
+    """Checks that an agent learns such actions; the error names agents that do."""
+    kind = config.agent.actions
+    if fits(kind, specs.action):
+        return
+    others = [
+        name
+        for name, other in agent_kinds().items()
+        if fits(other.actions, specs.action)
+        and issubclass(other, OfflineConfig) == config.is_offline
+        and other is not CustomAgentConfig
+    ]
+    raise ConfigError(
+        f"{config.agent.kind} learns {IN_WORDS[kind]}, and {whose} has the action {_described(specs.action)}: take "
+        f"--agent {' or '.join(others)}"
+    )
 
 
 def _check_alike(specs: EnvironmentSpecs, of_env: EnvironmentSpecs, config: TrainConfig) -> None:

@@ -19,7 +19,7 @@ from distpolicy.utils.compilation.compile_cache import warn_if_others_may_change
 from distpolicy.utils.memory import peak_memory_bytes
 from launch.cluster import session
 from launch.cluster.placement import training_actors
-from launch.config.run_specs import describe_data, run_specs
+from launch.config.run_specs import check_agent_is_there, describe_data, run_specs
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.folder_lock import used_alone
@@ -108,6 +108,8 @@ class TrainingRun:
             self._config = dataclasses.replace(self._config, agent=_own_agent(self._config, code.name, replay))
         elif replay is not None:
             raise ConfigError("replay is for an agent of your own: give agent, or set the options of config.agent")
+        else:
+            check_agent_is_there(self._config)
         # Before an environment is made, and before Ray starts.
         if new is not None:
             check_free(new)

@@ -14,7 +14,7 @@ from distpolicy.utils.atomic_files import write_file
 from launch.cluster import session
 from launch.cluster.placement import ActorGroup, training_actors
 from launch.config.codec import dump
-from launch.config.run_specs import run_specs
+from launch.config.run_specs import check_agent_is_there, run_specs
 from launch.config.seal import check_names_of_code, sealed
 from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
@@ -98,6 +98,8 @@ class TuningRun:
         if not self._is_resumed and self._folder is not None:
             check_free(self._folder, "folder", "--out")
         check_writable(self._folder or Path("runs"))
+        if agent is None:
+            check_agent_is_there(self._train)
         factory = self._train.environment_factory
         run_specs(self._train, factory if env is None else factory.with_callable(env))
 

@@ -14,6 +14,7 @@ import gymnasium as gym
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
+from distpolicy.utils.module_names import missing_module
 from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
@@ -249,10 +250,7 @@ class EnvironmentFactory:
         text = one_line(error)
         module = self.env_id.rpartition(":")[0]
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-            return (
-                f"env {self.env_id}: there is no module {error.name}, neither installed nor in {os.getcwd()}: run the "
-                "command in the folder that has it; on a cluster, give that folder by submit --working-dir"
-            )
+            return f"env {self.env_id}: {missing_module(error.name, os.getcwd())}"
         if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:

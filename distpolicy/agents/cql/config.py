@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from distpolicy.agents.action_kinds import ActionKind
 from distpolicy.agents.offline_config import OfflineCriticConfig
 
 
@@ -15,6 +16,7 @@ class CQLConfig(OfflineCriticConfig):
     """Settings of conservative Q-learning (Kumar et al., 2020)."""
 
     kind: ClassVar[str] = "cql"
+    actions: ClassVar[ActionKind] = "one discrete or floats"
     metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "q_mean": "Mean value of the data's actions",

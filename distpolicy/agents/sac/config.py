@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from distpolicy.agents.action_kinds import ActionKind
 from distpolicy.agents.off_policy_actor_critic_config import OffPolicyActorCriticConfig
 
 
@@ -15,6 +16,7 @@ class SACConfig(OffPolicyActorCriticConfig):
     """Settings of soft actor-critic (Haarnoja et al., 2018)."""
 
     kind: ClassVar[str] = "sac"
+    actions: ClassVar[ActionKind] = "one discrete or floats"
     metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "actor_loss": "Loss of the policy",

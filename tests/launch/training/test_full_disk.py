@@ -16,8 +16,8 @@ from launch.training.checkpoint_store import CheckpointStore
 
 __all__ = ["no_process_left"]
 
-# Checkpoints of 800 kB or so, because of the critic, and small policies: there is room for three checkpoints, or for two
-# and the report where its process is quick enough to write it, and none for another.
+# Checkpoints of 800 kB or so, because of the critic, and small policies: there is room for three checkpoints, or for
+# two and the report where its process is quick enough to write it, and none for another.
 LARGE = ("--ppo.value-units", "256", "256", "--checkpoint-every", "2", "--keep-checkpoints", "3")
 ENDLESS = ("--total-steps", "100000000", "--target-return", "None", "--eval-episodes", "0")
 

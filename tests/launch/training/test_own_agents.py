@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 from commands import distpolicy, environment, read_metrics
 
+from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.errors import ConfigError
+from launch.config.run_specs import check_agent_is_there
+from launch.config.train import TrainConfig
+
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "agents.md"
 MIGRATION = PAGE.with_name("migration.md")
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--vectorization", "sync")
@@ -54,12 +59,16 @@ def test_the_pages_agent_is_evaluated_and_resumed(folder: Path) -> None:
     assert len(rows) > before
 
 
-@pytest.mark.slow
-def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    result = distpolicy("train", "--agent", "no_such_module:make", *SMALL, "--total-steps", "64", cwd=tmp_path)
-    assert result.returncode in (1, 2)
-    assert "cannot import agent no_such_module:make: No module named 'no_such_module'" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+def test_a_function_that_is_not_there_is_told_before_ray_starts(tmp_path: Path) -> None:
+    (tmp_path / "my_agent.py").write_text(page_blocks()[0])
+    result = distpolicy("train", "--agent", "my_agent:make_agnet", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "agent my_agent:make_agnet: my_agent has no make_agnet; did you mean my_agent:make_agent?" in line
+    with pytest.raises(ConfigError, match="agent nothing:make: there is no module nothing, neither installed nor in"):
+        check_agent_is_there(TrainConfig(agent=CustomAgentConfig("nothing:make")))
+    with pytest.raises(ConfigError, match=r"was defined in a script: give it, as in TrainingRun\(..., agent=make\)"):
+        check_agent_is_there(TrainConfig(agent=CustomAgentConfig("__main__:make")))
 
 
 @pytest.mark.slow
