@@ -132,7 +132,7 @@ class OffPolicyAgent(TFAgent):
         """Returns the rows' priorities, float32 ``[B]``, from the absolute errors of transitions."""
         return sequence_priority(errors, weights > 0.0) if self._is_recurrent else errors
 
-    def _noise_for(self, transition: Transition, noise: tf.Tensor | None) -> tf.Tensor:
+    def _noise_of(self, transition: Transition, noise: tf.Tensor | None) -> tf.Tensor:
         """Returns the numbers of :attr:`noise_spec` for each transition.
 
         Args:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.data_converter import DataContext
@@ -284,24 +285,33 @@ class TFAgent(tf.Module):
         """Takes K gradient steps, each from its own batch, in one compiled call.
 
         Args:
-            experience: As for :meth:`train`, with a further first dimension K.
+            experience: As for :meth:`train`, with a further first dimension K. Arrays whose other dimensions have
+                another order in memory are taken as they are: the compiled call transposes them.
             weights: float32 ``[K, ...]``.
             kwargs: The arguments that :attr:`train_arguments` names, each ``[K, ...]``.
 
         Returns:
             The mean loss. Of the other figures, scalars are averaged, and others are ``[K, ...]``.
         """
-        inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
-        info = self._train_steps_function(*inputs)
+        stacked = (experience, weights, kwargs)
+        leaves, orders = zip(*(_in_memory_order(leaf) for leaf in tf.nest.flatten(stacked)), strict=True)
+        inputs = tf.nest.pack_sequence_as(stacked, [tf.convert_to_tensor(leaf) for leaf in leaves])
+        info = self._train_steps_function(*inputs, orders)
         mark_updated(self._acting_variables())
         return info
 
-    def _train_steps(self, experience: Any, weights: tf.Tensor, arguments: dict[str, Any]) -> LossInfo:
+    def _train_steps(
+        self, experience: Any, weights: tf.Tensor, arguments: dict[str, Any], orders: Sequence[tuple[int, ...] | None]
+    ) -> LossInfo:
         stacked = (experience, weights, arguments)
         num_updates = int(weights.shape[0])
 
         def step(*leaves: tf.Tensor) -> LossInfo:
-            batch, batch_weights, batch_arguments = tf.nest.pack_sequence_as(stacked, leaves)
+            # Here, and not for all batches at once: XLA makes it a part of what reads the batch.
+            ordered = [
+                leaf if order is None else tf.transpose(leaf, order) for leaf, order in zip(leaves, orders, strict=True)
+            ]
+            batch, batch_weights, batch_arguments = tf.nest.pack_sequence_as(stacked, ordered)
             return self._train(batch, batch_weights, **batch_arguments)
 
         # Traced once: it says what a step returns, and is then the loop's body.
@@ -368,6 +378,25 @@ def _summarize(info: LossInfo, step: Any) -> None:
     figures = extra if isinstance(extra, Mapping) else {}
     scalars = {name: value for name, value in figures.items() if not tf.nest.is_nested(value) and value.shape.rank == 0}
     summarize_scalar_dict({"loss": info.loss, **scalars}, step)
+
+
+def _in_memory_order(stacked: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """Returns an array ``[K, ...]`` with its dimensions in the order of the memory.
+
+    Args:
+        stacked: An array or a tensor.
+
+    Returns:
+        The array, and the dimensions by which its K parts are transposed back. The array itself and None if there is
+        nothing to transpose, or if the array would have to be copied anyway.
+    """
+    if not isinstance(stacked, np.ndarray) or stacked.flags.c_contiguous:
+        return stacked, None
+    order = sorted(range(stacked.ndim), key=lambda axis: -stacked.strides[axis])
+    moved = stacked.transpose(order)
+    if order[0] != 0 or not moved.flags.c_contiguous:
+        return stacked, None
+    return moved, tuple(order.index(axis) - 1 for axis in range(1, stacked.ndim))
 
 
 def step_weights(experience: Trajectory) -> Any:

@@ -25,6 +25,25 @@ from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import check_trainable, probe
 
 
+def check_agent_is_there(config: TrainConfig) -> None:
+    """Checks that the function of an agent of the user's own is there, without importing its module.
+
+    Args:
+        config: The run's config. Agents of other kinds pass.
+
+    Raises:
+        ConfigError: If there is no such module, or it has no such function.
+    """
+    agent = config.agent
+    if not isinstance(agent, CustomAgentConfig) or not isinstance(agent.factory, str):
+        return
+    module, _, name = agent.factory.partition(":")
+    if module == "__main__":
+        raise ConfigError(f"agent {agent.name} was defined in a script: give it, as in TrainingRun(..., agent={name})")
+    if reason := why_not_there(module, name, agent.folder):
+        raise ConfigError(f"agent {agent.name}: {reason}")
+
+
 def env_specs(
     factory: EnvironmentFactory, for_training: bool = True, in_this_process: bool = False
 ) -> EnvironmentSpecs:
@@ -45,25 +64,6 @@ def env_specs(
         lambda note: probe(factory, for_training),
         lambda note, how: f"env {factory.env_id} ended the process that it was made in: {how}",
     )
-
-
-def check_agent_is_there(config: TrainConfig) -> None:
-    """Checks that the function of an agent of the user's own is there, without importing its module.
-
-    Args:
-        config: The run's config. Agents of other kinds pass.
-
-    Raises:
-        ConfigError: If there is no such module, or it has no such function.
-    """
-    agent = config.agent
-    if not isinstance(agent, CustomAgentConfig) or not isinstance(agent.factory, str):
-        return
-    module, _, name = agent.factory.partition(":")
-    if module == "__main__":
-        raise ConfigError(f"agent {agent.name} was defined in a script: give it, as in TrainingRun(..., agent={name})")
-    if reason := why_not_there(module, name, agent.folder):
-        raise ConfigError(f"agent {agent.name}: {reason}")
 
 
 def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process: bool = False) -> EnvironmentSpecs:

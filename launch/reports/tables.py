@@ -81,6 +81,8 @@ def _return_tile(run: RunData) -> str:
         return tile("Return, evaluated", returned(mean), ", ".join(filter(None, (interval_text, more))))
     if (value := run.last("eval_return_mean")) is not None:
         return tile("Return, evaluated", returned(value), more)
+    if run.is_offline:
+        return tile("Return, evaluated", "-", ", ".join(filter(None, ("no evaluation yet", more))))
     return tile("Return of the last 100 episodes", returned(run.last("return_mean_100")), more)
 
 

@@ -148,7 +148,7 @@ class SacAgent(SoftActorCriticAgent):
         self, experience: Transition | Trajectory, weights: tf.Tensor, *, noise: tf.Tensor | None = None
     ) -> LossInfo:
         transition = self._transition(experience)
-        return self._train_on(transition, weights, self._noise_for(transition, noise))
+        return self._train_on(transition, weights, self._noise_of(transition, noise))
 
     def _loss(
         self,
@@ -159,7 +159,7 @@ class SacAgent(SoftActorCriticAgent):
         noise: tf.Tensor | None = None,
     ) -> LossInfo:
         transition = self._transition(experience)
-        return self._loss_on(transition, weights, training, self._noise_for(transition, noise))
+        return self._loss_on(transition, weights, training, self._noise_of(transition, noise))
 
     def _draw(self, time_step: TimeStep, noise: tf.Tensor, training: bool) -> tuple[Any, tf.Tensor]:
         """Draws actions, nest of ``[..., *shape]``, and returns their log-probabilities, float32 ``[...]``."""

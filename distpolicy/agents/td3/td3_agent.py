@@ -152,7 +152,7 @@ class Td3Agent(DeterministicActorAgent):
         self, experience: Transition | Trajectory, weights: tf.Tensor, *, noise: tf.Tensor | None = None
     ) -> LossInfo:
         transition = self._transition(experience)
-        return self._train_on(transition, weights, self._noise_for(transition, noise))
+        return self._train_on(transition, weights, self._noise_of(transition, noise))
 
     def _loss(
         self,
@@ -163,7 +163,7 @@ class Td3Agent(DeterministicActorAgent):
         noise: tf.Tensor | None = None,
     ) -> LossInfo:
         transition = self._transition(experience)
-        return self._loss_on(transition, weights, training, self._noise_for(transition, noise))
+        return self._loss_on(transition, weights, training, self._noise_of(transition, noise))
 
     def _target_actions(self, after: TimeStep, noise: tf.Tensor) -> Any:
         """Returns the target's actions with clipped noise (section 5.3 of the paper)."""
