@@ -152,8 +152,8 @@ def _random(spec: Any, size: int, random: np.random.Generator) -> np.ndarray:
         low = np.maximum(spec.minimum.astype(np.float64), -_LARGEST)
         high = np.minimum(spec.maximum.astype(np.float64), _LARGEST)
     info = np.iinfo(spec.dtype)
-    low, high = np.maximum(low, info.min).astype(np.int64), np.minimum(high, info.max).astype(np.int64)
-    return random.integers(low, high + 1, shape).astype(spec.dtype)
+    lowest, highest = np.maximum(low, info.min).astype(np.int64), np.minimum(high, info.max).astype(np.int64)
+    return random.integers(lowest, highest + 1, shape).astype(spec.dtype)
 
 
 def _noise(signature: Signature) -> list[ExportedTensor]:

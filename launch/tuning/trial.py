@@ -208,8 +208,8 @@ class TrialRun(tune.Trainable):
         run, self._run = self._run, None
         if run is not None:
             run.abandon()
-            # Networks and their graphs refer to each other in circles. What XLA has compiled stays: TensorFlow has no way
-            # to let go of it before the process ends.
+            # Networks and their graphs refer to each other in circles. What XLA has compiled stays: TensorFlow has no
+            # way to let go of it before the process ends.
             gc.collect()
 
 

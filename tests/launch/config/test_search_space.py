@@ -78,7 +78,7 @@ def test_a_changed_number_is_near_and_a_changed_choice_is_the_next() -> None:
         ({"ppo.num-epochs": "int 1 4.5"}, "needs whole numbers"),
         ({"ppo.num-epochs": "choice 4"}, "needs two values or more"),
         ({"ppo.num-epochs": "choice 4 8 4"}, "choice has the value 4 twice"),
-        ({"ppo.learning-rate": ""}, "--search ppo.learning-rate needs a kind and values: uniform LOW HIGH; "),
+        ({"ppo.learning-rate": ""}, "--search ppo.learning-rate has no values: give uniform LOW HIGH; "),
         ({"ppo.num-epochs": "choice 4 many"}, "has the value many, which is not valid"),
         ({"ppo.num-minibatches": "choice 4 7"}, "has the value 7, which is not valid: ppo.num_minibatches 7 does not"),
         ({"network.recurrent": "uniform 0 1"}, "is not a number: write --search network.recurrent choice"),
