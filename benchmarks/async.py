@@ -11,7 +11,8 @@
 
 All runs of a case take turns, seed by seed, and every ratio is of one seed. The seconds are those from the first env
 step. The peers need no place in our environment: ``--peer-python`` names a Python that has RLlib with PyTorch, and
-``--sample-factory-python`` one that has Sample Factory.
+``--sample-factory-python`` one that has Sample Factory. A peer is ended, with all its processes, after so many env
+steps or seconds; the second half of its steps counts.
 
     python benchmarks/async.py slow busy
     python benchmarks/async.py speed score --peer-python PATH/TO/ITS/python --sample-factory-python PATH/TO/ITS/python
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from peer_process import run_peer, steps_per_s
 from reporting import met, print_header, print_table
 
 HERE = Path(__file__).parent
@@ -38,6 +39,7 @@ TIMEOUT_S = 1800.0
 ENV = "async_env:PacedCartPole"
 # The first rows hold what is compiled late and the first, short wait.
 NUM_WARM_UP = 10
+TARGET = 475.0
 
 
 class Run(NamedTuple):
@@ -125,7 +127,8 @@ def slow(num_seeds: int) -> None:
         for seed in range(num_seeds):
             for side, options in sides.items():
                 runs[side].append(train(*SLOW, "--seed", str(seed), *options, "--env-kwargs", *environment))
-            print(f"seed {seed}: " + ", ".join(f"{side} {of[-1].train_s:.1f} s" for side, of in runs.items()))
+            seconds = ", ".join(f"{side} {of[-1].train_s:.1f} s" for side, of in runs.items())
+            print(f"seed {seed}: {seconds}", flush=True)
         base = runs["lag 0"]
         rows = []
         for side, of in runs.items():
@@ -160,18 +163,23 @@ def slow(num_seeds: int) -> None:
 
 BUSY = (
     *("--env", ENV, "--preset", "ppo", "--collectors", "2", "--envs-per-collector", "8", "--rollout-steps", "16"),
-    *("--vectorization", "sync", "--total-steps", "60000"),
+    *("--vectorization", "sync"),
     *("--network.actor-units", "256", "256", "--ppo.value-units", "256", "256", "--ppo.num-minibatches", "4"),
 )
 
 
-def busy() -> None:
-    """Prints who works how much, for some sizes of the update; the goal is met where the batch is balanced."""
+def busy(some_epochs: Sequence[int], num_steps: int) -> None:
+    """Prints who works how much, for some sizes of the update; the goal is met where the batch is balanced.
+
+    Args:
+        some_epochs: Numbers of epochs of an update.
+        num_steps: Env steps of a run.
+    """
     rows = []
-    for epochs in (12, 16, 20, 24):
+    for epochs in some_epochs:
         for lag in (0, 2):
             options = ("--ppo.num-epochs", str(epochs), "--max-policy-lag", str(lag), "--env-kwargs", "step_s=0.001")
-            run = train(*BUSY, *options)
+            run = train(*BUSY, "--total-steps", str(num_steps), *options)
             least = min(run.learner_busy, run.collectors_busy)
             rows.append(
                 [
@@ -182,83 +190,136 @@ def busy() -> None:
                     met(least >= 0.85) if lag else "",
                 ]
             )
+            print(", ".join(rows[-1]), flush=True)
     print_table(["env steps of 1 ms", "learner busy", "collectors busy", "steps/s", "goal: both 85 %"], rows)
 
 
-def peer(python: str, script: str, *options: str) -> dict[str, float]:
-    """A run of a peer's, by its script in ``peers/``."""
-    command = [python, str(HERE / "peers" / script), *options]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
-    if result.returncode:
-        raise RuntimeError(f"`{' '.join(command)}` failed:\n{result.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return found
+class SpeedCase(NamedTuple):
+    """One comparison of speed.
+
+    Attributes:
+        kind: Our agent.
+        form: The form of our environments.
+        peer: The peer's name.
+        goal: How many times as fast we want to be.
+        scripts: The peer's scripts with their options; the fastest counts.
+        python: The Python that has it.
+    """
+
+    kind: str
+    form: str
+    peer: str
+    goal: float
+    scripts: Sequence[Sequence[str]]
+    python: str
 
 
-def rllib(python: str, algorithm: str, kind: str, seed: int) -> dict[str, float]:
-    """A run of RLlib's; see ``peers/rllib_async.py``."""
-    return peer(python, "rllib_async.py", algorithm, kind, "--seed", str(seed))
-
-
-def sample_factory(python: str, seed: int) -> float:
-    """The steps a second of Sample Factory's APPO, with one worker or two, whichever is faster."""
-    runs = [peer(python, "sample_factory_async.py", "--workers", str(count), "--seed", str(seed)) for count in (1, 2)]
-    return max(run["steps_per_s"] for run in runs)
-
-
-def speed(num_seeds: int, rllib_python: str | None, sample_factory_python: str | None) -> None:
-    """Prints env steps a second."""
-    beside_rllib = ("RLlib", 8.0, lambda kind, seed: rllib(rllib_python, kind, "speed", seed)["steps_per_s"])
-    beside_factory = ("Sample Factory", 3.0, lambda _, seed: sample_factory(sample_factory_python, seed))
-    cases = [("impala", "auto", beside_rllib), ("appo", "auto", beside_rllib)] if rllib_python else []
+def speed_cases(rllib_python: str | None, sample_factory_python: str | None) -> list[SpeedCase]:
+    """Returns the comparisons with the peers that there are."""
+    cases = []
+    if rllib_python:
+        for kind in ("impala", "appo"):
+            scripts = (("rllib_async.py", kind, "speed"),)
+            cases.append(SpeedCase(kind, "auto", "RLlib", 8.0, scripts, rllib_python))
     if sample_factory_python:
-        cases.append(("appo", "sync", beside_factory))
+        scripts = tuple(("sample_factory_async.py", "--workers", str(count)) for count in (1, 2))
+        cases.append(SpeedCase("appo", "sync", "Sample Factory", 3.0, scripts, sample_factory_python))
+    return cases
+
+
+def speed(num_seeds: int, cases: Sequence[SpeedCase], num_steps: int, peer_steps: int, peer_s: float) -> None:
+    """Prints env steps a second.
+
+    Args:
+        num_seeds: Number of seeds.
+        cases: The comparisons.
+        num_steps: Env steps of our runs.
+        peer_steps: Env steps after which a peer is ended.
+        peer_s: Seconds after which it is ended if it has not got there.
+    """
     rows = []
-    for kind, form, (name, goal, steps_per_s) in cases:
+    for case in cases:
         ours, theirs = [], []
         for seed in range(num_seeds):
-            ours.append(_speed_run(kind, form, seed))
-            theirs.append(steps_per_s(kind, seed))
+            ours.append(_speed_run(case.kind, case.form, seed, num_steps))
+            theirs.append(max(_peer_speed(case, script, seed, peer_steps, peer_s) for script in case.scripts))
+            print(
+                f"{case.kind}, {case.form}, seed {seed}: {ours[-1].steps_per_s:,.0f} steps/s, mean lag "
+                f"{ours[-1].lag:.1f}; {case.peer}: {theirs[-1]:,.0f}",
+                flush=True,
+            )
         ratio = float(np.median([run.steps_per_s / one for run, one in zip(ours, theirs, strict=True)]))
         rows.append(
             [
-                f"{kind}, {form}",
+                f"{case.kind}, {case.form}",
                 f"{np.median([run.steps_per_s for run in ours]):,.0f}",
                 f"{np.median([run.lag for run in ours]):.1f}",
-                f"{name}: {np.median(theirs):,.0f}",
+                f"{case.peer}: {np.median(theirs):,.0f}",
                 f"{ratio:.1f}",
-                f"{goal:g}: {met(ratio >= goal)}",
+                f"{case.goal:g}: {met(ratio >= case.goal)}",
             ]
         )
     print_table(["CartPole-v1", "steps/s", "mean lag", "the peer's", "times as fast", "goal"], rows)
 
 
-def _speed_run(kind: str, form: str, seed: int) -> Run:
+def _speed_run(kind: str, form: str, seed: int, num_steps: int) -> Run:
     options = ("--preset", f"cartpole-{kind}", "--collectors", "1", "--envs-per-collector", "64")
-    more = ("--max-policy-lag", "1", "--seed", str(seed), "--total-steps", "1000000", "--target-return", "501")
+    more = ("--max-policy-lag", "1", "--seed", str(seed), "--total-steps", str(num_steps), "--target-return", "501")
     return train(*options, *more, "--vectorization", form)
 
 
-def score(num_seeds: int, python: str | None) -> None:
-    """Prints the seconds to a mean of 475."""
+def _peer_speed(case: SpeedCase, script: Sequence[str], seed: int, num_steps: int, deadline_s: float) -> float:
+    """Returns the peer's env steps a second in the second half of a run."""
+    name, *options = script
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "sample_factory_async.py":
+            options += ["--folder", folder]
+        marks = run_peer(
+            case.python,
+            name,
+            *options,
+            "--seed",
+            str(seed),
+            is_done=lambda mark: mark.env_steps >= num_steps or mark.seconds >= deadline_s,
+            deadline_s=deadline_s,
+        )
+    return steps_per_s(marks)
+
+
+def score(num_seeds: int, python: str | None, peer_s: float) -> None:
+    """Prints the seconds to a mean of 475.
+
+    Args:
+        num_seeds: Number of seeds.
+        python: A Python that has RLlib; None for our runs alone.
+        peer_s: Seconds after which a run of RLlib is ended.
+    """
     for kind in ("impala", "appo"):
         rows, ratios = [], []
         for seed in range(num_seeds):
             run = train("--preset", f"cartpole-{kind}", "--max-policy-lag", "1", "--seed", str(seed))
             row = [f"seed {seed}", f"{run.train_s:.1f}" + ("" if run.solved else ", not solved"), f"{run.env_steps:,}"]
             if python:
-                theirs = rllib(python, kind, "score", seed)
-                ratios.append(theirs["train_s"] / run.train_s if run.solved else 0.0)
-                bound = "" if theirs["solved"] else "> "
-                row += [f"{bound}{theirs['train_s']:.1f}", f"{theirs['env_steps']:,.0f}", f"{bound}{ratios[-1]:.1f}"]
+                last = run_peer(
+                    python,
+                    "rllib_async.py",
+                    kind,
+                    "score",
+                    "--seed",
+                    str(seed),
+                    is_done=lambda mark: mark.return_mean >= TARGET or mark.seconds >= peer_s,
+                    deadline_s=peer_s,
+                )[-1]
+                ratios.append(last.seconds / run.train_s if run.solved else 0.0)
+                bound = "" if last.return_mean >= TARGET else "> "
+                row += [f"{bound}{last.seconds:.1f}", f"{last.env_steps:,}", f"{bound}{ratios[-1]:.1f}"]
             rows.append(row)
+            print(f"{kind}, {', '.join(row)}", flush=True)
         columns = [kind, "s to 475", "steps", *(["RLlib's s", "steps", "times as fast"] if python else [])]
         print_table(columns, rows)
         if ratios:
-            print(
-                f"{kind}: median {np.median(ratios):.1f} times as fast; goal 10: {met(float(np.median(ratios)) >= 10)}"
-            )
+            median = float(np.median(ratios))
+            print(f"{kind}: median {median:.1f} times as fast; goal 10: {met(median >= 10)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -267,19 +328,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("cases", nargs="+", choices=["slow", "busy", "speed", "score"])
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--epochs", nargs="+", type=int, default=[16, 24, 32, 48], help="of busy: epochs of an update")
+    parser.add_argument("--busy-steps", type=int, default=60_000, help="env steps of a run of busy")
+    parser.add_argument("--speed-steps", type=int, default=1_000_000, help="env steps of our runs of speed")
     parser.add_argument("--peer-python", help="a Python that has RLlib and PyTorch")
     parser.add_argument("--sample-factory-python", help="a Python that has Sample Factory")
+    parser.add_argument("--peer-steps", type=int, default=400_000, help="env steps after which a peer's speed is known")
+    parser.add_argument("--peer-speed-s", type=float, default=120.0, help="seconds of a peer's run of speed, at most")
+    parser.add_argument("--peer-score-s", type=float, default=300.0, help="seconds of a peer's run of score, at most")
     parsed = parser.parse_args(arguments)
     print_header("asynchronous training", ["ray", "tensorflow", "gymnasium"])
     for case in parsed.cases:
         if case == "slow":
             slow(parsed.seeds)
         elif case == "busy":
-            busy()
+            busy(parsed.epochs, parsed.busy_steps)
         elif case == "speed":
-            speed(parsed.seeds, parsed.peer_python, parsed.sample_factory_python)
+            cases = speed_cases(parsed.peer_python, parsed.sample_factory_python)
+            speed(parsed.seeds, cases, parsed.speed_steps, parsed.peer_steps, parsed.peer_speed_s)
         else:
-            score(parsed.seeds, parsed.peer_python)
+            score(parsed.seeds, parsed.peer_python, parsed.peer_score_s)
 
 
 if __name__ == "__main__":

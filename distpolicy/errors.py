@@ -19,6 +19,10 @@ class ConfigError(DistPolicyError, ValueError):
     """A setting, an argument or an input that cannot work; the message says what to change."""
 
 
+class NotSupportedError(ConfigError, NotImplementedError):
+    """A combination of arguments that is not implemented; the message says what to do instead."""
+
+
 class SpecMismatchError(DistPolicyError, ValueError):
     """A value's structure, shape or dtype is not what a spec or a layout says."""
 

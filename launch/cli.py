@@ -19,7 +19,7 @@ from launch.commands.doctor import run_doctor
 from launch.commands.evaluate import run_evaluate
 from launch.commands.export import run_export
 from launch.commands.lists import run_envs, run_presets
-from launch.commands.reports import run_plot, run_report, run_runs, run_watch
+from launch.commands.reports import PLOT, REPORT, RUNS, WATCH
 from launch.commands.serve import run_serve
 from launch.commands.submit import run_submit
 from launch.commands.train import run_train
@@ -60,10 +60,10 @@ _COMMANDS: dict[str, Callable[[list[str], float], int]] = {
     "tune": run_tune,
     "collect": run_collect,
     "evaluate": run_evaluate,
-    "report": run_report,
-    "plot": run_plot,
-    "runs": run_runs,
-    "watch": run_watch,
+    "report": REPORT.run,
+    "plot": PLOT.run,
+    "runs": RUNS.run,
+    "watch": WATCH.run,
     "serve": run_serve,
     "export": run_export,
     "submit": run_submit,

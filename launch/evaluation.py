@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,26 +21,94 @@ from rich.console import Console
 
 from distpolicy.errors import ConfigError
 from distpolicy.utils.quiet import stdout_to_stderr, without_stderr
+from launch.apart import apart
 from launch.config.evaluate import EvaluateConfig
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.formatting import describe_evaluation
 from launch.output.run_directory import RunDirectory, policy_folder, why_not_a_folder
+from launch.process_end import wait_for_threads
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import record_episode
-from workers.collection.watchdog import Watchdog
+from workers.collection.watchdog import Watchdog, read_hang
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
 from workers.inference.policy_source import PolicySource, is_saved_model
+from workers.last_words import end_with
 
 
-def evaluate(source: Path, config: EvaluateConfig, console: Console) -> EvaluationResult:
+class Watched(NamedTuple):
+    """What an evaluation's process does, for whoever has to say why it has ended.
+
+    Attributes:
+        factory: Makes the environment.
+        plays: Whether episodes are played.
+    """
+
+    factory: EnvironmentFactory
+    plays: bool = False
+
+
+def evaluate_apart(source: Path, config: EvaluateConfig, console: Console) -> None:
+    """Does what :func:`evaluate` does, in a process of its own: the environment may hang in it, or end it.
+
+    Args:
+        source: As for :func:`evaluate`.
+        config: The settings.
+        console: Where to print.
+
+    Raises:
+        EnvironmentCrashedError: Also if the environment has hung, or has ended its process.
+        DistPolicyError: As :func:`evaluate`.
+    """
+    # In a folder of its own, which nobody else can write to.
+    stacks = Path(tempfile.mkdtemp(prefix="distpolicy-evaluate-")) / "stacks.txt"
+
+    def play(note: Callable[[Watched], None]) -> None:
+        evaluate(source, config, console, note, stacks)
+        wait_for_threads()
+
+    try:
+        apart(play, lambda watched, how: _why_it_has_ended(watched, how, stacks))
+    finally:
+        if read_hang(stacks) is None:
+            shutil.rmtree(stacks.parent, ignore_errors=True)
+
+
+def _why_it_has_ended(watched: Watched | None, how: str, stacks: Path) -> str:
+    if watched is None:
+        return f"the process of the evaluation has ended: {how}"
+    if hang := read_hang(stacks):
+        return _hang_told(watched.factory, hang.step, stacks)
+    name = watched.factory.env_id
+    if watched.plays:
+        hint = "--vectorization async gives each environment a process, and replaces it"
+        return f"env {name} ended the process that played its episodes: {how}; {hint}"
+    return f"env {name} ended the process that it was made in: {how}"
+
+
+def _hang_told(factory: EnvironmentFactory, step: int, stacks: Path) -> str:
+    return (
+        f"env {factory.env_id} hung in {f'step {step:,}' if step else 'its first reset'}: it took more than "
+        f"{factory.step_timeout_s:g} s (step_timeout_s); the stacks are in {stacks}"
+    )
+
+
+def evaluate(
+    source: Path,
+    config: EvaluateConfig,
+    console: Console,
+    note: Callable[[Watched], None] = lambda watched: None,
+    stacks: Path | None = None,
+) -> EvaluationResult:
     """Plays episodes of a run's policy, or of a SavedModel.
 
     Args:
         source: Run directory, or the folder of a SavedModel.
         config: The settings.
         console: Where to print.
+        note: Is told what the process does next.
+        stacks: File for the stacks of this process, which is ended if a step hangs; None to wait for ever.
 
     Returns:
         Returns and lengths of the episodes.
@@ -52,7 +121,7 @@ def evaluate(source: Path, config: EvaluateConfig, console: Console) -> Evaluati
     told = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True) if config.json else console
     # What an environment prints must not stand beside the JSON.
     with stdout_to_stderr() if config.json else contextlib.nullcontext():
-        played = _play(source, config)
+        played = _play(source, config, note, stacks)
         result, returns = played.result, played.result.returns
         if config.video is not None:
             for name, number in (("best", int(np.argmax(returns))), ("worst", int(np.argmin(returns)))):
@@ -79,8 +148,9 @@ class _Played(NamedTuple):
     result: EvaluationResult
 
 
-def _play(source: Path, config: EvaluateConfig) -> _Played:
+def _play(source: Path, config: EvaluateConfig, note: Callable[[Watched], None], stacks: Path | None) -> _Played:
     factory, folder = _environment(source, config)
+    note(Watched(factory))
     time_step_spec, action_spec = probe(factory, for_training=False)
     policy_source = PolicySource(str(folder), config.inference, config.seed)
     policy_source.check(action_spec)
@@ -89,37 +159,27 @@ def _play(source: Path, config: EvaluateConfig) -> _Played:
     with without_stderr():
         policy = policy_source(time_step_spec, action_spec).greedy()
     evaluator = Evaluator(factory, policy, config.num_envs, config.max_episode_steps)
-    with _watchdog(evaluator, factory) as watchdog:
+    # Environments in processes of their own are watched one by one already.
+    is_watched = stacks is not None and factory.resolved_vectorization() != "async"
+    with _watchdog(evaluator, factory, stacks) if stacks and is_watched else contextlib.nullcontext() as watchdog:
+        note(Watched(factory, plays=is_watched))
         result = evaluator.evaluate(config.episodes, seed=config.seed, watch=watchdog)
+        note(Watched(factory))
     return _Played(factory, folder, policy, result)
 
 
 @contextlib.contextmanager
-def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory) -> Iterator[Watchdog | None]:
-    """Yields what ends this process if a step hangs; ``async`` environments are watched one by one already."""
-    if factory.resolved_vectorization() == "async":
-        yield None
-        return
-    # In a folder of its own, which nobody else can write to.
-    folder = Path(tempfile.mkdtemp(prefix="distpolicy-evaluate-"))
-    path = folder / "stacks.txt"
+def _watchdog(evaluator: Evaluator, factory: EnvironmentFactory, stacks: Path) -> Iterator[Watchdog]:
+    """Yields what ends this process if a step hangs."""
 
     def tell() -> None:
-        step = evaluator.steps_begun
-        where = f"step {step:,}" if step else "its first reset"
-        print(
-            f"distpolicy: error: env {factory.env_id} hung in {where}: it took more than {factory.step_timeout_s:g} s "
-            f"(step_timeout_s); the stacks are in {path}",
-            file=sys.stderr,
-            flush=True,
-        )
+        end_with(_hang_told(factory, evaluator.steps_begun, stacks))
 
-    watchdog = Watchdog(path, factory.step_timeout_s, lambda: evaluator.steps_begun, tell)
+    watchdog = Watchdog(stacks, factory.step_timeout_s, lambda: evaluator.steps_begun, tell)
     try:
         yield watchdog
     finally:
         watchdog.close()
-        folder.rmdir()
 
 
 def kind_of(source: Path, config: EvaluateConfig) -> str:

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 
 GRACE_S = 5.0
 
@@ -24,13 +25,12 @@ def end_without_threads(exit_code: int, grace_s: float = GRACE_S) -> None:
         exit_code: The exit code.
         grace_s: Seconds that the threads have.
     """
-    threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    names = [thread.name for thread in threads if not thread.daemon]
+    names = [thread.name for thread in _waited_for()]
     if not names:
         return
 
     def end() -> None:
-        print(f"distpolicy: warning: ended without a thread that goes on: {', '.join(names)}", file=sys.stderr)
+        _warn(names)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
@@ -40,3 +40,24 @@ def end_without_threads(exit_code: int, grace_s: float = GRACE_S) -> None:
     timer.start()
     # Called once the threads have ended.
     atexit.register(timer.cancel)
+
+
+def wait_for_threads(grace_s: float = GRACE_S) -> None:
+    """Waits for the threads that Python would wait for at its exit, but not for ever.
+
+    Args:
+        grace_s: Seconds that the threads have.
+    """
+    end = time.monotonic() + grace_s
+    for thread in _waited_for():
+        thread.join(max(end - time.monotonic(), 0.0))
+    if left := _waited_for():
+        _warn([thread.name for thread in left])
+
+
+def _waited_for() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+
+
+def _warn(names: list[str]) -> None:
+    print(f"distpolicy: warning: ended without a thread that goes on: {', '.join(names)}", file=sys.stderr)

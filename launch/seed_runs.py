@@ -21,7 +21,7 @@ from launch.output.folder_lock import used_alone
 from launch.output.own_process import module_command, module_environment
 from launch.output.run_directory import RunDirectory, check_free
 from launch.output.run_record import read_record, run_state
-from launch.output.seeds_folder import SEEDS_FILE, SETTINGS_FILE, read_seeds, text_of_seeds
+from launch.output.seeds_folder import SEEDS_FILE, SETTINGS_FILE, Seeds, read_seeds, text_of_seeds
 from launch.process_end import EXIT_BAD_INPUT
 from launch.reports.groups import grouped
 from launch.reports.page_writer import write_page
@@ -45,6 +45,7 @@ class SeedRuns:
         num_at_once: Number of runs that go on at the same time.
         console: Where to print.
         options: Options that are no settings, which every run is given.
+        preset: Name of the preset that the settings come from; None for the one that a run takes by itself.
 
     Raises:
         ConfigError: If the folder holds something else, or an argument is invalid.
@@ -58,6 +59,7 @@ class SeedRuns:
         num_at_once: int,
         console: Console,
         options: Sequence[str] = (),
+        preset: str | None = None,
     ) -> None:
         self.folder = folder
         self._num_at_once, self._console, self._options = num_at_once, console, tuple(options)
@@ -65,20 +67,20 @@ class SeedRuns:
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._codes: dict[int, int] = {}
         if config is None:
-            seeds = read_seeds(folder)
+            seeds, preset = read_seeds(folder)
             more = () if num_seeds is None else range(seeds[0], seeds[0] + num_seeds)
             self.seeds = sorted({*seeds, *more})
         else:
             check_free(folder)
             self.seeds = list(range(config.seed, config.seed + (num_seeds or 1)))
-        self._config = config
+        self._config, self._preset = config, preset
 
     def run(self) -> int:
         """Trains all seeds that are not done; returns 0 if all runs have ended well, else 1."""
         with used_alone(self.folder):
             if self._config is not None:
                 write_file(self.folder / SETTINGS_FILE, sealed(dump(self._config)))
-            write_file(self.folder / SEEDS_FILE, text_of_seeds(self.seeds))
+            write_file(self.folder / SEEDS_FILE, text_of_seeds(Seeds(self.seeds, self._preset)))
             try:
                 self._run_all([seed for seed in self.seeds if not self._is_done(seed)])
             except BaseException as error:

@@ -34,11 +34,12 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGHUP:
         _forget_terminal()
     for each in _handled_numbers():
-        signal.signal(each, _leave)
+        signal.signal(each, leave)
     raise Interrupted(number)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def leave(number: int, frame: FrameType | None) -> None:
+    """Handles a signal: raises :class:`Interrupted`. Further ones are ignored."""
     for each in _handled_numbers():
         signal.signal(each, signal.SIG_IGN)
     raise Interrupted(number)
@@ -97,5 +98,5 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     finally:
         for number, previous in before.items():
             # After interrupt() the process is about to end.
-            if signal.getsignal(number) not in (_leave, signal.SIG_IGN):
+            if signal.getsignal(number) not in (leave, signal.SIG_IGN):
                 signal.signal(number, previous)

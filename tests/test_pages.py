@@ -19,7 +19,7 @@ from launch.commands.collect import parse_collect
 from launch.commands.doctor import parse_doctor
 from launch.commands.evaluate import parse_evaluate
 from launch.commands.export import parse_export
-from launch.commands.reports import parse_plot, parse_report, parse_runs, parse_watch
+from launch.commands.reports import PLOT, REPORT, RUNS, WATCH
 from launch.commands.serve import parse_serve
 from launch.commands.submit import parse_submit
 from launch.commands.train import parse_train
@@ -40,10 +40,10 @@ PARSERS: Mapping[str, Callable[[list[str]], Any]] = {
     "tune": parse_tune,
     "serve": parse_serve,
     "export": parse_export,
-    "report": parse_report,
-    "plot": parse_plot,
-    "runs": parse_runs,
-    "watch": parse_watch,
+    "report": REPORT.parse,
+    "plot": PLOT.parse,
+    "runs": RUNS.parse,
+    "watch": WATCH.parse,
 }
 # Those whose options stand for something, such as a folder that the reader has.
 SHOWN_ONLY = ("runs/x", "runs/ant", "trained", "cloned", "my_", "…", "COMMAND", "CLUSTER")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -46,11 +47,14 @@ class PickledCallable:
         """
         if not callable(make):
             raise ConfigError(f"{kind} must be a class or function that returns {result}, but is {make!r}")
-        # Callable instances, such as a functools.partial, have no name of their own.
-        qualname = getattr(make, "__qualname__", type(make).__qualname__)
-        name = f"{make.__module__}:{qualname}"
+        named = make
+        while isinstance(named, functools.partial):
+            named = named.func
+        # Other callable instances have no name of their own.
+        qualname = getattr(named, "__qualname__", type(named).__qualname__)
+        name = f"{named.__module__}:{qualname}"
         try:
-            return cls(name, _dumps(make))
+            return cls(name, _dumps(make, named.__module__))
         except Exception as error:  # Pickling an object that it refers to may raise anything.
             reason = one_line(error)
             raise ConfigError(f"{kind} {name} cannot be sent to workers: {type(error).__name__}: {reason}") from error
@@ -60,8 +64,8 @@ class PickledCallable:
         return cloudpickle.loads(self.data)
 
 
-def _dumps(make: Callable[..., Any]) -> bytes:
-    module = sys.modules.get(make.__module__)
+def _dumps(make: Callable[..., Any], module_name: str) -> bytes:
+    module = sys.modules.get(module_name)
     if module is None or module.__name__ == "__main__" or _is_installed(module):
         return cloudpickle.dumps(make)
     try:

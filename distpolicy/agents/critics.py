@@ -24,9 +24,10 @@ class Critics(tf.Module):
         networks: From inputs to values, ``[B, *value_shape]`` for one critic and ``[B, n, *value_shape]`` for n.
         targets: The target of each network; None for a copy of it. They start with the weights of their networks.
         value_rank: Rank of the values of an input: 0 for one value, 1 for the values of all actions.
+        may_have_state: Whether a network may have a state, which begins at zero with each sequence.
 
     Raises:
-        ConfigError: If a network has a state.
+        ConfigError: If a network has a state otherwise.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Critics(tf.Module):
         networks: Sequence[Network],
         targets: Sequence[Network | None] | None = None,
         value_rank: int = 0,
+        may_have_state: bool = False,
     ) -> None:
         super().__init__(name="critics")
         given = [None] * len(networks) if targets is None else targets
@@ -45,7 +47,7 @@ class Critics(tf.Module):
             for network, target in zip(networks, given, strict=True)
         ]
         for network in self.networks:
-            if tf.nest.flatten(network.state_spec):
+            if tf.nest.flatten(network.state_spec) and not may_have_state:
                 raise ConfigError(f"critic network {network.name} has a state, which replayed transitions do not hold")
             network.create_variables(input_spec)
         # Hidden from tf.Module's tracking: the networks hold these variables already.
@@ -58,6 +60,11 @@ class Critics(tf.Module):
     def networks(self) -> list[Network]:
         """The networks and their targets."""
         return [*self._networks, *self._targets]
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether a network has a state."""
+        return any(tf.nest.flatten(network.state_spec) for network in self.networks)
 
     @property
     def trained(self) -> list[tf.Variable]:
@@ -82,31 +89,37 @@ class Critics(tf.Module):
         """Returns the values of all critics.
 
         Args:
-            inputs: Nest of ``[B, *shape]``.
-            step_type: int32 ``[B]``.
+            inputs: Nest of ``[B, *shape]`` or ``[B, T, *shape]``.
+            step_type: int32 of the outer dimensions.
             training: Whether dropout is active.
 
         Returns:
-            float32 ``[B, N, *value_shape]``.
+            float32 ``[..., N, *value_shape]``.
         """
         return self._values(self._networks, inputs, step_type, training=training)
 
     def first_values(self, inputs: Any, step_type: tf.Tensor) -> tf.Tensor:
-        """Returns the values of the first critic alone: float32 ``[B, *value_shape]``."""
+        """Returns the values of the first critic alone: float32 ``[..., *value_shape]``."""
         network = self._networks[0]
         options = {"num_critics": 1} if isinstance(network, TwinCriticNetwork) else {}
-        return self._values([network], inputs, step_type, **options)[:, 0]
+        return tf.squeeze(self._values([network], inputs, step_type, **options), axis=self._axis)
 
     def target_values(self, inputs: Any, step_type: tf.Tensor) -> tf.Tensor:
-        """Returns the values of all targets: float32 ``[B, N, *value_shape]``."""
+        """Returns the values of all targets: float32 ``[..., N, *value_shape]``."""
         return self._values(self._targets, inputs, step_type)
+
+    @property
+    def _axis(self) -> int:
+        """The axis of the critics."""
+        return -1 - self._value_rank
 
     def _values(self, networks: Sequence[Network], inputs: Any, step_type: tf.Tensor, **options: Any) -> tf.Tensor:
         found = []
         for network in networks:
             values, _ = network(inputs, step_type=step_type, **options)
-            found.append(values[:, tf.newaxis] if values.shape.rank == self._value_rank + 1 else values)
-        return found[0] if len(found) == 1 else tf.concat(found, axis=1)
+            is_one = values.shape.rank == step_type.shape.rank + self._value_rank
+            found.append(tf.expand_dims(values, self._axis) if is_one else values)
+        return found[0] if len(found) == 1 else tf.concat(found, axis=self._axis)
 
 
 def make_twin_critics(
@@ -114,6 +127,7 @@ def make_twin_critics(
     networks: tuple[Network, Network | None],
     targets: tuple[Network | None, Network | None],
     value_rank: int = 0,
+    may_have_state: bool = False,
 ) -> Critics:
     """Returns two critics from TF-Agents' arguments ``critic_network``, ``critic_network_2`` and their targets.
 
@@ -122,6 +136,7 @@ def make_twin_critics(
         networks: The first critic, or one network of all critics; and the second one, None for a copy of the first.
         targets: Their targets; None for copies.
         value_rank: See :class:`Critics`.
+        may_have_state: The same.
 
     Raises:
         ConfigError: If the first network has all critics, and there is a second one. If there is a target for a second
@@ -134,12 +149,12 @@ def make_twin_critics(
                 f"critic_network {first.name} has several critics: leave critic_network_2 and "
                 "target_critic_network_2 out"
             )
-        return Critics(input_spec, [first], targets[:1], value_rank)
+        return Critics(input_spec, [first], targets[:1], value_rank, may_have_state)
     if second is None:
         if targets[1] is not None:
             raise ConfigError("target_critic_network_2 needs critic_network_2")
         second = _other_weights(first, input_spec)
-    return Critics(input_spec, [first, second], targets, value_rank)
+    return Critics(input_spec, [first, second], targets, value_rank, may_have_state)
 
 
 def observation_and_action(time_step_spec: TimeStep, action_spec: Any) -> Any:

@@ -32,7 +32,8 @@ class DeterministicActorAgent(OffPolicyAgent):
     """Learns an actor that climbs the value of its actions, by critics and targets of both.
 
     A gradient step is one of the critics, and one of the actor every ``actor_update_period`` steps. Variables that the
-    actor shares with the critics, such as an encoder's, are trained by the critics alone.
+    actor shares with the critics, such as an encoder's, are trained by the critics alone. Recurrent networks learn from
+    sequences; see :class:`OffPolicyAgent`.
 
     Args:
         time_step_spec: A TimeStep of specs.
@@ -58,7 +59,8 @@ class DeterministicActorAgent(OffPolicyAgent):
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
-        ValueError: If there is not one action of floats, or a network has a state.
+        ValueError: If there is not one action of floats.
+        NotImplementedError: If a network has a state, and ``n_step_update`` is not 1.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class DeterministicActorAgent(OffPolicyAgent):
             train_step_counter=train_step_counter,
             jit_compile=jit_compile,
             name=name,
+            is_recurrent=critics.is_recurrent or bool(tf.nest.flatten(actor_network.state_spec)),
         )
         self._critics, self._actor_network = critics, actor_network
         self._target_actor_network = (
@@ -151,35 +154,53 @@ class DeterministicActorAgent(OffPolicyAgent):
         figures = {
             "actor_loss": actor_loss,
             "critic_loss": critic_loss,
-            "q_mean": row_mean(tf.reduce_mean(values, axis=1), tf.cast(weights > 0, tf.float32)),
-            "priorities": errors,
+            "q_mean": row_mean(tf.reduce_mean(values, axis=-1), tf.cast(weights > 0, tf.float32)),
+            "priorities": self._priorities(errors, weights),
         }
         return LossInfo(actor_loss + critic_loss, figures)
 
+    def _loss_on(
+        self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool, noise: Any = None
+    ) -> LossInfo:
+        """Returns the losses of the critics and of the actor by the same weights; ``noise`` as in :meth:`_train_on`."""
+        transition = self._transition(experience)
+        weights = self._valid(transition, weights)
+        critic_loss, _, _ = self._critic_loss(transition, weights, noise, training)
+        actor_loss = self._actor_loss(transition.time_step, weights, training)
+        return LossInfo(actor_loss + critic_loss, {"actor_loss": actor_loss, "critic_loss": critic_loss})
+
     def _target_actions(self, after: TimeStep, noise: Any) -> Any:
-        """Returns the actions whose values the critics learn, a nest of ``[B, *shape]``."""
+        """Returns the actions whose values the critics learn, a nest of ``[..., *shape]``."""
         return self._target_actor_network(after.observation, step_type=after.step_type)[0]
 
     def _train_critics(
         self, transition: Transition, weights: tf.Tensor, noise: Any
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Takes a step of the critics; returns the loss, the values ``[B, N]`` and the absolute errors ``[B]``."""
-        now, after, variables = transition.time_step, transition.next_time_step, self._critics.trained
+        """Takes a step of the critics; returns what :meth:`_critic_loss` does."""
+        variables = self._critics.trained
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            loss, values, errors = self._critic_loss(transition, weights, noise, training=True)
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._step(self._critic_optimizer, gradients, variables)
+        return loss, values, errors
+
+    def _critic_loss(
+        self, transition: Transition, weights: tf.Tensor, noise: Any, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the critics' loss, the values ``[..., N]`` and the absolute errors ``[...]``."""
+        now, after = transition.time_step, transition.next_time_step
         next_values = self._critics.target_values(
             (after.observation, self._target_actions(after, noise)), after.step_type
         )
-        discounted = self._gamma * after.discount * tf.reduce_min(next_values, axis=1)
-        targets = (self._reward_scale_factor * after.reward + discounted)[:, tf.newaxis]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            values = self._critics.values(
-                (now.observation, transition.action_step.action), now.step_type, training=True
-            )
-            losses = self._td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
-            loss = row_mean(tf.reduce_sum(losses, axis=1), weights) + self._critics.regularization
-        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self._step(self._critic_optimizer, gradients, variables)
-        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=1)
+        discounted = self._gamma * after.discount * tf.reduce_min(next_values, axis=-1)
+        targets = tf.stop_gradient(self._reward_scale_factor * after.reward + discounted)[..., tf.newaxis]
+        values = self._critics.values(
+            (now.observation, transition.action_step.action), now.step_type, training=training
+        )
+        losses = self._td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
+        loss = self._mean_loss(tf.reduce_sum(losses, axis=-1), weights) + self._critics.regularization
+        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=-1)
 
     def _train_actor_if_due(self, now: TimeStep, weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Takes a step of the actor in the first of every ``actor_update_period`` steps; returns the loss, or 0."""
@@ -189,30 +210,35 @@ class DeterministicActorAgent(OffPolicyAgent):
         return tf.cond(is_due, lambda: self._train_actor(now, weights), lambda: tf.zeros(()))
 
     def _train_actor(self, now: TimeStep, weights: tf.Tensor) -> tf.Tensor:
-        """Takes a step of the actor by the deterministic policy gradient (Silver et al., 2014); returns the loss."""
+        """Takes a step of the actor; returns the loss."""
         variables = self._self_actor_variables
-        with tf.GradientTape(watch_accessed_variables=False) as actor_tape:
-            actor_tape.watch(variables)
-            actions, _ = self._actor_network(now.observation, step_type=now.step_type, training=True)
-            (action,) = tf.nest.flatten(actions)
-        with tf.GradientTape(watch_accessed_variables=False) as value_tape:
-            value_tape.watch(action)
-            actions = tf.nest.pack_sequence_as(self.action_spec, [action])
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            loss = self._actor_loss(now, weights, training=True)
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._step(self._actor_optimizer, gradients, variables)
+        return loss
+
+    def _actor_loss(self, now: TimeStep, weights: tf.Tensor, training: bool) -> tf.Tensor:
+        """Returns the negative value of the actor's actions.
+
+        Its gradient is the deterministic policy gradient (Silver et al., 2014), and reaches the actor alone.
+        """
+        actions, _ = self._actor_network(now.observation, step_type=now.step_type, training=training)
+        (action,) = tf.nest.flatten(actions)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            fixed = tf.stop_gradient(action)
+            tape.watch(fixed)
+            actions = tf.nest.pack_sequence_as(self.action_spec, [fixed])
             values = self._critics.first_values((now.observation, actions), now.step_type)
-        slope = value_tape.gradient(values, action)
+        slope = tape.gradient(values, fixed)
         if self._dqda_clipping is not None:
             slope = tf.clip_by_value(slope, -self._dqda_clipping, self._dqda_clipping)
-        # The gradient of each row's loss by its action; see row_mean.
-        share = weights / tf.maximum(tf.math.count_nonzero(weights, dtype=tf.float32), 1.0)
-        share = tf.reshape(share, [-1, *[1] * (slope.shape.rank - 1)])
-        gradients = actor_tape.gradient(
-            action,
-            variables,
-            output_gradients=-slope * tf.cast(share, slope.dtype),
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        self._step(self._actor_optimizer, gradients, variables)
-        return -row_mean(values, weights)
+        # Adds nothing but the gradient.
+        change = tf.stop_gradient(slope) * (action - fixed)
+        size_axes = list(range(weights.shape.rank, change.shape.rank))
+        climbing = tf.stop_gradient(values) + tf.cast(tf.reduce_sum(change, axis=size_axes), values.dtype)
+        return -self._mean_loss(climbing, weights)
 
     def _step(self, optimizer: Any, gradients: Sequence[tf.Tensor], variables: list[tf.Variable]) -> None:
         apply_gradients(optimizer, clip_each(gradients, self._gradient_clipping), variables)
@@ -230,14 +256,12 @@ def make_exploring(
         with_noise: From the actor's policy to the one with noise, which clips actions.
 
     Raises:
-        ConfigError: If there is not one action of floats, or the network has a state.
+        ConfigError: If there is not one action of floats.
     """
     specs = tf.nest.flatten(tensor_spec.from_spec(action_spec))
     if len(specs) != 1 or not tensor_spec.is_continuous(specs[0]):
         held = ", ".join(f"{spec.dtype.name}{list(spec.shape)}" for spec in specs)
         raise ConfigError(f"a deterministic actor has one action of floats, but action_spec holds {held}")
     actor_network.create_variables(tensor_spec.from_spec(time_step_spec.observation))
-    if tf.nest.flatten(actor_network.state_spec):
-        raise ConfigError(f"actor_network {actor_network.name} has a state, which replayed transitions do not hold")
     acting = ActorPolicy(time_step_spec, action_spec, actor_network, clip=False)
     return RandomSharePolicy(with_noise(acting), name="collect_policy")

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+# Of the largest error of a sequence in its priority; the rest is the mean error's.
+_LARGEST_SHARE = 0.9
+
 
 def row_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Returns the sum of weighted rows, divided by the number of rows whose weight is not 0.
@@ -22,6 +25,19 @@ def row_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """
     count = tf.math.count_nonzero(weights, dtype=tf.float32)
     return tf.reduce_sum(values * weights) / tf.maximum(count, 1.0)
+
+
+def sequence_priority(error: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Returns the priorities of sequences, float32 ``[B]`` (Kapturowski et al., 2019, section 2.3).
+
+    Args:
+        error: The absolute errors, float32 ``[B, L]``.
+        counts: bool ``[B, L]``: which of them count.
+    """
+    counted = tf.cast(counts, tf.float32)
+    error = tf.where(counts, error, tf.zeros_like(error))
+    mean = tf.reduce_sum(error, axis=1) / tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
+    return _LARGEST_SHARE * tf.reduce_max(error, axis=1) + (1.0 - _LARGEST_SHARE) * mean
 
 
 def clip_each(gradients: Sequence[tf.Tensor], norm: float | None) -> list[tf.Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.data_converter import DataContext
@@ -15,6 +16,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
+from distpolicy.utils.summaries import are_recorded, summarize_scalar_dict
 from distpolicy.utils.variables.module_variables import NamedVariable, named_variables
 from distpolicy.utils.variables.variable_watch import mark_updated
 
@@ -61,7 +63,7 @@ class TFAgent(tf.Module):
         training_data_spec: Nest of specs of one step of ``train``'s experience; None for the collect policy's.
         debug_summaries: Accepted for TF-Agents' callers; metrics are in the loss info.
         summarize_grads_and_vars: The same.
-        enable_summaries: The same.
+        enable_summaries: Whether :meth:`train` writes summaries of the loss info.
         train_step_counter: int64 variable that counts updates; None to make one.
         jit_compile: Whether XLA compiles the update.
         reduce_retracing: Whether the update is traced for batches of any size once it has seen two sizes.
@@ -95,7 +97,7 @@ class TFAgent(tf.Module):
         self._time_step_spec = tensor_spec.from_spec(time_step_spec)
         self._action_spec = tensor_spec.from_spec(action_spec)
         self._policy, self._collect_policy = policy, collect_policy
-        self._train_sequence_length = train_sequence_length
+        self._train_sequence_length, self._enable_summaries = train_sequence_length, enable_summaries
         self._training_data_spec = training_data_spec
         if train_step_counter is None:
             train_step_counter = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="train_step")
@@ -219,6 +221,8 @@ class TFAgent(tf.Module):
     def train(self, experience: Trajectory, weights: Any = None, **kwargs: Any) -> LossInfo:
         """Learns from a batch.
 
+        If there is a default summary writer, the loss and the scalars of ``extra`` are written below ``Losses/``.
+
         Args:
             experience: A Trajectory of arrays or tensors ``[B, T, ...]``.
             weights: float32 ``[B, T]``: what each step counts in the loss; 0 for what is not a transition of the task
@@ -231,7 +235,12 @@ class TFAgent(tf.Module):
         if weights is None:
             weights = self._default_weights(experience)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
+        is_recorded = self._enable_summaries and are_recorded()
+        # Read before it counts the update.
+        step = tf.identity(self.train_step_counter) if is_recorded else None
         info = self._train_function(inputs[0], inputs[1], **inputs[2])
+        if is_recorded:
+            _summarize(info, step)
         # Policies in this process that act by a copy of the weights take the new ones.
         mark_updated(self._acting_variables())
         return info
@@ -276,24 +285,33 @@ class TFAgent(tf.Module):
         """Takes K gradient steps, each from its own batch, in one compiled call.
 
         Args:
-            experience: As for :meth:`train`, with a further first dimension K.
+            experience: As for :meth:`train`, with a further first dimension K. Arrays whose other dimensions have
+                another order in memory are taken as they are: the compiled call transposes them.
             weights: float32 ``[K, ...]``.
             kwargs: The arguments that :attr:`train_arguments` names, each ``[K, ...]``.
 
         Returns:
             The mean loss. Of the other figures, scalars are averaged, and others are ``[K, ...]``.
         """
-        inputs = tf.nest.map_structure(tf.convert_to_tensor, (experience, weights, kwargs))
-        info = self._train_steps_function(*inputs)
+        stacked = (experience, weights, kwargs)
+        leaves, orders = zip(*(_in_memory_order(leaf) for leaf in tf.nest.flatten(stacked)), strict=True)
+        inputs = tf.nest.pack_sequence_as(stacked, [tf.convert_to_tensor(leaf) for leaf in leaves])
+        info = self._train_steps_function(*inputs, orders)
         mark_updated(self._acting_variables())
         return info
 
-    def _train_steps(self, experience: Any, weights: tf.Tensor, arguments: dict[str, Any]) -> LossInfo:
+    def _train_steps(
+        self, experience: Any, weights: tf.Tensor, arguments: dict[str, Any], orders: Sequence[tuple[int, ...] | None]
+    ) -> LossInfo:
         stacked = (experience, weights, arguments)
         num_updates = int(weights.shape[0])
 
         def step(*leaves: tf.Tensor) -> LossInfo:
-            batch, batch_weights, batch_arguments = tf.nest.pack_sequence_as(stacked, leaves)
+            # Here, and not for all batches at once: XLA makes it a part of what reads the batch.
+            ordered = [
+                leaf if order is None else tf.transpose(leaf, order) for leaf, order in zip(leaves, orders, strict=True)
+            ]
+            batch, batch_weights, batch_arguments = tf.nest.pack_sequence_as(stacked, ordered)
             return self._train(batch, batch_weights, **batch_arguments)
 
         # Traced once: it says what a step returns, and is then the loop's body.
@@ -352,6 +370,33 @@ class TFAgent(tf.Module):
     def _preprocess_sequence(self, experience: Any) -> Any:
         """See :meth:`preprocess_sequence`."""
         return experience
+
+
+def _summarize(info: LossInfo, step: Any) -> None:
+    """Writes summaries of the loss, and of what are scalars among the other figures."""
+    extra = info.extra._asdict() if hasattr(info.extra, "_asdict") else info.extra
+    figures = extra if isinstance(extra, Mapping) else {}
+    scalars = {name: value for name, value in figures.items() if not tf.nest.is_nested(value) and value.shape.rank == 0}
+    summarize_scalar_dict({"loss": info.loss, **scalars}, step)
+
+
+def _in_memory_order(stacked: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """Returns an array ``[K, ...]`` with its dimensions in the order of the memory.
+
+    Args:
+        stacked: An array or a tensor.
+
+    Returns:
+        The array, and the dimensions by which its K parts are transposed back. The array itself and None if there is
+        nothing to transpose, or if the array would have to be copied anyway.
+    """
+    if not isinstance(stacked, np.ndarray) or stacked.flags.c_contiguous:
+        return stacked, None
+    order = sorted(range(stacked.ndim), key=lambda axis: -stacked.strides[axis])
+    moved = stacked.transpose(order)
+    if order[0] != 0 or not moved.flags.c_contiguous:
+        return stacked, None
+    return moved, tuple(order.index(axis) - 1 for axis in range(1, stacked.ndim))
 
 
 def step_weights(experience: Trajectory) -> Any:

@@ -18,10 +18,10 @@ def draw_with_noise(distribution: tfp.distributions.Distribution, noise: tf.Tens
 
     Args:
         distribution: Normal, of one event for each row, perhaps transformed. Any other one draws its own noise.
-        noise: Standard normal numbers, float32 ``[B, size]``, one for each element of an event.
+        noise: Standard normal numbers, float32 ``[..., size]``, one for each element of an event.
 
     Returns:
-        The draw ``[B, *event_shape]``, and its log-probability ``[B]``.
+        The draw ``[..., *event_shape]``, and its log-probability ``[...]``.
     """
     tfd = tfp.distributions
     normal = distribution.distribution if isinstance(distribution, tfd.Independent) else distribution
@@ -37,7 +37,7 @@ def draw_with_noise(distribution: tfp.distributions.Distribution, noise: tf.Tens
     loc, scale = normal.mean(), normal.stddev()
     size = int(np.prod(distribution.event_shape))
     noise = tf.cast(noise, loc.dtype)
-    log_scale = tf.reshape(tf.math.log(scale), [-1, size])
+    log_scale = tf.reshape(tf.math.log(scale), tf.shape(noise))
     # The density of a draw depends on the noise and the deviation alone.
     log_prob = -tf.reduce_sum(0.5 * tf.square(noise) + log_scale, axis=-1) - 0.5 * size * math.log(2.0 * math.pi)
     return loc + scale * tf.reshape(noise, tf.shape(loc)), log_prob

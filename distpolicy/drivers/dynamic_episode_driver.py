@@ -63,10 +63,7 @@ class DynamicEpisodeDriver(Driver):
         if policy_state is None:
             policy_state = self.policy.get_initial_state(self.env.batch_size)
         return run_loop(
-            self.env,
-            self.policy,
-            self.observers,
-            self.transition_observers,
+            self,
             time_step,
             policy_state,
             counted=_is_end,

@@ -57,10 +57,7 @@ class DynamicStepDriver(Driver):
         if policy_state is None:
             policy_state = self.policy.get_initial_state(self.env.batch_size)
         return run_loop(
-            self.env,
-            self.policy,
-            self.observers,
-            self.transition_observers,
+            self,
             time_step,
             policy_state,
             counted=_is_step,

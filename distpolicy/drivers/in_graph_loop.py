@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from distpolicy.drivers.driver import Observer
-from distpolicy.environments.tf_environment import TFEnvironment
+from distpolicy.drivers.driver import Driver
 from distpolicy.trajectories import trajectory
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory, Transition
 
 
 def run_loop(
-    env: TFEnvironment,
-    policy: Any,
-    observers: Sequence[Observer],
-    transition_observers: Sequence[Observer],
+    driver: Driver,
     time_step: TimeStep,
     policy_state: Any,
     counted: Callable[[Trajectory], tf.Tensor],
     goes_on: Callable[..., tf.Tensor],
     maximum_iterations: Any = None,
 ) -> tuple[TimeStep, Any]:
-    """Steps an environment by a policy. In a compiled function this is one ``tf.while_loop``.
+    """Steps a driver's environment by its policy. In a compiled function this is one ``tf.while_loop``.
 
     Args:
-        env: The environment, B of them.
-        policy: A TFPolicy.
-        observers: Called with the trajectory ``[B, ...]`` of each step.
-        transition_observers: Called with a Transition ``[B, ...]``.
+        driver: The driver. It has a TFEnvironment of B environments and a TFPolicy. Its observers are called with the
+            trajectory ``[B, ...]`` of each step, its transition observers with a Transition ``[B, ...]``.
         time_step: The time step to begin with, tensors ``[B, ...]``.
         policy_state: The policy state at this time step.
         counted: Function of a step's trajectory to counts, int32 ``[..., B]``.
@@ -41,6 +35,7 @@ def run_loop(
     Returns:
         The last time step and policy state.
     """
+    env, policy = driver.env, driver.policy
 
     def body(counts: tf.Tensor, time_step: TimeStep, policy_state: Any) -> list[Any]:
         # An action may be independent of the time step. The order of two steps must not.
@@ -48,8 +43,9 @@ def run_loop(
             action_step = policy.action(time_step, policy_state)
             next_time_step = env.step(action_step.action)
         made = trajectory.from_transition(time_step, action_step, next_time_step)
-        told = [observer(made) for observer in observers]
-        told += [observer(Transition(time_step, action_step, next_time_step)) for observer in transition_observers]
+        told = [observer(made) for observer in driver.observers]
+        transition = Transition(time_step, action_step, next_time_step)
+        told += [observer(transition) for observer in driver.transition_observers]
         with tf.control_dependencies(_operations(told)):
             counts += counted(made)
             following = tf.nest.map_structure(tf.identity, next_time_step)

@@ -66,10 +66,7 @@ class TFDriver(Driver):
 
     def _run(self, time_step: TimeStep, policy_state: Any) -> tuple[TimeStep, Any]:
         return run_loop(
-            self.env,
-            self.policy,
-            self.observers,
-            self.transition_observers,
+            self,
             time_step,
             policy_state,
             counted=_steps_and_episodes,

@@ -100,6 +100,9 @@ class BatchedPyEnvironment(PyEnvironment):
         return _stacked(self._map(lambda env: env.reset(), self._envs))
 
     def _step(self, action: Any) -> TimeStep:
+        if len(self._envs) == 1:
+            # The row of a scalar action may be left out, as in TF-Agents.
+            action = map_structure(np.atleast_1d, action)
         rows = unstack_actions(action)
         if len(rows) != len(self._envs):
             raise ConfigError(f"the batch of actions has {len(rows)} rows for {len(self._envs)} environments")

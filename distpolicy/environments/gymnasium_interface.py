@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import gymnasium as gym
@@ -106,7 +108,7 @@ def number(value: Any, what: str) -> float:
     if type(value) is float:
         return value
     try:
-        if type(value) is int:
+        if type(value) is int or isinstance(value, Fraction | Decimal):
             return float(value)
         array = np.asarray(value)
         if array.size == 1 and array.dtype.kind in "biuf":

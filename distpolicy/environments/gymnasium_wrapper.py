@@ -16,7 +16,7 @@ from distpolicy.environments.gymnasium_interface import (
     call_problem,
     check_signatures,
     flag,
-    number,
+    numbers,
     out_of_bounds,
     reset_result,
     shape_problem,
@@ -151,7 +151,7 @@ class GymnasiumWrapper(PyEnvironment):
             observation, reward, terminated, truncated, self._info = step_result(result)
             terminated, truncated = flag(terminated, "terminated"), flag(truncated, "truncated")
             self._done = terminated or truncated
-            observation, reward = self._observe(observation), np.float32(number(reward, "reward"))
+            observation, reward = self._observe(observation), numbers([reward], 1, "reward")[0]
         if terminated:
             return ts.termination(observation, reward)
         if truncated:

@@ -35,15 +35,22 @@ def with_resets(layer: Any) -> Any:
 
 
 def state_spec_of(layer: Any) -> Any:
-    """Returns a nest of the specs of the layer's state: a tuple for cells, ``()`` for a layer without state."""
+    """Returns a nest of the specs of the layer's state, ``()`` for a layer without one.
+
+    A cell with one state, such as a GRU, has its spec, and a cell with several a tuple of them. Stacked cells have a
+    tuple.
+    """
     if isinstance(layer, Network):
         return layer.state_spec
     if not isinstance(layer, DynamicUnroll):
         return ()
     sizes, dtype = layer.state_size, layer.compute_dtype
-    if isinstance(sizes, list):
-        return tuple(tensor_spec.TensorSpec((size,), dtype) for size in sizes)
-    return tuple(tuple(tensor_spec.TensorSpec((size,), dtype) for size in cell) for cell in sizes)
+
+    def of_cell(cell: Any) -> Any:
+        specs = tuple(tensor_spec.TensorSpec((size,), dtype) for size in cell)
+        return specs[0] if len(specs) == 1 else specs
+
+    return of_cell(sizes) if isinstance(sizes, list) else tuple(of_cell(cell) for cell in sizes)
 
 
 def call_layer(layer: Any, inputs: Any, state: Any, step_type: Any, training: bool) -> tuple[Any, Any]:

@@ -24,14 +24,15 @@ from distpolicy.utils.compilation.litert_program import LiteRTError, LiteRTRunne
 from distpolicy.utils.nest_utils import assert_matches_spec
 from distpolicy.utils.nests.array_nest import flatten, paths
 from distpolicy.utils.sampling.tensor_draws import generate_uniform, noise_from
-from distpolicy.utils.variables.variable_watch import watch
+from distpolicy.utils.variables.variable_watch import update_counters, watch
 
 
 class LiteRTAction:
     """Converts ``policy.action`` once for each batch size, and runs the programs.
 
     Actions and log-probabilities equal TensorFlow's except for rounding. The programs hold a copy of the variables.
-    Every ``update`` of a policy with these variables renews the copy, and so does :meth:`refresh`.
+    Every ``update`` of a policy with these variables and every ``train`` of its agent renews the copy, inside compiled
+    functions, too. So does :meth:`refresh`.
 
     Args:
         policy: The policy.
@@ -43,11 +44,17 @@ class LiteRTAction:
         self._runners: dict[tuple[int, ...], ActionRunner] = {}
         self.stale = False
         self.tracing_count = 0
-        watch(policy.variables(), self)
+        # Searching through the policy's layers takes longer than an action.
+        self._variables = list(policy.variables())
+        watch(self._variables, self)
+        self._counters = update_counters(self._variables)
+        self._num_updates = self._counted()
 
     def refresh(self) -> None:
         """Copies the present values of the policy's variables."""
         self.stale = False
+        self._counters = update_counters(self._variables)
+        self._num_updates = self._counted()
         for converted, runner in self._converted:
             runner.set_parameters(converted.function.parameter_values())
 
@@ -79,7 +86,7 @@ class LiteRTAction:
         runner = self._runners.get(time_step.step_type.shape)
         if runner is None:
             runner = self._runners[time_step.step_type.shape] = self._convert(time_step, policy_state)
-        if self.stale:
+        if self.stale or (self._counters and self._counted() != self._num_updates):
             self.refresh()
         try:
             return runner(time_step, policy_state, seed)
@@ -88,6 +95,10 @@ class LiteRTAction:
             assert_matches_spec(time_step, self._policy.time_step_spec, "time_step", 1)
             assert_matches_spec(policy_state, self._policy.policy_state_spec, "policy_state", 1)
             raise
+
+    def _counted(self) -> int:
+        """Returns how often compiled functions have updated the variables."""
+        return sum(int(counter.numpy()) for counter in self._counters)
 
     def _convert(self, time_step: TimeStep, policy_state: Any) -> ActionRunner:
         converted = ConvertedAction(self._policy, time_step, policy_state)

@@ -156,7 +156,8 @@ class RandomPyPolicy(PyPolicy):
         if self._outer_dims is not None:
             return self._outer_dims
         if self._observation_rank is None:
-            return ()
+            # Without a leaf in the observation; without specs there is no batch.
+            return () if self._time_step_spec.step_type == () else np.shape(time_step.step_type)
         leaf = time_step.observation
         while isinstance(leaf, dict | tuple | list):
             leaf = flatten(leaf)[0]

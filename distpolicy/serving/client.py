@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import selectors
 import urllib.parse
 from typing import Any, Protocol
 
@@ -24,7 +25,8 @@ class PolicyClient:
     It is not for use in several threads at a time.
 
     Args:
-        url: ``http://HOST:PORT`` or ``grpc://HOST:PORT``, as ``distpolicy serve`` prints them.
+        url: ``http://HOST:PORT`` or ``grpc://HOST:PORT``, as ``distpolicy serve`` prints them. The path of a
+            proxy may follow.
         token: The token, if the server wants one; None for the variable ``DISTPOLICY_TOKEN``.
         timeout_s: Seconds within which an answer has to come.
 
@@ -41,7 +43,7 @@ class PolicyClient:
         self._wire: _Wire = (
             _Grpc(parts.netloc, headers, timeout_s)
             if parts.scheme == "grpc"
-            else _Http(parts.netloc, parts.scheme == "https", headers, timeout_s)
+            else _Http(parts.netloc, parts.path.rstrip("/"), parts.scheme == "https", headers, timeout_s)
         )
         self._session: str | None = None
         self._state: Any = None
@@ -119,10 +121,10 @@ class _Wire(Protocol):
 class _Http:
     """A connection that is kept, with bodies in msgpack."""
 
-    def __init__(self, address: str, is_secure: bool, headers: dict[str, str], timeout_s: float) -> None:
+    def __init__(self, address: str, prefix: str, is_secure: bool, headers: dict[str, str], timeout_s: float) -> None:
         kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
         self._connection = kind(address, timeout=timeout_s)
-        self._address = address
+        self._address, self._prefix = address, prefix
         self._headers = {**headers, "content-type": MSGPACK, "accept": MSGPACK}
 
     def act(self, request: ActRequest) -> ActReply:
@@ -136,8 +138,9 @@ class _Http:
         self._connection.close()
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+        self._drop_if_closed()
         try:
-            self._connection.request(method, path, body, self._headers)
+            self._connection.request(method, self._prefix + path, body, self._headers)
             response = self._connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -154,6 +157,19 @@ class _Http:
             kinds = {kind.http_status: kind for kind in Kind}
             raise ServingError(answer["error"], kinds.get(response.status, Kind.FAILED))
         return answer
+
+    def _drop_if_closed(self) -> None:
+        """Closes a connection that the server has closed since the last answer, so that the next request opens one.
+
+        A request that is sent on it may not be sent again: the server may have computed it.
+        """
+        sock = self._connection.sock
+        if sock is None:
+            return
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(sock, selectors.EVENT_READ)
+            if waiting.select(0):  # Nothing is expected but its end.
+                self._connection.close()
 
 
 class _Grpc:

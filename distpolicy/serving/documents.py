@@ -1,5 +1,7 @@
 """The two forms of a message over HTTP: JSON, and msgpack with arrays as their bytes.
 
+JSON is strict: where a reply's array has NaN or infinite values, it has null.
+
 In msgpack an array is a map of ``dtype`` (NumPy's name), ``shape`` and ``data``, its bytes in C order, little-endian.
 Lists of numbers are taken, too.
 """
@@ -61,13 +63,21 @@ def array_from_bytes(dtype: Any, shape: Any, data: Any) -> np.ndarray:
 
 
 def _encode_json(value: Any) -> bytes:
-    return json.dumps(value, default=_plain, separators=(",", ":")).encode()
+    try:
+        return _strict_json.encode(value).encode()
+    except ValueError:
+        # JSON has neither NaN nor infinite numbers: null stands for them.
+        plain = json.loads(json.dumps(value, default=_plain), parse_constant=lambda name: None)
+        return _strict_json.encode(plain).encode()
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+_strict_json = json.JSONEncoder(default=_plain, separators=(",", ":"), allow_nan=False)
 
 
 def _decode_json(data: bytes) -> Any:

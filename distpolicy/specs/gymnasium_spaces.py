@@ -43,5 +43,14 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     if isinstance(space, gym.spaces.Tuple):
         return tuple(spec_from_space(child, f"{name}/{index}") for index, child in enumerate(space.spaces))
     raise SpecMismatchError(
-        f"{name} space {space} is not supported; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+        f"{name} space {type(space).__name__} is not supported; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or "
+        f"Tuple{_how_to_leave_out(name)}"
     )
+
+
+def _how_to_leave_out(name: str) -> str:
+    """Returns a hint for a part of an observation, such as the text of a mission; empty for others."""
+    what, slash, part = name.partition("/")
+    if what != "observation" or not slash:
+        return ""
+    return f", or leave {part.partition('/')[0]} out by the wrapper gymnasium.wrappers.FilterObservation"

@@ -22,6 +22,9 @@ from distpolicy.train.folders import (
 )
 from distpolicy.train.interval_trigger import IntervalTrigger
 
+# TF-Agents' name for the number of env steps among ``metadata_metrics``.
+ENV_STEP_METADATA_KEY = "env_step"
+
 _logger = logging.getLogger(__name__)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 # Some errors hold a whole page or array.
 MAX_LENGTH = 2000
 
@@ -13,7 +15,14 @@ def one_line(error: BaseException) -> str:
         error: An error of any class.
     """
     try:
-        text = " ".join(str(error).split())
+        text = " ".join((str(error) or _assertion(error)).split())
     except Exception:
         return ""
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
+
+
+def _assertion(error: BaseException) -> str:
+    """Returns the line of code of an assertion that says nothing else; empty for other errors."""
+    if not isinstance(error, AssertionError) or error.__traceback__ is None:
+        return ""
+    return traceback.extract_tb(error.__traceback__)[-1].line or ""

@@ -85,6 +85,12 @@ def summarize_scalar_dict(name_data: Mapping[str, Any], step: Any, name_scope: s
             write_scalar(f"{name_scope.rstrip('/')}/{name}" if name_scope else name, value, step)
 
 
+def are_recorded() -> bool:
+    """Returns False if there is no summary writer, or recording is off; for functions that are traced, too."""
+    recorded = tf.get_static_value(tf.convert_to_tensor(tf.summary.should_record_summaries()))
+    return recorded is None or bool(recorded)
+
+
 def _write(name: str, kind: str, value: tf.Tensor, step: Any) -> Any:
     plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name=kind)
     metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)

@@ -19,9 +19,8 @@ from launch.cluster.placement import (
 )
 from launch.config.collect import CollectConfig
 from launch.config.common import counted
-from launch.config.run_specs import check_agent_is_there, describe_data, run_specs
+from launch.config.run_specs import check_agent_is_there, describe_data, env_specs, run_specs
 from launch.config.train import TrainConfig
-from workers.environments.probe import probe
 
 
 def dry_run_training(config: TrainConfig, console: Console) -> bool:
@@ -63,7 +62,7 @@ def dry_run_collecting(config: CollectConfig, console: Console) -> bool:
         ConfigError: If the environment cannot be made, or there is no cluster at the address.
     """
     factory = config.environment_factory
-    probe(factory, for_training=False)
+    env_specs(factory, for_training=False)
     collectors, envs = counted(config.collectors, "collector"), counted(config.num_envs, "env")
     return _show(
         f"{config.env}: {collectors}, {envs}, {factory.describe()}",

@@ -12,8 +12,8 @@ from pathlib import Path
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.child_processes import none_left
 from launch.cluster import authentication
-from launch.cluster.child_processes import none_left
 from launch.cluster.placement import ActorGroup, Node, check_places, this_machine, total_resources
 from launch.cluster.session_folder import session_folder
 

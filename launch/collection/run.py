@@ -23,11 +23,11 @@ from launch.collection.resume import StartingPoint
 from launch.collection.workers import CollectionWorkers
 from launch.config.collect import CollectConfig
 from launch.config.common import counted
+from launch.config.run_specs import env_specs
 from launch.output.folder_lock import used_alone
 from launch.supervision.faults import RunFault
 from workers.datasets.collector import CollectorDescription
 from workers.datasets.manifest import DatasetManifest
-from workers.environments.probe import probe
 from workers.inference.policy_source import PolicySource
 from workers.inference.server import ServerStatistics
 
@@ -79,7 +79,7 @@ class CollectionRun:
         self._observers = Observers(observers)
         inference = "auto" if config.inference == "server" else config.inference
         policy = PolicySource(_absolute(config.policy), inference, config.seed)
-        specs = probe(factory, for_training=False)
+        specs = env_specs(factory, for_training=False)
         policy.check(specs[1], specs[0].observation)
         self._description: CollectorDescription | None = None
         with contextlib.ExitStack() as resources:

@@ -107,7 +107,7 @@ def run_collect(arguments: list[str], start: float) -> int:
     """Runs ``distpolicy collect``; returns the exit code."""
     parsed = parse_collect(arguments)
     use_token_at(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
 
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_collecting

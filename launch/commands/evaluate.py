@@ -57,10 +57,10 @@ def parse_evaluate(arguments: list[str]) -> EvaluateArguments:
 def run_evaluate(arguments: list[str], start: float) -> int:
     """Runs ``distpolicy evaluate``; returns the exit code."""
     parsed = parse_evaluate(arguments)
-    from launch.cluster.child_processes import started_processes_ended
-    from launch.evaluation import evaluate
+    from launch.child_processes import started_processes_ended
+    from launch.evaluation import evaluate_apart
     from launch.signals import handled, interrupt
 
     with started_processes_ended(), handled(interrupt):
-        evaluate(Path(parsed.source), parsed.config, PathsConsole())
+        evaluate_apart(Path(parsed.source), parsed.config, PathsConsole())
     return 0

@@ -2,87 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rich.console import Console
+
 from launch.commands.parsing import UsualOptions, parse
 from launch.output.shown_paths import PathsConsole
 from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 
-_USUAL_OF_REPORT: UsualOptions = {"": ("runs",), "output": ("out",), "tracing": ("debug",)}
-_USUAL_OF_PLOT: UsualOptions = {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)}
-_USUAL_OF_RUNS: UsualOptions = {"": ("runs_folder",), "output": ("json",), "tracing": ("debug",)}
-_USUAL_OF_WATCH: UsualOptions = {"": ("run",), "what is shown": ("every_s", "once"), "tracing": ("debug",)}
+_Arguments = TypeVar("_Arguments")
 
 
-def parse_report(arguments: list[str]) -> ReportArguments:
-    """Parses ``distpolicy report``.
+@dataclass(frozen=True)
+class ReportCommand(Generic[_Arguments]):
+    """A command that reads run directories.
 
-    Raises:
-        ConfigError: If a value is invalid.
-        SystemExit: After help.
+    Attributes:
+        name: Its name.
+        kind: The dataclass of its arguments.
+        act: What it does.
+        usual: The options of its short help.
     """
-    return parse(ReportArguments, arguments, None, "report", _USUAL_OF_REPORT)
+
+    name: str
+    kind: type[_Arguments]
+    act: Callable[[_Arguments, Console], None]
+    usual: UsualOptions
+
+    def parse(self, arguments: list[str]) -> _Arguments:
+        """Parses the command's arguments.
+
+        Raises:
+            ConfigError: If a value is invalid.
+            SystemExit: After help.
+        """
+        return parse(self.kind, arguments, None, self.name, self.usual)
+
+    def run(self, arguments: list[str], start: float) -> int:
+        """Runs the command; returns the exit code."""
+        self.act(self.parse(arguments), PathsConsole())
+        return 0
 
 
-def run_report(arguments: list[str], start: float) -> int:
-    """Runs ``distpolicy report``; returns the exit code."""
-    parsed = parse_report(arguments)
+# Plotting libraries, and what reads runs, are for these commands alone.
+def _report(arguments: ReportArguments, console: Console) -> None:
     from launch.reports.commands import report
 
-    report(parsed, PathsConsole())
-    return 0
+    report(arguments, console)
 
 
-def parse_plot(arguments: list[str]) -> PlotArguments:
-    """Parses ``distpolicy plot``.
-
-    Raises:
-        ConfigError: If a value is invalid.
-        SystemExit: After help.
-    """
-    return parse(PlotArguments, arguments, None, "plot", _USUAL_OF_PLOT)
-
-
-def run_plot(arguments: list[str], start: float) -> int:
-    """Runs ``distpolicy plot``; returns the exit code."""
-    parsed = parse_plot(arguments)
+def _plot(arguments: PlotArguments, console: Console) -> None:
     from launch.reports.commands import plot
 
-    plot(parsed, PathsConsole())
-    return 0
+    plot(arguments, console)
 
 
-def parse_runs(arguments: list[str]) -> RunsArguments:
-    """Parses ``distpolicy runs``.
-
-    Raises:
-        ConfigError: If a value is invalid.
-        SystemExit: After help.
-    """
-    return parse(RunsArguments, arguments, None, "runs", _USUAL_OF_RUNS)
-
-
-def run_runs(arguments: list[str], start: float) -> int:
-    """Runs ``distpolicy runs``; returns the exit code."""
-    parsed = parse_runs(arguments)
+def _list(arguments: RunsArguments, console: Console) -> None:
     from launch.reports.run_list import list_runs
 
-    list_runs(parsed, PathsConsole())
-    return 0
+    list_runs(arguments, console)
 
 
-def parse_watch(arguments: list[str]) -> WatchArguments:
-    """Parses ``distpolicy watch``.
-
-    Raises:
-        ConfigError: If a value is invalid.
-        SystemExit: After help.
-    """
-    return parse(WatchArguments, arguments, None, "watch", _USUAL_OF_WATCH)
-
-
-def run_watch(arguments: list[str], start: float) -> int:
-    """Runs ``distpolicy watch``; returns the exit code."""
-    parsed = parse_watch(arguments)
+def _watch(arguments: WatchArguments, console: Console) -> None:
     from launch.reports.watch import watch
 
-    watch(parsed, PathsConsole())
-    return 0
+    watch(arguments, console)
+
+
+REPORT = ReportCommand("report", ReportArguments, _report, {"": ("runs",), "output": ("out",), "tracing": ("debug",)})
+PLOT = ReportCommand(
+    "plot",
+    PlotArguments,
+    _plot,
+    {"": ("runs",), "what is compared": ("by",), "output": ("out",), "tracing": ("debug",)},
+)
+RUNS = ReportCommand("runs", RunsArguments, _list, {"": ("runs_folder",), "output": ("json",), "tracing": ("debug",)})
+WATCH = ReportCommand(
+    "watch", WatchArguments, _watch, {"": ("run",), "what is shown": ("every_s", "once"), "tracing": ("debug",)}
+)

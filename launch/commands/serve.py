@@ -52,7 +52,7 @@ def run_serve(arguments: list[str], start: float) -> int:
     """Runs ``distpolicy serve``; returns the exit code."""
     parsed = parse_serve(arguments)
     use_token_at(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
     from launch.serving.command import serve
     from launch.signals import handled, interrupt
 

@@ -19,7 +19,7 @@ from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import absolute_path
 from launch.output.run_directory import RunDirectory
-from launch.output.seeds_folder import holds_seeds, settings_to_resume
+from launch.output.seeds_folder import holds_seeds, preset_of, settings_to_resume
 from launch.output.shown_paths import PathsConsole
 from launch.process_end import EXIT_FAILURE
 
@@ -141,7 +141,7 @@ def run_train(arguments: list[str], start: float) -> int:
     """Runs ``distpolicy train``; returns the exit code."""
     parsed = parse_train(arguments)
     use_token_at(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
 
     if parsed.dry_run:
         from launch.cluster.dry_run import dry_run_training
@@ -168,7 +168,7 @@ def run_train(arguments: list[str], start: float) -> int:
             parsed.resume,
             debug=parsed.debug,
             serial=parsed.serial,
-            preset=parsed.preset,
+            preset=_preset(parsed),
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
@@ -177,8 +177,13 @@ def run_train(arguments: list[str], start: float) -> int:
     return 0
 
 
+def _preset(parsed: TrainArguments) -> str | None:
+    """Returns the preset that the settings come from; None for the one that a run takes by itself."""
+    return parsed.preset or (None if parsed.config_file is None else preset_of(parsed.config_file))
+
+
 def _train_seeds(parsed: TrainArguments) -> int:
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
     from launch.config.run_specs import check_agent_is_there, run_specs
     from launch.seed_runs import SeedRuns
     from launch.signals import handled, interrupt
@@ -192,5 +197,5 @@ def _train_seeds(parsed: TrainArguments) -> int:
         run_specs(config, config.environment_factory)
     folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
     with started_processes_ended(), handled(interrupt):
-        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options)
+        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options, _preset(parsed))
         return runs.run()

@@ -135,7 +135,7 @@ def run_tune(arguments: list[str], start: float) -> int:
     """Runs ``distpolicy tune``; returns the exit code."""
     parsed = parse_tune(arguments)
     use_token_at(parsed.config.address)
-    from launch.cluster.child_processes import started_processes_ended
+    from launch.child_processes import started_processes_ended
     from launch.signals import handled, interrupt
     from launch.tuning.console import ConsoleObserver
     from launch.tuning.run import TuningRun

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from distpolicy.errors import ConfigError
 from launch.config.codec import from_dict, load_yaml
-from launch.config.common import EnvValue, split_evenly
-from workers.environments.factory import EnvironmentFactory, Vectorization
+from launch.config.common import split_evenly
+from launch.config.environment import EnvironmentConfig
+from workers.environments.factory import EnvironmentFactory
 
 
 @dataclass(frozen=True)
-class CollectConfig:
+class CollectConfig(EnvironmentConfig):
     """Runs a policy in many environments on many collectors, and writes the data as Parquet files."""
 
-    env: str = "CartPole-v1"
-    """Gymnasium id of the environment; module:id to import a module first; or module:factory."""
     policy: str = "random"
     """The policy: random, fixed:ACTION with the action as JSON, or a run directory or the folder of a SavedModel."""
     steps: int | None = None
     """Number of steps to collect, over all environments together. Give either --steps or --episodes."""
     episodes: int | None = None
     """Number of whole episodes to collect, over all environments together."""
-    env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
-    """Arguments of the environment, as KEY VALUE pairs or KEY=VALUE. A value may be JSON: false, [3, 4]."""
-    wrappers: tuple[str, ...] = ()
-    """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
-    JSON object, if any."""
-    vectorization: Vectorization = "auto"
-    """How a collector steps its environments: one after the other (sync), each in its own process (async), by the
-    environment's own vectorised form (vector_entry_point), or by EnvPool (envpool). auto takes the vectorised form if
-    there is one, else sync."""
     collectors: int = 2
     """Number of collectors. Each is a process with one CPU."""
     num_envs: int = 64

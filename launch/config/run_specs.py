@@ -17,6 +17,7 @@ from distpolicy.specs.array_spec import BoundedArraySpec, is_discrete
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.module_names import why_not_there
 from distpolicy.utils.nests.array_nest import flatten, paths
+from launch.apart import apart
 from launch.config.collect import load_collect_config
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig
@@ -43,7 +44,29 @@ def check_agent_is_there(config: TrainConfig) -> None:
         raise ConfigError(f"agent {agent.name}: {reason}")
 
 
-def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSpecs:
+def env_specs(
+    factory: EnvironmentFactory, for_training: bool = True, in_this_process: bool = False
+) -> EnvironmentSpecs:
+    """Returns the specs of an environment, which is made in a process of its own and closed again.
+
+    Args:
+        factory: Makes the environment.
+        for_training: Whether its spaces have to be such that networks can be trained on them.
+        in_this_process: Whether it is made in this process, as for a debugger.
+
+    Raises:
+        ConfigError: If the environment cannot be made, or its spaces are not supported.
+        EnvironmentCrashedError: If it hangs, or ends its process.
+    """
+    if in_this_process:
+        return probe(factory, for_training)
+    return apart(
+        lambda note: probe(factory, for_training),
+        lambda note, how: f"env {factory.env_id} ended the process that it was made in: {how}",
+    )
+
+
+def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process: bool = False) -> EnvironmentSpecs:
     """Returns the specs of the steps that a run learns from: the environment's, or those of its dataset.
 
     The environment is made only if the run needs it.
@@ -51,6 +74,7 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSp
     Args:
         config: The run's config.
         factory: Makes the environment.
+        in_this_process: As for :func:`env_specs`.
 
     Raises:
         ConfigError: If there is no dataset although the agent needs one, the environment cannot be made, its spaces are
@@ -59,7 +83,7 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSp
         CheckpointError: If a dataset is damaged.
     """
     if not config.is_offline:
-        specs = probe(factory)
+        specs = env_specs(factory, in_this_process=in_this_process)
         _check_actions(specs, config, f"env {factory.env_id}")
         return specs
     if not config.dataset:
@@ -75,7 +99,7 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory) -> EnvironmentSp
     check_trainable(specs, f"dataset {config.dataset[0]}")
     _check_actions(specs, config, f"dataset {config.dataset[0]}")
     if config.uses_collectors:
-        _check_alike(specs, probe(factory), config)
+        _check_alike(specs, env_specs(factory, in_this_process=in_this_process), config)
     return specs
 
 

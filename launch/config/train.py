@@ -12,10 +12,11 @@ from distpolicy.agents.experience_config import Offline
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.codec import from_dict, load_yaml
-from launch.config.common import EnvValue, counted
+from launch.config.common import counted
+from launch.config.environment import EnvironmentConfig
 from launch.config.interval import Interval
 from workers.collection.evaluator import MAX_EPISODE_STEPS
-from workers.environments.factory import EnvironmentFactory, Vectorization
+from workers.environments.factory import EnvironmentFactory
 
 RolloutOrder = Literal["fixed", "arrival"]
 OnStale = Literal["wait", "drop"]
@@ -25,20 +26,9 @@ DEFAULT_AGENT = "ppo"
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(EnvironmentConfig):
     """A training run."""
 
-    env: str = "CartPole-v1"
-    """Gymnasium id of the environment."""
-    env_kwargs: dict[str, EnvValue] = field(default_factory=dict)
-    """Arguments of the environment, as KEY VALUE pairs or KEY=VALUE. A value may be JSON: false, [3, 4]."""
-    wrappers: tuple[str, ...] = ()
-    """Wrappers around each environment, the first one innermost: package.module.Class, followed by its arguments as a
-    JSON object, if any."""
-    vectorization: Vectorization = "auto"
-    """How a collector steps its environments: one after the other (sync), each in its own process (async), by the
-    environment's own vectorised form (vector_entry_point), or by EnvPool (envpool). auto takes the vectorised form if
-    there is one, else sync."""
     collectors: int = 2
     """Number of collectors; MIN:MAX on the command line sets min_collectors, too. Each is a process with one CPU."""
     min_collectors: int | None = None

@@ -30,7 +30,7 @@ class GrowingTable:
     def __init__(self, path: Path, columns: Sequence[str], keeps: Callable[[Mapping[str, str]], bool]) -> None:
         self._path, self._columns = path, tuple(columns)
         before = [row for row in read_table(path) if set(row) == set(columns)]
-        kept = [row for row in before if keeps(row)]
+        kept = [row for row in before if _is_kept(row, keeps)]
         self._file = GrowingFile(path, self._text(kept)) if path.exists() else None
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -52,6 +52,14 @@ class GrowingTable:
         table.writeheader()
         table.writerows(rows)
         return text.getvalue().encode()
+
+
+def _is_kept(row: Mapping[str, str], keeps: Callable[[Mapping[str, str]], bool]) -> bool:
+    """Returns True for rows that stay; a row with a damaged number goes."""
+    try:
+        return keeps(row)
+    except ValueError:
+        return False
 
 
 def _short(value: Any) -> Any:

@@ -16,6 +16,9 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # Stands for the title of the x axis, which is of steps or of time.
 X_TITLE = "@x"
 
+# The table of "main" and "faint" together, which the page puts together.
+CURVES = "curves"
+
 _MAX_POINTS = 500
 
 # The columns of a table, all of one length.
@@ -129,8 +132,8 @@ def line_chart(
         "faint": _table(lines.faint),
         "points": _table(lines.points),
         "marks": {
-            "steps": [_short(mark.steps) for mark in lines.marks],
-            "time": [_short(mark.time) for mark in lines.marks],
+            "steps": [short(mark.steps) for mark in lines.marks],
+            "time": [short(mark.time) for mark in lines.marks],
             "what": [mark.text for mark in lines.marks],
         },
         "target": {"target": [] if lines.target is None else [lines.target]},
@@ -138,12 +141,8 @@ def line_chart(
     if not (tables["main"]["y"] or tables["points"]["y"]):
         return None
     names = list(lines.names or dict.fromkeys(curve.name for curve in (*lines.main, *lines.points)))
-    colour = {"field": "name", "type": "nominal", "scale": {"domain": names}, "legend": None}
-    # Points at the edge are whole.
-    near = {"zero": False, "nice": False, "padding": 8, **_around_constant(tables)}
-    scale: dict[str, Any] = {"zero": True} if from_zero else near
-    if is_log:
-        scale = {"type": "log"}
+    colour = coloured(names)
+    scale = {"type": "log"} if is_log else _y_scale(tables, from_zero)
     y = {"field": "y", "type": "quantitative", "title": y_title, "scale": scale}
     tooltip = [
         *([{"field": "name", "title": "curve"}] if len(names) > 1 else []),
@@ -161,14 +160,35 @@ def line_chart(
         _layer("main", {"type": "line", "strokeWidth": 2}, base),
         _layer("bars", {"type": "rule", "strokeWidth": 1.5}, _band(base)),
         _layer("points", {"type": "point", "filled": True, "size": 55, "opacity": 1}, {**base, "tooltip": tooltip}),
-        _hovered(base, tooltip),
+        # The runs of a group can be pointed at, too.
+        _hovered(CURVES if any(curve.run for curve in lines.faint) else "main", base, tooltip),
     ]
     has = {name for name, table in tables.items() if any(table.values())}
-    layers = [layer for layer in layers if layer["data"]["name"] in has]
-    layers[0] = {**layers[0], "params": [_zoom(), *layers[0].get("params", [])]}
+    layers = [layer for layer in layers if layer["data"]["name"] in has | {CURVES}]
+    layers[0] = {**layers[0], "params": [zoom(), *layers[0].get("params", [])]}
     spec = {"layer": layers}
-    used = {name: table for name, table in tables.items() if name in has}
+    shown = {layer["data"]["name"] for layer in layers}
+    used = {name: table for name, table in tables.items() if name in has & shown}
     return Chart(title, spec, used, about, legend, 300 if is_wide else 180, is_wide)
+
+
+def coloured(names: Sequence[str]) -> dict[str, Any]:
+    """Returns the colour by ``name``; the names are in the order of their colours."""
+    return {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "legend": None}
+
+
+def _y_scale(tables: Mapping[str, Mapping[str, Sequence[Any]]], from_zero: bool) -> dict[str, Any]:
+    if from_zero:
+        return {"zero": True}
+    curves = [tables[name][column] for name in ("main", "faint", "points") for column in ("y", "low", "high")]
+    values = {float(value) for column in (*curves, tables["target"]["target"]) for value in column if value is not None}
+    if len(values) == 1:
+        # Labels of an axis without length have no digits behind the point.
+        (value,) = values
+        around = abs(value) / 2 or 1.0
+        return {"domain": [value - around, value + around], "nice": False}
+    # Points at the edge are whole.
+    return {"zero": False, "nice": False, "padding": 8}
 
 
 def _x() -> dict[str, Any]:
@@ -179,18 +199,6 @@ def _x() -> dict[str, Any]:
         "axis": {"format": "~s", "grid": True},
         "scale": {"nice": False, "zero": False, "padding": 8},
     }
-
-
-def _around_constant(tables: Mapping[str, Mapping[str, Sequence[Any]]]) -> dict[str, Any]:
-    """Returns the domain around a value that never changes, whose axis would have one label, a rounded one."""
-    values = set(tables["target"]["target"])
-    for name in ("main", "faint", "points"):
-        values.update(tables[name]["y"])
-    if len(values) != 1:
-        return {}
-    (value,) = values
-    half = abs(value) / 2 or 1.0
-    return {"domain": [value - half, value + half]}
 
 
 def _band(base: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,16 +217,14 @@ def _marks() -> dict[str, Any]:
     }
 
 
-def _hovered(base: Mapping[str, Any], tooltip: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _hovered(table: str, base: Mapping[str, Any], tooltip: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the layer of the point that is next to the pointer, with its tooltip."""
     nearest = {
         "name": "hover",
         "select": {"type": "point", "on": "pointermove", "nearest": True, "clear": "pointerout"},
     }
     shown = {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0}
-    layer = _layer(
-        "main", {"type": "point", "filled": True, "size": 70}, {**base, "opacity": shown, "tooltip": tooltip}
-    )
+    layer = _layer(table, {"type": "point", "filled": True, "size": 70}, {**base, "opacity": shown, "tooltip": tooltip})
     return {**layer, "params": [nearest]}
 
 
@@ -226,7 +232,7 @@ def _layer(table: str, mark: Mapping[str, Any], encoding: Mapping[str, Any]) -> 
     return {"data": {"name": table}, "mark": {"clip": True, **mark}, "encoding": dict(encoding)}
 
 
-def _zoom() -> dict[str, Any]:
+def zoom() -> dict[str, Any]:
     """Returns the parameter by which dragging moves the x axis, and the wheel with Ctrl or Shift zooms it."""
     held = "wheel![event.ctrlKey || event.shiftKey]"
     return {"name": "zoom", "select": {"type": "interval", "encodings": ["x"], "zoom": held}, "bind": "scales"}
@@ -248,7 +254,7 @@ def _table(curves: Sequence[Curve]) -> dict[str, list[Any]]:
             ("low", curve.y - half),
             ("high", curve.y + half),
         ):
-            found[name] += [_short(value) for value in values[rows]]
+            found[name] += [short(value) for value in values[rows]]
     return found
 
 
@@ -258,94 +264,6 @@ def _with_interval(table: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     return {name: [values[index] for index in rows] for name, values in table.items()}
 
 
-def _short(value: float) -> float | None:
+def short(value: float) -> float | None:
     """Returns a number with the digits that a chart can show; None for NaN and infinity, which JSON lacks."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
-
-
-def bar_chart(title: str, labels: Sequence[str], values: Sequence[float], x_title: str, y_title: str) -> Chart:
-    """Returns a chart of vertical bars, with the share of each in its tooltip.
-
-    Args:
-        title: What it shows.
-        labels: One for each bar.
-        values: Their heights.
-        x_title: Title of the x axis.
-        y_title: Title of the y axis.
-    """
-    total = sum(values) or 1.0
-    share = [_short(value / total) for value in values]
-    spec = {
-        "data": {"name": "bars"},
-        "mark": {"type": "bar", "cornerRadiusEnd": 3},
-        "encoding": {
-            "x": {"field": "label", "type": "ordinal", "sort": None, "title": x_title, "axis": {"labelAngle": 0}},
-            "y": {"field": "share", "type": "quantitative", "title": y_title, "axis": {"format": ".0%"}},
-            "tooltip": [
-                {"field": "label", "title": x_title},
-                {"field": "value", "title": "rows", "type": "quantitative", "format": ",.0f"},
-                {"field": "share", "title": "share", "type": "quantitative", "format": ".1%"},
-            ],
-        },
-    }
-    return Chart(title, spec, {"bars": {"label": list(labels), "value": list(values), "share": share}})
-
-
-def stacked_timeline(
-    title: str, table: Table, kinds: Sequence[str], time_unit: str, legend: tuple[tuple[str, str], ...], about: str
-) -> Chart:
-    """Returns a chart of what workers did with their time: a stacked row for each worker.
-
-    Args:
-        title: What it shows.
-        table: Columns ``worker``, ``kind``, ``begin``, ``end`` (in the unit of the page), ``share`` and ``seconds``.
-        kinds: The kinds, in the order of their colours and from the bottom up.
-        time_unit: The unit of ``begin`` and ``end``.
-        legend: Names and colours.
-        about: A sentence that explains it.
-    """
-    workers = list(dict.fromkeys(table["worker"]))
-    order = [kinds.index(kind) for kind in table["kind"]]
-    spec = {
-        "data": {"name": "stretches"},
-        "mark": {"type": "rect", "clip": True},
-        "params": [_zoom()],
-        "encoding": {
-            "row": {
-                "field": "worker",
-                "type": "nominal",
-                "sort": workers,
-                "title": None,
-                "spacing": 12,
-                "header": {"labelAngle": 0, "labelAlign": "left", "labelOrient": "top", "labelAnchor": "start"},
-            },
-            "x": {
-                "field": "begin",
-                "type": "quantitative",
-                "title": f"{time_unit} of training",
-                "scale": {"nice": False, "zero": False},
-            },
-            "x2": {"field": "end"},
-            "y": {
-                "field": "low",
-                "type": "quantitative",
-                "title": None,
-                "scale": {"domain": [0, 1]},
-                "axis": {"format": ".0%", "values": [0, 0.5, 1]},
-            },
-            "y2": {"field": "high"},
-            "color": {
-                "field": "kind",
-                "type": "ordinal",
-                "scale": {"domain": list(kinds), "range": "ordinal"},
-                "legend": None,
-            },
-            "tooltip": [
-                {"field": "worker", "title": "worker"},
-                {"field": "kind", "title": "what"},
-                {"field": "share", "title": "share", "type": "quantitative", "format": ".1%"},
-                {"field": "seconds", "title": "seconds", "type": "quantitative", "format": ",.3~g"},
-            ],
-        },
-    }
-    return Chart(title, spec, {"stretches": {**table, "order": order}}, about, legend, height=48, is_wide=True)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from launch.output.metrics import RUN_COLUMNS
-from launch.reports.charts import Chart, Curve, Lines, Mark, bar_chart, line_chart, stacked_timeline
+from launch.reports.bar_charts import Bars, bar_chart
+from launch.reports.charts import Chart, Curve, Lines, Mark, line_chart
+from launch.reports.curves import SMOOTHED_SHARE, env_rate, finite_curve, marks, overlaid, smooth_curve, time_unit
 from launch.reports.groups import Group
 from launch.reports.run_data import RunData, number
-from launch.reports.series import mean_curve, smoothed
+from launch.reports.timeline import time_shares, worker_timeline
 
 LAG_ROWS = "lag_rows/"
 
-# Values are smoothed over this share of a run's updates.
-_SMOOTHED_SHARE = 0.02
+# Speeds vary more than other values.
 _SMOOTHED_SPEED = 0.1
 
 # A chart of speeds is logarithmic if one is this many times the other.
 _LOG_RATIO = 4.0
 
-_KINDS = ("environment", "inference", "learning", "other", "waiting")
-
-
-class TimeUnit(NamedTuple):
-    """The unit of the page's times: its name, and its seconds."""
-
-    name: str
-    seconds: float
+# An evaluated return of several runs is a curve if a run has so many evaluations.
+_LEAST_EVALUATIONS = 2
 
 
 class Section(NamedTuple):
@@ -37,14 +33,6 @@ class Section(NamedTuple):
 
     title: str
     charts: list[Chart]
-
-
-def time_unit(runs: Sequence[RunData]) -> TimeUnit:
-    """Returns a unit in which the longest run has a number that is easy to read."""
-    longest = max((run.last("train_s") or 0.0 for run in runs), default=0.0)
-    if longest > 3 * 3600:
-        return TimeUnit("hours", 3600.0)
-    return TimeUnit("minutes", 60.0) if longest > 300 else TimeUnit("seconds", 1.0)
 
 
 class Figures:
@@ -88,8 +76,9 @@ class Figures:
             "eval_return_mean": "mean return in evaluations",
         }
         column = next((name for name in columns if any(run.last(name) is not None for run in runs)), "return_mean_100")
-        lines = self._overlaid(lambda run: _finite(run, column), env)
-        lines = Lines(lines.main, lines.faint, target=target, names=self._names)
+        lines = self._overlaid(lambda run: finite_curve(run, run.column(column)), env)
+        found = marks(runs, self.unit)
+        lines = dataclasses.replace(lines, marks=found, target=target)
         about = f"The {columns[column]} of each run"
         if any(len(group.runs) > 1 for group in self.groups):
             about += "; bold: the mean of a group, with its 95 % interval, as far as all its runs go"
@@ -98,8 +87,7 @@ class Figures:
             for item, group in zip(self.legend(), self.groups, strict=True)
             if any(run.env == env for run in group.runs)
         )
-        if target is not None:
-            legend = (*legend, (f"target {target:g}", "--text"))
+        legend += _legend_of(target, found)
         return line_chart(title, lines, "return", f"{about}.", is_wide=True, legend=legend)
 
     def _single_learning_curve(self) -> Chart | None:
@@ -119,11 +107,9 @@ class Figures:
         names = [curve.name for curve in ([main, *points] if curves == [main] else points)]
         legend = tuple((name, f"--run{index}") for index, name in enumerate(names))
         about = "Thin: the mean return of the episodes that ended in an update." if curves == [main] else ""
-        if target is not None:
-            legend = (*legend, (f"target {target:g}", "--text"))
-        if marks := self.marks(run):
-            legend = (*legend, ("fault or restart", "--alert"))
-        lines = Lines(curves, [raw] if curves == [main] else [], points, marks, target, names)
+        found = marks([run], self.unit)
+        legend += _legend_of(target, found)
+        lines = Lines(curves, [raw] if curves == [main] else [], points, found, target, names)
         return line_chart("Return", lines, "return", about, is_wide=True, legend=legend)
 
     def _evaluations(self, run: RunData, policy: str) -> Curve:
@@ -133,20 +119,10 @@ class Figures:
         )
         return Curve(f"{policy} policy, evaluated", steps, time / self.unit.seconds, y, half)
 
-    def marks(self, run: RunData) -> list[Mark]:
-        """Returns the faults and restarts of a run."""
-        found = []
-        for row in run.faults:
-            update = number(row, "update")
-            what = f"{row.get('what', '')}: {row.get('reason', '')}"
-            found.append(Mark(run.steps_of_update(update), run.seconds_of_update(update) / self.unit.seconds, what))
-        for start in (run.record.get("starts") or [])[1:]:
-            time = float(start.get("train_s", 0.0)) / self.unit.seconds
-            found.append(Mark(run.steps_of_update(float(start.get("updates", 0))), time, "resumed"))
-        return found
-
     def _episodes(self) -> list[Chart | None]:
         charts = [self._chart("episode_length", "Episode length", "steps", is_smooth=True)]
+        if not self._is_single:
+            charts.insert(0, self._evaluated())
         infos = dict.fromkeys(name for run in self.runs for name in run.columns if name.startswith("info/"))
         charts += [
             self._chart(name, name.removeprefix("info/"), "mean of the episodes", is_smooth=True) for name in infos
@@ -154,6 +130,14 @@ class Figures:
         evaluated = dict.fromkeys(name for run in self.runs for name in run.columns if name.startswith("eval_info/"))
         charts += [self._chart(name, f"{name.removeprefix('eval_info/')}, evaluated", "mean") for name in evaluated]
         return charts
+
+    def _evaluated(self) -> Chart | None:
+        """Returns the evaluations of several runs over time, beside the returns of their training."""
+        column, training = "eval_return_mean", "return_mean_100"
+        times = [np.isfinite(run.column(column)).sum() for run in self.runs]
+        if max(times) < _LEAST_EVALUATIONS or all(run.last(training) is None for run in self.runs):
+            return None
+        return self._chart(column, "Return, evaluated", "return")
 
     def _learner(self) -> list[Chart | None]:
         titles: dict[str, str] = {"loss": "Loss"}
@@ -176,17 +160,18 @@ class Figures:
         unit = self.runs[0].step_unit
         charts = [self._throughput(unit)]
         if self._is_single:
-            charts.append(self._worker_times(self.runs[0]))
-        charts += [
-            self._chart("update_s", "Time of an update", "seconds", is_smooth=True, from_zero=True),
-            self._chart(
-                "learner_wait_s", "The learner waits before an update", "seconds", is_smooth=True, from_zero=True
-            ),
-            self._chart(
-                "collector_wait_s", "A collector waits before a rollout", "seconds", is_smooth=True, from_zero=True
-            ),
-        ]
-        charts.append(self._chart("sync_s", "From new weights to acting by them", "seconds", True, True))
+            charts.append(worker_timeline(self.runs[0], self.unit))
+        else:
+            alone = self._overlaid(lambda run: finite_curve(run, env_rate(run), _SMOOTHED_SPEED))
+            title = f"{unit.capitalize()} a second of the environments alone"
+            charts += [line_chart(title, alone, f"{unit} / s", from_zero=True), time_shares(self.groups)]
+        charts.append(self._chart("update_s", "Time of an update", "seconds", is_smooth=True, from_zero=True))
+        waits = {
+            "learner_wait_s": "The learner waits before an update",
+            "collector_wait_s": "A collector waits before a rollout",
+            "sync_s": "From new weights to acting by them",
+        }
+        charts += [self._chart(name, title, "seconds", True, True, after_starts=True) for name, title in waits.items()]
         return charts
 
     def _throughput(self, unit: str) -> Chart | None:
@@ -194,7 +179,7 @@ class Figures:
             return self._chart("steps_per_s", unit.capitalize() + " a second", f"{unit} / s", from_zero=True)
         run = self.runs[0]
         speed = self._curve(run, run.column("steps_per_s"), "the run")
-        rate = _smooth(self._curve(run, _env_rate(run), "the environments alone"), _SMOOTHED_SPEED)
+        rate = smooth_curve(self._curve(run, env_rate(run), "the environments alone"), _SMOOTHED_SPEED)
         curves = [curve for curve in (speed, rate) if np.isfinite(curve.y).any()]
         legend = tuple((curve.name, f"--run{index}") for index, curve in enumerate(curves))
         about = "The environments alone: the steps by the time that was spent in them." if len(curves) > 1 else ""
@@ -213,44 +198,6 @@ class Figures:
             legend=legend if len(curves) > 1 else (),
         )
 
-    def _worker_times(self, run: RunData) -> Chart | None:
-        """Returns where the time of each worker goes."""
-        table: dict[str, list[object]] = {
-            name: [] for name in ("worker", "kind", "begin", "end", "low", "high", "share", "seconds")
-        }
-        for row in run.worker_times:
-            # A worker has no times for what it does not do.
-            columns = ("env_s", "policy_s", "learn_s", "other_s", "wait_s")
-            parts = np.nan_to_num([number(row, column) for column in columns]).tolist()
-            total = sum(parts)
-            if not total > 0:
-                continue
-            low = 0.0
-            for kind, seconds in zip(_KINDS, parts, strict=True):
-                if seconds <= 0:
-                    continue
-                high = low + seconds / total
-                begin, end = (round(number(row, name) / self.unit.seconds, 4) for name in ("begin_s", "end_s"))
-                values = (
-                    row["worker"],
-                    kind,
-                    begin,
-                    end,
-                    round(low, 4),
-                    round(high, 4),
-                    round(high - low, 4),
-                    round(seconds, 4),
-                )
-                for name, value in zip(table, values, strict=True):
-                    table[name].append(value)
-                low = high
-        if not table["worker"]:
-            return None
-        used = [kind for kind in _KINDS if kind in table["kind"]]
-        legend = tuple((kind, f"--time{_KINDS.index(kind)}") for kind in used)
-        about = "Waiting: a collector's for new weights, the learner's for rollouts, and both for evaluations."
-        return stacked_timeline("Where the time goes", table, _KINDS, self.unit.name, legend, about)
-
     def _lag(self) -> list[Chart | None]:
         charts = [self._lag_histogram()]
         charts += [
@@ -261,61 +208,40 @@ class Figures:
         return charts
 
     def _lag_histogram(self) -> Chart | None:
-        if not self._is_single:
+        groups = [Bars(group.name, _lags(group.runs)) for group in self.groups]
+        groups = [group for group in groups if sum(group.values.values()) > 0]
+        # In lock step there is nothing to see.
+        if not any(lag != "0" and rows for group in groups for lag, rows in group.values.items()):
             return None
-        run = self.runs[0]
-        counts = {
-            name.removeprefix(LAG_ROWS): float(np.nansum(values))
-            for name, values in run.columns.items()
-            if name.startswith(LAG_ROWS)
-        }
-        if not sum(counts.values()):
-            return None
-        return bar_chart(
-            "Policy lag of the rows learned from", list(counts), list(counts.values()), "versions", "share of rows"
-        )
+        title = "Policy lag of the rows learned from"
+        return bar_chart(title, groups, self._names, "versions", "share of rows", "rows")
 
     def _chart(
-        self, column: str, title: str, y_title: str, is_smooth: bool = False, from_zero: bool = False
+        self,
+        column: str,
+        title: str,
+        y_title: str,
+        is_smooth: bool = False,
+        from_zero: bool = False,
+        after_starts: bool = False,
     ) -> Chart | None:
         """Returns a chart of a column of ``metrics.csv``; None if no run has values there."""
         if not any(run.last(column) is not None for run in self.runs):
             return None
+        values = RunData.column_after_starts if after_starts else RunData.column
         if self._is_single:
-            curve = self._curve(self.runs[0], self.runs[0].column(column), "")
-            lines = Lines([_smooth(curve)], [curve]) if is_smooth else Lines([curve])
+            curve = self._curve(self.runs[0], values(self.runs[0], column), "")
+            lines = Lines([smooth_curve(curve)], [curve]) if is_smooth else Lines([curve])
             return line_chart(title, lines, y_title, from_zero=from_zero)
-        lines = self._overlaid(lambda run: _finite(run, column, is_smooth))
-        return line_chart(title, Lines(lines.main, lines.faint, names=self._names), y_title, from_zero=from_zero)
+        share = SMOOTHED_SHARE if is_smooth else 0.0
+        lines = self._overlaid(lambda run: finite_curve(run, values(run, column), share))
+        return line_chart(title, lines, y_title, from_zero=from_zero)
 
     def _curve(self, run: RunData, values: np.ndarray, name: str) -> Curve:
         return Curve(name, run.steps, run.seconds / self.unit.seconds, values)
 
     def _overlaid(self, curve_of: Callable[[RunData], Curve], env: str | None = None) -> Lines:
-        """Returns the curves of all runs, or of those of an environment, and the mean of each group."""
-        main, faint = [], []
-        for group in self.groups:
-            runs = [run for run in group.runs if env in (None, run.env)]
-            curves = [
-                Curve(group.name, curve.steps, curve.time / self.unit.seconds, curve.y, run=run.name)
-                for run in runs
-                if (curve := curve_of(run)).y.size
-            ]
-            if len(curves) < 2:
-                main += curves
-                continue
-            by_steps = mean_curve([(curve.steps, curve.y) for curve in curves])
-            by_time = mean_curve([(curve.time, curve.y) for curve in curves])
-            means = []
-            if by_steps is not None:
-                nothing = np.full(by_steps.x.size, np.nan)
-                means.append(Curve(group.name, by_steps.x, nothing, by_steps.mean, by_steps.half, "mean"))
-            if by_time is not None:
-                nothing = np.full(by_time.x.size, np.nan)
-                means.append(Curve(group.name, nothing, by_time.x, by_time.mean, by_time.half, "mean"))
-            faint += curves
-            main += means or curves
-        return Lines(main, faint)
+        return overlaid(self.groups, self.unit, curve_of, env)
 
     def legend(self) -> tuple[tuple[str, str], ...]:
         """Returns the names of the groups, with their colours and numbers of runs."""
@@ -323,6 +249,23 @@ class Figures:
             (f"{group.name}{f' ({len(group.runs)} runs)' if len(group.runs) > 1 else ''}", f"--run{index % 8}")
             for index, group in enumerate(self.groups)
         )
+
+
+def _legend_of(target: float | None, found: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
+    """Returns the names and colours of a learning curve's other lines."""
+    shown = () if target is None else ((f"target {target:g}", "--text"),)
+    return (*shown, ("fault or restart", "--alert")) if found else shown
+
+
+def _lags(runs: Sequence[RunData]) -> dict[str, float]:
+    """Returns the number of rows that runs have learned from, by policy lag."""
+    found: dict[int, float] = {}
+    for run in runs:
+        for name, values in run.columns.items():
+            if name.startswith(LAG_ROWS):
+                lag = int(name.removeprefix(LAG_ROWS))
+                found[lag] = found.get(lag, 0.0) + float(np.nansum(values))
+    return {str(lag): found[lag] for lag in sorted(found)}
 
 
 # Columns that have charts of their own, or that count.
@@ -333,27 +276,3 @@ def _unit(column: str) -> str:
     return {"replay_size": "rows", "replay_memory_mib": "MiB", "replay_age": "updates", "entropy": "nats"}.get(
         column, ""
     )
-
-
-def _smooth(curve: Curve, share: float = _SMOOTHED_SHARE) -> Curve:
-    rows = np.flatnonzero(np.isfinite(curve.y))
-    window = max(int(rows.size * share), 1)
-    values = smoothed(curve.y[rows], window)
-    return Curve(curve.name, curve.steps[rows], curve.time[rows], values, run=curve.run)
-
-
-def _finite(run: RunData, column: str, is_smooth: bool = False) -> Curve:
-    """Returns a column without the rows that have no value; its time is in seconds."""
-    rows = np.flatnonzero(np.isfinite(run.column(column)) & np.isfinite(run.steps) & np.isfinite(run.seconds))
-    curve = Curve("", run.steps[rows], run.seconds[rows], run.column(column)[rows])
-    return _smooth(curve) if is_smooth else curve
-
-
-def _env_rate(run: RunData) -> np.ndarray:
-    """Returns the steps a second that the environments alone would make: of all collectors at the same time."""
-    steps = np.diff(run.steps, prepend=0.0) if run.steps.size else run.steps
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate = steps / run.column("env_s")
-    rate[~np.isfinite(rate) | (rate <= 0)] = np.nan
-    # Environments of offline runs only evaluate.
-    return np.full_like(rate, np.nan) if run.is_offline else rate

@@ -103,8 +103,7 @@ class _Body:
         # Beside the first of the small charts.
         extra = f"<div class='card rest'><h3>Evaluations</h3>{evaluated}</div>" if evaluated else ""
         parts = [tables.tiles_of_run(run), *self._sections(figures, extra)]
-        if found := tables.faults(run):
-            parts.append(_titled("Faults and restarts", f"<div class=card>{found}</div>"))
+        parts += self._faults([run])
         boxes = f"<div class=card>{tables.configuration(run)}</div>"
         if found := tables.origin(run):
             boxes += f"<div class=card><div class=scroll>{found}</div></div>"
@@ -117,12 +116,20 @@ class _Body:
         summary = f"<div class=card style='margin-top:22px'>{tables.groups_table(groups)}</div>"
         parts = [summary, *self._sections(figures)]
         parts.append(_titled("Runs", f"<div class=card>{tables.runs_table(groups)}</div>"))
+        parts += self._faults(figures.runs)
         settings = [
-            f"<div class=card><h3>{html.escape(group.name)}</h3>{tables.configuration(group.runs[0])}</div>"
+            f"<div class=card><h3>{html.escape(group.name)}</h3>"
+            f"{tables.configuration(group.runs[0], has_seed=len(group.runs) == 1)}</div>"
             for group in groups
         ]
         parts.append(_titled("Configuration", f"<div class=pair>{''.join(settings)}</div>"))
+        if found := tables.origins(figures.runs):
+            parts.append(_titled("Commands and machines", f"<div class=card><div class=scroll>{found}</div></div>"))
         return "\n".join(parts)
+
+    def _faults(self, runs: Sequence[RunData]) -> list[str]:
+        found = tables.faults(runs)
+        return [_titled("Faults and restarts", f"<div class=card>{found}</div>")] if found else []
 
     def _sections(self, figures: Figures, extra: str = "") -> list[str]:
         """Returns the sections; ``extra`` comes after two cards of the first one."""

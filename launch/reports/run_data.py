@@ -102,6 +102,18 @@ class RunData:
             return self.columns[name]
         return np.full(self.num_rows, np.nan)
 
+    def column_after_starts(self, name: str) -> np.ndarray:
+        """Returns a column without the first update of each start, whose workers have waited for each other to start.
+
+        Args:
+            name: The column.
+
+        Returns:
+            float64 ``[N]``, with NaN there.
+        """
+        starts = [float(start.get("updates", 0)) + 1 for start in self.record.get("starts") or [{}]]
+        return np.where(np.isin(self.column("update"), starts), np.nan, self.column(name))
+
     def last(self, name: str) -> float | None:
         """Returns the last value of a column; None if it has none."""
         values = self.column(name)

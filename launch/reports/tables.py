@@ -17,6 +17,9 @@ from launch.reports.run_data import RunData, number
 from launch.reports.series import interval
 from launch.reports.text import count, lasted, machine, moment, returned, with_interval
 
+# Rows of a table of faults.
+_MAX_FAULTS = 60
+
 
 def tile(name: str, value: str, more: str = "") -> str:
     """Returns a tile: a key number with its name and a remark."""
@@ -78,6 +81,8 @@ def _return_tile(run: RunData) -> str:
         return tile("Return, evaluated", returned(mean), ", ".join(filter(None, (interval_text, more))))
     if (value := run.last("eval_return_mean")) is not None:
         return tile("Return, evaluated", returned(value), more)
+    if run.is_offline:
+        return tile("Return, evaluated", "-", ", ".join(filter(None, ("no evaluation yet", more))))
     return tile("Return of the last 100 episodes", returned(run.last("return_mean_100")), more)
 
 
@@ -119,8 +124,22 @@ def evaluations(run: RunData) -> str:
     return table(head, rows, range(1, len(head))) if rows else ""
 
 
-def faults(run: RunData) -> str:
-    """Returns the faults and restarts of a run; empty if there were none."""
+def faults(runs: Sequence[RunData]) -> str:
+    """Returns the faults and restarts of runs; empty if there were none. Of very many, those in the middle are left
+    out."""
+    is_single = len(runs) == 1
+    shown = [[*([] if is_single else [run.name]), lasted(row[0]), *row[1:]] for run in runs for row in _faults(run)]
+    head = [*([] if is_single else ["run"]), "after", "what", "why", "env steps lost", "back after"]
+    if len(shown) > _MAX_FAULTS:
+        half = _MAX_FAULTS // 2
+        middle = [""] * (len(head) - 3) + [f"{len(shown) - 2 * half:,} more, in faults.csv", "", ""]
+        shown = [*shown[:half], middle, *shown[-half:]]
+    return table(head, shown, (len(head) - 2, len(head) - 1)) if shown else ""
+
+
+def _faults(run: RunData) -> list[tuple[float, str, str, str, str]]:
+    """Returns the faults and restarts of a run in their order: after which time, what, why, env steps lost, back
+    after."""
     rows = [
         (
             run.seconds_of_update(number(row, "update")),
@@ -133,15 +152,20 @@ def faults(run: RunData) -> str:
     ]
     for start in (run.record.get("starts") or [])[1:]:
         rows.append((float(start.get("train_s", 0)), "the run", f"resumed on {moment(start.get('time'))}", "-", "-"))
-    rows.sort(key=lambda row: row[0])
-    shown = [(lasted(at), *rest) for at, *rest in rows]
-    return table(("after", "what", "why", "env steps lost", "back after"), shown, (3, 4)) if shown else ""
+    return sorted(rows, key=lambda row: row[0])
 
 
-def configuration(run: RunData) -> str:
-    """Returns the settings that differ from the preset, and all settings."""
+def configuration(run: RunData, has_seed: bool = True) -> str:
+    """Returns the settings that differ from the preset, and all settings.
+
+    Args:
+        run: The run.
+        has_seed: Whether the seed counts as a setting; not for runs that differ by it.
+    """
     record = run.record
-    changed: Mapping[str, Any] = record.get("changed") or {}
+    changed: Mapping[str, Any] = {
+        name: value for name, value in (record.get("changed") or {}).items() if has_seed or name != "seed"
+    }
     settings = flat(run.config)
     preset = record.get("preset")
     parts = []
@@ -189,11 +213,41 @@ def origin(run: RunData) -> str:
     if memory := end.get("peak_memory_bytes"):
         rows.append(("peak memory", ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in memory.items())))
     rows.append(("machine", machine(start)))
-    rows.append(("versions", ", ".join(f"{name} {text}" for name, text in (start.get("versions") or {}).items())))
+    rows.append(("versions", _versions(start)))
     rows.append(("run directory", str(run.path)))
+    return f"{_facts(rows)}{_commands([run])}"
+
+
+def origins(runs: Sequence[RunData]) -> str:
+    """Returns when, by which commands, with which versions and on which machines several runs were made; empty if
+    unknown."""
+    starts = [start for run in runs for start in run.record.get("starts") or []]
+    if not starts:
+        return ""
+    begun = [start["time"] for start in starts if "time" in start]
+    ended = [end["time"] for run in runs if "time" in (end := run.record.get("end") or {})]
+    rows = [("began", moment(min(begun, default=None)))]
+    if len(ended) == len(runs):
+        rows.append(("ended", moment(max(ended))))
+    rows += [("machine", text) for text in dict.fromkeys(map(machine, starts))]
+    rows += [("versions", text) for text in dict.fromkeys(map(_versions, starts))]
+    return f"{_facts(rows)}{_commands(runs)}"
+
+
+def _versions(start: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {text}" for name, text in (start.get("versions") or {}).items())
+
+
+def _facts(rows: Sequence[tuple[str, str]]) -> str:
     body = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
-    commands = "\n".join(dict.fromkeys(str(one.get("command", "")) for one in starts))
-    return f"<table>{body}</table><pre>{html.escape(commands)}</pre>"
+    return f"<table>{body}</table>"
+
+
+def _commands(runs: Sequence[RunData]) -> str:
+    """Returns the commands that have made runs, each once."""
+    starts = [start for run in runs for start in run.record.get("starts") or []]
+    commands = dict.fromkeys(str(start.get("command", "")) for start in starts)
+    return f"<pre>{html.escape(chr(10).join(commands))}</pre>"
 
 
 def groups_table(groups: Sequence[Group]) -> str:

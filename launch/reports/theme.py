@@ -40,7 +40,7 @@ LIGHT = Theme(
     alert="#d13438",
     good="#0f7b4f",
     runs=("#2463eb", "#e8710a", "#0f9d76", "#9334e6", "#d93065", "#0891b2", "#a16207", "#64748b"),
-    times=("#0f9d76", "#2463eb", "#9334e6", "#e9a23b", "#dde2ea"),
+    times=("#0f9d76", "#2463eb", "#9334e6", "#e9a23b", "#ced6e0"),
 )
 DARK = Theme(
     background="#10141b",
@@ -51,7 +51,7 @@ DARK = Theme(
     alert="#ff7b7b",
     good="#4ecb94",
     runs=("#6ea3ff", "#ff9d4d", "#3ecfa4", "#c58cff", "#ff7aa8", "#3fc4e2", "#d9b24a", "#9aa8bd"),
-    times=("#3ecfa4", "#6ea3ff", "#c58cff", "#e8b45c", "#333d4d"),
+    times=("#3ecfa4", "#6ea3ff", "#c58cff", "#e8b45c", "#3b4658"),
 )
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -73,7 +73,7 @@ class TrainingRun:
             :class:`distpolicy.agents.experience_config.Replay`. Agents such as DqnAgent have one anyway.
         debug: Whether to show the workers' output.
         serial: Whether everything runs in this process, without Ray, as for a debugger. The learned bytes are those of
-            a run on Ray. Faults are not survived.
+            a run on Ray. Faults are not survived: an environment that ends its process ends this one.
         preset: Name of the preset that the settings come from, whose values the report compares them with; None for the
             one that ``distpolicy train`` takes by itself for the environment and the agent.
         reports: Whether the report is written; ``distpolicy report`` can write it later.
@@ -114,7 +114,7 @@ class TrainingRun:
         if new is not None:
             check_free(new)
         check_writable((before.path if before else new) or Path("runs"))
-        specs = run_specs(self._config, self._factory)
+        specs = run_specs(self._config, self._factory, in_this_process=serial)
         report = Report(reports)
         self._observers = Observers([*run_files(report, Observers(observers).metrics, preset), *observers])
         # The checkpoint that the first learner begins with; None for a new run.

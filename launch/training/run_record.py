@@ -15,7 +15,7 @@ from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import DistPolicyError
 from launch.config.codec import to_dict
 from launch.config.flat_settings import flat
-from launch.config.presets import load_preset, preset_for
+from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig
 from launch.output.formatting import half_interval
 from launch.output.growing_table import GrowingTable
@@ -24,6 +24,9 @@ from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 from workers.collection.rollout_report import RolloutReport
+
+# Times are written with six digits.
+_ROUNDING = 1e-5
 
 # Settings of a run, and not of what it learns, that are not compared with a preset's.
 _OF_THE_RUN = ("env", "agent", "address")
@@ -34,9 +37,14 @@ class RunRecord(TrainingObserver):
 
     Args:
         preset: Name of the preset that the settings come from; None for the one that a run takes by itself.
+
+    Raises:
+        ConfigError: If there is no such preset.
     """
 
     def __init__(self, preset: str | None = None) -> None:
+        if preset is not None:
+            load_preset(preset)
         self._preset = preset
         self._run: ObservedRun | None = None
         self._record: dict[str, Any] = {}
@@ -90,7 +98,8 @@ def _cluster() -> dict[str, float]:
 
 def _compared(config: TrainConfig, name: str | None) -> tuple[str | None, dict[str, Any]]:
     """Returns the preset of a run, and the preset's value of each setting that differs."""
-    name = name or preset_for(config.env, config.agent.kind)
+    if name not in preset_names():  # None, or one that another version of the project has.
+        name = preset_for(config.env, config.agent.kind)
     base = TrainConfig() if name is None else load_preset(name)
     if isinstance(config.agent, CustomAgentConfig):
         # Without a function it has no defaults.
@@ -177,7 +186,11 @@ class WorkerTimes(TrainingObserver):
     def on_start(self, run: ObservedRun) -> None:
         self._num_collectors = run.config.collectors
         self._begin_s = self._end_s = run.totals.train_s
-        self._table = GrowingTable(run.directory.worker_times_file, self.COLUMNS, lambda row: True)
+        # A run that goes on from a checkpoint has the time after it once more.
+        until_s = self._end_s * (1.0 + _ROUNDING)
+        self._table = GrowingTable(
+            run.directory.worker_times_file, self.COLUMNS, lambda row: float(row["end_s"]) <= until_s
+        )
 
     def on_update(self, result: UpdateResult) -> None:
         for report in result.reports:

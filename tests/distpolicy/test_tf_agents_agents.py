@@ -18,6 +18,7 @@ import tensorflow as tf
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 sys.path[:0] = [str(GOLDEN), str(Path(__file__).parent)]
 
+import agent_cases_recurrent  # noqa: E402, F401  It registers its cases.
 from agent_cases import AGENT_CASES, module  # noqa: E402
 from golden_registry import Namespace  # noqa: E402
 from golden_signatures import describe  # noqa: E402
@@ -42,6 +43,13 @@ DIFFERENCES: dict[str, dict[str, float | None]] = {
         f"ddpg/{name}": {"loss": None, "actor_loss": None, "change/actor": 0.5, "change/target_actor": 0.5}
         for name in ("plain", "dqda_clipping", "target")
     },
+    **{
+        f"ddpg_rnn/{name}": {"loss": None, "actor_loss": None, "change/actor": 0.5, "change/target_actor": 0.5}
+        for name in ("plain", "clipping")
+    },
+    **{f"loss_ddpg/{name}": {"loss": None, "actor_loss": None, "slope/actor": 0.5} for name in ("plain", "clipping")},
+    # What leads from an episode's end to the next one's beginning does not count.
+    "sac_rnn/boundary": {"loss": None, "actor_loss": None, "critic_loss": None, "change": None},
     # Each row has its own weight; TF-Agents multiplied each row by the weights of all.
     "ddpg/weights": {"loss": None, "actor_loss": None, "change/actor": None, "change/target_actor": None},
     # The mean is over the three transitions of the task, not over four.

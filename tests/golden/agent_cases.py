@@ -19,6 +19,7 @@ from golden_toolkit import continuous, discrete, function_network, linear_networ
 AGENT_CASES: dict[str, Callable[[Any], dict[str, Any]]] = {}
 
 AGENT_MODULES = {
+    "actor_rnn_network": "ddpg",
     "behavioral_cloning_agent": "behavioral_cloning",
     "categorical_dqn_agent": "categorical_dqn",
     "cql_sac_agent": "cql",
@@ -100,7 +101,8 @@ def trained(agent: Any, networks: dict[str, Any], batches: Any, fields: tuple[st
     parts: dict[str, list[float]] = {name: [] for name in fields}
     for batch in batches:
         if isinstance(noise := getattr(agent, "noise_spec", ()), tf.TensorSpec):
-            options["noise"] = tf.zeros([B, *noise.shape])
+            outer = batch.reward.shape if agent.train_sequence_length is None else [B]
+            options["noise"] = tf.zeros([*outer, *noise.shape])
         info = agent.train(batch, **options)
         losses.append(float(info.loss))
         for name in fields:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import agent_cases_recurrent  # noqa: F401  It registers its cases.
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_agents

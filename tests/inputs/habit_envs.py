@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -305,6 +307,20 @@ class Fails(Base):
         self.maybe_fail("close")
 
 
+class EndsItsProcess(Fails):
+    """Ends its process in a call, without a word: by ``os._exit``, or by a crash of code in C."""
+
+    def __init__(self, call: str, crashes: bool = False) -> None:
+        self.crashes = crashes
+        super().__init__(call, OSError())
+
+    def maybe_fail(self, call: str) -> None:
+        if self.call == call:
+            if self.crashes:
+                ctypes.string_at(0)
+            os._exit(0)
+
+
 class LeavesInClose(Base):
     """Leaves its process when it is closed, as games do: ``pygame.quit(); sys.exit()``."""
 
@@ -366,4 +382,148 @@ class FixedJoint(Base):
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         assert action["joints"][0] == 0.0
+        return super().step(action)
+
+
+class NeedsArguments(Base):
+    """Cannot be made without arguments."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class ResetsSameStep(gym.vector.VectorEnv):
+    """A vectorised form that resets in the step that ends an episode."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None) -> None:
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = Base.observation_space, Base.action_space
+
+
+class ResetsDisabled(ResetsSameStep):
+    """One that never resets by itself."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}
+
+
+class ResetsNextStep(ResetsSameStep):
+    """One that resets in the next step."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+
+
+class Views(Base):
+    """Observes views of one buffer: reversed, with gaps, read-only, with its axes moved."""
+
+    observation_space = S.Dict({"last": S.Box(-np.inf, np.inf, (3,)), "image": S.Box(0, 255, (4, 4, 3), np.uint8)})
+
+    def __init__(self) -> None:
+        self.history, self.frames = np.zeros(10, np.float32), np.zeros((3, 8, 8), np.uint8)
+
+    def observe(self) -> Any:
+        self.history[:] = np.arange(10) + self.n
+        self.frames[:] = self.n
+        last = self.history[::-3][:3]
+        last.flags.writeable = False
+        return {"image": np.moveaxis(self.frames[:, ::2, ::2], 0, -1), "last": last}
+
+
+class _Tensor:
+    """What other libraries return: not an array, but it can be read as one."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.array, dtype)
+
+
+class ReadsLikeAnArray(Base):
+    """Observes a tensor of another library."""
+
+    def observe(self) -> Any:
+        return _Tensor(super().observe())
+
+
+class OtherOrder(Base):
+    """Returns the keys of its observation in another order every time, and one more."""
+
+    observation_space = S.Dict({"low": S.Box(0, 1, (1,)), "high": S.Box(4, 5, (1,))})
+
+    def observe(self) -> Any:
+        found = {"high": np.full(1, 5, np.float32), "low": np.zeros(1, np.float32), "more": "text"}
+        return found if self.n % 2 else dict(reversed(found.items()))
+
+
+class _Pair(NamedTuple):
+    place: np.ndarray
+    kind: int
+
+
+class NamedPair(Base):
+    """Observes a named tuple, or a list, where its space is a Tuple."""
+
+    observation_space = S.Tuple((S.Box(-1, 1, (1,)), S.Discrete(3)))
+
+    def observe(self) -> Any:
+        pair = _Pair(np.zeros(1, np.float32), 2)
+        return pair if self.n % 2 else list(pair)
+
+
+class Strict(Base):
+    """Is not stepped before a reset, or after the end of an episode."""
+
+    is_live = False
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        self.is_live = True
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        assert self.is_live
+        result = super().step(action)
+        self.is_live = not result[2]
+        return result
+
+
+class TellsNow(Base):
+    """The names in its info change from step to step."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        *rest, _ = super().step(action)
+        numbers = {"one": np.array([2.5]), "count": np.int32(4), "won": np.bool_(True)}
+        others = {"map": np.ones((2, 2)), "nothing": None, "name": "x", "nested": {"a": 1}, "raw": b"x"}
+        return *rest, {f"step {self.n}": np.int64(self.n), **numbers, **others}  # type: ignore[return-value]
+
+
+class TellsNone(Base):
+    """Returns None as its info."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        return super().reset(**kwargs)[0], None
+
+    def step(self, action: Any) -> Any:
+        return *super().step(action)[:4], None
+
+
+class SeedsGlobals(Base):
+    """Seeds NumPy's and Python's global generators in every call, and draws from them."""
+
+    def observe(self) -> np.ndarray:
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        return np.random.uniform(-1, 1, 2).astype(np.float32)  # noqa: NPY002
+
+
+class ChecksItsAction(Observes):
+    """Takes no action that its space does not hold."""
+
+    def __init__(self, space: gym.Space, value: Any, action: gym.Space) -> None:
+        super().__init__(space, value)
+        self.action_space = action
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        assert self.action_space.contains(action), action
         return super().step(action)

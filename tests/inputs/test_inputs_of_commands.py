@@ -138,6 +138,40 @@ def test_an_environment_that_leaves_when_it_is_closed_does_not_hide_the_result(t
     assert "2 episodes" in ended.stdout
 
 
+PLAYED = "ended the process that played its episodes"
+MADE = "ended the process that it was made in"
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("constructor", f"{MADE}: exit code 0"),
+        ("reset", f"{PLAYED}: exit code 0; --vectorization async gives each environment a process, and replaces it"),
+        ("step", f"{PLAYED}: exit code 0; --vectorization async gives each environment a process, and replaces it"),
+        ("close", f"{MADE}: exit code 0"),
+        ("step --env-kwargs crashes=true", f"{PLAYED}: signal SIGSEGV; --vectorization async gives"),
+    ],
+)
+def test_an_environment_that_ends_its_process_is_told_by_an_evaluation(call: str, told: str, tmp_path: Path) -> None:
+    call, _, more = call.partition(" ")
+    arguments = f"--env habit_envs:EndsItsProcess {more or '--env-kwargs'} call={call} --episodes 2"
+    ended = command(f"distpolicy evaluate random {arguments}", tmp_path, TMPDIR=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"distpolicy: error: env habit_envs:EndsItsProcess {told}")
+    assert len(ended.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", ["train", "collect --policy random --steps 10 --out data", "train --dry-run"])
+def test_an_environment_that_ends_its_process_is_told_before_anything_is_started(
+    arguments: str, tmp_path: Path
+) -> None:
+    ended = command(f"distpolicy {arguments} --env habit_envs:EndsItsProcess --env-kwargs call=constructor", tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"distpolicy: error: env habit_envs:EndsItsProcess {MADE}: exit code 0\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_thread_that_an_environment_has_left_does_not_keep_the_command(tmp_path: Path) -> None:
     ended = command("distpolicy evaluate random --env habit_envs:KeepsAThread --episodes 2 --json", tmp_path)
     assert ended.returncode == 0

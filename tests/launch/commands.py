@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--ppo.num-minibatches", "2")
@@ -35,14 +36,22 @@ def distpolicy(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedP
 
 
 def our_processes() -> list[Path]:
-    """Folders in /proc of the processes that commands of this test session started, and that still run."""
-    found = []
-    for folder in Path("/proc").iterdir():
+    """Folders in /proc of the processes that commands of this test session started, and that still run.
+
+    Ray's agents give themselves titles, which can overwrite the environment that they were started with. They are known
+    by their parents.
+    """
+    parents, found = {}, set()
+    for process in psutil.process_iter():
         # It may have ended meanwhile, or be another user's.
-        with contextlib.suppress(OSError):
-            if folder.name.isdigit() and MARK.encode() in (folder / "environ").read_bytes():
-                found.append(folder)
-    return found
+        with contextlib.suppress(OSError, psutil.Error):
+            parents[process.pid] = process.ppid()
+            if MARK.encode() in Path(f"/proc/{process.pid}/environ").read_bytes():
+                found.add(process.pid)
+    # A parent usually has a smaller number than its children, but need not have.
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return [Path(f"/proc/{pid}") for pid in sorted(found)]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.policy_program import NeedsTensorFlow
 from distpolicy.policies.policy_saver import PolicySaver
+from distpolicy.policies.tf_policy import TFPolicy
 from launch import CollectConfig, CollectionRun, TrainConfig, TrainingObserver, TrainingRun
 from workers.collection.collector import PolicyPair
 from workers.inference.program_source import ProgramSource
@@ -182,16 +183,11 @@ def test_a_policy_that_needs_tensorflow_gets_it_and_a_note_says_what_that_costs(
     assert "does not have these operations for these dtypes" in note
 
 
-@pytest.mark.slow
-def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None:
-    env = suite_gym.load("Pendulum-v1")
-    network = ActorDistributionRnnNetwork(
-        env.time_step_spec().observation, env.action_spec(), input_fc_layer_params=None, lstm_size=(4,)
-    )
-    policy = GreedyPolicy(ActorPolicy(env.time_step_spec(), env.action_spec(), network))
-    PolicySaver(policy).save(str(tmp_path / "policy"))
-    config = CollectConfig("Pendulum-v1", policy=str(tmp_path / "policy"), steps=2_000, collectors=1, num_envs=4)
-    run = CollectionRun(config, tmp_path / "data")
+def assert_it_collects_without_tensorflow(policy: TFPolicy, folder: Path) -> None:
+    """Saves a policy for Pendulum, and collects with it."""
+    PolicySaver(policy).save(str(folder / "policy"))
+    config = CollectConfig("Pendulum-v1", policy=str(folder / "policy"), steps=2_000, collectors=1, num_envs=4)
+    run = CollectionRun(config, folder / "data")
     with run:
         next(iter(run))
         (handle,) = run._workers.pool.handles
@@ -200,6 +196,16 @@ def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None
         for _ in run:
             pass
     assert run.manifest.num_rows == 2_000
+
+
+@pytest.mark.slow
+def test_collectors_of_a_saved_policy_have_no_tensorflow(tmp_path: Path) -> None:
+    env = suite_gym.load("Pendulum-v1")
+    network = ActorDistributionRnnNetwork(
+        env.time_step_spec().observation, env.action_spec(), input_fc_layer_params=None, lstm_size=(4,)
+    )
+    policy = GreedyPolicy(ActorPolicy(env.time_step_spec(), env.action_spec(), network))
+    assert_it_collects_without_tensorflow(policy, tmp_path)
 
 
 @pytest.mark.slow
@@ -212,17 +218,7 @@ def test_collectors_of_a_saved_policy_that_draws_have_no_tensorflow(tmp_path: Pa
         continuous_projection_net=TanhNormalProjectionNetwork,
     )
     policy = ActorPolicy(env.time_step_spec(), env.action_spec(), network, emit_log_probability=True)
-    PolicySaver(policy).save(str(tmp_path / "policy"))
-    config = CollectConfig("Pendulum-v1", policy=str(tmp_path / "policy"), steps=2_000, collectors=1, num_envs=4)
-    run = CollectionRun(config, tmp_path / "data")
-    with run:
-        next(iter(run))
-        (handle,) = run._workers.pool.handles
-        assert tensorflow_of(handle.actor) == []
-        assert run.description.inference == "litert"
-        for _ in run:
-            pass
-    assert run.manifest.num_rows == 2_000
+    assert_it_collects_without_tensorflow(policy, tmp_path)
 
 
 def test_without_a_program_a_collector_builds_the_policy_itself() -> None:

@@ -23,6 +23,7 @@ RUN = ("--serial", *QUICK, "--no-jit-compile", "--target-return", "None", "--eva
 
 def test_seeds_are_trained_reported_and_kept(tmp_path: Path) -> None:
     options = ("--seeds", "2", "--seeds-at-once", "2", "--seed", "5", "--run-dir", "runs", "--total-steps", "320")
+    options += ("--preset", "ppo")
     result = distpolicy("train", *RUN, *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     folder = tmp_path / "runs"
@@ -32,6 +33,7 @@ def test_seeds_are_trained_reported_and_kept(tmp_path: Path) -> None:
         (5, "ended", True),
         (6, "ended", True),
     ]
+    assert [run.record["preset"] for run in runs] == ["ppo", "ppo"], "and not the environment's own"
     assert "ppo (2 runs)" in (folder / "report.html").read_text()
     assert (folder / "report.png").is_file()
     lines = result.stdout.splitlines()
@@ -45,6 +47,7 @@ def test_seeds_are_trained_reported_and_kept(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     assert "seed 6 is done" in again.stdout
     assert (folder / "seed-6" / "metrics.csv").read_bytes() == before
+    assert read_run(folder / "seed-5").record["preset"] == "ppo"
     learned = [row["loss"] for row in read_metrics(folder / "seed-5")]
     assert learned == [f"{value:.6g}" for value in runs[0].column("loss")], "the same settings and the same seed"
 

@@ -146,8 +146,8 @@ class VectorEnvironment(BatchedEnvironment):
         mode = env.metadata.get("autoreset_mode")
         if mode != gym.vector.AutoresetMode.NEXT_STEP:
             raise ConfigError(
-                f"env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported: make the env reset in the "
-                "step after an episode's last one"
+                f"the vectorised form of env {name} resets by {mode}; only AutoresetMode.NEXT_STEP is supported: make "
+                "it reset in the step after an episode's last one, or use --vectorization sync"
             )
         check_signatures(env, name)
         super().__init__(name, int(env.num_envs), env.single_observation_space, env.single_action_space, channels_last)

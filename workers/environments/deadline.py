@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
 from distpolicy.errors import EnvironmentCrashedError
+from workers.last_words import end_with
 
 # For code that does not return to Python's interpreter, so that nothing can be raised in it.
 _GRACE_S = 5.0
@@ -42,11 +41,7 @@ def deadline(name: str, call: str, timeout_s: float) -> Iterator[None]:
         is_over.set()
         raise EnvironmentCrashedError(message)
 
-    def end() -> None:
-        print(f"distpolicy: error: {message}", file=sys.stderr, flush=True)
-        os._exit(1)
-
-    last_resort = threading.Timer(timeout_s + _GRACE_S, end)
+    last_resort = threading.Timer(timeout_s + _GRACE_S, end_with, (message,))
     last_resort.daemon = True
     before = signal.signal(signal.SIGALRM, interrupt)
     last_resort.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.util
 import inspect
 import os
@@ -91,6 +90,8 @@ class EnvironmentFactory:
             raise ConfigError(self._explain(error)) from error
         except TypeError as error:
             reason = one_line(error)
+            if "missing" in reason and "argument" in reason:
+                reason += "; give them by --env-kwargs NAME=VALUE"
             raise ConfigError(f"env {self.env_id} does not take the arguments {self.kwargs}: {reason}") from error
         except BaseException as error:  # The constructor of an environment may raise anything.
             if not is_fault(error):
@@ -187,6 +188,8 @@ class EnvironmentFactory:
             return "vector_entry_point", "auto: the env has no other form"
         if spec.additional_wrappers:
             return "sync", "auto: the env is registered with wrappers, which its vectorised form cannot have"
+        if not _resets_in_the_next_step(target):
+            return "sync", "auto: the env's vectorised form does not reset in the step after an episode's last one"
         if self.wrappers and not all(_is_vector_wrapper(wrapper) for wrapper in self._wrapper_configs):
             return "sync", "auto: the wrappers are for single environments, and not for the env's vectorised form"
         if is_atari(self._bare_id) and self.atari is None:
@@ -256,7 +259,7 @@ class EnvironmentFactory:
             return (
                 f"unknown env {self.env_id!r}: {module} has no {self._bare_id}, and registers no environment of this id"
             )
-        return f"unknown env {self.env_id!r}: {text}{_did_you_mean(self.env_id)}"
+        return f"unknown env {self.env_id!r}: {text}{_newest_version(self._bare_id)}"
 
 
 def _wrapper_config(item: Any) -> WrapperConfig:
@@ -269,23 +272,35 @@ def _wrapper_config(item: Any) -> WrapperConfig:
     raise ConfigError(f"wrapper {item!r}: expected its name, or a mapping of name and kwargs")
 
 
-def _did_you_mean(env_id: str) -> str:
-    """Returns the registered id that was meant: the newest version of a name without one, or the most similar id."""
-    ids = [known for known in gym.registry if "/" not in known or "/" in env_id]
-    versions = [known for known in ids if known.rpartition("-v")[0].lower() == env_id.lower()]
-    near = versions[-1:] or difflib.get_close_matches(env_id, ids, 1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:
     kind = wrapper.load()
     return isinstance(kind, type) and issubclass(kind, gym.vector.VectorWrapper)
 
 
+def _newest_version(name: str) -> str:
+    """Returns the id that an id without a version may stand for, as a hint; empty if there is none."""
+    try:
+        namespace, bare, version = gym.envs.registration.parse_env_id(name)
+        newest = None if version is not None else gym.envs.registration.find_highest_version(namespace, bare)
+    except gym.error.Error:
+        return ""
+    return "" if newest is None else f"; did you mean {name}-v{newest}?"
+
+
+def _resets_in_the_next_step(target: Any) -> bool:
+    """Returns False if a vectorised form says that it resets in another way, and has no argument for it."""
+    creator = _vector_creator(target)
+    metadata = getattr(creator, "metadata", None)
+    if not isinstance(metadata, Mapping) or _takes_autoreset_mode(target):
+        return True
+    return metadata.get("autoreset_mode", gym.vector.AutoresetMode.NEXT_STEP) == gym.vector.AutoresetMode.NEXT_STEP
+
+
+def _vector_creator(target: Any) -> Any:
+    entry_point = target.vector_entry_point
+    return gym.envs.registration.load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+
+
 def _takes_autoreset_mode(target: Any) -> bool:
     """Returns True if a vectorised form has an argument for its way to reset; some reset within the step otherwise."""
-    entry_point = target.vector_entry_point
-    if isinstance(entry_point, str):
-        entry_point = gym.envs.registration.load_env_creator(entry_point)
-    parameters = inspect.signature(entry_point).parameters
-    return "autoreset_mode" in parameters
+    return "autoreset_mode" in inspect.signature(_vector_creator(target)).parameters

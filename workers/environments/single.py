@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import inspect
 import json
 import operator
 from collections.abc import Callable
@@ -13,9 +12,11 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 
-from distpolicy.errors import ConfigError
+from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.error_text import one_line
 from distpolicy.utils.named_code import why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
+from workers.environments.fault_log import is_fault
 from workers.environments.process_state import signal_handlers_kept
 
 Target: TypeAlias = "gym.envs.registration.EnvSpec | Callable[..., gym.Env]"
@@ -63,21 +64,6 @@ class WrapperConfig:
         if reason := why_unfit(wrapper, (gym.Env, gym.vector.VectorEnv)):
             raise ConfigError(f"wrapper {self.name!r} {reason}")
         return wrapper
-
-    def wrap(self, env: gym.Env) -> gym.Env:
-        """Returns an environment in the wrapper.
-
-        Raises:
-            ConfigError: If the wrapper is unknown, or does not take the arguments.
-        """
-        kind = self.load()
-        try:
-            inspect.signature(kind).bind(env, **self.kwargs)
-        except TypeError as error:
-            raise ConfigError(f"wrapper {self.name} does not take the arguments {self.kwargs}: {error}") from error
-        except ValueError:
-            pass  # It has no signature to look at.
-        return kind(env, **self.kwargs)
 
 
 def _check_is_env(made: Any) -> None:
@@ -142,13 +128,13 @@ class SingleEnvironmentMaker:
 
         Raises:
             Exception: Any error of its constructor.
-            ConfigError: If the result is not a Gymnasium environment, or a wrapper does not take its arguments.
+            ConfigError: If the result is not a Gymnasium environment, or a wrapper cannot be made.
         """
         with signal_handlers_kept():
             env = self._bare()
             for wrapper in self.wrappers:
                 _check_is_env(env)
-                env = wrapper.wrap(env)
+                env = _wrapped(env, wrapper)
         _check_is_env(env)
         return env
 
@@ -181,3 +167,18 @@ class SingleEnvironmentMaker:
                 what = "single" if vectorized else "vectorised"
                 raise ConfigError(f"wrapper {wrapper.name} is for {what} environments; use --vectorization {change}")
         return loaded
+
+
+def _wrapped(env: gym.Env, wrapper: WrapperConfig) -> gym.Env:
+    """Returns an environment with a wrapper around it. What the wrapper raises names it."""
+    try:
+        return wrapper.load()(env, **wrapper.kwargs)
+    except DistPolicyError:
+        raise
+    except BaseException as error:  # The constructor of a wrapper may raise anything.
+        if not is_fault(error):
+            raise
+        raise ConfigError(
+            f"wrapper {wrapper.name} cannot be made with the arguments {wrapper.kwargs}: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error

@@ -24,7 +24,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
 from workers.environments.episode_info import info_numbers
-from workers.environments.fault_log import FaultLog, in_one_line, is_fault
+from workers.environments.fault_log import FaultLog, in_one_line, is_fault, is_of_code
 from workers.environments.observations import ObservationArrays
 from workers.environments.process_state import close_quietly
 from workers.restart_budget import RestartBudgetConfig
@@ -93,7 +93,7 @@ class SyncEnvironment(Environment):
         self._step_types[row] = _RESTING
 
     def fail_slot(self, row: int, error: str) -> None:
-        self._log.record(row, "step", error, "")
+        self._log.record(row, "step", error, "", is_lasting=True)
         self._discard(row)
         self._step_types[row] = LAST
 
@@ -142,6 +142,7 @@ class SyncEnvironment(Environment):
                     discount[row] = 0.0
                 if ended or flag(truncated, "truncated"):
                     types[row] = step_types[row] = LAST
+                    self._log.count_episode(row)
                     if info:
                         ended_infos[row] = info_numbers(info, self.info_metrics)
             reward = numbers(rewards, self.num_slots, "reward")
@@ -203,7 +204,8 @@ class SyncEnvironment(Environment):
         if problem is not None:
             raise self._mismatch(row, problem) from error
         try:
-            self._log.record(row, call, in_one_line(error, call), "".join(traceback.format_exception(error)))
+            text = "".join(traceback.format_exception(error))
+            self._log.record(row, call, in_one_line(error, call), text, is_of_code(error))
         except EnvironmentCrashedError as stop:
             raise stop from error
         self._discard(row)

@@ -165,7 +165,7 @@ class Learner:
         if not sample.num_updates:
             info = train_with(self._agent, sample.experience, sample.weights, known)
             return {"loss": float(info.loss), **_figures(info.extra)}
-        shape = sample.weights.shape[:2]
+        shape = sample.weights.shape
         known["progress"] = np.full(shape[0], progress, np.float32)
         if "noise" in self._agent.train_arguments:
             draws = np.random.default_rng(seed)

@@ -141,10 +141,9 @@ class Batcher:
         items, num_rows = self._take()
         if not items and not between:
             return
-        buffers, seeds = self._filled(items, num_rows)
         if self.is_inline:
             try:
-                result: Any = self._run(between, buffers, seeds, num_rows)
+                result: Any = self._run(between, items, num_rows)
             except Exception as error:  # A policy may raise anything.
                 result = error
             self._answer(items, result)
@@ -153,7 +152,7 @@ class Batcher:
                 loop.call_soon(self._next, loop)
             return
         self._is_busy = True
-        running = loop.run_in_executor(self._executor, self._run, between, buffers, seeds, num_rows)
+        running = loop.run_in_executor(self._executor, self._run, between, items, num_rows)
 
         def done(future: asyncio.Future[Any]) -> None:
             self._is_busy = False
@@ -190,14 +189,13 @@ class Batcher:
             start += item.num
         return buffers, seeds
 
-    def _run(
-        self, between: list[Callable[[], None]], buffers: list[np.ndarray], seeds: np.ndarray, num_rows: int
-    ) -> Sequence[np.ndarray]:
+    def _run(self, between: list[Callable[[], None]], items: list[_Item], num_rows: int) -> Sequence[np.ndarray]:
         for function in between:
             function()
         if not num_rows:
             return ()
         start = time.perf_counter()
+        buffers, seeds = self._filled(items, num_rows)
         outputs = self._compute(buffers, seeds)
         # What a policy returns unchanged lies in the arrays of the next batch.
         outputs = [

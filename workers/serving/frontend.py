@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from distpolicy.serving.documents import FORMS, MSGPACK
 from distpolicy.serving.messages import ActReply, ActRequest, Kind, ServingError
+from distpolicy.utils.error_text import one_line
 from workers.serving.service import PolicyService
 from workers.serving.sessions import replica_of
 
@@ -38,7 +40,8 @@ class Frontend:
         service: The service.
         replica: This replica's name.
         token_sha256: SHA-256 of the token that requests must have; None for none.
-        address_of: Returns ``HOST:PORT`` of another replica by its name, or None if there is none.
+        address_of: Returns ``HOST:PORT`` of another replica by its name, or None if there is none. May raise
+            ``ServingError``.
         observer: Is told of requests.
     """
 
@@ -93,7 +96,8 @@ class Frontend:
             ServingError: If there is no such session.
         """
         if self._is_elsewhere(session, is_forwarded):
-            await self._forward("DELETE", f"/v1/sessions/{session}", session, authorization, None)
+            path = f"/v1/sessions/{urllib.parse.quote(session, safe='')}"
+            await self._forward("DELETE", path, session, authorization, None)
             return
         self.service.sessions.end(session)
 
@@ -136,13 +140,18 @@ class Frontend:
         headers = {"content-type": MSGPACK, "accept": MSGPACK, FORWARDED_HEADER: self._replica}
         if authorization is not None:
             headers["authorization"] = authorization
-        data = None if fields is None else FORMS[MSGPACK].encode(fields)
+        try:
+            data = None if fields is None else FORMS[MSGPACK].encode(fields)
+        except (TypeError, ValueError, OverflowError) as error:  # JSON has larger numbers, and broken Unicode.
+            raise ServingError(f"the request has a value that no array holds: {one_line(error)}") from error
         try:
             async with self._connections.request(
                 method, f"http://{address}{path}", data=data, headers=headers
             ) as response:
                 answer = FORMS[MSGPACK].decode(await response.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError as error:  # Before the next, since some are both.
+            raise ServingError(f"the replica of session {session[:80]} does not answer", Kind.BUSY) from error
+        except aiohttp.ClientError as error:
             self._addresses.pop(replica, None)
             raise gone from error
         if response.status >= 400:

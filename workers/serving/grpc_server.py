@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from distpolicy.serving import protobuf_messages as messages
 from distpolicy.serving.messages import ActReply, ActRequest, ServingError, failure
 from workers.serving.frontend import Frontend
@@ -30,9 +32,7 @@ def grpc_handlers(frontend: Frontend) -> tuple[Any, ...]:
         "EndSession": (methods.end, messages.EndSessionRequestMessage, messages.EndSessionReplyMessage),
     }
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
-            methods.answering(function), request.FromString, reply.SerializeToString
-        )
+        name: grpc.unary_unary_rpc_method_handler(methods.answering(function, request), None, reply.SerializeToString)
         for name, (function, request, reply) in served.items()
     }
     health = {"Check": grpc.unary_unary_rpc_method_handler(_check_health)}
@@ -54,15 +54,17 @@ class _Methods:
         self._observation_spec = policy.time_step_spec.observation
         self._state_spec = policy.policy_state_spec
 
-    def answering(self, function: Callable[[Any, str | None], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Returns a method's handler, which checks the token and turns errors into statuses."""
+    def answering(
+        self, function: Callable[[Any, str | None], Awaitable[Any]], message: Any
+    ) -> Callable[..., Awaitable[Any]]:
+        """Returns a method's handler, which checks the token, reads the message and turns errors into statuses."""
 
-        async def answer(request: Any, context: Any) -> Any:
+        async def answer(data: bytes, context: Any) -> Any:
             start = time.perf_counter()
             token = dict(context.invocation_metadata() or ()).get("authorization")
             try:
                 self._frontend.check_token(token)
-                reply = await function(request, token)
+                reply = await function(_read(message, data), token)
             except Exception as error:  # gRPC would tell the client no more than the class.
                 told = error if isinstance(error, ServingError) else failure(error)
                 self._frontend.answered("grpc", told.kind.http_status, start)
@@ -90,6 +92,13 @@ class _Methods:
         """Ends a session."""
         await self._frontend.end_session(message.session, token)
         return messages.EndSessionReplyMessage()
+
+
+def _read(message: Any, data: bytes) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        raise ServingError(f"the request is not a {message.DESCRIPTOR.full_name}") from None
 
 
 def _as_message(reply: ActReply) -> Any:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from distpolicy.serving.documents import FORMS, JSON, MSGPACK
+from distpolicy.serving.documents import FORMS, JSON
 from distpolicy.serving.messages import ActRequest, Kind, ServingError, failure
 from workers.serving.frontend import FORWARDED_HEADER, Frontend
 
@@ -15,6 +15,7 @@ _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _AUTHORIZATION, _CONTENT_TYPE, _ACCEPT = b"authorization", b"content-type", b"accept"
 _CONTENT_LENGTH, _FORWARDED = b"content-length", FORWARDED_HEADER.encode()
+_JSON = JSON.encode()
 _SESSIONS, _HEALTH = "/v1/sessions/", "/healthz"
 
 
@@ -35,7 +36,8 @@ class HttpApp:
         if scope["type"] != "http":
             raise NotImplementedError(f"{scope['type']} is not served")
         headers = dict(scope["headers"])
-        wants = MSGPACK if headers.get(_ACCEPT) == MSGPACK.encode() else JSON
+        given = headers.get(_CONTENT_TYPE, _JSON).decode("latin-1").partition(";")[0].strip().lower()
+        wants = _wanted(headers.get(_ACCEPT, b""), given)
         status = 200
         start = time.perf_counter()
         try:
@@ -44,11 +46,12 @@ class HttpApp:
                 self._frontend.check_token(_text(headers.get(_AUTHORIZATION)))
             body = await self._read(headers, receive)
             start = time.perf_counter()
-            content_type, answer = await self._answer(scope["method"], scope["path"], headers, body, wants)
+            content_type, answer = await self._answer(scope["method"], scope["path"], headers, body, given, wants)
         except Exception as error:  # One bad request must not end the connection without an answer.
             told = error if isinstance(error, ServingError) else failure(error)
             status, content_type = told.kind.http_status, wants
-            answer = FORMS[wants].encode({"error": str(told)})
+            # It may name a part of the request that is not valid Unicode.
+            answer = FORMS[wants].encode({"error": str(told).encode("utf-8", "replace").decode()})
         await send(
             {
                 "type": "http.response.start",
@@ -85,23 +88,21 @@ class HttpApp:
         return ServingError(f"a request may have at most {self._max_body_bytes} bytes", Kind.TOO_LARGE)
 
     async def _answer(
-        self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes, wants: str
+        self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes, given: str, wants: str
     ) -> tuple[str, bytes]:
         token = _text(headers.get(_AUTHORIZATION))
         if path == _HEALTH:
             return JSON, b'{"status":"ok"}'
         if path == "/v1/act":
             _check_method(method, "POST", path)
-            form = headers.get(_CONTENT_TYPE, JSON.encode()).decode("latin-1").partition(";")[0].strip().lower()
-            if form not in FORMS:
-                raise ServingError(f"unknown content-type {form[:100]}; there are {', '.join(FORMS)}")
-            if form == MSGPACK and _ACCEPT not in headers:
-                wants = MSGPACK
-            request = ActRequest.from_fields(FORMS[form].decode(body))
+            if given not in FORMS:
+                raise ServingError(f"unknown content-type {given[:100]}; there are {', '.join(FORMS)}")
+            request = ActRequest.from_fields(FORMS[given].decode(body))
             reply = await self._frontend.act(request, token, _FORWARDED in headers)
             return wants, FORMS[wants].encode(reply.fields())
         if path in self._pages:
-            _check_method(method, "GET", path)
+            if method != "HEAD":  # Its body is left out by the server.
+                _check_method(method, "GET", path)
             return self._pages[path]
         if path.startswith(_SESSIONS):
             _check_method(method, "DELETE", path)
@@ -112,6 +113,14 @@ class HttpApp:
 
 def _text(header: bytes | None) -> str | None:
     return None if header is None else header.decode("latin-1")
+
+
+def _wanted(accept: bytes, given: str) -> str:
+    """Returns the form of the answer: the one that is asked for, or else the request's own."""
+    forms = [form for form in FORMS if form.encode() in accept.lower()] if accept else []
+    if len(forms) == 1:
+        return forms[0]
+    return given if given in FORMS else JSON
 
 
 def _check_method(method: str, expected: str, path: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from distpolicy.serving.documents import JSON, MSGPACK
+from distpolicy.serving.documents import FORMS, JSON, MSGPACK
 from distpolicy.serving.protobuf_messages import proto_text
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
@@ -19,18 +20,18 @@ _HTML = "text/html; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 
-def pages(name: str, service: PolicyService) -> Mapping[str, tuple[str, bytes]]:
+def pages(name: str, service: PolicyService, needs_token: bool) -> Mapping[str, tuple[str, bytes]]:
     """Returns the content type and body of each page by its path.
 
     Args:
         name: Name of what is served.
         service: The service.
+        needs_token: Whether requests need a token.
     """
-    description = describe(name, service)
-    document = openapi(name, service)
+    document = openapi(name, service, needs_token)
     return {
-        "/v1/policy": (JSON, json.dumps(description).encode()),
-        "/openapi.json": (JSON, json.dumps(document).encode()),
+        "/v1/policy": (JSON, FORMS[JSON].encode(describe(name, service))),
+        "/openapi.json": (JSON, FORMS[JSON].encode(document)),
         "/docs": (_HTML, _page(name, service, document).encode()),
         "/docs/policy.proto": (_TEXT, proto_text().encode()),
     }
@@ -50,89 +51,107 @@ def describe(name: str, service: PolicyService) -> dict[str, Any]:
     }
 
 
-def openapi(name: str, service: PolicyService) -> dict[str, Any]:
-    """Returns the OpenAPI document."""
-    policy = service.policy
-    observation = schema(policy.time_step_spec.observation)
-    request: dict[str, Any] = {
-        "observation": _or_batch(observation),
-        "first": {
-            "description": "whether an episode begins",
-            "oneOf": [{"type": "boolean"}, _list({"type": "boolean"})],
-        },
-        "reward": {"description": "reward of the last step", "oneOf": [{"type": "number"}, _list({"type": "number"})]},
-        "discount": {"description": "of the last step", "oneOf": [{"type": "number"}, _list({"type": "number"})]},
-        "seed": {"type": "integer", "minimum": 0, "description": "seed of the draws"},
-    }
-    reply: dict[str, Any] = {
-        "action": _or_batch(schema(policy.action_spec)),
-        "version": {"type": "integer", "description": "train step of the weights"},
-    }
-    if service.has_state and service.config.state == "server":
-        request["session"] = reply["session"] = {"type": "string"}
-    elif service.has_state:
-        request["state"] = reply["state"] = _or_batch(schema(policy.policy_state_spec))
+def openapi(name: str, service: PolicyService, needs_token: bool) -> dict[str, Any]:
+    """Returns the OpenAPI document. Its schemas are for JSON; in msgpack an array may be a map of its bytes, too.
+
+    Args:
+        name: Name of what is served.
+        service: The service.
+        needs_token: Whether requests need a token.
+    """
     error = {
         "description": "what is wrong, in one line",
-        "content": {JSON: {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
-    }
-    answered = {"type": "object", "properties": reply, "required": ["action", "version"]}
-    asked = {
-        "type": "object",
-        "properties": request,
-        "required": ["observation"],
-        "additionalProperties": False,
+        "content": _both({"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}),
     }
     act = {
         "summary": "The action for an observation, or the actions for a batch",
-        "requestBody": {"required": True, "content": {JSON: {"schema": asked}, MSGPACK: {"schema": asked}}},
-        "responses": {"200": {"description": "the action", "content": {JSON: {"schema": answered}}}, "default": error},
+        "requestBody": {"required": True, "content": _both(_request_schema(service))},
+        "responses": {"200": {"description": "the action", "content": _both(_reply_schema(service))}, "default": error},
     }
+    specs = {"description": "the specs", "content": {JSON: {"schema": {"type": "object"}}}}
+    up = {"description": "ok", "content": {JSON: {"schema": {"type": "object"}}}}
     places: dict[str, Any] = {
         "/v1/act": {"post": act},
-        "/v1/policy": {"get": {"summary": "The policy's specs", "responses": {"200": {"description": "the specs"}}}},
-        "/healthz": {
-            "get": {
-                "summary": "Answers if the server is up",
-                "security": [],
-                "responses": {"200": {"description": "ok"}},
-            }
-        },
+        "/v1/policy": {"get": {"summary": "The policy's specs", "responses": {"200": specs, "default": error}}},
+        "/healthz": {"get": {"summary": "Answers if the server is up", "security": [], "responses": {"200": up}}},
     }
-    if "session" in request:
+    if service.keeps_sessions:
         parameter = {"name": "session", "in": "path", "required": True, "schema": {"type": "string"}}
+        ended = {"description": "ended", "content": _both({"type": "object"})}
         end = {
             "summary": "Ends a session",
             "parameters": [parameter],
-            "responses": {"200": {"description": "ended"}, "default": error},
+            "responses": {"200": ended, "default": error},
         }
         places["/v1/sessions/{session}"] = {"delete": end}
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": f"distpolicy: {name}", "version": "1"},
         "paths": places,
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
-        "security": [{"token": []}, {}],
     }
+    if needs_token:
+        document["components"] = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+        document["security"] = [{"token": []}]
+    return document
 
 
-def schema(spec: Any) -> dict[str, Any]:
-    """Returns the JSON schema of a nest of array specs."""
+def _request_schema(service: PolicyService) -> dict[str, Any]:
+    specs = service.policy.time_step_spec
+    rows = service.config.max_batch
+    asked: dict[str, Any] = {
+        "observation": _or_batch(specs.observation, rows),
+        "first": {"description": "whether an episode begins", **_or_list({"type": "boolean"}, rows)},
+        "reward": {"description": "reward of the last step", **_or_batch(specs.reward, rows)},
+        "discount": {"description": "of the last step", **_or_list({"type": "number"}, rows)},
+        "seed": {"type": "integer", "minimum": 0, "description": "seed of the draws"},
+    }
+    if service.keeps_sessions:
+        asked["session"] = {"type": "string", "description": "of the last reply"}
+    elif service.has_state:
+        asked["state"] = {"description": "of the last reply", **_or_batch(service.policy.policy_state_spec, rows)}
+    # A field that is null counts as left out.
+    asked = {key: item if key == "observation" else {"anyOf": [item, {"type": "null"}]} for key, item in asked.items()}
+    return {"type": "object", "properties": asked, "required": ["observation"], "additionalProperties": False}
+
+
+def _reply_schema(service: PolicyService) -> dict[str, Any]:
+    policy, rows = service.policy, service.config.max_batch
+    answered: dict[str, Any] = {
+        "action": _or_batch(policy.action_spec, rows),
+        "version": {"type": "integer", "description": "train step of the weights"},
+    }
+    if flatten(policy.info_spec):
+        # Numbers that JSON does not have are null there.
+        answered["info"] = {"description": "what the policy tells beside"}
+    if service.keeps_sessions:
+        answered["session"] = {"type": "string", "description": "to name in the next request"}
+    elif service.has_state:
+        answered["state"] = {"description": "to send with the next", **_or_batch(policy.policy_state_spec, rows)}
+    return {"type": "object", "properties": answered, "required": sorted(answered)}
+
+
+def schema(spec: Any, max_rows: int | None = None) -> dict[str, Any]:
+    """Returns the JSON schema of a nest of arrays.
+
+    Args:
+        spec: Nest of array specs.
+        max_rows: The most rows of a batch; None for arrays without a batch dimension.
+    """
     if isinstance(spec, dict):
-        properties = {str(key): schema(value) for key, value in spec.items()}
+        properties = {str(key): schema(value, max_rows) for key, value in spec.items()}
         return {"type": "object", "properties": properties, "required": sorted(properties)}
     if isinstance(spec, tuple | list):
-        items = [schema(item) for item in spec]
+        items = [schema(item, max_rows) for item in spec]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
     kind = {"f": "number", "b": "boolean"}.get(spec.dtype.kind, "integer")
     found: dict[str, Any] = {"type": kind}
     bounds = _spec(spec)
     for key, name in (("minimum", "minimum"), ("maximum", "maximum")):
-        if isinstance(bounds.get(key), int | float):
+        if isinstance(bounds.get(key), int | float) and math.isfinite(bounds[key]) and kind != "boolean":
             found[name] = bounds[key]
     for size in reversed(spec.shape):
         found = {"type": "array", "items": found, "minItems": size, "maxItems": size}
-    return found
+    return found if max_rows is None else {"type": "array", "items": found, "minItems": 1, "maxItems": max_rows}
 
 
 def _spec(spec: ArraySpec) -> dict[str, Any]:
@@ -147,20 +166,22 @@ def _spec(spec: ArraySpec) -> dict[str, Any]:
     return found
 
 
-def _or_batch(one: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "oneOf": [one, {"description": "a batch: every array with a first dimension more", "type": ["array", "object"]}]
-    }
+def _or_batch(spec: Any, max_rows: int) -> dict[str, Any]:
+    return {"anyOf": [schema(spec), {**schema(spec, max_rows), "description": "a batch"}]}
 
 
-def _list(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items}
+def _or_list(one: dict[str, Any], max_rows: int) -> dict[str, Any]:
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": max_rows}]}
+
+
+def _both(content: dict[str, Any]) -> dict[str, Any]:
+    return {form: {"schema": content} for form in (JSON, MSGPACK)}
 
 
 def _page(name: str, service: PolicyService, document: Mapping[str, Any]) -> str:
     """Returns a page that needs no network."""
     policy = service.policy
-    example = json.dumps({"observation": map_structure(_zeros, policy.time_step_spec.observation)})
+    example = json.dumps({"observation": map_structure(_example, policy.time_step_spec.observation)})
     example = example if len(example) < 2000 else '{"observation": ...}'
     rows = "".join(
         f"<tr><td><code>{method.upper()} {html.escape(path)}</code></td><td>{html.escape(item['summary'])}</td></tr>"
@@ -209,5 +230,9 @@ def _shortened(bound: Any) -> str:
     return f"[{text}]" if np.size(bound) < 10 else f"[{text}, …]"
 
 
-def _zeros(spec: Any) -> Any:
-    return np.zeros(spec.shape, spec.dtype).tolist()
+def _example(spec: Any) -> Any:
+    """Returns zeros, or what is next to them within the bounds."""
+    zeros = np.zeros(spec.shape, spec.dtype)
+    if isinstance(spec, BoundedArraySpec):
+        zeros = np.clip(zeros, spec.minimum, spec.maximum).astype(spec.dtype)
+    return zeros.tolist()

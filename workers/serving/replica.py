@@ -23,6 +23,7 @@ import ray
 from distpolicy.errors import WorkerLostError
 from distpolicy.policies.policy_program import ProgramPolicy
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
+from distpolicy.serving.messages import Kind, ServingError
 from distpolicy.utils.atomic_files import write_folder
 from workers.serving.keeper import NAMESPACE, ServedPolicy
 from workers.serving.service import PolicyService, ServiceConfig
@@ -31,6 +32,7 @@ _START_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 10.0
 _GRACE_S = 3.0
 _FLUSH_S = 1.0
+_KEEP_ALIVE_S = 120
 _BACKLOG = 1024
 
 
@@ -137,7 +139,7 @@ class PolicyReplica:
         metrics = ServingMetrics(config.name, self._name)
         service = PolicyService(self._policy, config.service, self._name, self._served.version, metrics.on_batch)
         frontend = Frontend(service, self._name, config.token_sha256, self._address_of, metrics)
-        app = HttpApp(frontend, pages(config.name, service), config.max_body_bytes)
+        app = HttpApp(frontend, pages(config.name, service, config.token_sha256 is not None), config.max_body_bytes)
         shared = _listen(config.host, config.port)
         # For requests that other replicas pass on because this one has their session.
         own = _listen(config.host if _is_loopback(config.host) else ray.util.get_node_ip_address(), 0)
@@ -150,6 +152,10 @@ class PolicyReplica:
                 server_header=False,
                 proxy_headers=False,
                 date_header=False,
+                # Without them an upgrade is an ordinary request.
+                ws="none",
+                # A client may act once a minute. Replicas keep their own connections for 15 s.
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(_GRACE_S),
             )
         )
@@ -200,8 +206,8 @@ class PolicyReplica:
     async def _address_of(self, replica: str) -> str | None:
         try:
             address: str | None = await self._ask(self._keeper.address_of.remote(replica))
-        except (ray.exceptions.RayError, TimeoutError):
-            return None
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            raise ServingError("the session's replica cannot be found now: try again later", Kind.BUSY) from error
         return address
 
     async def _ask(self, reference: Any) -> Any:

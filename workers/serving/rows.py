@@ -27,7 +27,7 @@ class Rows:
         is_batch: Whether the request has a batch dimension.
         observation: For each leaf an array, ``[...]`` for a single row without a batch dimension, else ``[B, ...]``.
         first: Whether each row is the first of an episode: a bool, bool ``[B]``, or None if the request does not say.
-        reward: A float, or float32 ``[B]``.
+        reward: For each leaf of the reward a float, or an array ``[...]`` or ``[B, ...]``.
         discount: A float, or float32 ``[B]``.
         state: For each leaf of the policy's state an array, like ``observation``; None if the request has none.
     """
@@ -36,7 +36,7 @@ class Rows:
     is_batch: bool
     observation: list[np.ndarray]
     first: bool | np.ndarray | None
-    reward: Any
+    reward: list[Any]
     discount: Any
     state: list[np.ndarray] | None
 
@@ -56,6 +56,8 @@ class RequestReader:
     ) -> None:
         self._observation = _Nest("observation", time_step_spec.observation, check_bounds)
         self._state = _Nest("state", policy_state_spec, False)
+        self._reward = _Nest("reward", time_step_spec.reward, False)
+        self._no_reward = [0.0] * len(flatten(time_step_spec.reward))
         self._max_rows = max_rows
 
     def __call__(self, request: ActRequest) -> Rows:
@@ -77,10 +79,18 @@ class RequestReader:
             is_batch,
             observation,
             _first(request.first, num, is_batch),
-            _number("reward", request.reward, 0.0, num, is_batch),
-            _number("discount", request.discount, 1.0, num, is_batch),
+            self._read_reward(request.reward, num, is_batch),
+            _discount(request.discount, num, is_batch),
             state,
         )
+
+    def _read_reward(self, value: Any, num: int, is_batch: bool) -> list[Any]:
+        if value is None:
+            return self._no_reward
+        num_rewards, has_rows, reward = self._reward.read(value)
+        if has_rows and (not is_batch or num_rewards != num):
+            raise ServingError(f"reward has {num_rewards} rows, and observation has {num if is_batch else 'no batch'}")
+        return reward
 
     def step_types(self, rows: Rows, continues: bool) -> int | np.ndarray:
         """Returns the step types of rows.
@@ -241,14 +251,15 @@ def _first(value: Any, num: int, is_batch: bool) -> bool | np.ndarray | None:
     return array if is_batch else bool(array)
 
 
-def _number(name: str, value: Any, default: float, num: int, is_batch: bool) -> Any:
+def _discount(value: Any, num: int, is_batch: bool) -> Any:
     if value is None:
-        return default
-    array = _plain_array(name, value)
+        return 1.0
+    array = _plain_array("discount", value)
     if array.dtype.kind not in "fiu" or array.shape not in ((), (num,) if is_batch else ()):
-        raise ServingError(f"{name}: expected a number{f', or {num} of them' if is_batch else ''}")
-    if not np.isfinite(array).all():
-        raise ServingError(f"{name}: NaN or infinite values")
+        raise ServingError(f"discount: expected a number{f', or {num} of them' if is_batch else ''}")
+    # NaN is not within the bounds either.
+    if not ((array >= 0.0) & (array <= 1.0)).all():
+        raise ServingError("discount: expected a number from 0 to 1")
     return array.astype(np.float32)
 
 

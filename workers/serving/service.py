@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distpolicy.serving.messages import ActReply, ActRequest, ServingError
+from distpolicy.serving.messages import ActReply, ActRequest, Kind, ServingError
 from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer
 from workers.serving.batcher import Batcher
 from workers.serving.rows import RequestReader, Rows
@@ -25,7 +25,7 @@ class ServiceConfig:
         state: Who keeps the state of a recurrent policy between requests.
         max_batch: The most rows of a batch, and of a request.
         max_waiting: The most rows that wait for a batch.
-        max_sessions: The most sessions.
+        max_sessions: The most sessions; one with a batch counts as one for each row.
         session_idle_s: Seconds after which a session that nobody uses ends.
         check_bounds: Whether observations must lie within their specs' bounds.
         seed: Seed of the draws of requests without a seed; None for a random one.
@@ -114,18 +114,19 @@ class PolicyService:
             reply.state = self._pack_state(_cut(self._states(outputs), start, stop, rows.is_batch))
             return reply
         if request.session is None:
-            self.sessions.check_room()
+            self.sessions.check_room(rows.num)
             outputs, start, stop = await self._submit(rows, self._initial_state, request, continues=False)
+            reply = self._reply(outputs, start, stop, rows)
             session = self.sessions.begin(rows.num, rows.is_batch, self._new_state(outputs, start, stop))
         else:
             session = self.sessions.use(request.session, rows.num, rows.is_batch)
             new_state = None
             try:
                 outputs, start, stop = await self._submit(rows, session.state, request, continues=True)
+                reply = self._reply(outputs, start, stop, rows)
                 new_state = self._new_state(outputs, start, stop)
             finally:
                 self.sessions.release(session, new_state)
-        reply = self._reply(outputs, start, stop, rows)
         reply.session = session.name
         return reply
 
@@ -166,13 +167,14 @@ class PolicyService:
         if seed is not None and (type(seed) is not int or seed < 0):
             raise ServingError("seed: expected an integer of 0 or more")
         step_type = self._reader.step_types(rows, continues)
-        leaves = [step_type, rows.reward, rows.discount, *rows.observation, *state]
+        leaves = [step_type, *rows.reward, rows.discount, *rows.observation, *state]
         return self._batcher.submit(rows.num, leaves, seed)
 
     def _compute(self, leaves: Any, seeds: np.ndarray) -> list[np.ndarray]:
         time_step, state = self._pack_inputs(leaves)
         step = self.policy.action(time_step, state, seeds)
-        return [np.asarray(leaf) for leaf in flatten(step)]
+        # The version, too: it may be another one before the replies are made.
+        return [*(np.asarray(leaf) for leaf in flatten(step)), np.full(len(seeds), self.version)]
 
     def _states(self, outputs: Any) -> Any:
         return outputs[self._num_action : self._num_action + self._num_state]
@@ -182,10 +184,13 @@ class PolicyService:
         return [leaf[start:stop].copy() for leaf in self._states(outputs)]
 
     def _reply(self, outputs: Any, start: int, stop: int, rows: Rows) -> ActReply:
-        action = self._pack_action(_cut(outputs[: self._num_action], start, stop, rows.is_batch))
-        reply = ActReply(action, self.version)
+        action = _cut(outputs[: self._num_action], start, stop, rows.is_batch)
+        for leaf in action:
+            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+                raise ServingError("the policy's action is NaN or infinite: its weights may be", Kind.FAILED)
+        reply = ActReply(self._pack_action(action), int(outputs[-1][start]))
         if self._has_info:
-            info = outputs[self._num_action + self._num_state :]
+            info = outputs[self._num_action + self._num_state : -1]
             reply.info = self._pack_info(_cut(info, start, stop, rows.is_batch))
         return reply
 

@@ -41,7 +41,8 @@ class SessionStore:
 
     Args:
         replica: The replica's name; sessions' names begin with it.
-        max_sessions: The most sessions at a time; further ones are refused.
+        max_sessions: The most sessions at a time; further ones are refused. One with a batch counts as one for each
+            row, which is what bounds the memory.
         idle_s: Seconds after which a session that nobody uses ends.
         clock: Returns seconds.
     """
@@ -52,21 +53,26 @@ class SessionStore:
         self._replica, self._max_sessions, self._idle_s, self._clock = replica, max_sessions, idle_s, clock
         # The longest unused first.
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._num_rows = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def check_room(self) -> None:
+    def check_room(self, num: int) -> None:
         """Ends sessions that nobody uses, and checks that there is room for one more.
+
+        Args:
+            num: Its number of rows.
 
         Raises:
             ServingError: If there is not.
         """
         self._expire()
-        if len(self._sessions) >= self._max_sessions:
+        if self._num_rows + num > self._max_sessions:
             raise ServingError(
-                f"{self._max_sessions} sessions are in use: end some (DELETE /v1/sessions/NAME), wait until they "
-                f"expire after {self._idle_s:g} s, or serve with a larger --max-sessions",
+                f"{self._num_rows} of {self._max_sessions} sessions are in use, and {num} more asked for: end some "
+                f"(DELETE /v1/sessions/NAME), wait until they expire after {self._idle_s:g} s, or serve with a larger "
+                "--max-sessions",
                 Kind.BUSY,
             )
 
@@ -76,7 +82,8 @@ class SessionStore:
         Raises:
             ServingError: If there is no room for it.
         """
-        self.check_room()
+        self.check_room(num)
+        self._num_rows += num
         name = f"{self._replica}-{secrets.token_urlsafe(12)}"
         session = self._sessions[name] = Session(name, num, is_batch, state, self._clock())
         return session
@@ -119,8 +126,10 @@ class SessionStore:
         Raises:
             ServingError: If there is no such session.
         """
-        if self._sessions.pop(name, None) is None:
+        session = self._sessions.pop(name, None)
+        if session is None:
             raise ServingError(self._unknown(name), Kind.NOT_FOUND)
+        self._num_rows -= session.num
 
     def _expire(self) -> None:
         oldest = self._clock() - self._idle_s
@@ -132,7 +141,7 @@ class SessionStore:
                 self._sessions.move_to_end(session.name)
                 session.used_s = self._clock()
             else:
-                del self._sessions[session.name]
+                self.end(session.name)
 
     def _unknown(self, name: str) -> str:
         return (

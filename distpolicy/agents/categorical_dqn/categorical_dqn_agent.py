@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from distpolicy.agents.dqn.dqn_agent import DqnAgent, TDLoss
+from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.ops.categorical_projection import project_distribution
 from distpolicy.ops.q_learning import greedy_actions, td_target, values_of
@@ -83,6 +84,10 @@ class CategoricalDqnAgent(DqnAgent):
         jit_compile: bool = True,
         mixed_precision: bool = False,
     ) -> None:
+        if tf.nest.flatten(categorical_q_network.state_spec):
+            raise ConfigError(
+                f"categorical_q_network {categorical_q_network.name} has a state: use a DqnAgent with a QRnnNetwork"
+            )
         self._bounds = (float(min_q_value), float(max_q_value))
         super().__init__(
             time_step_spec,

@@ -129,6 +129,10 @@ class CqlSacAgent(SacAgent):
         jit_compile: bool = False,
         mixed_precision: bool = False,
     ) -> None:
+        if any(tf.nest.flatten(network.state_spec) for network in (actor_network, critic_network)):
+            raise ConfigError(
+                "CqlSacAgent learns from transitions, but a network has a state: use networks without one"
+            )
         if reward_noise_variance or bc_debug_mode:
             raise NotImplementedError("reward_noise_variance and bc_debug_mode are not supported: leave them out")
         super().__init__(
@@ -212,15 +216,15 @@ class CqlSacAgent(SacAgent):
     def _next_values(self, after: TimeStep, noise: tf.Tensor) -> tf.Tensor:
         if self._include_critic_entropy_term:
             return super()._next_values(after, noise)
-        actions, _ = self._draw(after, noise[:, 0], training=False)
-        return tf.reduce_min(self._critics.target_values((after.observation, actions), after.step_type), axis=1)
+        actions, _ = self._draw(after, noise[..., 0, :], training=False)
+        return tf.reduce_min(self._critics.target_values((after.observation, actions), after.step_type), axis=-1)
 
-    def _actor_rows(self, transition: Transition, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows, log_probs = super()._actor_rows(transition, noise)
+    def _actor_rows(self, transition: Transition, noise: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        rows, log_probs = super()._actor_rows(transition, noise, training)
         if not self._num_bc_steps:
             return rows, log_probs
         now = transition.time_step
-        distribution, _ = self._actor_network(now.observation, step_type=now.step_type, training=True)
+        distribution, _ = self._actor_network(now.observation, step_type=now.step_type, training=training)
         likelihood = log_probability(distribution, transition.action_step.action, self.action_spec)
         imitating = self.alpha * log_probs - tf.cast(likelihood, tf.float32)
         # The counter holds this step already.

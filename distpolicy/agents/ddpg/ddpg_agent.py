@@ -46,7 +46,8 @@ class DdpgAgent(DeterministicActorAgent):
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
-        ValueError: If there is not one action of floats, or a network has a state.
+        ValueError: If there is not one action of floats.
+        NotImplementedError: If a network has a state, and ``n_step_update`` is not 1.
     """
 
     def __init__(
@@ -81,7 +82,12 @@ class DdpgAgent(DeterministicActorAgent):
             time_step_spec,
             action_spec,
             actor_network,
-            Critics(observation_and_action(time_step_spec, action_spec), [critic_network], [target_critic_network]),
+            Critics(
+                observation_and_action(time_step_spec, action_spec),
+                [critic_network],
+                [target_critic_network],
+                may_have_state=True,
+            ),
             actor_optimizer,
             critic_optimizer,
             lambda policy: OUNoisePolicy(policy, ou_stddev, ou_damping, clip=True),
@@ -103,3 +109,6 @@ class DdpgAgent(DeterministicActorAgent):
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
         return self._train_on(experience, weights)
+
+    def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
+        return self._loss_on(experience, weights, training)

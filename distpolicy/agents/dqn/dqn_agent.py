@@ -40,7 +40,7 @@ class TDLoss(NamedTuple):
         loss: float32 ``[B]``, the loss of each transition; ``[B, T]`` for sequences.
         error: The same shape: by how much the value is wrong.
         value: The same shape: the value of the action taken.
-        priority: float32 ``[B]``: the new priority of each row.
+        priority: The same shape: what the new priority of a row is made of.
     """
 
     loss: tf.Tensor
@@ -52,7 +52,8 @@ class TDLoss(NamedTuple):
 class DqnAgent(OffPolicyAgent):
     """Learns the values of discrete actions by Q-learning with a target network (Mnih et al., 2015).
 
-    The loss is the mean of each transition's loss times its weight, over those with a weight that is not 0.
+    The loss is the mean of each transition's loss times its weight, over those with a weight that is not 0. A
+    QRnnNetwork learns from sequences; see :class:`OffPolicyAgent`.
     ``LossInfo.extra`` holds scalars, and ``priorities``, the absolute errors, float32 ``[B]``.
 
     Args:
@@ -87,8 +88,9 @@ class DqnAgent(OffPolicyAgent):
         mixed_precision: Whether networks compute in bfloat16 when they learn.
 
     Raises:
-        ValueError: If the action is not one bounded scalar integer, a network does not match the specs, a network has
-            a state, both networks share variables, or there is more than one way to explore.
+        ValueError: If the action is not one bounded scalar integer, a network does not match the specs, both networks
+            share variables, or there is more than one way to explore.
+        NotImplementedError: If the network has a state, and ``n_step_update`` is not 1.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class DqnAgent(OffPolicyAgent):
             training_data_spec=training_data_spec,
             jit_compile=jit_compile,
             name=name,
+            is_recurrent=bool(tf.nest.flatten(q_network.state_spec)),
         )
         (spec,) = tf.nest.flatten(self.action_spec)
         self._spec, self._lowest_action = spec, int(np.asarray(spec.minimum).item())
@@ -170,17 +173,10 @@ class DqnAgent(OffPolicyAgent):
 
     def _check_networks(self) -> None:
         own, target = self._q_network.variables, self._target_q_network.variables
-        self._check_state(bool(tf.nest.flatten(self._q_network.state_spec)))
         if {id(variable) for variable in own} & {id(variable) for variable in target}:
             raise ConfigError("target_q_network shares variables with q_network: build it with layers of its own")
         if [variable.shape for variable in own] != [variable.shape for variable in target]:
             raise ConfigError("target_q_network must have the same variables as q_network")
-
-    def _check_state(self, has_state: bool) -> None:
-        if has_state:
-            raise ConfigError(
-                f"q_network {self._q_network.name} has a state, which transitions do not hold: use an R2d2Agent"
-            )
 
     def _initialize(self) -> None:
         soft_variables_update(self._q_network.variables, self._target_q_network.variables, tau=1.0)
@@ -195,7 +191,7 @@ class DqnAgent(OffPolicyAgent):
     def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
         transition = self._transition(experience)
         td = self._td_loss(transition, training)
-        loss = row_mean(td.loss, self._valid(transition, weights))
+        loss = self._mean_loss(td.loss, self._valid(transition, weights))
         if penalties := self._q_network.losses:
             loss += tf.add_n(penalties)
         return LossInfo(loss, {"td_loss": td.loss, "td_error": td.error})
@@ -211,7 +207,7 @@ class DqnAgent(OffPolicyAgent):
             tape.watch(self._trained)
             with in_bfloat16(self._layers_in_bfloat16):
                 td = td_loss()
-            loss = row_mean(td.loss, weights)
+            loss = self._mean_loss(td.loss, weights)
             if penalties := self._q_network.losses:
                 loss += tf.add_n(penalties)
         gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -234,14 +230,14 @@ class DqnAgent(OffPolicyAgent):
             "q_mean": row_mean(td.value, counted),
             "td_error": row_mean(tf.abs(td.error), counted),
             "gradient_norm": norm,
-            "priorities": td.priority,
+            "priorities": self._priorities(td.priority, weights),
         }
         if isinstance(self._epsilon, tf.Variable):
             extra["epsilon"] = tf.identity(self._epsilon)
         return LossInfo(loss, extra)
 
     def _td_loss(self, transition: Transition, training: bool = True) -> TDLoss:
-        """Returns the loss of each transition ``[B, ...]``."""
+        """Returns the loss of each transition, ``[B]`` or ``[B, T - 1]``."""
         value = values_of(
             self._outputs(self._q_network, transition.time_step, training), self._action_index(transition)
         )
@@ -255,18 +251,18 @@ class DqnAgent(OffPolicyAgent):
         return TDLoss(self._td_errors_loss_fn(target, value), error, value, tf.abs(error))
 
     def _next_value(self, time_step: TimeStep) -> tf.Tensor:
-        """Returns the value of the best action by the target network, float32 ``[B]``."""
+        """Returns the value of the best action by the target network, float32 of the outer dimensions."""
         q_values = self._outputs(self._target_q_network, time_step)
         return values_of(q_values, greedy_actions(q_values, self._mask(time_step)))
 
     def _outputs(self, network: Network, time_step: TimeStep, training: bool = False) -> tf.Tensor:
         """Returns a network's outputs in float32."""
         network_input, _ = split_mask(self._splitter, time_step.observation, self._spec)
-        noise = {"noise": self._noise_for(network, training)} if isinstance(network, NoisyQNetwork) else {}
+        noise = {"noise": self._noise_of_network(network, training)} if isinstance(network, NoisyQNetwork) else {}
         outputs, _ = network(network_input, step_type=time_step.step_type, training=training, **noise)
         return tf.cast(outputs, tf.float32)
 
-    def _noise_for(self, network: NoisyQNetwork, training: bool) -> tf.Tensor:
+    def _noise_of_network(self, network: NoisyQNetwork, training: bool) -> tf.Tensor:
         """Returns noise that all rows of a batch share, float32 ``[1, num_noise]``; each use of a network has its own.
 
         It follows from the number of the gradient step, so that a run that goes on draws the same.
@@ -279,7 +275,7 @@ class DqnAgent(OffPolicyAgent):
         return split_mask(self._splitter, time_step.observation, self._spec)[1]
 
     def _action_index(self, transition: Transition) -> tf.Tensor:
-        """Returns the places of the actions among the network's outputs, int32 ``[B]``."""
+        """Returns the places of the actions among the network's outputs, int32 of the outer dimensions."""
         (action,) = tf.nest.flatten(transition.action_step.action)
         return tf.cast(action, tf.int32) - self._lowest_action
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from distpolicy.agents.dqn.dqn_agent import DqnAgent, TDLoss
 from distpolicy.agents.experience_config import ExperienceConfig
 from distpolicy.agents.mixed_precision import in_bfloat16
+from distpolicy.agents.off_policy_losses import row_mean
 from distpolicy.agents.tf_agent import LossInfo, step_weights
 from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.networks.network import Network
@@ -21,9 +22,6 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.common import element_wise_squared_loss
 from distpolicy.utils.nests.array_nest import map_structure
-
-# Of the largest and of the mean error of a sequence, in its priority (Kapturowski et al., 2019, section 2.3).
-_LARGEST_SHARE = 0.9
 
 
 class R2d2Agent(DqnAgent):
@@ -93,6 +91,8 @@ class R2d2Agent(DqnAgent):
         jit_compile: bool = True,
         mixed_precision: bool = False,
     ) -> None:
+        if not tf.nest.flatten(q_network.state_spec):
+            raise ConfigError(f"q_network {q_network.name} has no state: use a QRnnNetwork, or a DqnAgent")
         super().__init__(
             time_step_spec,
             action_spec,
@@ -100,7 +100,6 @@ class R2d2Agent(DqnAgent):
             optimizer,
             observation_and_action_constraint_splitter=observation_and_action_constraint_splitter,
             epsilon_greedy=epsilon_greedy,
-            n_step_update=n_step_update,
             boltzmann_temperature=boltzmann_temperature,
             emit_log_probability=emit_log_probability,
             target_q_network=target_q_network,
@@ -123,15 +122,19 @@ class R2d2Agent(DqnAgent):
 
     def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
         """Returns the settings of a replay buffer of sequences, each of which begins with a rollout."""
-        own = {"sequence_length": self._sequence_length, "burn_in": self._burn_in, "sequence_period": rollout_steps}
+        own = {
+            "n_step": self._n_step,
+            "sequence_length": self._sequence_length,
+            "burn_in": self._burn_in,
+            "sequence_period": rollout_steps,
+        }
         return super().experience({**own, **replay}, rollout_steps)
 
     def _default_weights(self, experience: Trajectory) -> Any:
         return step_weights(experience)
 
-    def _check_state(self, has_state: bool) -> None:
-        if not has_state:
-            raise ConfigError(f"q_network {self._q_network.name} has no state: use a QRnnNetwork, or a DqnAgent")
+    def _mean_loss(self, losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        return row_mean(losses, weights)
 
     def _train(  # type: ignore[override]  # What it asks for beside is given by keyword.
         self, experience: Trajectory, weights: tf.Tensor, *, policy_state: Any
@@ -189,19 +192,4 @@ class R2d2Agent(DqnAgent):
         (action,) = tf.nest.flatten(steps.action)
         value = values_of(q_values[:, :length], tf.cast(action[:, :length], tf.int32) - self._lowest_action)
         error = goal - value
-        return TDLoss(
-            self._td_errors_loss_fn(goal, value), error, value, _priority(tf.abs(error), is_transition[:, :length])
-        )
-
-
-def _priority(error: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Returns the priorities of sequences, float32 ``[B]``.
-
-    Args:
-        error: The absolute errors, float32 ``[B, L]``.
-        counts: bool ``[B, L]``: which of them count.
-    """
-    counted = tf.cast(counts, tf.float32)
-    error = tf.where(counts, error, tf.zeros_like(error))
-    mean = tf.reduce_sum(error, axis=1) / tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
-    return _LARGEST_SHARE * tf.reduce_max(error, axis=1) + (1.0 - _LARGEST_SHARE) * mean
+        return TDLoss(self._td_errors_loss_fn(goal, value), error, value, tf.abs(error))

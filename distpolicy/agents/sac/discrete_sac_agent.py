@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from distpolicy.agents.critics import make_twin_critics
 from distpolicy.agents.sac.soft_actor_critic_agent import Loss, Optimizers, SoftActorCriticAgent, SoftSettings
 from distpolicy.agents.tf_agent import LossInfo
+from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.ops.q_learning import values_of
 from distpolicy.policies.actor_policy import ActorPolicy
@@ -106,6 +107,8 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         splitter = observation_and_action_constraint_splitter
         input_spec = network_input_spec(tensor_spec.from_spec(time_step_spec.observation), splitter, spec)
         actor_network.create_variables(input_spec)
+        if tf.nest.flatten(actor_network.state_spec):
+            raise ConfigError(f"actor_network {actor_network.name} has a state, which replayed transitions do not hold")
         super().__init__(
             time_step_spec,
             action_spec,
@@ -147,6 +150,9 @@ class DiscreteSacAgent(SoftActorCriticAgent):
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
         return self._train_on(experience, weights)
 
+    def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
+        return self._loss_on(experience, weights, training)
+
     def _split(self, time_step: TimeStep) -> tuple[Any, tf.Tensor]:
         """Returns the networks' input, and which actions are allowed, bool ``[B, num_actions]``.
 
@@ -179,17 +185,17 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         values = tf.reduce_min(self._critics.target_values(inputs, after.step_type), axis=1)
         return tf.reduce_sum(probs * (values - self.alpha * log_probs), axis=1)
 
-    def _taken_values(self, transition: Transition) -> tf.Tensor:
+    def _taken_values(self, transition: Transition, training: bool) -> tf.Tensor:
         now = transition.time_step
-        values = self._critics.values(self._split(now)[0], now.step_type, training=True)
+        values = self._critics.values(self._split(now)[0], now.step_type, training=training)
         (action,) = tf.nest.flatten(transition.action_step.action)
         index = tf.cast(action, tf.int32) - self._lowest_action
         return values_of(values, tf.broadcast_to(index[:, tf.newaxis], tf.shape(values)[:2]))
 
-    def _actor_rows(self, transition: Transition, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: Any, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the expected loss (equation 12 of the paper) and the negative entropy."""
         now = transition.time_step
-        inputs, probs, log_probs = self._log_probs(now, training=True)
+        inputs, probs, log_probs = self._log_probs(now, training)
         values = tf.reduce_min(self._critics.values(inputs, now.step_type), axis=1)
         rows = tf.reduce_sum(probs * (self.alpha * log_probs - values), axis=1)
         return rows, tf.reduce_sum(probs * log_probs, axis=1)

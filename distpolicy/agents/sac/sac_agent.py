@@ -61,8 +61,9 @@ class SacAgent(SoftActorCriticAgent):
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
-        ValueError: If an action is not of floats, a network has a state, there is a target for a second critic that is
-            not there, or a copy of the critic has the same weights.
+        NotImplementedError: If an action is not of floats. If a network has a state, and ``n_step_update`` is not 1.
+        ValueError: If there is a target for a second critic that is not there, or a copy of the critic has the same
+            weights.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class SacAgent(SoftActorCriticAgent):
                 observation_and_action(time_step_spec, action_spec),
                 (critic_network, critic_network_2),
                 (target_critic_network, target_critic_network_2),
+                may_have_state=True,
             ),
             Optimizers(actor_optimizer, critic_optimizer, alpha_optimizer),
             initial_log_alpha,
@@ -145,33 +147,43 @@ class SacAgent(SoftActorCriticAgent):
     def _train(
         self, experience: Transition | Trajectory, weights: tf.Tensor, *, noise: tf.Tensor | None = None
     ) -> LossInfo:
-        if noise is None:
-            noise = tf.random.normal([tf.shape(weights)[0], *self.noise_spec.shape])
-        return self._train_on(experience, weights, noise)
+        transition = self._transition(experience)
+        return self._train_on(transition, weights, self._noise_of(transition, noise))
+
+    def _loss(
+        self,
+        experience: Transition | Trajectory,
+        weights: tf.Tensor,
+        training: bool = False,
+        *,
+        noise: tf.Tensor | None = None,
+    ) -> LossInfo:
+        transition = self._transition(experience)
+        return self._loss_on(transition, weights, training, self._noise_of(transition, noise))
 
     def _draw(self, time_step: TimeStep, noise: tf.Tensor, training: bool) -> tuple[Any, tf.Tensor]:
-        """Draws actions, nest of ``[B, *shape]``, and returns their log-probabilities, float32 ``[B]``."""
+        """Draws actions, nest of ``[..., *shape]``, and returns their log-probabilities, float32 ``[...]``."""
         outputs, _ = self._actor_network(time_step.observation, step_type=time_step.step_type, training=training)
-        parts = tf.split(noise, self._action_sizes, axis=1)
+        parts = tf.split(noise, self._action_sizes, axis=-1)
         drawn = [draw_with_noise(*pair) for pair in zip(tf.nest.flatten(outputs), parts, strict=True)]
         actions = tf.nest.pack_sequence_as(self.action_spec, [action for action, _ in drawn])
         return actions, tf.add_n([tf.cast(log_prob, tf.float32) for _, log_prob in drawn])
 
     def _next_values(self, after: TimeStep, noise: tf.Tensor) -> tf.Tensor:
         """Returns the soft values of drawn actions (equation 3 of the paper)."""
-        actions, log_probs = self._draw(after, noise[:, 0], training=False)
+        actions, log_probs = self._draw(after, noise[..., 0, :], training=False)
         values = self._critics.target_values((after.observation, actions), after.step_type)
-        return tf.reduce_min(values, axis=1) - self.alpha * log_probs
+        return tf.reduce_min(values, axis=-1) - self.alpha * log_probs
 
-    def _taken_values(self, transition: Transition) -> tf.Tensor:
+    def _taken_values(self, transition: Transition, training: bool) -> tf.Tensor:
         now = transition.time_step
-        return self._critics.values((now.observation, transition.action_step.action), now.step_type, training=True)
+        return self._critics.values((now.observation, transition.action_step.action), now.step_type, training=training)
 
-    def _actor_rows(self, transition: Transition, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _actor_rows(self, transition: Transition, noise: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the loss of drawn actions (equation 9 of the paper) and their log-probabilities."""
         now = transition.time_step
-        actions, log_probs = self._draw(now, noise[:, 1], training=True)
-        values = tf.reduce_min(self._critics.values((now.observation, actions), now.step_type), axis=1)
+        actions, log_probs = self._draw(now, noise[..., 1, :], training)
+        values = tf.reduce_min(self._critics.values((now.observation, actions), now.step_type), axis=-1)
         return self.alpha * log_probs - values, log_probs
 
     def _target_entropy_of(self, now: TimeStep) -> float:

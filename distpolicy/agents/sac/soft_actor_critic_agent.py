@@ -15,7 +15,6 @@ from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
-from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.policies.correlated_draw_policy import CorrelatedDrawPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
@@ -74,13 +73,14 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
     """Learns a stochastic policy that is rewarded for its entropy, by critics and their targets.
 
     A gradient step is one of the critics, then one of the actor, then one of the temperature alpha. Variables that the
-    actor shares with the critics, such as an encoder's, are trained by the critics alone.
+    actor shares with the critics, such as an encoder's, are trained by the critics alone. Recurrent networks learn from
+    sequences; see :class:`OffPolicyAgent`.
 
     Args:
         time_step_spec: A TimeStep of specs.
         action_spec: Nest of specs of one action.
         acting: The policy that acts by ``actor_network``.
-        actor_network: From observations to distributions, without a state.
+        actor_network: From observations to distributions.
         critics: The critics.
         optimizers: The optimizers.
         initial_log_alpha: Logarithm of the temperature at first.
@@ -94,7 +94,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             collect policy explores by this noise from the start, and does not act uniformly before.
 
     Raises:
-        ConfigError: If the actor has a state.
+        NotImplementedError: If a network has a state, and ``n_step_update`` is not 1.
     """
 
     def __init__(
@@ -114,8 +114,6 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         name: str | None,
         exploration_correlation: float = 0.0,
     ) -> None:
-        if tf.nest.flatten(actor_network.state_spec):
-            raise ConfigError(f"actor_network {actor_network.name} has a state, which replayed transitions do not hold")
         self._explores_by_noise = exploration_correlation > 0.0
         drawing = CorrelatedDrawPolicy(acting, exploration_correlation) if self._explores_by_noise else acting
         self._exploring = RandomSharePolicy(drawing, name="collect_policy")
@@ -129,6 +127,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             train_step_counter=train_step_counter,
             jit_compile=jit_compile,
             name=name,
+            is_recurrent=critics.is_recurrent or bool(tf.nest.flatten(actor_network.state_spec)),
         )
         self._critics, self._actor_network = critics, actor_network
         known = {id(variable) for variable in critics.trained}
@@ -154,19 +153,19 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
 
     @abc.abstractmethod
     def _next_values(self, after: TimeStep, noise: Any) -> tf.Tensor:
-        """Returns the soft values of observations by the targets, float32 ``[B]``."""
+        """Returns the soft values of observations by the targets, float32 ``[B]`` or ``[B, T - 1]``."""
 
     @abc.abstractmethod
-    def _taken_values(self, transition: Transition) -> tf.Tensor:
-        """Returns the critics' values of the actions that were taken, float32 ``[B, N]``."""
+    def _taken_values(self, transition: Transition, training: bool) -> tf.Tensor:
+        """Returns the critics' values of the actions that were taken, float32 ``[..., N]``."""
 
     @abc.abstractmethod
-    def _actor_rows(self, transition: Transition, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the actor's loss and its negative entropy, or an estimate of it, float32 ``[B]`` each."""
+    def _actor_rows(self, transition: Transition, noise: Any, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the actor's loss and its negative entropy, or an estimate of it, float32 ``[...]`` each."""
 
     @abc.abstractmethod
     def _target_entropy_of(self, now: TimeStep) -> Any:
-        """Returns the entropy that the temperature is to lead to, float32 ``[B]`` or a number."""
+        """Returns the entropy that the temperature is to lead to, float32 ``[...]`` or a number."""
 
     def _more_critic_loss(
         self, transition: Transition, values: tf.Tensor, weights: tf.Tensor, noise: Any
@@ -175,8 +174,8 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
 
         Args:
             transition: The batch.
-            values: The critics' values of the actions that were taken, float32 ``[B, N]``.
-            weights: float32 ``[B]``.
+            values: The critics' values of the actions that were taken, float32 ``[..., N]``.
+            weights: float32 ``[...]``.
             noise: As for the abstract methods.
         """
         return tf.zeros(()), {}
@@ -208,55 +207,83 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             "alpha_loss": alpha_loss,
             "alpha": self.alpha,
             "entropy": -row_mean(log_probs, counts),
-            "q_mean": row_mean(tf.reduce_mean(values, axis=1), counts),
-            "priorities": errors,
+            "q_mean": row_mean(tf.reduce_mean(values, axis=-1), counts),
+            "priorities": self._priorities(errors, weights),
             **more,
         }
+        return LossInfo(actor_loss + critic_loss + alpha_loss, figures)
+
+    def _loss_on(
+        self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool, noise: Any = None
+    ) -> LossInfo:
+        """Returns the losses of critics, actor and temperature by the same weights; ``noise`` as in `_train_on`."""
+        transition = self._transition(experience)
+        weights = self._valid(transition, weights)
+        critic_loss, _, _, more = self._critic_loss(transition, weights, noise, training)
+        actor_loss, log_probs = self._actor_loss(transition, weights, noise, training)
+        alpha_loss = self._alpha_loss(transition.time_step, log_probs, weights)
+        figures = {"actor_loss": actor_loss, "critic_loss": critic_loss, "alpha_loss": alpha_loss, **more}
         return LossInfo(actor_loss + critic_loss + alpha_loss, figures)
 
     def _train_critics(
         self, transition: Transition, weights: tf.Tensor, noise: Any
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """Takes a step of the critics.
-
-        Returns:
-            The loss, the values ``[B, N]``, the absolute errors ``[B]``, and further figures.
-        """
-        settings, variables, after = self._self_settings, self._critics.trained, transition.next_time_step
-        following = self._gamma * after.discount * self._next_values(after, noise)
-        targets = (settings.reward_scale_factor * after.reward + following)[:, tf.newaxis]
+        """Takes a step of the critics; returns what :meth:`_critic_loss` does."""
+        variables = self._critics.trained
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            values = self._taken_values(transition)
-            losses = settings.td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
-            loss = row_mean(tf.reduce_sum(losses, axis=1), weights) + self._critics.regularization
-            more, figures = self._more_critic_loss(transition, values, weights, noise)
-            loss = settings.critic_loss_weight * loss + more
-        self._step(tape, loss, self._critic_optimizer, variables)
-        return loss, values, tf.reduce_mean(tf.abs(targets - values), axis=1), figures
+            found = self._critic_loss(transition, weights, noise, training=True)
+        self._step(tape, found[0], self._critic_optimizer, variables)
+        return found
+
+    def _critic_loss(
+        self, transition: Transition, weights: tf.Tensor, noise: Any, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the critics' loss, the values ``[..., N]``, the absolute errors ``[...]``, and further figures."""
+        settings, after = self._self_settings, transition.next_time_step
+        following = self._gamma * after.discount * self._next_values(after, noise)
+        targets = tf.stop_gradient(settings.reward_scale_factor * after.reward + following)[..., tf.newaxis]
+        values = self._taken_values(transition, training)
+        losses = settings.td_errors_loss_fn(tf.broadcast_to(targets, tf.shape(values)), values)
+        loss = self._mean_loss(tf.reduce_sum(losses, axis=-1), weights) + self._critics.regularization
+        more, figures = self._more_critic_loss(transition, values, weights, noise)
+        errors = tf.reduce_mean(tf.abs(targets - values), axis=-1)
+        return settings.critic_loss_weight * loss + more, values, errors, figures
 
     def _train_actor(self, transition: Transition, weights: tf.Tensor, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Takes a step of the actor; returns the loss, and the negative entropies before the step, ``[B]``."""
+        """Takes a step of the actor; returns what :meth:`_actor_loss` does."""
         variables = self._self_actor_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            rows, log_probs = self._actor_rows(transition, noise)
-            loss = self._self_settings.actor_loss_weight * row_mean(rows, weights)
+            loss, log_probs = self._actor_loss(transition, weights, noise, training=True)
         self._step(tape, loss, self._actor_optimizer, variables)
         return loss, log_probs
+
+    def _actor_loss(
+        self, transition: Transition, weights: tf.Tensor, noise: Any, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the actor's loss, and the negative entropies ``[...]``."""
+        rows, log_probs = self._actor_rows(transition, noise, training)
+        return self._self_settings.actor_loss_weight * self._mean_loss(rows, weights), log_probs
 
     def _train_alpha(self, now: TimeStep, log_probs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Takes a step of the temperature towards the target entropy; returns the loss."""
         if self._alpha_optimizer is None:
             return tf.zeros(())
-        settings = self._self_settings
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._log_alpha)
-            factor = self._log_alpha if settings.use_log_alpha_in_alpha_loss else self.alpha
-            rows = factor * (-log_probs - self._target_entropy_of(now))
-            loss = settings.alpha_loss_weight * row_mean(rows, weights)
+            loss = self._alpha_loss(now, log_probs, weights)
         self._step(tape, loss, self._alpha_optimizer, [self._log_alpha])
         return loss
+
+    def _alpha_loss(self, now: TimeStep, log_probs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Returns the temperature's loss."""
+        if self._alpha_optimizer is None:
+            return tf.zeros(())
+        settings = self._self_settings
+        factor = self._log_alpha if settings.use_log_alpha_in_alpha_loss else self.alpha
+        rows = factor * tf.stop_gradient(-log_probs - self._target_entropy_of(now))
+        return settings.alpha_loss_weight * self._mean_loss(rows, weights)
 
     def _step(self, tape: tf.GradientTape, loss: tf.Tensor, optimizer: Any, variables: Sequence[tf.Variable]) -> None:
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)

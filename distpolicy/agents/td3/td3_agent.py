@@ -59,8 +59,9 @@ class Td3Agent(DeterministicActorAgent):
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
-        ValueError: If there is not one action of floats, a network has a state, there is a target for a second critic
-            that is not there, or a copy of the critic has the same weights.
+        ValueError: If there is not one action of floats, there is a target for a second critic that is not there, or a
+            copy of the critic has the same weights.
+        NotImplementedError: If a network has a state, and ``n_step_update`` is not 1.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Td3Agent(DeterministicActorAgent):
                 observation_and_action(time_step_spec, action_spec),
                 (critic_network, critic_network_2),
                 (target_critic_network, target_critic_network_2),
+                may_have_state=True,
             ),
             actor_optimizer,
             critic_optimizer,
@@ -149,9 +151,19 @@ class Td3Agent(DeterministicActorAgent):
     def _train(
         self, experience: Transition | Trajectory, weights: tf.Tensor, *, noise: tf.Tensor | None = None
     ) -> LossInfo:
-        if noise is None:
-            noise = tf.random.normal([tf.shape(weights)[0], *self.noise_spec.shape])
-        return self._train_on(experience, weights, noise)
+        transition = self._transition(experience)
+        return self._train_on(transition, weights, self._noise_of(transition, noise))
+
+    def _loss(
+        self,
+        experience: Transition | Trajectory,
+        weights: tf.Tensor,
+        training: bool = False,
+        *,
+        noise: tf.Tensor | None = None,
+    ) -> LossInfo:
+        transition = self._transition(experience)
+        return self._loss_on(transition, weights, training, self._noise_of(transition, noise))
 
     def _target_actions(self, after: TimeStep, noise: tf.Tensor) -> Any:
         """Returns the target's actions with clipped noise (section 5.3 of the paper)."""

@@ -29,6 +29,8 @@ function rows(table) {
 function specOf(chart, width) {
   const text = JSON.stringify(chart.spec).replaceAll('"@x"', JSON.stringify(page.axes[chosen.axis]));
   const datasets = Object.fromEntries(Object.entries(chart.tables).map(([name, table]) => [name, rows(table)]));
+  // The points of groups' means and of single runs, which the pointer looks for together.
+  if (text.includes('"curves"')) datasets.curves = [...(datasets.main ?? []), ...(datasets.faint ?? [])];
   const isFacet = Boolean(chart.spec.encoding && chart.spec.encoding.row);
   return { $schema: page.schema, ...JSON.parse(text), datasets, height: chart.height,
     width: isFacet ? Math.max(width - 60, 120) : "container",

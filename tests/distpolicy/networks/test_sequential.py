@@ -42,9 +42,9 @@ def test_layers_networks_and_functions_follow_each_other() -> None:
     ("layer", "sizes"),
     [
         (lambda: keras.layers.LSTM(4, return_sequences=True, return_state=True), ((4, 4),)),
-        (lambda: keras.layers.GRUCell(4), ((4,),)),
+        (lambda: keras.layers.GRUCell(4), (4,)),
         (lambda: DynamicUnroll(keras.layers.LSTMCell(4)), ((4, 4),)),
-        (lambda: DynamicUnroll([keras.layers.GRUCell(4), keras.layers.GRUCell(2)]), (((4,), (2,)),)),
+        (lambda: DynamicUnroll([keras.layers.GRUCell(4), keras.layers.GRUCell(2)]), ((4, 2),)),
     ],
 )
 def test_states_of_recurrent_layers_are_threaded_and_reset(layer: Any, sizes: Any) -> None:
@@ -67,11 +67,12 @@ def test_states_of_recurrent_layers_are_threaded_and_reset(layer: Any, sizes: An
 
 def test_two_recurrent_layers_keep_their_states_apart() -> None:
     network = Sequential([keras.layers.GRUCell(4), keras.layers.Dense(3), keras.layers.GRUCell(2)], input_spec=VECTOR)
-    assert tf.nest.map_structure(lambda spec: spec.shape[0], network.state_spec) == ((4,), (2,))
+    assert tf.nest.map_structure(lambda spec: spec.shape[0], network.state_spec) == (4, 2)
     _, state = network(vectors(5))
     assert tf.nest.map_structure(lambda item: item.shape, state) == (
-        (tf.TensorShape([5, 4]),), (tf.TensorShape([5, 2]),),
-    )  # fmt: skip
+        tf.TensorShape([5, 4]),
+        tf.TensorShape([5, 2]),
+    )
 
 
 def test_copy_has_weights_of_its_own() -> None:
@@ -129,7 +130,7 @@ def test_nest_of_layers_maps_a_nest_of_values() -> None:
     np.testing.assert_allclose(outputs[:, 7:], np.abs(vectors(2)))
     assert set(state[0]) == {"a", "b", "c"}
     assert state[0]["a"] == ()
-    np.testing.assert_allclose(state[0]["b"][0], outputs[:, 3:7])
+    np.testing.assert_allclose(state[0]["b"], outputs[:, 3:7])
     later, _ = network(inputs, network_state=state)
     assert not np.allclose(later[:, 3:7], outputs[:, 3:7])
     again, _ = network(inputs, network_state=state, step_type=tf.zeros([2], tf.int32))

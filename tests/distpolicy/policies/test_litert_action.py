@@ -154,6 +154,27 @@ def test_variables_changed_otherwise_need_a_refresh(
     assert_same(litert.action(step, (), seeds), tensorflow.action(step, (), seeds))
 
 
+def test_updates_inside_of_a_compiled_function_renew_the_copy(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep]
+) -> None:
+    policy, other = make_policy(BOX), make_policy(BOX, weights_seed=8)
+    litert, tensorflow = engines(policy)
+    step, seeds = make_step(4), row_seeds(4)
+    update = tf.function(lambda: policy.update(other, tau=0.5))
+    litert.action(step, (), seeds)
+    for _ in range(3):
+        before = litert.action(step, (), seeds)
+        update()
+        after = litert.action(step, (), seeds)
+        assert not np.allclose(after.action, before.action)
+        assert_same(after, tensorflow.action(step, (), seeds))
+    # So it is for an engine that is made after the function was traced.
+    late = engines(policy)[0]
+    late.action(step, (), seeds)
+    update()
+    assert_same(late.action(step, (), seeds), tensorflow.action(step, (), seeds))
+
+
 def test_normaliser_in_float64_comes_along(
     make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep]
 ) -> None:

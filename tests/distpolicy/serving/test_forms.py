@@ -123,3 +123,8 @@ def test_nests_of_replies_have_lists_where_specs_have_tuples() -> None:
     found = FORMS[MSGPACK].decode(FORMS[MSGPACK].encode(nest))
     assert isinstance(found, list)
     assert_alike(map_structure(np.asarray, tuple(found)), nest)
+
+
+def test_json_has_null_where_an_array_has_nan_or_infinite_values() -> None:
+    value = {"info": np.float32([1, np.nan, -np.inf]), "more": [np.inf], "action": 2}
+    assert FORMS[JSON].encode(value) == b'{"info":[1.0,null,null],"more":[null],"action":2}'

@@ -151,7 +151,9 @@ def test_a_ray_of_its_own_that_ends_ends_the_job_in_one_line_and_resume_goes_on(
 ) -> None:
     def kill(process: subprocess.Popen[str]) -> None:
         # Ray's agents take their names a while after they have been started.
+        deadline = time.monotonic() + 120.0
         while not (found := [folder for folder in our_processes() if program in name_of(folder)]):
+            assert time.monotonic() < deadline
             time.sleep(0.1)
         for folder in found:
             os.kill(int(folder.name), signal.SIGKILL)

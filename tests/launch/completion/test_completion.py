@@ -18,7 +18,7 @@ from launch.commands.collect import parse_collect
 from launch.commands.doctor import parse_doctor
 from launch.commands.evaluate import parse_evaluate
 from launch.commands.export import parse_export
-from launch.commands.reports import parse_plot, parse_report
+from launch.commands.reports import PLOT, REPORT, RUNS, WATCH
 from launch.commands.serve import parse_serve
 from launch.commands.submit import parse_submit
 from launch.commands.train import parse_train
@@ -113,8 +113,10 @@ def test_every_command_is_completed() -> None:
         ("collect", parse_collect, []),
         ("evaluate", parse_evaluate, []),
         ("tune", parse_tune, []),
-        ("report", parse_report, []),
-        ("plot", parse_plot, []),
+        ("report", REPORT.parse, []),
+        ("plot", PLOT.parse, []),
+        ("runs", RUNS.parse, []),
+        ("watch", WATCH.parse, []),
         ("serve", parse_serve, []),
         ("export", parse_export, []),
         ("doctor", parse_doctor, []),

@@ -24,6 +24,7 @@ SPACES: dict[str, tuple[gym.Space, gym.Space]] = {
     "Acrobot-v1": (box(6), S.Discrete(3)),
     "MountainCar-v0": (box(2), S.Discrete(3)),
     "LunarLander-v3": (box(8), S.Discrete(4)),
+    "LunarLanderContinuous-v3": (box(8), S.Box(-1, 1, (2,))),
     "Pendulum-v1": (box(3), S.Box(-2, 2, (1,))),
     "MountainCarContinuous-v0": (box(2), S.Box(-1, 1, (1,))),
     "BipedalWalker-v3": (box(24), S.Box(-1, 1, (4,))),

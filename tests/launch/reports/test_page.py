@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from written_runs import STEPS, write_run
+from written_runs import STEPS, change_record, write_run
 
 from launch.config.train import TrainConfig
+from launch.output.run_directory import RunDirectory
 from launch.reports.groups import grouped
 from launch.reports.page_writer import page_text
 from launch.reports.run_data import read_run
@@ -115,13 +116,6 @@ def test_the_learning_curve_has_the_rows_of_the_file(tmp_path: Path) -> None:
     assert tables["marks"]["what"][0] == "collector 0: a <b>broken</b> machine"
 
 
-def test_the_axis_of_a_constant_is_around_it(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", 20, more={"entropy": 0.0, "clip_range": 0.2})
-    text = json.dumps(data_of(page_of(run.path)))
-    assert '"domain": [0.1, 0.30000000000000004]' in text or '"domain": [0.1, 0.3]' in text
-    assert '"domain": [-1.0, 1.0]' in text
-
-
 def test_where_the_time_goes_adds_up_for_each_worker(tmp_path: Path) -> None:
     table = chart(page_of(write_run(tmp_path / "run").path), "Where the time goes")["tables"]["stretches"]
     assert list(dict.fromkeys(table["worker"])) == ["learner", "collector 0", "collector 1"]
@@ -184,6 +178,83 @@ def test_runs_that_differ_by_their_seed_are_shown_with_their_mean(tmp_path: Path
     # Student's t with two degrees of freedom: 4.303 · 10 / √3.
     assert by_steps[0][2] == pytest.approx(24.84, abs=0.02)
     assert "ppo (3 runs)" in text
+
+
+def three_runs(folder: Path) -> list[Path]:
+    """Asynchronous runs of two groups, with evaluations on the way, faults, and a resumed one."""
+    paths = []
+    for number, steps in enumerate((16, 16, 32)):
+        more = {"eval_return_mean": 50.0, "lag_rows/0": 96.0, "lag_rows/1": 32.0 * (number + 1)}
+        config = TrainConfig(seed=number, rollout_steps=steps)
+        run = write_run(folder / f"run{number}", 12, config, more=more, num_faults=number)
+        paths.append(run.path)
+    start = json.loads((paths[0] / "run.json").read_text())["starts"][0]
+    change_record(RunDirectory(paths[0]), starts=[start, {**start, "train_s": 8.0, "updates": 4, "command": "again"}])
+    return paths
+
+
+def test_the_page_of_several_runs_has_what_each_of_them_has(tmp_path: Path) -> None:
+    text = page_of(*three_runs(tmp_path))
+    Page(text)
+    titles = [one["title"] for one in data_of(text)["charts"]]
+    wanted = {"Return", "Return, evaluated", "Env steps a second of the environments alone", "Where the time goes"}
+    assert wanted | {"Policy lag of the rows learned from", "Episode length", "Loss"} <= set(titles)
+    marks = chart(text, "Return")["tables"]["marks"]
+    assert sorted(marks["what"]) == [
+        "run0: resumed",
+        *["run1: collector 0: a <b>broken</b> machine"],
+        *[f"run2: collector {index}: a <b>broken</b> machine" for index in (0, 1)],
+    ]
+    assert marks["time"][0] == 8.0
+    lags = chart(text, "Policy lag of the rows learned from")["tables"]["bars"]
+    shares = dict(zip(zip(lags["name"], lags["label"], strict=True), lags["share"], strict=True))
+    # 96 rows of lag 0 beside 32 or 64 of lag 1 in each update of the first group, beside 96 in the second.
+    assert shares["rollout_steps 16", "1"] == pytest.approx(96 / (2 * 96 + 96), rel=1e-5)
+    assert shares["rollout_steps 32", "1"] == pytest.approx(0.5)
+    parts = chart(text, "Where the time goes")["tables"]["parts"]
+    found = dict(zip(zip(parts["label"], parts["kind"], strict=True), parts["share"], strict=True))
+    assert found["rollout_steps 16: collectors", "environment"] == pytest.approx(0.25)
+    assert found["rollout_steps 32: learner", "learning"] == pytest.approx(0.2)
+    assert "<h2>Faults and restarts</h2>" in text
+    assert "again</pre>" in text, "the commands"
+    assert text.count("<th>machine</th>") == text.count("<th>versions</th>") == 1, "all had the same"
+    assert text.count("<td class=key>seed</td>") == 1, "the runs of the first group differ by it"
+
+
+def test_a_point_of_each_run_of_a_group_can_be_shown(tmp_path: Path) -> None:
+    hovered = chart(page_of(*three_runs(tmp_path)), "Return")["spec"]["layer"][-1]
+    assert hovered["data"] == {"name": "curves"}
+    assert {"field": "run", "title": "run"} in hovered["encoding"]["tooltip"]
+
+
+def test_very_many_faults_are_a_few_lines_and_rows(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", 400, num_faults=300).path)
+    found = chart(text, "Return")["tables"]["marks"]["what"]
+    assert 30 <= len(found) <= 40
+    assert found[0].endswith("a <b>broken</b> machine (and 6 more)")
+    assert text.count("machine</td>") == 60
+    assert "240 more, in faults.csv" in text
+
+
+def test_a_value_that_never_changes_has_an_axis_around_it(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", 20, more={"learning_rate": 3e-4}).path)
+    scale = chart(text, "Learning rate")["spec"]["layer"][0]["encoding"]["y"]["scale"]
+    assert scale["domain"] == pytest.approx([1.5e-4, 4.5e-4])
+    assert "domain" not in chart(text, "Loss")["spec"]["layer"][0]["encoding"]["y"]["scale"]
+
+
+def test_what_workers_wait_for_at_a_start_is_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 12, more={"sync_s": 0.5})
+    (start,) = json.loads(run.record_file.read_text())["starts"]
+    change_record(run, starts=[start, {**start, "updates": 6}])
+    synced = chart(page_of(run.path), "From new weights to acting by them")["tables"]["faint"]
+    assert synced["steps"] == [STEPS * update for update in range(1, 13) if update not in (1, 7)]
+    assert len(chart(page_of(run.path), "Loss")["tables"]["faint"]["steps"]) == 12
+
+
+def test_lock_step_has_no_chart_of_policy_lags(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", 5, more={"lag_rows/0": 128.0}).path)
+    assert "Policy lag of the rows learned from" not in [one["title"] for one in data_of(text)["charts"]]
 
 
 def test_runs_are_grouped_by_what_differs(tmp_path: Path) -> None:

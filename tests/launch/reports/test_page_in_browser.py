@@ -142,13 +142,16 @@ def test_the_pointer_shows_the_nearest_value(browser: Any, page: str) -> None:
     assert steps.startswith("env steps ")
 
 
-def test_the_page_of_several_runs_is_drawn_as_well(browser: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 400)])
+def test_the_page_of_several_runs_is_drawn_as_well(browser: Any, theme: str, width: int, tmp_path: Path) -> None:
+    more = {"eval_return_mean": 50.0, "lag_rows/0": 96.0, "lag_rows/1": 32.0}
     paths = [
-        write_run(tmp_path / f"run{number}", 30, TrainConfig(seed=number, rollout_steps=steps)).path
+        write_run(tmp_path / f"run{number}", 30, TrainConfig(seed=number, rollout_steps=steps), more=more).path
         for number, steps in enumerate((16, 16, 32))
     ]
     write_page(tmp_path / "report.html", grouped([read_run(path) for path in paths]))
-    show(browser, (tmp_path / "report.html").as_uri(), "light", 1280)
+    show(browser, (tmp_path / "report.html").as_uri(), theme, width)
     assert browser.execute_script("return window.reportFailures") == []
     assert browser.get_log("browser") == []
     assert all(drawn > 500 and colours > 3 for drawn, colours in browser.execute_script(PIXELS))
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width

@@ -17,7 +17,7 @@ from written_runs import change_record, write_run
 
 from distpolicy.errors import ConfigError
 from launch.config.train import TrainConfig
-from launch.output.seeds_folder import text_of_seeds
+from launch.output.seeds_folder import Seeds, text_of_seeds
 from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.reports.commands import plot, report, run_paths
 from launch.reports.run_list import list_runs
@@ -182,7 +182,7 @@ def test_options_on_seeds_that_mean_nothing_are_refused(
     monkeypatch.chdir(tmp_path)
     run = write_run(tmp_path / "run", 2)
     (tmp_path / "seeds").mkdir()
-    (tmp_path / "seeds" / "seeds.json").write_text(text_of_seeds([0, 1]))
+    (tmp_path / "seeds" / "seeds.json").write_text(text_of_seeds(Seeds([0, 1])))
     (tmp_path / "seeds" / "seeds.yaml").write_bytes(run.config_file.read_bytes())
     with pytest.raises(ConfigError, match=message):
         parse_train(list(options))

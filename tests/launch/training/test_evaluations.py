@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-import ray
 from commands import read_metrics
 
 from distpolicy.agents.ppo.config import PPOConfig
@@ -22,6 +20,8 @@ from launch.reports.run_data import read_run
 from launch.supervision.faults import RunFault
 from launch.training.totals import TrainingTotals
 from workers.collection.evaluator import EvaluationResult
+
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 STEPS_PER_UPDATE = 64
 CONFIG = TrainConfig(
@@ -78,13 +78,6 @@ class Recorder(TrainingObserver):
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         self.evaluations.append((totals.updates, result))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
 
 
 def config(num_updates: int, **changes: Any) -> TrainConfig:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
 
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.sac.config import SACConfig
 from launch.config.train import TrainConfig
+
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 SMALL: dict[str, Any] = {
     "replay_capacity": 400,
@@ -27,16 +25,6 @@ SMALL: dict[str, Any] = {
 DQN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=800, agent=DQNConfig(**SMALL))
 SAC = dataclasses.replace(CONFIG, env="Pendulum-v1", total_steps=800, agent=SACConfig(**SMALL, critic_units=(8,)))
 PRIORITISED = dataclasses.replace(DQN, agent=dataclasses.replace(DQN.agent, priority_exponent=0.6, n_step=3))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Workers find the environments by it.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-        yield
-        ray.shutdown()
 
 
 def with_lag(config: TrainConfig, lag: int) -> TrainConfig:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from driver_runs import CONFIG, Recorder, assert_same_state, kill, make_driver, trained
 from scripted_datasets import cartpole_random, write
 
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
 from launch.config.train import TrainConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 NUM_UPDATES = 12
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
 
 
 def config_for(folder: Path, eval_episodes: int) -> TrainConfig:

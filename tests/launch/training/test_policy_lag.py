@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
 
 from launch.training.totals import UpdateResult
 
+pytestmark = pytest.mark.usefixtures("local_ray")
+
 UNEVEN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=1_000)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Workers find the environments by it.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-        yield
-        ray.shutdown()
 
 
 def versions_of(outcome: UpdateResult) -> list[int]:

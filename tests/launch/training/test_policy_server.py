@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of, trained
 
 from distpolicy.networks.network_config import NetworkConfig
 
+pytestmark = pytest.mark.usefixtures("local_ray")
+
 SHORT = dataclasses.replace(CONFIG, total_steps=600)
 SERVED = dataclasses.replace(SHORT, inference="server")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
 
 
 RECURRENT = NetworkConfig(actor_units=(8,), recurrent="gru", recurrent_units=(6,))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from distpolicy.agents.ppo.config import PPOConfig
-from distpolicy.errors import DistPolicyError
+from distpolicy.errors import ConfigError, DistPolicyError
 from launch.config.train import TrainConfig
 from launch.output.growing_table import read_table
 from launch.output.run_directory import RunDirectory
@@ -98,6 +98,15 @@ def test_settings_are_compared_with_the_preset(tmp_path: Path) -> None:
     assert found["changed"]["target_return"] == 270.0
 
 
+def test_a_preset_that_is_gone_is_replaced_when_a_run_goes_on(tmp_path: Path) -> None:
+    observed(tmp_path).on_end(RunEnd(totals(3), KeyboardInterrupt()))
+    (tmp_path / "run.json").write_text(json.dumps({**record(tmp_path), "preset": "of-a-later-version"}))
+    observed(tmp_path, update=3)
+    assert record(tmp_path)["preset"] == "cartpole-ppo"
+    with pytest.raises(ConfigError, match=r"unknown preset 'cartpole-pp'; .*did you mean cartpole-ppo"):
+        RunRecord("cartpole-pp")
+
+
 def test_evaluations_are_rows_and_void_ones_go(tmp_path: Path) -> None:
     observers = observed(tmp_path)
     for update in (2, 4, 6):
@@ -151,6 +160,23 @@ def test_the_times_of_workers_add_up(tmp_path: Path) -> None:
     assert sums == {"learner": learner, "collector 0": collector, "collector 1": collector}
 
 
+def test_the_time_after_the_checkpoint_that_a_run_goes_on_from_is_there_once(tmp_path: Path) -> None:
+    observers = observed(tmp_path)
+    for update in range(1, 9):
+        observers.on_update(update_of(update, seconds=10.0))
+    # It is killed, and its newest checkpoint is of update 5. A damaged row goes, too.
+    file = tmp_path / "worker_times.csv"
+    file.write_text(file.read_text().replace("collector 1,10,20,", "collector 1,10,twenty,"))
+    again = observed(tmp_path, update=5)
+    for update in range(6, 8):
+        again.on_update(update_of(update, seconds=10.0))
+    again.on_end(RunEnd(totals(7)))
+    rows = read_table(file)
+    found = [(row["begin_s"], row["end_s"]) for row in rows if row["worker"] == "learner"]
+    assert found == [(str(10 * second), str(10 * second + 10)) for second in range(7)]
+    assert sum(row["worker"] == "collector 1" for row in rows) == 6
+
+
 def test_the_table_of_times_stays_small(tmp_path: Path) -> None:
     observers = observed(tmp_path, config=TrainConfig(collectors=40))
     for update in range(1, 3001):
@@ -168,8 +194,8 @@ def test_a_table_that_a_crash_has_cut_off_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "worker_times.csv"
     file.write_bytes(file.read_bytes()[:-5])
     before = read_table(file)
-    again = observed(tmp_path)
-    again.on_update(update_of(9, seconds=1.0))
+    again = observed(tmp_path, update=8)
+    again.on_update(update_of(9, seconds=10.0))
     again.on_end(RunEnd(totals(9)))
     assert read_table(file)[: len(before)] == before
     assert len(read_table(file)) == len(before) + 3

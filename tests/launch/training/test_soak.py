@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-import ray
 from driver_runs import CONFIG, Recorder, Stop, make_driver, process_id
 from light_workers import store
+
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 MINUTES = float(os.environ.get("DISTPOLICY_SOAK_MINUTES", "30"))
 NUM_SAMPLES = 60
@@ -25,13 +25,6 @@ class Sample(NamedTuple):
     resident_mib: list[float]
     descriptors: list[int]
     objects: int
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
 
 
 def sample(pids: list[int]) -> Sample:

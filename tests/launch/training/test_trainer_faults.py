@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,14 +12,9 @@ from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of
 
 from launch.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("local_ray")
+
 LONG = dataclasses.replace(CONFIG, total_steps=100_000_000)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
 
 
 def run_until_stopped(driver: Trainer) -> None:

@@ -136,9 +136,9 @@ def test_each_replacement_has_another_seed_and_waits_longer() -> None:
     log.begin([3])
     seeds, waits = [], []
     for _ in range(4):
+        start = time.perf_counter()
         log.record(0, "step", "failed", "")
         seeds.append(log.restart_seed(0))
-        start = time.perf_counter()
         log.back_off(0)
         waits.append(time.perf_counter() - start)
     assert len(set(seeds)) == 4

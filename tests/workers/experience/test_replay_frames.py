@@ -123,7 +123,7 @@ def test_each_frame_is_kept_once(num_frames: int, axis: int) -> None:
     # A row also keeps the number of its newest frame, and samples take memory.
     sample_bytes = 2 * 128 * SIZE * SIZE * num_frames
     assert num_bytes - 8 * length - sample_bytes < 1.1 * length * SIZE * SIZE
-    assert experience.metrics()["replay_size"] > 0.95 * length
+    assert experience.metrics()["replay_size"] >= 0.95 * length
 
 
 def test_no_row_is_lost_while_episodes_are_long() -> None:

@@ -56,3 +56,15 @@ def test_an_empty_state_begins_anew() -> None:
     debt.restore({})
     debt.insert(14)
     assert not debt.pay()
+
+
+def test_a_run_that_goes_on_with_other_ratios_can_always_be_saved() -> None:
+    state = None
+    for denominator in (999_983, 999_979, 999_961, 999_959):
+        debt = SampleDebt(500_000 / denominator, 0, 10**6)
+        if state is not None:
+            debt.restore(state)
+        debt.insert(7)
+        state = debt.state()
+    assert state is not None
+    assert int(state["debt"][0]) / int(state["debt"][1]) == pytest.approx(14.0, abs=1e-2)

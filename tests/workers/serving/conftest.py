@@ -61,6 +61,8 @@ class Counted:
 class Served:
     """A service with its servers in a thread."""
 
+    keep_alive_s = 0.5
+
     def __init__(self, service: Callable[[], PolicyService], replica: str, token: str | None, others: dict) -> None:
         self.counted = Counted()
         self.others = others
@@ -71,6 +73,10 @@ class Served:
         self._thread.start()
         assert self._started.wait(20)
         others[replica] = f"127.0.0.1:{self.port}"
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Calls a function in the server's event loop."""
+        self._server.servers[0].get_loop().call_soon_threadsafe(function, *arguments)
 
     @property
     def http(self) -> str:
@@ -94,12 +100,13 @@ class Served:
             return self.others.get(replica)
 
         frontend = Frontend(self.service, self._replica, self._token_sha256, address_of, self.counted)
-        app = HttpApp(frontend, pages("summing", self.service), max_body_bytes=10_000)
+        app = HttpApp(frontend, pages("summing", self.service, self._token_sha256 is not None), max_body_bytes=10_000)
         grpc_server = grpc.aio.server()
         grpc_server.add_generic_rpc_handlers(grpc_handlers(frontend))
         self.grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
         await grpc_server.start()
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="error")
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="error", ws="none")
+        config.timeout_keep_alive = self.keep_alive_s  # type: ignore[assignment]
         self._server = uvicorn.Server(config)
         serving = asyncio.create_task(self._server.serve())
         while not self._server.started:

@@ -189,3 +189,17 @@ def test_clients_that_have_gone_take_no_rows() -> None:
 
     asyncio.run(run())
     assert batches == [1]
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_rows_that_do_not_fit_are_an_answer_and_the_next_batch_goes_on(is_inline: bool) -> None:
+    batcher = Batcher(Doubling(), INPUTS, 8, 1000)
+    batcher.is_inline = is_inline
+
+    async def run() -> None:
+        with pytest.raises(ServingError, match="the policy failed: ValueError"):
+            await asyncio.wait_for(batcher.submit(1, [np.zeros((1, 5), np.float32), 7]), 5)
+        np.testing.assert_array_equal(result(await batcher.submit(1, rows(3))), [[6, 6]])
+
+    asyncio.run(run())
+    batcher.close()

@@ -62,7 +62,7 @@ def test_batch_is_told_by_one_dimension_more(read: RequestReader) -> None:
     assert (rows.num, rows.is_batch) == (3, True)
     assert [len(leaf) for leaf in rows.observation] == [3] * 5
     np.testing.assert_array_equal(read.step_types(rows, continues=True), [0, 1, 1])
-    np.testing.assert_array_equal(rows.reward, [1, 2, 3])
+    np.testing.assert_array_equal(rows.reward, [[1, 2, 3]])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_step_type_follows_from_first_and_from_what_continues(read: RequestReade
     assert read.step_types(read(ActRequest(GOOD)), continues=True) == 1
     assert read.step_types(read(ActRequest(GOOD, first=True)), continues=True) == 0
     assert "first: expected true or false" in str(refused(read, first=1))
-    assert "reward: expected a number" in str(refused(read, reward=[1.0]))
+    assert "reward has 1 rows, and observation has no batch" in str(refused(read, reward=[1.0]))
 
 
 def test_bounds_may_be_left_unchecked() -> None:

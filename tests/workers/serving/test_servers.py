@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jsonschema
 import msgpack
 import numpy as np
 import pytest
@@ -30,9 +32,20 @@ def ask(url: str, body: Any = None, method: str | None = None, **headers: str) -
     given = {"content-type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data, given, method=method), timeout=10) as answer:
-            return answer.status, json.load(answer)
+            return answer.status, strictly(answer.read())
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+        body = error.read()
+        is_msgpack = error.headers["content-type"] == "application/msgpack"
+        return error.code, msgpack.unpackb(body) if is_msgpack else strictly(body)
+
+
+def strictly(body: bytes) -> Any:
+    """Reads JSON as other languages do, which have no NaN in it."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(body, parse_constant=refuse)
 
 
 @pytest.mark.parametrize("way", ["http", "grpc"])
@@ -143,6 +156,10 @@ def test_json_is_taken_as_people_write_it(serve: Serve) -> None:
         (b"{}", {"content_type": "text/plain"}, 400, "unknown content-type text/plain"),
         (b"\xc1", {"content_type": "application/msgpack", "accept": "application/json"}, 400, "is not msgpack"),
         (b" " * 20_000, {}, 413, "at most 10000 bytes"),
+        (b'{"observation": 1, "\\ud800": 2}', {}, 400, "unknown field"),
+        (b'{"observation": 1, "\\ud800": 2}', {"accept": "application/msgpack"}, 400, "unknown field"),
+        (b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "reward": 1e39}', {}, 400, "reward: NaN"),
+        (b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "discount": 2}', {}, 400, "from 0 to 1"),
         (b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "seed": -1}', {}, 400, "seed: expected"),
         (
             b'{"observation": {"value": [1, 2], "picture": [[0, 0], [0, 0]]}, "session": 1}',
@@ -158,6 +175,71 @@ def test_bad_bodies_are_refused(serve: Serve, body: bytes, headers: dict[str, st
     assert (found, list(answer)) == (status, ["error"])
     assert told in answer["error"]
     assert "\n" not in answer["error"]
+
+
+OBSERVATION = {"value": [1, 2], "picture": [[0, 0], [0, 0]]}
+
+
+def test_the_answer_has_the_form_that_is_asked_for_or_the_requests_own(serve: Serve) -> None:
+    url = f"{serve().http}/v1/act"
+    packed = msgpack.packb({"observation": OBSERVATION})
+
+    def form(body: bytes, **headers: str) -> str:
+        given = {name.replace("_", "-"): text for name, text in headers.items()}
+        with urllib.request.urlopen(urllib.request.Request(url, body, given), timeout=10) as answer:
+            return answer.headers["content-type"]
+
+    plain = json.dumps({"observation": OBSERVATION}).encode()
+    # Most libraries send */*.
+    assert form(packed, content_type="application/msgpack", accept="*/*") == "application/msgpack"
+    assert form(packed, content_type="application/msgpack", accept="application/json") == "application/json"
+    assert form(plain, content_type="application/json", accept="*/*") == "application/json"
+    assert form(plain, content_type="application/json", accept="application/msgpack;q=0.9, */*;q=0.1") == (
+        "application/msgpack"
+    )
+
+
+def test_an_upgrade_to_a_websocket_is_an_ordinary_request(serve: Serve) -> None:
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec_websocket_version": "13"}
+    status, answer = ask(f"{serve().http}/v1/act", sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==", **headers)
+    assert (status, answer) == (405, {"error": "/v1/act takes POST, not GET"})
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again(serve: Serve) -> None:
+    served = serve()
+    with PolicyClient(served.http) as client:
+        np.testing.assert_array_equal(client.action(seen(1, 2)), [1, 2])
+        time.sleep(3 * served.keep_alive_s)
+        np.testing.assert_array_equal(client.action(seen(1, 2)), [2, 4])
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_an_action_that_is_nan_is_an_error_and_leaves_the_session(serve: Serve, way: str) -> None:
+    served = serve()
+    with PolicyClient(getattr(served, way)) as client:
+        client.act(seen(1, 2))
+        served.service.policy.factor = np.nan
+        with pytest.raises(ServingError, match="the policy's action is NaN or infinite") as caught:
+            client.act(seen(1, 2))
+        assert caught.value.kind is Kind.FAILED
+        served.service.policy.factor = 1.0
+        np.testing.assert_array_equal(client.action(seen(1, 2)), [2, 4])
+
+
+def test_bytes_that_are_not_a_message_are_the_callers_fault(serve: Serve) -> None:
+    import grpc
+
+    served = serve(token="a-token-of-some-length")
+    metadata = (("authorization", "Bearer a-token-of-some-length"),)
+    with grpc.insecure_channel(served.grpc.removeprefix("grpc://")) as channel:
+        for name in ("Act", "EndSession"):
+            call = channel.unary_unary(f"/distpolicy.v1.Policy/{name}")
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"\xff\xff", timeout=10, metadata=metadata)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"\xff\xff", timeout=10)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_methods_and_paths_are_checked(serve: Serve) -> None:
@@ -199,6 +281,13 @@ def test_sessions_are_found_at_the_replica_that_has_them(serve: Serve) -> None:
                     elsewhere.act(seen(np.nan, 0))
                 elsewhere._session = None
         np.testing.assert_array_equal(last, [3, 6])
+        # What JSON has and msgpack has not.
+        observation = {"value": [2**70, 1], "picture": [[0, 0], [0, 0]]}
+        body = {"observation": observation, "session": client._session}
+        status, answer = ask(f"{other.http}/v1/act", body, authorization="Bearer a-token-of-some-length")
+        assert (status, answer["error"].partition(":")[0]) == (400, "the request has a value that no array holds")
+        path = f"/v1/sessions/{client._session.partition('-')[0]}-..%2F..%2Fhealthz"
+        assert ask(other.http + path, method="DELETE", authorization="Bearer a-token-of-some-length")[0] == 404
         assert (len(served.service.sessions), len(other.service.sessions)) == (1, 0)
         served.close()
         with PolicyClient(other.http, "a-token-of-some-length") as elsewhere:
@@ -223,8 +312,7 @@ def test_a_newer_policy_is_taken_between_requests(serve: Serve) -> None:
     served = serve(has_state=False)
     with PolicyClient(served.http) as client:
         assert client.act(seen(1, 2)).version == 3
-        loop = served._server.servers[0].get_loop()
-        loop.call_soon_threadsafe(served.service.update, lambda: setattr(served.service.policy, "factor", 10.0), 4)
+        served.call(served.service.update, lambda: setattr(served.service.policy, "factor", 10.0), 4)
         reply = client.act(seen(1, 2))
         while reply.version == 3:
             reply = client.act(seen(1, 2))
@@ -239,7 +327,7 @@ def test_pages_describe_the_policy(serve: Serve) -> None:
     _, document = ask(f"{url}/openapi.json")
     asked = document["paths"]["/v1/act"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"observation", "session"} <= asked["properties"].keys()
-    one = asked["properties"]["observation"]["oneOf"][0]
+    one = asked["properties"]["observation"]["anyOf"][0]
     assert one["properties"]["value"]["items"] == {"type": "number", "minimum": -100.0, "maximum": 100.0}
     with urllib.request.urlopen(f"{url}/docs", timeout=10) as page:
         text = page.read().decode()
@@ -247,3 +335,50 @@ def test_pages_describe_the_policy(serve: Serve) -> None:
     assert "src=" not in text  # It needs no network.
     with urllib.request.urlopen(f"{url}/docs/policy.proto", timeout=10) as page:
         assert "rpc Act(ActRequest) returns (ActReply);" in page.read().decode()
+
+
+@pytest.mark.parametrize("state", ["server", "client", None])
+def test_what_the_interface_describes_is_what_the_server_takes_and_answers(serve: Serve, state: str | None) -> None:
+    url = (serve(has_state=False) if state is None else serve(state=state)).http
+    _, document = ask(f"{url}/openapi.json")
+    post = document["paths"]["/v1/act"]["post"]
+    asked = post["requestBody"]["content"]["application/json"]["schema"]
+    answered = post["responses"]["200"]["content"]["application/json"]["schema"]
+    for schema in (asked, answered):
+        jsonschema.Draft202012Validator.check_schema(schema)
+    batch = {"value": [[1, 2], [3, 4]], "picture": [[[0, 0], [0, 0]]] * 2}
+    taken: list[dict[str, Any]] = [
+        {"observation": OBSERVATION},
+        {"observation": OBSERVATION, "first": True, "reward": 1.5, "discount": 0, "seed": 3},
+        {"observation": batch, "first": [True, False], "reward": [1, 2]},
+        {"observation": OBSERVATION, "first": None},
+    ]
+    for body in taken:
+        jsonschema.validate(body, asked)
+        status, answer = ask(f"{url}/v1/act", body)
+        assert status == 200, answer
+        jsonschema.validate(answer, answered)
+        if name := {"server": "session", "client": "state"}.get(state or ""):
+            following = {**body, name: answer[name]}
+            jsonschema.validate(following, asked)
+            assert ask(f"{url}/v1/act", following)[0] == 200
+    refused: list[dict[str, Any]] = [
+        {"observation": {"value": [1, 2, 3], "picture": [[0, 0], [0, 0]]}},
+        {"observation": {"value": [1, 1000], "picture": [[0, 0], [0, 0]]}},
+        {"observation": {"value": [[1, 2]] * 9, "picture": [[[0, 0], [0, 0]]] * 9}},
+        {"observation": {"value": [1, 2]}},
+        {"observation": OBSERVATION, "seed": -1},
+        {"observation": OBSERVATION, "unknown": 1},
+    ]
+    for body in refused:
+        assert ask(f"{url}/v1/act", body)[0] in (400, 413)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(body, asked)
+
+
+def test_the_interface_says_whether_a_token_is_needed(serve: Serve) -> None:
+    token = {"authorization": "Bearer a-token-of-some-length"}
+    assert "security" not in ask(f"{serve().http}/openapi.json")[1]
+    document = ask(f"{serve(token='a-token-of-some-length').http}/openapi.json", **token)[1]
+    assert document["security"] == [{"token": []}]
+    assert document["paths"]["/healthz"]["get"]["security"] == []

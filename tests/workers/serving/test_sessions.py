@@ -76,7 +76,7 @@ def test_idle_sessions_end_and_used_ones_stay(store: SessionStore, clock: Clock)
 def test_a_session_with_a_request_under_way_does_not_expire(store: SessionStore, clock: Clock) -> None:
     session = store.use(store.begin(1, False, state(1)).name, 1, False)
     clock.now = 100.0
-    store.check_room()
+    store.check_room(1)
     assert len(store) == 1
     store.release(session, state(2))
     assert store.use(session.name, 1, False).state == state(2)
@@ -84,7 +84,7 @@ def test_a_session_with_a_request_under_way_does_not_expire(store: SessionStore,
 
 def test_limit_is_kept_until_sessions_end_or_expire(store: SessionStore, clock: Clock) -> None:
     names = [store.begin(1, False, state(1)).name for _ in range(3)]
-    with pytest.raises(ServingError, match="3 sessions are in use") as caught:
+    with pytest.raises(ServingError, match="3 of 3 sessions are in use") as caught:
         store.begin(1, False, state(1))
     assert caught.value.kind is Kind.BUSY
     store.end(names[0])
@@ -94,6 +94,19 @@ def test_limit_is_kept_until_sessions_end_or_expire(store: SessionStore, clock: 
         store.begin(1, False, state(1))
     with pytest.raises(ServingError, match="is not known"):
         store.end(names[1])
+
+
+def test_a_session_with_a_batch_counts_as_its_rows(clock: Clock) -> None:
+    store = SessionStore("a1", 10, 60.0, clock)
+    first = store.begin(6, True, [])
+    with pytest.raises(ServingError, match="6 of 10 sessions are in use, and 5 more asked for"):
+        store.begin(5, True, [])
+    store.begin(4, True, [])
+    store.end(first.name)
+    store.begin(6, True, [])
+    clock.now += 61.0
+    store.begin(10, True, [])
+    assert len(store) == 1
 
 
 def test_names_cannot_be_guessed(store: SessionStore) -> None:

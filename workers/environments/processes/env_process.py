@@ -25,7 +25,7 @@ from distpolicy.environments.gymnasium_interface import (
 )
 from distpolicy.utils.nests.array_nest import leaf_places, packer
 from workers.environments.episode_info import info_numbers
-from workers.environments.fault_log import in_one_line
+from workers.environments.fault_log import in_one_line, is_of_code
 from workers.environments.observations import ObservationArrays
 from workers.environments.process_state import close_quietly
 from workers.environments.processes.protocol import COMMAND, DONE, ENDED, MISMATCH, RAISED, RESET, receive, send_text
@@ -116,7 +116,8 @@ def serve_environment(
         if problem is not None:
             send_text(connection, MISMATCH, [str(problem)])
             return
-        send_text(connection, RAISED, [in_one_line(error, call), "".join(traceback.format_exception(error))])
+        trace = "".join(traceback.format_exception(error))
+        send_text(connection, RAISED, [in_one_line(error, call), trace, "lasting" if is_of_code(error) else ""])
 
 
 def _next_command(connection: socket.socket) -> tuple[bytes, int] | None:

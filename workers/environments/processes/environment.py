@@ -115,7 +115,7 @@ class ProcessEnvironment(Environment):
         self._step_types[row], self._rests[row] = LAST, True
 
     def fail_slot(self, row: int, error: str) -> None:
-        self._fail(row, "step", error, "")
+        self._fail(row, "step", error, "", is_lasting=True)
         self._step_types[row] = LAST
 
     def reset(self, seeds: Sequence[int]) -> TimeStep:
@@ -153,6 +153,8 @@ class ProcessEnvironment(Environment):
         memory = self._memory
         stepped = good & ~begins
         ended = stepped & (memory.terminated | memory.truncated)
+        for row in np.flatnonzero(ended).tolist():
+            self._log.count_episode(row)
         step_types = np.where(begins, FIRST, np.where(ended | self._cuts, LAST, MID))
         self._step_types = np.where(self._rests, LAST, step_types).astype(np.int32)
         discount = np.where(stepped & memory.terminated, 0.0, 1.0).astype(np.float32)
@@ -253,10 +255,10 @@ class ProcessEnvironment(Environment):
             if kind == MISMATCH:
                 (text,) = receive_texts(handle.connection, 1)
                 raise EnvironmentCrashedError(f"env {self.name} {text}", slot=row)
-            error, trace = receive_texts(handle.connection, 2)
+            error, trace, lasting = receive_texts(handle.connection, 3)
         except (EOFError, OSError):
-            error, trace = f"ended its process in {call}", handle.stacks()
-        self._fail(row, call, error, trace)
+            error, trace, lasting = f"ended its process in {call}", handle.stacks(), ""
+        self._fail(row, call, error, trace, bool(lasting))
         return False
 
     def _fail_hung(self, row: int, call: str) -> None:
@@ -265,12 +267,12 @@ class ProcessEnvironment(Environment):
         stacks = handle.dump_stacks()
         self._fail(row, call, f"hung in {call}: no answer within {self._timeouts_s[row]:g} s (step_timeout_s)", stacks)
 
-    def _fail(self, row: int, call: str, error: str, trace: str) -> None:
+    def _fail(self, row: int, call: str, error: str, trace: str, is_lasting: bool = False) -> None:
         handle, self._handles[row] = self._handles[row], None
         assert handle is not None
         self._selector.unregister(handle.connection)
         handle.kill()
-        self._log.record(row, call, error, trace)
+        self._log.record(row, call, error, trace, is_lasting)
 
     def _replace(self, failed: list[int]) -> None:
         """Starts new processes for the rows until each has begun an episode."""

@@ -1,12 +1,37 @@
-"""Column: one leaf of all rows of a ring."""
+"""Column: one leaf of all rows of a ring.
+
+Images with 2, 4 or 8 frames or channels as their last dimension have these as the first one in memory, in rings and in
+samples. So a stack of frames is put together from whole frames, not pixel by pixel, and the compiled update brings the
+pixels into order on its way; see :meth:`distpolicy.agents.tf_agent.TFAgent.train_steps`.
+"""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+
+# Sizes of a last dimension that is the first one in memory. So many bytes are a word.
+WORDS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
+def has_frames_last(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Returns whether the last dimension of such a leaf is the first one in memory."""
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] in WORDS
+
+
+def zero_rows(outer: tuple[int, ...], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Returns zeros ``[*outer, *shape]``, in the memory order of such a leaf."""
+    if not has_frames_last(shape, dtype):
+        return np.zeros((*outer, *shape), dtype)
+    return np.moveaxis(np.zeros((*outer, shape[2], *shape[:2]), dtype), -3, -1)
+
+
+def in_memory_order(rows: np.ndarray) -> np.ndarray:
+    """Returns rows ``[N, ...]`` of :func:`zero_rows` with their dimensions in the order of the memory."""
+    return np.moveaxis(rows, -1, -3) if has_frames_last(rows.shape[1:], rows.dtype) else rows
 
 
 class Written(NamedTuple):
@@ -67,7 +92,7 @@ class Column(abc.ABC):
 
         Args:
             rows: int64 ``[N]``.
-            out: Array ``[N, ...]`` that takes them.
+            out: Array ``[N, ...]`` that takes them, from :func:`zero_rows`.
         """
 
     @abc.abstractmethod
@@ -97,7 +122,7 @@ class WholeColumn(Column):
 
     def __init__(self, num_rows: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.shape, self.dtype = shape, dtype
-        self.values = np.zeros((num_rows, *shape), dtype)
+        self.values = zero_rows((num_rows,), shape, dtype)
 
     @property
     def nbytes(self) -> int:
@@ -113,7 +138,7 @@ class WholeColumn(Column):
     def take(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Reads rows."""
         # Without mode="clip", NumPy reads into a copy of ``out`` first.
-        np.take(self.values, rows, axis=0, out=out, mode="clip")
+        np.take(in_memory_order(self.values), rows, axis=0, out=in_memory_order(out), mode="clip")
 
     def state(self, rows: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the values of rows."""

@@ -58,5 +58,7 @@ class SampleDebt:
         if not state:
             self._debt, self._num_inserted = Fraction(0), 0
             return
-        self._debt = Fraction(int(state["debt"][0]), int(state["debt"][1]))
+        debt = Fraction(int(state["debt"][0]), int(state["debt"][1]))
+        # Exact unless the run had another ratio before this one: such debts would outgrow the two numbers in the end.
+        self._debt = debt.limit_denominator(_LARGEST_DENOMINATOR)
         self._num_inserted = int(state["num_inserted"])

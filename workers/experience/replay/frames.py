@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from distpolicy.trajectories.time_step import StepType
-from workers.experience.replay.columns import Column, KeptRows, Written
+from workers.experience.replay.columns import WORDS, Column, KeptRows, Written, has_frames_last, in_memory_order
 
-# Frames of one pixel are a word if they are the last dimension.
-_WORDS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 _MOST_FRAMES = 16
 # Frames beside one for each row: episodes begin with a whole stack.
 _SPARE = 0.05
@@ -38,9 +36,6 @@ class FrameColumn(Column):
     A time step whose older frames are the newer ones of the step before adds one frame, and any other adds all of its
     frames, bit for bit. So nothing depends on how an environment pads the first observations of an episode.
 
-    Frames in the last dimension are kept as they are read: k frames of a pixel are a word, and an observation is made
-    of two neighbouring words by shifts. Reading them one by one takes three times as long.
-
     Args:
         num_slots: Number of env slots.
         length: Rows of each.
@@ -55,11 +50,7 @@ class FrameColumn(Column):
         self._length, self._stack = length, stack
         self._num_frames = frames_of_slot(length, stack)
         inner = tuple(np.delete(shape, stack.axis).tolist())
-        if stack.axis == 0:
-            self._frames = np.zeros((num_slots * self._num_frames, *inner), np.uint8)
-        else:
-            num_words = num_slots * self._num_frames // stack.num_frames
-            self._frames = np.zeros((num_words, *inner, stack.num_frames), np.uint8)
+        self._frames = np.zeros((num_slots * self._num_frames, *inner), np.uint8)
         # By slot: the number of frames that were ever written. By row: the number of its newest frame.
         self._written = np.zeros(num_slots, np.int64)
         self._newest = np.zeros(num_slots * length, np.int64)
@@ -92,21 +83,9 @@ class FrameColumn(Column):
         k = self._stack.num_frames
         oldest = self._newest[rows] - (k - 1)
         base = rows // self._length * self._num_frames
-        if self._stack.axis == 0:
-            places = base[:, None] + (oldest[:, None] + np.arange(k)) % self._num_frames
-            frames = out.reshape(len(rows) * k, *self._frames.shape[1:])
-            np.take(self._frames, places.ravel(), axis=0, out=frames, mode="clip")
-            return
-        word = _WORDS[k]
-        words = self._frames.view(word)[..., 0].reshape(len(self._frames), -1)
-        made = out.view(word).reshape(len(rows), -1)
-        oldest %= self._num_frames
-        shift = (8 * (oldest % k)).astype(word)[:, None]
-        np.take(words, (base + oldest) // k, axis=0, out=made, mode="clip")
-        later = np.take(words, (base + (oldest + k) % self._num_frames) // k, axis=0)
-        np.right_shift(made, shift, out=made)
-        np.left_shift(later, np.asarray(8 * k, word) - shift, out=later)
-        np.bitwise_or(made, later, out=made)
+        places = base[:, None] + (oldest[:, None] + np.arange(k)) % self._num_frames
+        frames = in_memory_order(out).reshape(len(rows) * k, *self._frames.shape[1:])
+        np.take(self._frames, places.ravel(), axis=0, out=frames, mode="clip")
 
     def is_lost(self, slots: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Returns which rows need frames that were written over: bool ``[B, N]``.
@@ -144,12 +123,9 @@ class FrameColumn(Column):
             found_slots.append(np.full(len(numbers[-1]), slot))
         return np.concatenate(found_slots), np.concatenate(numbers)
 
-    def _places(self, slots: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | slice, ...]:
+    def _places(self, slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Returns the indices of frames."""
-        places = slots * self._num_frames + numbers % self._num_frames
-        if self._stack.axis == 0:
-            return (places,)
-        return places // self._stack.num_frames, slice(None), slice(None), places % self._stack.num_frames
+        return slots * self._num_frames + numbers % self._num_frames
 
     def _set_frames(self, slots: np.ndarray, numbers: np.ndarray, frames: np.ndarray) -> None:
         self._frames[self._places(slots, numbers)] = frames
@@ -157,9 +133,7 @@ class FrameColumn(Column):
 
 def frames_of_slot(length: int, stack: StackShape) -> int:
     """Returns how many frames are kept for an env slot with that many rows."""
-    k = stack.num_frames
-    num_frames = math.ceil(length * (1 + _SPARE)) + k
-    return -(-num_frames // k) * k
+    return math.ceil(length * (1 + _SPARE)) + stack.num_frames
 
 
 def possible_stack(shape: tuple[int, ...], dtype: np.dtype) -> StackShape | None:
@@ -189,7 +163,7 @@ def found_stack(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> StackShape | 
 def _possible_stacks(shape: tuple[int, ...], dtype: np.dtype) -> list[StackShape]:
     if dtype != np.uint8 or len(shape) != 3:
         return []
-    stacks = [StackShape(2, shape[2])] if shape[2] in _WORDS else []
+    stacks = [StackShape(2, shape[2])] if has_frames_last(shape, dtype) else []
     return stacks + ([StackShape(0, shape[0])] if 2 <= shape[0] <= _MOST_FRAMES else [])
 
 
@@ -205,7 +179,7 @@ def are_shifted(values: np.ndarray, stack: StackShape) -> np.ndarray:
         if stack.axis == 0:
             is_same = steps[1:, :-1] == steps[:-1, 1:]
         else:
-            words = np.ascontiguousarray(steps).view(_WORDS[stack.num_frames])[..., 0]
+            words = np.ascontiguousarray(steps).view(WORDS[stack.num_frames])[..., 0]
             # The newest frame is the highest byte.
             is_same = (words[1:] ^ (words[:-1] >> 8)) << 8 == 0
         found.append(is_same.reshape(len(is_same), -1).all(axis=1))

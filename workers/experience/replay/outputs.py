@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from workers.experience.replay.columns import zero_rows
+
 
 class Outputs:
     """Arrays by name, which are made once: new memory for each sample costs as much as reading it."""
@@ -18,8 +20,8 @@ class Outputs:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self._arrays.values())
 
-    def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Returns the array of this name, whose values are of no meaning; makes it the first time."""
+    def get(self, name: str, num_rows: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Returns the array ``[num_rows, *shape]`` of this name, whose values are of no meaning; makes it once."""
         if name not in self._arrays:
-            self._arrays[name] = np.empty(shape, dtype)
+            self._arrays[name] = zero_rows((num_rows,), shape, dtype)
         return self._arrays[name]

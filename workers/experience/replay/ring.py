@@ -11,7 +11,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
 from workers.experience.replay.column_kind import ColumnKind, column_kinds
-from workers.experience.replay.columns import Column, KeptRows, Written
+from workers.experience.replay.columns import Column, KeptRows, Written, zero_rows
 from workers.experience.replay.frames import FrameColumn, found_stack, possible_stack
 from workers.experience.replay.structure import OBSERVATION, leaves_of
 
@@ -305,7 +305,7 @@ class Ring:
         same = self.step_type[tips] == rollout.step_type[:, 0]
         for path, leaf in leaves.items():
             if path.startswith(OBSERVATION):
-                kept = np.empty((len(slots), *leaf.shape[2:]), leaf.dtype)
+                kept = zero_rows((len(slots),), leaf.shape[2:], leaf.dtype)
                 self.columns[path].take(tips, kept)
                 same &= same_bits(kept, leaf[:, 0])
         return same

@@ -12,7 +12,7 @@ from distpolicy.trajectories.time_step import StepType
 from distpolicy.trajectories.trajectory_tuple import Trajectory
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Sample
-from workers.experience.replay.columns import KeptRows
+from workers.experience.replay.columns import KeptRows, zero_rows
 from workers.experience.replay.draws import Drawn
 from workers.experience.replay.ring import Inserted, Ring
 from workers.experience.replay.sampler import Sampler
@@ -119,7 +119,7 @@ class SequenceSampler(Sampler):
 
         def taken(path: str) -> np.ndarray:
             column = self._ring.columns[path]
-            out = self._outputs.get(path, (rows.size, *column.shape), column.dtype)
+            out = self._outputs.get(path, rows.size, column.shape, column.dtype)
             column.take(rows.ravel(), out)
             return shaped(out, self._span)
 
@@ -140,7 +140,7 @@ class SequenceSampler(Sampler):
         """Returns sequences of zeros."""
 
         def zeros(leaf: np.ndarray) -> np.ndarray:
-            return np.zeros((*self._shape, self._span, *leaf.shape[2:]), leaf.dtype)
+            return zero_rows((*self._shape, self._span), leaf.shape[2:], leaf.dtype)
 
         trajectory = rollout.trajectory
         state: Any = map_structure(

@@ -12,7 +12,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import map_structure
 from workers.experience.experience import Sample
-from workers.experience.replay.columns import KeptRows
+from workers.experience.replay.columns import KeptRows, zero_rows
 from workers.experience.replay.draws import Drawn
 from workers.experience.replay.ring import Inserted, Ring
 from workers.experience.replay.sampler import Sampler
@@ -74,7 +74,7 @@ class TransitionSampler(Sampler):
             return shaped(self._taken(path, path, rows))
 
         def step_type(name: str, at: np.ndarray) -> np.ndarray:
-            found = self._outputs.get(name, rows.shape, np.int32)
+            found = self._outputs.get(name, len(rows), (), np.int32)
             found[:] = self._ring.step_type[at]
             return shaped(found)
 
@@ -100,7 +100,7 @@ class TransitionSampler(Sampler):
         """Returns transitions of zeros."""
 
         def zero(leaf: np.ndarray) -> np.ndarray:
-            return np.zeros((*self._shape, *leaf.shape[2:]), leaf.dtype)
+            return zero_rows(self._shape, leaf.shape[2:], leaf.dtype)
 
         number, step_type = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.int32)
         observation = map_structure(zero, rollout.observation)
@@ -145,7 +145,7 @@ class TransitionSampler(Sampler):
 
     def _taken(self, name: str, path: str, rows: np.ndarray) -> np.ndarray:
         column = self._ring.columns[path]
-        out = self._outputs.get(name, (len(rows), *column.shape), column.dtype)
+        out = self._outputs.get(name, len(rows), column.shape, column.dtype)
         column.take(rows, out)
         return out
 
@@ -153,7 +153,7 @@ class TransitionSampler(Sampler):
         """Returns a leaf of both rows."""
         column = self._ring.columns[path]
         found, found_last = (
-            self._outputs.get(f"{prefix}{path}", (len(rows), *column.shape), column.dtype) for prefix in ("", "next/")
+            self._outputs.get(f"{prefix}{path}", len(rows), column.shape, column.dtype) for prefix in ("", "next/")
         )
         step = max(1, _CHUNK_BYTES // max(1, found[0].nbytes))
         for begin in range(0, len(rows), step):

@@ -209,8 +209,8 @@ def test_networks_are_checked() -> None:
     wide = QNetwork(OBSERVATION, ACTION, fc_layer_params=(5,))
     with pytest.raises(ConfigError, match="same variables"):
         make(DqnAgent, target_q_network=wide)
-    with pytest.raises(ConfigError, match="R2d2Agent"):
-        make(DqnAgent, QRnnNetwork(OBSERVATION, ACTION, lstm_size=(3,)), target_q_network=None)
+    with pytest.raises(NotImplementedError, match="R2d2Agent"):
+        make(DqnAgent, QRnnNetwork(OBSERVATION, ACTION, lstm_size=(3,)), target_q_network=None, n_step_update=2)
 
 
 @pytest.mark.parametrize("kind", [DqnAgent, DdqnAgent])

@@ -283,7 +283,10 @@ def test_the_policy_is_the_squashed_mean() -> None:
         ({"critic_network_2": None}, "another seed"),
         ({"critic_network_2": None, "target_critic_network_2": make_critic(9)}, "needs critic_network_2"),
         ({"critic_network": TwinCriticNetwork(from_spec((OBSERVATION, ACTION)), (4,))}, "has several critics"),
-        ({"actor_network": ActorDistributionRnnNetwork(OBSERVATION, ACTION, lstm_size=(3,))}, "has a state"),
+        (
+            {"actor_network": ActorDistributionRnnNetwork(OBSERVATION, ACTION, lstm_size=(3,)), "n_step_update": 3},
+            "n_step_update is 3",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused(arguments: dict[str, Any], message: str) -> None:

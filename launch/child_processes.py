@@ -70,6 +70,20 @@ def started_processes_ended() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def adopted_processes_ended() -> Iterator[None]:
+    """Ends, after the block, the children that were started in it, and what they have started, whoever has ended it.
+
+    It is for a short block without a Ray, since it adopts orphans all the time.
+    """
+    before = _children()
+    with _orphans_adopted():
+        try:
+            yield
+        finally:
+            _end_all(_with_descendants(before))
+
+
+@contextlib.contextmanager
 def _orphans_adopted() -> Iterator[None]:
     """Makes orphans of this process's descendants its children, so that it can find them. Works on Linux only.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from launch.cluster.child_processes import none_left, started_processes_ended
+from launch.child_processes import none_left, started_processes_ended
 
 # A grandchild in a session of its own, whose parent ends at once.
 IN_THE_BACKGROUND = "import subprocess, sys; subprocess.Popen(['sleep', '300'], start_new_session=True)"
