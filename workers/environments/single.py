@@ -128,7 +128,7 @@ class SingleEnvironmentMaker:
 
         Raises:
             Exception: Any error of its constructor.
-            ConfigError: If the result is not a Gymnasium environment, or a wrapper does not take its arguments.
+            ConfigError: If the result is not a Gymnasium environment, or a wrapper cannot be made.
         """
         with signal_handlers_kept():
             env = self._bare()

@@ -116,13 +116,6 @@ def test_the_learning_curve_has_the_rows_of_the_file(tmp_path: Path) -> None:
     assert tables["marks"]["what"][0] == "collector 0: a <b>broken</b> machine"
 
 
-def test_the_axis_of_a_constant_is_around_it(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", 20, more={"entropy": 0.0, "clip_range": 0.2})
-    text = json.dumps(data_of(page_of(run.path)))
-    assert '"domain": [0.1, 0.30000000000000004]' in text or '"domain": [0.1, 0.3]' in text
-    assert '"domain": [-1.0, 1.0]' in text
-
-
 def test_where_the_time_goes_adds_up_for_each_worker(tmp_path: Path) -> None:
     table = chart(page_of(write_run(tmp_path / "run").path), "Where the time goes")["tables"]["stretches"]
     assert list(dict.fromkeys(table["worker"])) == ["learner", "collector 0", "collector 1"]

@@ -110,7 +110,7 @@ def test_an_env_id_may_name_the_module_that_registers_it(tmp_path: Path, monkeyp
             r"unknown env 'toy_envs:NoSuchFactory': toy_envs has no NoSuchFactory, and registers no",
         ),
         (EnvironmentFactory("toy_envs:no_env"), r"expected a gymnasium.Env from what the env names, got a str: '"),
-        (EnvironmentFactory("cartpole"), r"unknown env 'cartpole': .*; did you mean CartPole-v1\?$"),
+        (EnvironmentFactory("CartPole"), r"unknown env 'CartPole': .*; did you mean CartPole-v1\?$"),
         (EnvironmentFactory("Pendulm-v1"), r"unknown env 'Pendulm-v1'.*Pendulum"),
         (
             EnvironmentFactory("CartPole-v1", wrappers=('gymnasium.wrappers.TimeLimit{"max": 3}',)),
