@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib.util
 import inspect
 import os
@@ -270,6 +271,14 @@ def _wrapper_config(item: Any) -> WrapperConfig:
     if isinstance(item, Mapping) and {"name"} <= set(item) <= {"name", "kwargs"}:
         return WrapperConfig(item["name"], dict(item.get("kwargs", {})))
     raise ConfigError(f"wrapper {item!r}: expected its name, or a mapping of name and kwargs")
+
+
+def _did_you_mean(env_id: str) -> str:
+    """Returns the registered id that was meant: the newest version of a name without one, or the most similar id."""
+    ids = [known for known in gym.registry if "/" not in known or "/" in env_id]
+    versions = [known for known in ids if known.rpartition("-v")[0].lower() == env_id.lower()]
+    near = versions[-1:] or difflib.get_close_matches(env_id, ids, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:
