@@ -256,11 +256,8 @@ class EnvironmentFactory:
             return f"env {self.env_id} needs a package that is not installed: {text}"
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:
             return f"env {self.env_id} needs the Atari package: pip install 'distpolicy[atari]'"
-        if module:
-            return (
-                f"unknown env {self.env_id!r}: {module} has no {self._bare_id}, and registers no environment of this id"
-            )
-        return f"unknown env {self.env_id!r}: {text}{_did_you_mean(self.env_id)}"
+        why = f"{module} has no {self._bare_id}, and registers no environment of this id" if module else text
+        return f"unknown env {self.env_id!r}: {why}{_did_you_mean(self._bare_id)}"
 
 
 def _wrapper_config(item: Any) -> WrapperConfig:
