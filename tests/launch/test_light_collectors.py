@@ -81,6 +81,7 @@ class Notes(TrainingObserver):
         self.told.append(text)
 
 
+@pytest.mark.slow
 def test_a_training_runs_collectors_and_their_replacements_have_no_tensorflow(tmp_path: Path) -> None:
     notes = Notes()
     with TrainingRun(CONFIG, [notes], run_dir=tmp_path / "run") as run:

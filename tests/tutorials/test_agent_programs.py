@@ -53,6 +53,7 @@ def test_c51_collects_and_trains() -> None:
     assert int(agent.train_step_counter) == 3
 
 
+@pytest.mark.slow
 def test_sac_trains_by_actors_and_a_learner(tmp_path: Path) -> None:
     collect_env, eval_env = suite_gym.load("Pendulum-v1"), suite_gym.load("Pendulum-v1", max_episode_steps=20)
     strategy = strategy_utils.get_strategy(tpu=False, use_gpu=False)

@@ -97,10 +97,10 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
         except SpecMismatchError as error:
             raise ConfigError(f"env {factory.env_id}: {error}") from error
         try:
-            if not flatten(environment.action_spec):
-                raise ConfigError(f"env {environment.name} has an empty action_space, {environment.action_space}")
             if for_training:
                 check_supported(environment)
+            elif not flatten(environment.action_spec):
+                raise ConfigError(f"env {environment.name} has an empty action_space, {environment.action_space}")
             return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
         finally:
             with deadline(factory.env_id, "close", CLOSE_TIMEOUT_S):

@@ -284,7 +284,7 @@ def test_every_metric_is_announced(config: VTraceConfig) -> None:
     ids=["discrete", "box", "nested"],
 )
 @pytest.mark.parametrize("networks", [SMALL, pytest.param(LSTM, marks=pytest.mark.slow)], ids=["feed-forward", "lstm"])
-@pytest.mark.parametrize("kind", ["impala", "appo"])
+@pytest.mark.parametrize("kind", [pytest.param("impala", marks=pytest.mark.slow), "appo"])
 def test_several_passes_over_any_actions_are_compiled_as_they_are_written(
     kind: str, networks: NetworkConfig, action: Any
 ) -> None:

@@ -40,7 +40,7 @@ def test_means_are_squashed_into_the_bounds_and_deviations_are_softplus_of_a_bia
     assert isinstance(distribution, tfp.distributions.MultivariateNormalDiag)
     kernel, bias = (weight.numpy() for weight in network.layers[0].weights)
     raw = encodings(4).numpy() @ kernel + bias
-    np.testing.assert_allclose(distribution.mean(), [0.0, 20.0] + [1.0, 10.0] * np.tanh(raw), rtol=1e-5)
+    np.testing.assert_allclose(distribution.mean(), [0.0, 20.0] + [1.0, 10.0] * np.tanh(raw), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(distribution.stddev(), np.full((4, 2), np.log1p(np.exp(0.5))), rtol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_scaled_distribution_is_squashed() -> None:
     kernel, bias = (weight.numpy() for weight in network.layers[0].weights)
     # Once, by the distribution, and not by the means' transform before.
     raw = encodings(4).numpy() @ kernel + bias
-    np.testing.assert_allclose(distribution.mode(), [0.0, 20.0] + [1.0, 10.0] * np.tanh(raw), rtol=1e-5)
+    np.testing.assert_allclose(distribution.mode(), [0.0, 20.0] + [1.0, 10.0] * np.tanh(raw), rtol=1e-5, atol=1e-7)
     assert isinstance(distribution, SquashToSpecNormal)
     assert isinstance(distribution.input_distribution, tfp.distributions.MultivariateNormalDiag)
 

@@ -126,8 +126,8 @@ def test_a_masked_policy_takes_a_batch_without_rows(converted: bool) -> None:
         "normalized",
         "greedy",
         "float64",
-        "float64 actions",
-        "squashed",
+        pytest.param("float64 actions", marks=pytest.mark.slow),
+        pytest.param("squashed", marks=pytest.mark.slow),
         "pictures",
         "recurrent",
     ]

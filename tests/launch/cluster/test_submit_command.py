@@ -51,6 +51,7 @@ def sent(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     return folder, submit(head, head.dashboard, "--working-dir", ".", *job, cwd=folder, **elsewhere)
 
 
+@pytest.mark.slow
 def test_output_of_the_job_is_shown(sent: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     result = sent[1]
     assert result.returncode == 0, result.stdout + result.stderr

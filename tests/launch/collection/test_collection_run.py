@@ -216,6 +216,7 @@ for _ in CollectionRun(config, "data", env=Counting):
 """
 
 
+@pytest.mark.slow
 def test_a_script_collects_in_an_environment_of_its_own_and_need_not_close_the_run(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "script.py"]

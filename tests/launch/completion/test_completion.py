@@ -128,7 +128,7 @@ def test_options_are_those_of_the_help(
 ) -> None:
     with pytest.raises(SystemExit):
         parse([*arguments, "--help-all"])
-    told = set(re.findall(r"^\W*(--[a-z][\w.-]*\w) ", capsys.readouterr().out, re.MULTILINE))
+    told = set(re.findall(r"^\W*(--[a-z][\w.-]*\w)[ ,]", capsys.readouterr().out, re.MULTILINE))
     offered = {option.name.replace("no-", "", 1) for option in found()[command].options}
     assert told
     assert {name.replace("no-", "", 1) for name in told} <= offered

@@ -16,6 +16,7 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_an_interrupt_waits_for_the_update_under_way_and_saves_what_it_has_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

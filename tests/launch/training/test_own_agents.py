@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_pages_agent_trains_and_leaves_a_whole_run_directory(folder: Path) -> None:
     rows = read_metrics(folder / "run")
     assert len(rows) >= 5

@@ -240,6 +240,7 @@ def test_sigterm_while_the_update_is_compiled_ends_with_code_143(tmp_path: Path)
     assert not errors
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_an_env_that_raises_costs_its_slot_alone_and_in_an_evaluation_its_episode_is_played_again(
     tmp_path: Path,

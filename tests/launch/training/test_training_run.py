@@ -310,6 +310,7 @@ def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=variables)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_a_script_trains_in_an_env_of_its_own_and_acts_by_the_policy(tmp_path: Path) -> None:
     done = python(str(ROOT / "examples" / "train_in_python.py"), "3000", cwd=tmp_path)
