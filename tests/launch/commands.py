@@ -69,5 +69,10 @@ def read_metrics(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def checkpoints(run: Path) -> list[Path]:
+    """The whole checkpoints of a run, the oldest first; the name of one that is being written begins with a point."""
+    return sorted((run / "checkpoints").glob("[!.]*"))
+
+
 def newest_checkpoint(run: Path) -> Path:
-    return sorted((run / "checkpoints").iterdir())[-1]
+    return checkpoints(run)[-1]
