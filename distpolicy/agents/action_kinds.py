@@ -6,13 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distpolicy.specs.array_spec import BoundedArraySpec, is_continuous, is_discrete
+from distpolicy.specs.array_spec import INFINITE_BOUND, BoundedArraySpec, is_continuous, is_discrete
 from distpolicy.utils.nests.array_nest import flatten
 
 ActionKind = Literal["any", "one discrete", "one of floats", "one discrete or floats"]
-
-# Bounds of this size count as infinite, as in distpolicy.distributions.utils, which needs TensorFlow.
-_INFINITE = 1e30
 
 # What each kind is in a message.
 IN_WORDS: dict[ActionKind, str] = {
@@ -46,4 +43,4 @@ def _has_finite_bounds(spec: Any) -> bool:
     if not isinstance(spec, BoundedArraySpec):
         return False
     bounds = np.array([np.min(spec.minimum), np.max(spec.maximum)], np.float64)
-    return bool(np.all(np.abs(bounds) < min(_INFINITE, float(np.finfo(spec.dtype).max))))
+    return bool(np.all(np.abs(bounds) < min(INFINITE_BOUND, float(np.finfo(spec.dtype).max))))

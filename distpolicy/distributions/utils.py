@@ -19,6 +19,7 @@ from distpolicy.distributions.parameters import (
 )
 from distpolicy.distributions.tanh_bijector_stable import Tanh
 from distpolicy.errors import ConfigError, SpecMismatchError
+from distpolicy.specs.array_spec import INFINITE_BOUND
 from distpolicy.specs.tensor_spec import BoundedTensorSpec, TensorSpec, from_spec
 from distpolicy.utils.nest_utils import assert_same_structure
 
@@ -185,7 +186,7 @@ def _bounds(spec: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns the lower and upper bounds of a spec, float64 ``[*shape]``, with infinity where there is none."""
     bounds = (spec.minimum, spec.maximum) if isinstance(spec, BoundedTensorSpec) else (-np.inf, np.inf)
     minimum, maximum = (np.broadcast_to(bound, spec.shape).astype(np.float64) for bound in bounds)
-    largest = min(1e30, float(spec.dtype.max))
+    largest = min(INFINITE_BOUND, float(spec.dtype.max))
     return np.where(minimum <= -largest, -np.inf, minimum), np.where(maximum >= largest, np.inf, maximum)
 
 

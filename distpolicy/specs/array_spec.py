@@ -12,6 +12,9 @@ from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.uniform_draw import RandomSource, UniformDraw
 from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 
+# Bounds of floats of this size count as infinite.
+INFINITE_BOUND = 1e30
+
 
 class ArraySpec:
     """The shape and dtype of an array.
