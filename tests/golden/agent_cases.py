@@ -119,6 +119,10 @@ def q_network(ns: Any, seed: int = 0) -> Any:
     return linear_network(ns, numbers(SIZE, NUM_ACTIONS, seed=seed))
 
 
+def counted(weights: bool) -> dict[str, Any]:
+    return {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
+
+
 @agent_case(
     "dqn",
     plain={},
@@ -155,8 +159,7 @@ def dqn(
     if boundary:
         types[2, 0:2] = LAST, FIRST
     batch = sequences(ns, steps, types, discount=discount)
-    more = {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
-    return trained(agent, {"q": network, "target": target}, [batch] * num_updates, **more)
+    return trained(agent, {"q": network, "target": target}, [batch] * num_updates, **counted(weights))
 
 
 @agent_case("dqn/masks")
@@ -202,8 +205,7 @@ def c51(ns: Any, weights: bool = False, **arguments: Any) -> Any:
         gamma=0.9,
         **arguments,
     )
-    more = {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
-    return trained(agent, {"q": own}, [sequences(ns, arguments.get("n_step_update", 1) + 1)], **more)
+    return trained(agent, {"q": own}, [sequences(ns, arguments.get("n_step_update", 1) + 1)], **counted(weights))
 
 
 def actor(ns: Any, seed: int = 3) -> Any:
@@ -240,16 +242,8 @@ def floats(ns: Any, **more: Any) -> Any:
     return sequences(ns, action=numbers(B, 2, 1, seed=6, scale=0.9), **more)
 
 
-@agent_case(
-    "ddpg",
-    plain={},
-    weights={"weights": True},
-    dqda_clipping={"dqda_clipping": 0.1},
-    target={"target_update_tau": 0.25},
-)
-def ddpg(ns: Any, weights: bool = False, **arguments: Any) -> Any:
-    networks = {"actor": actor(ns), "critic": critic(ns, 0), "target_actor": actor(ns, 7), "target": critic(ns, 5)}
-    agent = module(ns, "ddpg_agent").DdpgAgent(
+def ddpg_agent(ns: Any, networks: dict[str, Any], **arguments: Any) -> Any:
+    return module(ns, "ddpg_agent").DdpgAgent(
         step_spec(ns),
         continuous(ns, shape=(1,)),
         networks["actor"],
@@ -261,8 +255,36 @@ def ddpg(ns: Any, weights: bool = False, **arguments: Any) -> Any:
         gamma=0.9,
         **arguments,
     )
-    more = {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
-    return trained(agent, networks, [floats(ns)], ("actor_loss", "critic_loss"), **more)
+
+
+@agent_case(
+    "ddpg",
+    plain={},
+    weights={"weights": True},
+    dqda_clipping={"dqda_clipping": 0.1},
+    target={"target_update_tau": 0.25},
+)
+def ddpg(ns: Any, weights: bool = False, **arguments: Any) -> Any:
+    networks = {"actor": actor(ns), "critic": critic(ns, 0), "target_actor": actor(ns, 7), "target": critic(ns, 5)}
+    agent = ddpg_agent(ns, networks, **arguments)
+    return trained(agent, networks, [floats(ns)], ("actor_loss", "critic_loss"), **counted(weights))
+
+
+def td3_agent(ns: Any, networks: dict[str, Any], **arguments: Any) -> Any:
+    return module(ns, "td3_agent").Td3Agent(
+        step_spec(ns),
+        continuous(ns, shape=(1,)),
+        networks["actor"],
+        networks["critic"],
+        optimizer(),
+        optimizer(),
+        critic_network_2=networks["critic_2"],
+        target_actor_network=networks["target_actor"],
+        target_critic_network=networks["target"],
+        target_critic_network_2=networks["target_2"],
+        gamma=0.9,
+        **arguments,
+    )
 
 
 @agent_case(
@@ -280,23 +302,8 @@ def td3(ns: Any, weights: bool = False, num_updates: int = 1, **arguments: Any) 
         "target": critic(ns, 5),
         "target_2": critic(ns, 6),
     }
-    agent = module(ns, "td3_agent").Td3Agent(
-        step_spec(ns),
-        continuous(ns, shape=(1,)),
-        networks["actor"],
-        networks["critic"],
-        optimizer(),
-        optimizer(),
-        critic_network_2=networks["critic_2"],
-        target_actor_network=networks["target_actor"],
-        target_critic_network=networks["target"],
-        target_critic_network_2=networks["target_2"],
-        train_step_counter=tf.Variable(0, dtype=tf.int64),
-        gamma=0.9,
-        **arguments,
-    )
-    more = {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
-    return trained(agent, networks, [floats(ns)] * num_updates, ("actor_loss", "critic_loss"), **more)
+    agent = td3_agent(ns, networks, train_step_counter=tf.Variable(0, dtype=tf.int64), **arguments)
+    return trained(agent, networks, [floats(ns)] * num_updates, ("actor_loss", "critic_loss"), **counted(weights))
 
 
 def soft_networks(ns: Any) -> dict[str, Any]:
@@ -340,9 +347,8 @@ SOFT_PARTS = ("actor_loss", "critic_loss", "alpha_loss")
 )
 def sac(ns: Any, weights: bool = False, num_updates: int = 1, **arguments: Any) -> Any:
     networks = soft_networks(ns)
-    more = {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
     agent = soft_agent(ns, "sac_agent", networks, **arguments)
-    return trained(agent, networks, [floats(ns)] * num_updates, SOFT_PARTS, **more)
+    return trained(agent, networks, [floats(ns)] * num_updates, SOFT_PARTS, **counted(weights))
 
 
 @agent_case(
@@ -530,5 +536,4 @@ def behavioral_cloning(ns: Any, weights: bool = False, with_floats: bool = False
     )
     batch = sequences(ns, 2, action=numbers(B, 2, 1, seed=6, scale=0.9) if is_float else None)
     batch = tf.nest.map_structure(lambda leaf: leaf[:, 0], batch)
-    more = {"weights": tf.constant([0.5, 2.0, 1.0, 0.25])} if weights else {}
-    return trained(agent, {"network": network}, [batch], **more)
+    return trained(agent, {"network": network}, [batch], **counted(weights))

@@ -22,7 +22,9 @@ from agent_cases import (
     actor,
     agent_case,
     continuous,
+    counted,
     critic,
+    ddpg_agent,
     discrete,
     floats,
     module,
@@ -33,6 +35,7 @@ from agent_cases import (
     soft_agent,
     soft_networks,
     step_spec,
+    td3_agent,
     trained,
 )
 from golden_toolkit import function_network, observation_spec
@@ -43,7 +46,6 @@ RESET = [[MID] * (NUM_STEPS + 1), [MID, MID, FIRST, MID, MID, MID], [FIRST, MID,
 RESET.append([MID] * (NUM_STEPS + 1))
 # An episode that ends inside of a sequence.
 ENDS = [*RESET[:1], [MID, MID, LAST, FIRST, MID, MID], *RESET[2:]]
-WEIGHTS = (0.5, 2.0, 1.0, 0.25)
 
 
 def recurrent_network(ns: Any, seed: int, to_output: Any, with_action: bool = False) -> Any:
@@ -96,10 +98,6 @@ def recurrent_batch(ns: Any, with_floats: bool, step_type: Any = RESET) -> Any:
     discount[1, 1] = 0.0
     action = numbers(B, NUM_STEPS, 1, seed=6, scale=0.9) if with_floats else None
     return sequences(ns, NUM_STEPS, step_type, action, discount)
-
-
-def counted(weights: bool) -> dict[str, Any]:
-    return {"weights": tf.constant(WEIGHTS)} if weights else {}
 
 
 @agent_case(
@@ -157,37 +155,6 @@ def ddpg_rnn(ns: Any, **arguments: Any) -> Any:
         networks[name] = recurrent_network(ns, seed, _value, with_action=True)
     agent = ddpg_agent(ns, networks, **arguments)
     return trained(agent, networks, [recurrent_batch(ns, True)], ("actor_loss", "critic_loss"))
-
-
-def td3_agent(ns: Any, networks: dict[str, Any]) -> Any:
-    return module(ns, "td3_agent").Td3Agent(
-        step_spec(ns),
-        continuous(ns, shape=(1,)),
-        networks["actor"],
-        networks["critic"],
-        optimizer(),
-        optimizer(),
-        critic_network_2=networks["critic_2"],
-        target_actor_network=networks["target_actor"],
-        target_critic_network=networks["target"],
-        target_critic_network_2=networks["target_2"],
-        gamma=0.9,
-    )
-
-
-def ddpg_agent(ns: Any, networks: dict[str, Any], **arguments: Any) -> Any:
-    return module(ns, "ddpg_agent").DdpgAgent(
-        step_spec(ns),
-        continuous(ns, shape=(1,)),
-        networks["actor"],
-        networks["critic"],
-        optimizer(),
-        optimizer(),
-        target_actor_network=networks["target_actor"],
-        target_critic_network=networks["target"],
-        gamma=0.9,
-        **arguments,
-    )
 
 
 def differentiated(agent: Any, networks: dict[str, Any], batch: Any, fields: tuple[str, ...], **options: Any) -> Any:
