@@ -21,7 +21,6 @@ from distpolicy.policies.random_share_policy import RandomSharePolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.tensor_ops import element_wise_huber_loss
 
@@ -141,9 +140,8 @@ class DeterministicActorAgent(OffPolicyAgent):
     def _update_target_actor(self, step: tf.Tensor, tau: float, period: int) -> None:
         update_targets(self._actor_network.variables, self._target_actor_network.variables, step, tau, period)
 
-    def _train_on(self, experience: Transition | Trajectory, weights: tf.Tensor, noise: Any = None) -> LossInfo:
+    def _train_on(self, transition: Transition, weights: tf.Tensor, noise: Any = None) -> LossInfo:
         """Takes a gradient step; ``noise`` is for :meth:`_target_actions`."""
-        transition = self._transition(experience)
         weights = self._valid(transition, weights)
         step = self.train_step_counter.assign_add(1)
         with in_bfloat16(self._self_layers_in_bfloat16):
@@ -159,11 +157,8 @@ class DeterministicActorAgent(OffPolicyAgent):
         }
         return LossInfo(actor_loss + critic_loss, figures)
 
-    def _loss_on(
-        self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool, noise: Any = None
-    ) -> LossInfo:
+    def _loss_on(self, transition: Transition, weights: tf.Tensor, training: bool, noise: Any = None) -> LossInfo:
         """Returns the losses of the critics and of the actor by the same weights; ``noise`` as in :meth:`_train_on`."""
-        transition = self._transition(experience)
         weights = self._valid(transition, weights)
         critic_loss, _, _ = self._critic_loss(transition, weights, noise, training)
         actor_loss = self._actor_loss(transition.time_step, weights, training)

@@ -132,18 +132,6 @@ class OffPolicyAgent(TFAgent):
         """Returns the rows' priorities, float32 ``[B]``, from the absolute errors of transitions."""
         return sequence_priority(errors, weights > 0.0) if self._is_recurrent else errors
 
-    def _noise_of(self, transition: Transition, noise: tf.Tensor | None) -> tf.Tensor:
-        """Returns the numbers of :attr:`noise_spec` for each transition.
-
-        Args:
-            transition: The batch.
-            noise: The numbers for each row, or for each step of a sequence; None to draw them.
-        """
-        outer = tf.shape(transition.next_time_step.step_type)
-        if noise is None:
-            return tf.random.normal(tf.concat([outer, self.noise_spec.shape], axis=0))
-        return noise[:, : outer[1]] if self._is_recurrent else noise
-
 
 def update_targets(
     sources: Sequence[tf.Variable], targets: Sequence[tf.Variable], step: tf.Tensor, tau: float, period: int

@@ -108,7 +108,7 @@ class DdpgAgent(DeterministicActorAgent):
         )
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
-        return self._train_on(experience, weights)
+        return self._train_on(self._transition(experience), weights)
 
     def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
-        return self._loss_on(experience, weights, training)
+        return self._loss_on(self._transition(experience), weights, training)

@@ -148,10 +148,10 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         self._target_entropy_share = target_entropy_share
 
     def _train(self, experience: Transition | Trajectory, weights: tf.Tensor) -> LossInfo:
-        return self._train_on(experience, weights)
+        return self._train_on(self._transition(experience), weights)
 
     def _loss(self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool = False) -> LossInfo:
-        return self._loss_on(experience, weights, training)
+        return self._loss_on(self._transition(experience), weights, training)
 
     def _split(self, time_step: TimeStep) -> tuple[Any, tf.Tensor]:
         """Returns the networks' input, and which actions are allowed, bool ``[B, num_actions]``.

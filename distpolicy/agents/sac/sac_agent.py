@@ -9,20 +9,19 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.critics import make_twin_critics, observation_and_action
+from distpolicy.agents.noisy_update import NoisyUpdate
 from distpolicy.agents.sac.soft_actor_critic_agent import Loss, Optimizers, SoftActorCriticAgent, SoftSettings
-from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.distributions.reparameterized import draw_with_noise
 from distpolicy.networks.network import Network
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import paths
 
 
-class SacAgent(SoftActorCriticAgent):
+class SacAgent(NoisyUpdate, SoftActorCriticAgent):
     """Soft actor-critic for actions of floats; see the base class.
 
     Args:
@@ -143,23 +142,6 @@ class SacAgent(SoftActorCriticAgent):
     def noise_spec(self) -> Any:
         """Noise for the next observation's action and for the observation's: float32 ``[2, action_size]`` a row."""
         return tensor_spec.TensorSpec((2, sum(self._action_sizes)), tf.float32, "noise")
-
-    def _train(
-        self, experience: Transition | Trajectory, weights: tf.Tensor, *, noise: tf.Tensor | None = None
-    ) -> LossInfo:
-        transition = self._transition(experience)
-        return self._train_on(transition, weights, self._noise_of(transition, noise))
-
-    def _loss(
-        self,
-        experience: Transition | Trajectory,
-        weights: tf.Tensor,
-        training: bool = False,
-        *,
-        noise: tf.Tensor | None = None,
-    ) -> LossInfo:
-        transition = self._transition(experience)
-        return self._loss_on(transition, weights, training, self._noise_of(transition, noise))
 
     def _draw(self, time_step: TimeStep, noise: tf.Tensor, training: bool) -> tuple[Any, tf.Tensor]:
         """Draws actions, nest of ``[..., *shape]``, and returns their log-probabilities, float32 ``[...]``."""

@@ -21,7 +21,6 @@ from distpolicy.policies.greedy_policy import GreedyPolicy
 from distpolicy.policies.random_share_policy import RandomSharePolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -190,9 +189,9 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
             if isinstance(optimizer, keras.optimizers.Optimizer) and not optimizer.built:
                 optimizer.build(variables)
 
-    def _train_on(self, experience: Transition | Trajectory, weights: tf.Tensor, noise: Any = None) -> LossInfo:
+    def _train_on(self, transition: Transition, weights: tf.Tensor, noise: Any = None) -> LossInfo:
         """Takes a gradient step; ``noise`` is for the abstract methods."""
-        transition, settings = self._transition(experience), self._self_settings
+        settings = self._self_settings
         weights = self._valid(transition, weights)
         step = self.train_step_counter.assign_add(1)
         with in_bfloat16(self._self_layers_in_bfloat16):
@@ -213,11 +212,8 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         }
         return LossInfo(actor_loss + critic_loss + alpha_loss, figures)
 
-    def _loss_on(
-        self, experience: Transition | Trajectory, weights: tf.Tensor, training: bool, noise: Any = None
-    ) -> LossInfo:
+    def _loss_on(self, transition: Transition, weights: tf.Tensor, training: bool, noise: Any = None) -> LossInfo:
         """Returns the losses of critics, actor and temperature by the same weights; ``noise`` as in `_train_on`."""
-        transition = self._transition(experience)
         weights = self._valid(transition, weights)
         critic_loss, _, _, more = self._critic_loss(transition, weights, noise, training)
         actor_loss, log_probs = self._actor_loss(transition, weights, noise, training)

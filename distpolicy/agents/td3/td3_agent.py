@@ -10,18 +10,16 @@ import tensorflow as tf
 
 from distpolicy.agents.critics import make_twin_critics, observation_and_action
 from distpolicy.agents.deterministic_actor_agent import DeterministicActorAgent, Loss
-from distpolicy.agents.tf_agent import LossInfo
+from distpolicy.agents.noisy_update import NoisyUpdate
 from distpolicy.networks.network import Network
 from distpolicy.policies.gaussian_policy import GaussianPolicy
 from distpolicy.policies.ou_noise_policy import OUNoisePolicy
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.trajectories.trajectory import Trajectory
-from distpolicy.trajectories.transitions import Transition
 
 
-class Td3Agent(DeterministicActorAgent):
+class Td3Agent(NoisyUpdate, DeterministicActorAgent):
     """Learns an actor by two critics, with noise on the actions whose values the critics learn.
 
     Args:
@@ -147,23 +145,6 @@ class Td3Agent(DeterministicActorAgent):
         super().explore(progress, has_begun or self._explores_by_noise)
         first, last = self._self_noise_ends
         self._exploration_noise.assign(first + np.float32(progress) * (last - first))
-
-    def _train(
-        self, experience: Transition | Trajectory, weights: tf.Tensor, *, noise: tf.Tensor | None = None
-    ) -> LossInfo:
-        transition = self._transition(experience)
-        return self._train_on(transition, weights, self._noise_of(transition, noise))
-
-    def _loss(
-        self,
-        experience: Transition | Trajectory,
-        weights: tf.Tensor,
-        training: bool = False,
-        *,
-        noise: tf.Tensor | None = None,
-    ) -> LossInfo:
-        transition = self._transition(experience)
-        return self._loss_on(transition, weights, training, self._noise_of(transition, noise))
 
     def _target_actions(self, after: TimeStep, noise: tf.Tensor) -> Any:
         """Returns the target's actions with clipped noise (section 5.3 of the paper)."""
