@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ if "DISTPOLICY_TEST_SETTINGS" not in os.environ:
 # Examples may take any time: a machine may be busy.
 settings.register_profile("any time", deadline=None)
 settings.load_profile("any time")
+
+# The tests of this run that have not ended yet, for a run that is ended early.
+waiting: set[str] = set()
 
 
 def folder_of(nodeid: str) -> str:
@@ -46,3 +50,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return ByFolder(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    waiting.update(ids)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    waiting.update(item.nodeid for item in session.items)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    # xdist adds the group of a test to its name.
+    waiting.discard(nodeid.split("@")[0])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Names the files whose tests a run that was ended early has left out."""
+    if not waiting or config.option.collectonly:
+        return
+    terminalreporter.section(f"{len(waiting)} tests were left out")
+    for file, number in sorted(Counter(name.split("::")[0] for name in waiting).items()):
+        terminalreporter.write_line(f"{file}: {number}")
