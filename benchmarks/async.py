@@ -6,7 +6,8 @@
   update takes about as long as its rollouts.
 - ``speed``: env steps a second of CartPole-v1, one collector of 64 environments, IMPALA and APPO with a lag of 1,
   beside RLlib's, in the environment's vectorised form on both sides; and ours in the form ``sync`` beside Sample
-  Factory's APPO, whose environments are stepped one by one, too.
+  Factory's APPO, whose environments are stepped one by one, too. Networks are of the same size, and ours makes as many
+  passes over its rows as the peer; a row of its own has those of our preset.
 - ``score``: seconds to a mean return of 475 on CartPole-v1, IMPALA and APPO, beside RLlib's.
 
 All runs of a case take turns, seed by seed, and every ratio is of one seed. The seconds are those from the first env
@@ -200,35 +201,45 @@ class SpeedCase(NamedTuple):
     Attributes:
         kind: Our agent.
         form: The form of our environments.
+        like_peer: Options by which ours learns as much from a row as the peer: as many passes, as large minibatches.
         peer: The peer's name.
-        goal: How many times as fast we want to be.
+        goal: How many times as fast we want to be, then.
         scripts: The peer's scripts with their options; the fastest counts.
         python: The Python that has it.
     """
 
     kind: str
     form: str
+    like_peer: Sequence[str]
     peer: str
     goal: float
     scripts: Sequence[Sequence[str]]
     python: str
 
 
+# Passes over a batch, and minibatches of it, as RLlib's tuned settings for CartPole have them.
+RLLIB_PASSES = {
+    "impala": ("--impala.num-epochs", "1", "--impala.num-minibatches", "4"),
+    "appo": ("--appo.num-epochs", "2", "--appo.num-minibatches", "8"),
+}
+
+
 def speed_cases(rllib_python: str | None, sample_factory_python: str | None) -> list[SpeedCase]:
     """Returns the comparisons with the peers that there are."""
     cases = []
     if rllib_python:
-        for kind in ("impala", "appo"):
-            scripts = (("rllib_async.py", kind, "speed"),)
-            cases.append(SpeedCase(kind, "auto", "RLlib", 8.0, scripts, rllib_python))
+        for kind, passes in RLLIB_PASSES.items():
+            scripts = tuple(("rllib_async.py", kind, "speed", "--batch", str(batch)) for batch in (500, 2048))
+            cases.append(SpeedCase(kind, "auto", passes, "RLlib", 8.0, scripts, rllib_python))
     if sample_factory_python:
+        passes = ("--appo.num-epochs", "1", "--appo.num-minibatches", "1")
         scripts = tuple(("sample_factory_async.py", "--workers", str(count)) for count in (1, 2))
-        cases.append(SpeedCase("appo", "sync", "Sample Factory", 3.0, scripts, sample_factory_python))
+        cases.append(SpeedCase("appo", "sync", passes, "Sample Factory", 3.0, scripts, sample_factory_python))
     return cases
 
 
 def speed(num_seeds: int, cases: Sequence[SpeedCase], num_steps: int, peer_steps: int, peer_s: float) -> None:
-    """Prints env steps a second.
+    """Prints env steps a second: with as many passes over the rows as the peer makes, and with those of our preset.
 
     Args:
         num_seeds: Number of seeds.
@@ -239,33 +250,37 @@ def speed(num_seeds: int, cases: Sequence[SpeedCase], num_steps: int, peer_steps
     """
     rows = []
     for case in cases:
-        ours, theirs = [], []
+        sides = {"as the peer": case.like_peer, "as the preset": ()}
+        ours: dict[str, list[Run]] = {side: [] for side in sides}
+        theirs = []
         for seed in range(num_seeds):
-            ours.append(_speed_run(case.kind, case.form, seed, num_steps))
+            for side, options in sides.items():
+                ours[side].append(_speed_run(case.kind, case.form, seed, num_steps, options))
             theirs.append(max(_peer_speed(case, script, seed, peer_steps, peer_s) for script in case.scripts))
-            print(
-                f"{case.kind}, {case.form}, seed {seed}: {ours[-1].steps_per_s:,.0f} steps/s, mean lag "
-                f"{ours[-1].lag:.1f}; {case.peer}: {theirs[-1]:,.0f}",
-                flush=True,
+            told = ", ".join(f"{side}: {of[-1].steps_per_s:,.0f} (lag {of[-1].lag:.1f})" for side, of in ours.items())
+            print(f"{case.kind}, {case.form}, seed {seed}: {told}; {case.peer}: {theirs[-1]:,.0f}", flush=True)
+        for side, of in ours.items():
+            ratio = float(np.median([run.steps_per_s / one for run, one in zip(of, theirs, strict=True)]))
+            rows.append(
+                [
+                    f"{case.kind}, {case.form}, passes {side}",
+                    f"{np.median([run.steps_per_s for run in of]):,.0f}",
+                    f"{np.median([run.lag for run in of]):.1f}",
+                    f"{np.median([run.learner_busy for run in of]):.0%}",
+                    f"{np.median([run.collectors_busy for run in of]):.0%}",
+                    f"{case.peer}: {np.median(theirs):,.0f}",
+                    f"{ratio:.1f}",
+                    f"{case.goal:g}: {met(ratio >= case.goal)}" if side == "as the peer" else "",
+                ]
             )
-        ratio = float(np.median([run.steps_per_s / one for run, one in zip(ours, theirs, strict=True)]))
-        rows.append(
-            [
-                f"{case.kind}, {case.form}",
-                f"{np.median([run.steps_per_s for run in ours]):,.0f}",
-                f"{np.median([run.lag for run in ours]):.1f}",
-                f"{case.peer}: {np.median(theirs):,.0f}",
-                f"{ratio:.1f}",
-                f"{case.goal:g}: {met(ratio >= case.goal)}",
-            ]
-        )
-    print_table(["CartPole-v1", "steps/s", "mean lag", "the peer's", "times as fast", "goal"], rows)
+    columns = ["steps/s", "mean lag", "learner busy", "collector busy", "the peer's", "times as fast", "goal"]
+    print_table(["CartPole-v1", *columns], rows)
 
 
-def _speed_run(kind: str, form: str, seed: int, num_steps: int) -> Run:
-    options = ("--preset", f"cartpole-{kind}", "--collectors", "1", "--envs-per-collector", "64")
+def _speed_run(kind: str, form: str, seed: int, num_steps: int, options: Sequence[str]) -> Run:
+    given = ("--preset", f"cartpole-{kind}", "--collectors", "1", "--envs-per-collector", "64")
     more = ("--max-policy-lag", "1", "--seed", str(seed), "--total-steps", str(num_steps), "--target-return", "501")
-    return train(*options, *more, "--vectorization", form)
+    return train(*given, *more, "--vectorization", form, *options)
 
 
 def _peer_speed(case: SpeedCase, script: Sequence[str], seed: int, num_steps: int, deadline_s: float) -> float:
