@@ -86,7 +86,9 @@ def make_scheduler(
             time_attr=STEPS,
             metric=SCORE,
             mode=config.mode,
-            perturbation_interval=perturbation_steps(config, max_steps),
+            # Every report is a time to exchange. This is half of the steps between two reports: they are not all alike,
+            # and Tune would leave out a report that comes a few steps early.
+            perturbation_interval=perturbation_steps(config, max_steps) / 2,
             custom_explore_fn=lambda donor: explored(donor, space, random),
             log_config=False,
             require_attrs=False,
