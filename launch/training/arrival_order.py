@@ -11,7 +11,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.own_ray import check_alive
-from launch.training.pending_update import PendingRollout, PendingUpdate, error_of
+from launch.training.pending_update import PendingRollout, PendingUpdate, errors_of
 from launch.training.pipeline import PIPELINE_DEPTH, PipelineParts, UpdatePipeline
 from launch.training.totals import TrainingTotals
 
@@ -186,7 +186,7 @@ class ArrivalOrder(UpdatePipeline):
 
     def _take(self, done: Sequence[_Asked]) -> None:
         """Takes in rollouts, and has collectors that died replaced. Raises the first error that is not a death."""
-        errors = [error_of(asked.part.report) for asked in done]
+        errors = errors_of([asked.part.report for asked in done])
         self._arrived += [asked for asked, error in zip(done, errors, strict=True) if error is None]
         others = []
         for asked, error in zip(done, errors, strict=True):

@@ -94,6 +94,15 @@ def error_of(reference: Any) -> DistPolicyError | None:
     return None
 
 
+def errors_of(references: Sequence[Any]) -> list[DistPolicyError | None]:
+    """Returns for each answer what :func:`error_of` does; asks Ray once if all calls have succeeded."""
+    try:
+        calls.get(list(references), 0.0)
+    except DistPolicyError:
+        return [error_of(reference) for reference in references]
+    return [None] * len(references)
+
+
 def has_come(reference: Any) -> bool:
     """Returns True if an answer has come, be it an error."""
     return bool(calls.wait([reference], 1, 0.0)[0])
