@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.setting_names import is_number, is_whole, setting_hints, setting_name, setting_value, with_settings
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
 
 # Population based training multiplies a number by one of these (Jaderberg et al., 2017).
 _FACTORS = (0.8, 1.25)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, to_dict
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
 
 # What a trial is, where it runs and what it writes; values of these would not be comparable, or mean nothing.
 _FIXED = (

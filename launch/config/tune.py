@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, load_yaml
 from launch.config.common import EnvValue
 from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
 
 # Reports of a trial over its whole length.
 NUM_REPORTS = 27
