@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-# The 97.5 % quantiles of Student's t distribution for 1, 2, … degrees of freedom. The normal one is taken after these.
-_T_QUANTILES = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-_NORMAL_QUANTILE = 1.960
+from launch.output.intervals import interval
 
 _GRID_POINTS = 200
-
-
-class Interval(NamedTuple):
-    """The mean of a sample, and half the width of its 95 % interval; NaN if it has one item only."""
-
-    mean: float
-    half: float
-
-
-def interval(values: Sequence[float] | np.ndarray) -> Interval:
-    """Returns the mean of independent values ``[N]`` and its 95 % interval by Student's t distribution."""
-    sample = np.asarray(values, np.float64)
-    if sample.size < 2:
-        return Interval(float(sample.mean()) if sample.size else math.nan, math.nan)
-    half = t_quantile(sample.size - 1) * float(sample.std(ddof=1)) / math.sqrt(sample.size)
-    return Interval(float(sample.mean()), half)
-
-
-def t_quantile(degrees: int) -> float:
-    """Returns the 97.5 % quantile of Student's t distribution.
-
-    Args:
-        degrees: Degrees of freedom, 1 or more.
-    """
-    return _T_QUANTILES[degrees - 1] if degrees <= len(_T_QUANTILES) else _NORMAL_QUANTILE
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:

@@ -12,9 +12,9 @@ import numpy as np
 from launch.config.codec import dump_values
 from launch.config.common import counted
 from launch.config.flat_settings import flat
+from launch.output.intervals import interval
 from launch.reports.groups import Group
 from launch.reports.run_data import RunData, number
-from launch.reports.series import interval
 from launch.reports.text import count, lasted, machine, moment, returned, with_interval
 
 # Rows of a table of faults.

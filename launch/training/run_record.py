@@ -17,8 +17,8 @@ from launch.config.codec import to_dict
 from launch.config.flat_settings import flat
 from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig
-from launch.output.formatting import half_interval
 from launch.output.growing_table import GrowingTable
+from launch.output.intervals import interval
 from launch.output.run_record import RECORD_FORMAT, describe_start, read_record, write_record
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
@@ -136,6 +136,7 @@ class EvaluationTable(TrainingObserver):
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         assert self._table is not None
         returns = np.asarray(result.returns)
+        mean, half = interval(returns)
         self._table.add(
             {
                 "update": totals.updates,
@@ -143,8 +144,8 @@ class EvaluationTable(TrainingObserver):
                 "train_s": totals.train_s,
                 "policy": result.policy,
                 "episodes": returns.size,
-                "return_mean": float(returns.mean()),
-                "return_half": half_interval(returns),
+                "return_mean": mean,
+                "return_half": half,
                 "return_min": float(returns.min()),
                 "return_max": float(returns.max()),
                 "length_mean": float(np.mean(result.lengths)),

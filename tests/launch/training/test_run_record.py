@@ -116,7 +116,7 @@ def test_evaluations_are_rows_and_void_ones_go(tmp_path: Path) -> None:
     rows = read_table(tmp_path / "evaluations.csv")
     assert rows[0] == {
         **{"update": "2", "steps": "200", "train_s": "20", "policy": "greedy", "episodes": "3", "return_mean": "3"},
-        **{"return_half": "2.99395", "return_min": "1", "return_max": "6", "length_mean": "7", "num_cut": "1"},
+        **{"return_half": "6.57294", "return_min": "1", "return_max": "6", "length_mean": "7", "num_cut": "1"},
         "num_repeated": "0",
     }
     observers.on_rollback(totals(5))
