@@ -64,6 +64,7 @@ class TrialSpec:
         agent: Likewise.
         tracking: What follows each trial.
         serial: As for :class:`launch.training.run.TrainingRun`.
+        preset: Likewise.
     """
 
     config: TrainConfig
@@ -74,6 +75,7 @@ class TrialSpec:
     agent: Callable[..., TFAgent] | None = None
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     serial: bool = False
+    preset: str | None = None
 
 
 class _Newest(TrainingObserver):
@@ -184,7 +186,17 @@ class TrialRun(tune.Trainable):
             shutil.rmtree(path, ignore_errors=True)  # It was killed before its first checkpoint.
         observers = [self._newest, *make_followers(spec.tracking)]
         new, old = (path, None) if before is None else (None, path)
-        return TrainingRun(self._config, observers, new, old, spec.env, spec.agent, serial=spec.serial, reports=False)
+        return TrainingRun(
+            self._config,
+            observers,
+            new,
+            old,
+            spec.env,
+            spec.agent,
+            serial=spec.serial,
+            preset=spec.preset,
+            reports=False,
+        )
 
     def _totals_before(self) -> TrainingTotals | None:
         if not self._directory.config_file.is_file():

@@ -70,7 +70,7 @@ def test_offline_agents_are_compared_by_evaluations() -> None:
 
 
 def test_the_file_of_a_search_holds_it_all(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}, seeds=2), TrainConfig(seed=4), True)
+    file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}, seeds=2), TrainConfig(seed=4), True, "ppo")
     (tmp_path / "tune.yaml").write_text(dump(file))
     assert from_dict(TuneFile, load_yaml(tmp_path / "tune.yaml"), "file") == file
 
