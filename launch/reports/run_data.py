@@ -29,7 +29,7 @@ class RunData:
     Attributes:
         path: The run directory.
         name: The name of the run on a page with several.
-        config: The settings as in ``config.yaml``, or those that the run has gone on with since.
+        config: The settings as in ``config.yaml``.
         columns: The columns of ``metrics.csv``: float64 ``[N]`` each, with NaN where a row has no value.
         evaluations: The rows of ``evaluations.csv``.
         faults: The rows of ``faults.csv``.
@@ -150,7 +150,7 @@ def read_run(path: Path, name: str | None = None) -> RunData:
     return RunData(
         path=path,
         name=name or path.resolve().name,
-        config=_newest_settings(record) or config,
+        config=config,
         columns=_columns(directory.metrics_file),
         evaluations=read_table(directory.evaluations_file),
         faults=read_table(directory.faults_file),
@@ -171,18 +171,7 @@ def is_training_run(path: Path) -> bool:
 def _settings(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the settings of a training run; None if they are of something else."""
     config = load_yaml(directory.config_file)
-    return config if _are_of_a_run(config) else None
-
-
-def _newest_settings(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Returns the settings that a run has gone on with; None if it has not, or does not say so."""
-    starts = record.get("starts") or [{}]
-    settings = starts[-1].get("settings")
-    return settings if _are_of_a_run(settings) else None
-
-
-def _are_of_a_run(settings: Any) -> bool:
-    return isinstance(settings, dict) and "env" in settings and "agent" in settings
+    return config if isinstance(config, dict) and "env" in config and "agent" in config else None
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:

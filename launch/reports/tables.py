@@ -151,8 +151,16 @@ def _faults(run: RunData) -> list[tuple[float, str, str, str, str]]:
         for row in run.faults
     ]
     for start in (run.record.get("starts") or [])[1:]:
-        rows.append((float(start.get("train_s", 0)), "the run", f"resumed on {moment(start.get('time'))}", "-", "-"))
+        why = f"resumed on {moment(start.get('time'))}{_changes(start)}"
+        rows.append((float(start.get("train_s", 0)), "the run", why, "-", "-"))
     return sorted(rows, key=lambda row: row[0])
+
+
+def _changes(start: Mapping[str, Any]) -> str:
+    """Returns which settings a start of a run has changed; empty if none."""
+    changed = start.get("changed") or {}
+    found = [f"{name} {_plain_value(now)} instead of {_plain_value(before)}" for name, (before, now) in changed.items()]
+    return f" with {', '.join(found)}" if found else ""
 
 
 def configuration(run: RunData, has_seed: bool = True) -> str:
@@ -190,9 +198,12 @@ def configuration(run: RunData, has_seed: bool = True) -> str:
 
 
 def _value(value: Any) -> str:
-    return html.escape(
-        "None" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    )
+    return html.escape(_plain_value(value))
+
+
+def _plain_value(value: Any) -> str:
+    """Returns a setting's value as its option has it."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def origin(run: RunData) -> str:

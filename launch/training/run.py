@@ -359,8 +359,6 @@ class TrainingRun:
         if self._config.uses_collectors and (note := self._workers.collectors_note()):
             self._observers.on_preparing(note)
         self._observers.on_preparing("compiling the update")
-        if start is None:
-            self._directory.write_config(self._config)
         self._is_training = True
         self._observers.on_start(self)
 

@@ -138,6 +138,15 @@ def test_settings_that_differ_from_the_preset_are_marked(tmp_path: Path) -> None
     assert "envs_per_collector: 32" in text
 
 
+def test_what_a_resume_has_changed_stands_beside_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 5)
+    (start,) = json.loads(run.record_file.read_text())["starts"]
+    changed = {"total_steps": [5, 7], "network.actor_units": [[8, 8], [16, 16]]}
+    change_record(run, starts=[start, {**start, "changed": changed}])
+    text = page_of(run.path)
+    assert re.search(r"resumed on [^<]* with total_steps 7 instead of 5, network.actor_units 16 16 instead of 8 8<", text)
+
+
 def test_the_origin_of_a_run_is_told(tmp_path: Path) -> None:
     text = page_of(write_run(tmp_path / "run").path)
     rows = dict(re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", text))
