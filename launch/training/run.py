@@ -414,6 +414,8 @@ class TrainingRun:
                 newest = self._trainer.interrupt()
             except DistPolicyError as problem:
                 failure = problem
+                with contextlib.suppress(DistPolicyError):
+                    newest = self._trainer.saved_totals()
         # The error that ended the run is raised, not one of an observer.
         with contextlib.suppress(Exception):
             self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))
