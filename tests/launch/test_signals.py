@@ -7,8 +7,11 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from launch.signals import held
 
 SCRIPT = """
 import os, signal, sys, time
@@ -54,6 +57,26 @@ class Process:
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
+
+
+def test_a_block_that_holds_signals_is_run_whole_unless_a_second_one_comes() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    done = []
+    with pytest.raises(KeyboardInterrupt), held():
+        signal.raise_signal(signal.SIGINT)
+        done.append("whole")
+    with pytest.raises(KeyboardInterrupt), held():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("not come to")
+    with held():
+        done.append("no signal")
+    assert done == ["whole", "no signal"]
+    assert signal.getsignal(signal.SIGINT) is before
+    thread = threading.Thread(target=lambda: held().__enter__())
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -143,10 +143,8 @@ def test_what_a_resume_has_changed_stands_beside_it(tmp_path: Path) -> None:
     (start,) = json.loads(run.record_file.read_text())["starts"]
     changed = {"total_steps": [5, 7], "network.actor_units": [[8, 8], [16, 16]]}
     change_record(run, starts=[start, {**start, "changed": changed}])
-    text = page_of(run.path)
-    assert re.search(
-        r"resumed on [^<]* with total_steps 7 instead of 5, network.actor_units 16 16 instead of 8 8<", text
-    )
+    told = "total_steps 7 instead of 5, network.actor_units 16 16 instead of 8 8"
+    assert re.search(rf"resumed on [^<]* with {told}<", page_of(run.path))
 
 
 def test_the_origin_of_a_run_is_told(tmp_path: Path) -> None:
