@@ -60,23 +60,24 @@ class Process:
 
 
 def test_a_block_that_holds_signals_is_run_whole_unless_a_second_one_comes() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    done = []
-    with pytest.raises(KeyboardInterrupt), held():
-        signal.raise_signal(signal.SIGINT)
-        done.append("whole")
-    with pytest.raises(KeyboardInterrupt), held():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        done.append("not come to")
-    with held():
-        done.append("no signal")
-    assert done == ["whole", "no signal"]
-    assert signal.getsignal(signal.SIGINT) is before
-    thread = threading.Thread(target=lambda: held().__enter__())
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def block(num_signals: int) -> None:
+        with held():
+            for _ in range(num_signals):
+                signal.raise_signal(signal.SIGINT)
+            done.append(num_signals)
+
+    block(0)
+    for num_signals in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            block(num_signals)
+        assert signal.getsignal(signal.SIGINT) is before
+    assert done == [0, 1]
+    thread = threading.Thread(target=block, args=(0,))
     thread.start()
     thread.join()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert done == [0, 1, 0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

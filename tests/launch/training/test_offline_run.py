@@ -103,49 +103,44 @@ def test_two_runs_and_a_run_that_was_resumed_learn_the_same_bytes(env: str, kind
         assert_same_state(state_of(tmp_path / name), expected)
 
 
-def interrupt_in_update(monkeypatch: pytest.MonkeyPatch, number: int, num_signals: int = 1) -> None:
-    """Sends Ctrl-C to this process while the learner is in the midst of an update."""
-    calls, learn = itertools.count(), Learner._train
+def interrupted(settings: TrainConfig, folder: Path, number: int, num_signals: int = 1) -> str:
+    """Trains, with Ctrl-C in the midst of an update; returns what the run has said."""
+    calls, learn, said = itertools.count(), Learner._train, io.StringIO()
 
-    def train(self: Learner, *arguments: Any) -> dict[str, float]:
+    def learn_until_then(self: Learner, *arguments: Any) -> dict[str, float]:
         found = learn(self, *arguments)
         if next(calls) == number:  # The first call compiles the update.
             for _ in range(num_signals):
                 signal.raise_signal(signal.SIGINT)
         return found
 
-    monkeypatch.setattr(Learner, "_train", train)
+    def run() -> None:
+        observer = ConsoleObserver(Console(file=said, width=200), 0.0)
+        with TrainingRun(settings, [observer], folder, serial=True) as made:
+            made.run()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Learner, "_train", learn_until_then)
+        pytest.raises(KeyboardInterrupt, run)
+    return said.getvalue()
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-def test_an_interrupt_in_an_update_leaves_what_it_has_learned(
-    number: int, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_in_an_update_leaves_what_it_has_learned(number: int, dataset: str, tmp_path: Path) -> None:
     train(config(dataset), tmp_path / "whole")
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt_in_update(patched, number)
-        train(config(dataset), tmp_path / "run")
+    assert "go on with: distpolicy train --resume" in interrupted(config(dataset), tmp_path / "run", number)
     found = CheckpointStore(tmp_path / "run" / "checkpoints", 3).latest_to_resume()
     assert found.totals.updates == number
     train(None, tmp_path / "run", resume=True)
     assert_same_state(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
 
 
-def test_a_second_interrupt_ends_an_update_that_no_checkpoint_has(
-    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_interrupt_ends_an_update_that_no_checkpoint_has(dataset: str, tmp_path: Path) -> None:
     train(config(dataset), tmp_path / "whole")
-    said = io.StringIO()
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt_in_update(patched, 2, num_signals=2)
-        observer = ConsoleObserver(Console(file=said, width=200), 0.0)
-        with TrainingRun(config(dataset), [observer], tmp_path / "first", serial=True) as run:
-            run.run()
-    assert "there is no checkpoint: what was learned in 20 gradient steps is lost" in said.getvalue()
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt_in_update(patched, 5, num_signals=2)
-        train(config(dataset, checkpoint_every=2), tmp_path / "run")
-    assert CheckpointStore(tmp_path / "run" / "checkpoints", 3).latest_to_resume().totals.updates == 2
+    said = interrupted(config(dataset), tmp_path / "first", 2, num_signals=2)
+    assert "there is no checkpoint: what was learned in 20 gradient steps is lost" in said
+    said = interrupted(config(dataset, checkpoint_every=2), tmp_path / "run", 4, num_signals=2)
+    assert "the newest checkpoint is of 40 gradient steps, and not of 60 gradient steps" in said
     train(None, tmp_path / "run", resume=True)
     assert_same_state(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
 
