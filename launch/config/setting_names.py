@@ -148,6 +148,11 @@ def is_number(hint: Any) -> bool:
     return bool({int, float} & set(_options(hint)))
 
 
+def is_numeric(value: Any) -> bool:
+    """Returns True if a setting's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_tuple(hint: Any) -> bool:
     return any(typing.get_origin(option) is tuple for option in _options(hint))
 

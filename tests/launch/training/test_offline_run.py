@@ -121,7 +121,8 @@ def interrupted(settings: TrainConfig, folder: Path, number: int, num_signals: i
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Learner, "_train", learn_until_then)
-        pytest.raises(KeyboardInterrupt, run)
+        with pytest.raises(KeyboardInterrupt):
+            run()
     return said.getvalue()
 
 
