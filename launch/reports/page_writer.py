@@ -37,14 +37,15 @@ def page_text(groups: Sequence[Group], title: str | None = None) -> str:
     runs = figures.runs
     is_single = len(runs) == 1
     page = HtmlPage(
-        {"steps": runs[0].step_unit, "time": f"{figures.unit.name} of training"},
+        {"steps": figures.step_unit, "time": f"{figures.unit.name} of training"},
         {"light": chart_config(LIGHT), "dark": chart_config(DARK)},
     )
     builder = _Body(page)
     body = builder.of_run(figures, runs[0]) if is_single else builder.of_runs(figures)
     envs = ", ".join(dict.fromkeys(run.env for run in runs))
     lead = _lead_of_run(runs[0]) if is_single else f"{len(runs)} runs in {counted(len(groups), 'group')}"
-    badge = f"<span class='badge {runs[0].state}'>{runs[0].state}</span>" if is_single else ""
+    state = html.escape(runs[0].state)
+    badge = f"<span class='badge {state}'>{state}</span>" if is_single else ""
     return page.text(title or envs, lead, body, badge)
 
 

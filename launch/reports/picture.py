@@ -67,7 +67,7 @@ def _composed(figures: Figures, title: str | None) -> dict[str, Any] | None:
     if not (main or small):
         return None
     datasets: Datasets = {}
-    x_title, parts = figures.runs[0].step_unit, []
+    x_title, parts = figures.step_unit, []
     for index, chart in enumerate(main):
         parts.append(placed(chart, f"main{index}", _WIDTH, 300, x_title, datasets))
     width = (_WIDTH - _GAP * 2 * (_NUM_SMALL - 1)) // _NUM_SMALL

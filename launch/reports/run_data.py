@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,9 @@ class RunData:
 
     @property
     def target_return(self) -> float | None:
-        """The mean return at which the run ends; None if there is none."""
+        """The mean return at which the run ends; None if there is none, or it is infinite."""
         target = self.config.get("target_return")
-        return None if target is None else float(target)
+        return None if target is None or not math.isfinite(float(target)) else float(target)
 
     @property
     def is_offline(self) -> bool:
@@ -120,6 +121,11 @@ class RunData:
         values = values[np.isfinite(values)]
         return float(values[-1]) if values.size else None
 
+    @property
+    def num_steps(self) -> float | None:
+        """The steps so far; None before the first update."""
+        return self.last("gradient_steps" if self.is_offline else "env_steps")
+
     def seconds_of_update(self, update: float) -> float:
         """Returns the seconds of training after an update, or after the nearest one before it; 0 before the first."""
         before = np.flatnonzero((self.column("update") <= update) & np.isfinite(self.seconds))
@@ -163,7 +169,7 @@ def read_run(path: Path, name: str | None = None) -> RunData:
 def is_training_run(path: Path) -> bool:
     """Returns True if a folder is the directory of a training run, as far as its ``config.yaml`` tells."""
     directory = RunDirectory(path)
-    with contextlib.suppress(ConfigError):
+    with contextlib.suppress(ConfigError, OSError):
         return directory.config_file.is_file() and _settings(directory) is not None
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,10 +20,17 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
         values: float64 ``[N]``, finite.
         window: Number of values, 1 or more.
     """
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, values.size + 1)
-    begins = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[begins]) / (ends - begins)
+    if not values.size:
+        return values
+    width = min(window, values.size)
+    blocks = np.zeros((math.ceil(values.size / width), width))
+    blocks.ravel()[: values.size] = values
+    # A window is the end of a block and the beginning of the next one. Differences of sums over all values would lose
+    # what is small after something large.
+    sums = np.cumsum(blocks, axis=1)
+    ends = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1]
+    sums[1:, :-1] += ends[:-1, 1:]
+    return sums.ravel()[: values.size] / np.minimum(np.arange(1, values.size + 1), width)
 
 
 def thinned(values: np.ndarray, max_points: int) -> np.ndarray:

@@ -51,7 +51,7 @@ def tiles_of_run(run: RunData) -> str:
     """Returns the key numbers of a run."""
     found = [_return_tile(run)]
     budget = run.config.get("total_steps")
-    steps, seconds = run.last("gradient_steps" if run.is_offline else "env_steps"), run.last("train_s")
+    steps, seconds = run.num_steps, run.last("train_s")
     found.append(tile(run.step_unit.capitalize(), count(steps), f"of at most {budget:,}" if budget else ""))
     found.append(tile("Training", lasted(seconds), _whole_time(run)))
     if steps and seconds:
@@ -105,7 +105,7 @@ def evaluations(run: RunData) -> str:
     for policy in dict.fromkeys(row["policy"] for row in run.evaluations):
         of_policy = [row for row in run.evaluations if row["policy"] == policy]
         # The last one of those that are equally good.
-        best = max(reversed(of_policy), key=lambda row: number(row, "return_mean"))
+        best = max(reversed(of_policy), key=lambda row: np.nan_to_num(number(row, "return_mean"), nan=-np.inf))
         chosen = {"last": of_policy[-1]} | ({"best": best} if best is not of_policy[-1] else {})
         for which, row in chosen.items():
             rows.append(
@@ -267,7 +267,7 @@ def groups_table(groups: Sequence[Group]) -> str:
     for group in groups:
         last = [value for run in group.runs if (value := run.last("return_mean_100")) is not None]
         evaluated = [value for run in group.runs if (value := run.last("eval_return_mean")) is not None]
-        steps = [run.last("gradient_steps" if run.is_offline else "env_steps") or 0.0 for run in group.runs]
+        steps = [run.num_steps or 0.0 for run in group.runs]
         seconds = [run.last("train_s") or 0.0 for run in group.runs]
         solved = sum(run.state == "solved" for run in group.runs)
         rows.append(
@@ -295,7 +295,7 @@ def runs_table(groups: Sequence[Group]) -> str:
             run.state,
             returned(run.last("return_mean_100")),
             returned(run.last("eval_return_mean")),
-            count(run.last("gradient_steps" if run.is_offline else "env_steps")),
+            count(run.num_steps),
             lasted(run.last("train_s")),
             str(len(run.faults)),
         )

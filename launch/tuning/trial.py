@@ -1,8 +1,8 @@
 """TrialRun: one trial of a search, a training run inside an actor of Ray Tune's.
 
 A trial has a run directory of its own, as every training run. If its process is killed, it goes on from the newest
-checkpoint there. What Tune keeps as a checkpoint of the trial is a copy of the run's own checkpoint and metrics, so
-that another trial can go on from it: no pickle is read.
+checkpoint there. What Tune keeps as a checkpoint of the trial is a copy of the run's own checkpoint, metrics and
+evaluations, so that another trial can go on from it: no pickle is read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.atomic_files import write_file
 from launch.config.setting_names import with_settings
 from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
@@ -117,8 +118,9 @@ class TrialRun(tune.Trainable):
         newest = CheckpointStore(self._directory.checkpoints, 1).newest_folder
         if newest is not None:
             shutil.copytree(newest, Path(checkpoint_dir) / newest.name)
-        if self._directory.metrics_file.exists():
-            shutil.copyfile(self._directory.metrics_file, Path(checkpoint_dir) / self._directory.metrics_file.name)
+        for table in self._tables:
+            if table.exists():
+                shutil.copyfile(table, Path(checkpoint_dir) / table.name)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self._close()
@@ -135,9 +137,17 @@ class TrialRun(tune.Trainable):
             directory.checkpoints.rename(own)
         taken.rename(directory.checkpoints)
         shutil.rmtree(own, ignore_errors=True)
-        if (metrics := source / directory.metrics_file.name).exists():
-            shutil.copyfile(metrics, directory.metrics_file)
+        for table in self._tables:
+            if (other := source / table.name).exists():
+                write_file(table, other.read_bytes())
+            else:
+                table.unlink(missing_ok=True)
         directory.write_config(self._config)
+
+    @property
+    def _tables(self) -> tuple[Path, ...]:
+        """The tables of what the weights have come from."""
+        return self._directory.metrics_file, self._directory.evaluations_file
 
     def cleanup(self) -> None:
         self._close()

@@ -169,6 +169,45 @@ def test_a_run_that_has_hardly_begun_has_a_page(num_updates: int, tmp_path: Path
     assert len(data_of(text)["charts"]) == (0 if num_updates == 0 else text.count("data-chart="))
 
 
+def test_a_run_that_no_return_ends_has_a_page_without_a_target(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", 5, TrainConfig(target_return=float("inf"))).path)
+    assert "target" not in chart(text, "Return")["tables"]
+
+
+def test_a_damaged_row_of_times_is_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 5)
+    lines = run.worker_times_file.read_text().splitlines(keepends=True)
+    run.worker_times_file.write_text(lines[0] + lines[1].replace("learner,0,", "learner,zero,") + "".join(lines[2:]))
+    table = chart(page_of(run.path), "Where the time goes")["tables"]["stretches"]
+    assert None not in table["begin"]
+    assert "collector 0" in table["worker"]
+
+
+def test_the_state_in_a_record_cannot_become_markup(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 5)
+    change_record(run, end={"state": "<b>solved</b>"})
+    assert "<b>" not in re.sub(r"<script.*?</script>", "", page_of(run.path), flags=re.DOTALL)
+
+
+def test_runs_that_count_different_steps_have_an_axis_that_fits_both(tmp_path: Path) -> None:
+    online = write_run(tmp_path / "online", 5, TrainConfig(seed=1)).path
+    offline = write_run(tmp_path / "offline", 5, TrainConfig(seed=1)).path
+    settings = (offline / "config.yaml").read_text()
+    (offline / "config.yaml").write_text(settings.replace("dataset: []", "dataset: [poles]"))
+    assert data_of(page_of(online, offline))["axes"]["steps"] == "steps"
+    assert data_of(page_of(online))["axes"]["steps"] == "env steps"
+    assert data_of(page_of(offline))["axes"]["steps"] == "gradient steps"
+
+
+def test_lags_stand_in_their_order_whatever_the_first_group_has(tmp_path: Path) -> None:
+    paths = [
+        write_run(tmp_path / f"run{steps}", 5, TrainConfig(rollout_steps=steps), more=more).path
+        for steps, more in ((16, {"lag_rows/0": 1.0, "lag_rows/10": 1.0}), (32, {"lag_rows/2": 1.0}))
+    ]
+    found = chart(page_of(*paths), "Policy lag of the rows learned from")["spec"]["encoding"]["x"]
+    assert found["sort"] == ["0", "2", "10"]
+
+
 def test_runs_that_differ_by_their_seed_are_shown_with_their_mean(tmp_path: Path) -> None:
     paths = []
     for seed, offset in enumerate((0.0, 10.0, 20.0)):

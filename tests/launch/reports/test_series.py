@@ -18,6 +18,12 @@ def test_smoothing_takes_the_mean_of_the_values_before(values: list[float], wind
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-3)
 
 
+def test_smoothing_forgets_a_spike_that_is_out_of_the_window() -> None:
+    found = smoothed(np.array([1e20, *[1.0] * 9]), 3)
+    np.testing.assert_allclose(found[3:], 1.0)
+    assert smoothed(np.array([]), 3).size == 0
+
+
 @given(st.lists(floats, min_size=1, max_size=400), st.integers(4, 60))
 def test_thinning_keeps_the_ends_the_lowest_and_the_highest(values: list[float], max_points: int) -> None:
     array = np.array(values)

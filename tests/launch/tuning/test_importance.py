@@ -107,7 +107,7 @@ def test_settings_that_no_axis_or_rank_fits_are_left_out(tmp_path: Path) -> None
         TuneConfig({**search, "min-collectors": "int 1 2"}), train, records, tmp_path, list(space.domains)
     )
     strengths = importances(result, space)
-    assert strengths["ppo.entropy-weight"] == pytest.approx(1.0)
+    assert set(strengths) == set(space.domains)
     sizes = {panel.title: len(panel.tables["samples"]["value"]) for panel in charts(result, space, strengths)[2:]}
     assert sizes == {"network.actor-units": 9, "ppo.entropy-weight": 8, "min-collectors": 8}
     assert write_picture(result, space, strengths) is not None
