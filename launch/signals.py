@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
@@ -113,7 +114,9 @@ def held() -> Iterator[None]:
         yield
         return
     waiting: list[tuple[int, FrameType | None]] = []
-    before = {number: handler for number in NUMBERS if callable(handler := signal.getsignal(number))}
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {
+        number: handler for number in NUMBERS if callable(handler := signal.getsignal(number))
+    }
 
     def hold(number: int, frame: FrameType | None) -> None:
         if not waiting:
@@ -135,5 +138,5 @@ def held() -> Iterator[None]:
     finally:
         give_back()
         if waiting:
-            number, frame = waiting.pop()
-            before[number](number, frame)
+            late, frame = waiting.pop()
+            before[late](late, frame)
