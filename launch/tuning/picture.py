@@ -80,7 +80,10 @@ def picture(result: SearchResult, space: SearchSpace, strengths: Mapping[str, fl
     rows = [shown[begin : begin + columns] for begin in range(0, len(shown), columns)]
     return {
         "$schema": SCHEMA,
-        "title": {"text": f"{result.train.env}: {_title(result)}", "subtitle": _how(result)},
+        "title": {
+            **{"text": f"{result.train.env}: {_title(result)}", "fontSize": 17, "offset": 14},
+            **{"subtitle": _how(result), "subtitleColor": LIGHT.muted},
+        },
         "vconcat": [{"hconcat": row, "resolve": APART} for row in (top, *rows)],
         "resolve": APART,
         "datasets": datasets,
@@ -186,7 +189,7 @@ def _setting(result: SearchResult, samples: Sequence[SampleResult], name: str, d
         for sample in samples
         if math.isfinite(sample.score) and _has_place(domain, value := sample.settings[name])
     ]
-    x = {"field": "value", "title": name, **_axis(domain, [sample.settings[name] for sample in samples])}
+    x = {"field": "value", "title": None, **_axis(domain, [sample.settings[name] for sample in samples])}
     spec = {
         "data": {"name": "samples"},
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.9},
