@@ -126,24 +126,34 @@ def interrupted(settings: TrainConfig, folder: Path, number: int, num_signals: i
     return said.getvalue()
 
 
-@pytest.mark.parametrize("number", [1, 2, 5])
-def test_an_interrupt_in_an_update_leaves_what_it_has_learned(number: int, dataset: str, tmp_path: Path) -> None:
-    train(config(dataset), tmp_path / "whole")
+@pytest.fixture(scope="module", name="whole")
+def whole_fixture(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """The state after a run that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(config(dataset), folder)
+    return state_of(folder)
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_an_interrupt_in_an_update_leaves_what_it_has_learned(
+    number: int, dataset: str, whole: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     assert "go on with: distpolicy train --resume" in interrupted(config(dataset), tmp_path / "run", number)
     found = CheckpointStore(tmp_path / "run" / "checkpoints", 3).latest_to_resume()
     assert found.totals.updates == number
     train(None, tmp_path / "run", resume=True)
-    assert_same_state(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+    assert_same_state(state_of(tmp_path / "run"), whole)
 
 
-def test_a_second_interrupt_ends_an_update_that_no_checkpoint_has(dataset: str, tmp_path: Path) -> None:
-    train(config(dataset), tmp_path / "whole")
+def test_a_second_interrupt_ends_an_update_that_no_checkpoint_has(
+    dataset: str, whole: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     said = interrupted(config(dataset), tmp_path / "first", 2, num_signals=2)
     assert "there is no checkpoint: what was learned in 20 gradient steps is lost" in said
     said = interrupted(config(dataset, checkpoint_every=2), tmp_path / "run", 4, num_signals=2)
     assert "the newest checkpoint is of 40 gradient steps, and not of 60 gradient steps" in said
     train(None, tmp_path / "run", resume=True)
-    assert_same_state(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+    assert_same_state(state_of(tmp_path / "run"), whole)
 
 
 def test_a_run_that_is_resumed_with_more_steps_keeps_them(dataset: str, tmp_path: Path) -> None:
