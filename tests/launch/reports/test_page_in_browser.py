@@ -129,7 +129,7 @@ def test_theme_and_axis_can_be_switched(browser: Any, page: str) -> None:
         assert browser.find_element("css selector", selector).get_attribute("aria-pressed") == "true"
     assert picture(browser, 1280).mean() < before.mean() / 3
     assert browser.execute_script("return window.reportFailures") == []
-    browser.find_element("css selector", "[data-set-theme=light]").click()  # it is remembered
+    browser.execute_script("localStorage.clear()")  # It is remembered, for all pages.
 
 
 def test_the_pointer_shows_the_nearest_value(browser: Any, page: str) -> None:
