@@ -86,7 +86,8 @@ def make_scheduler(
             time_attr=STEPS,
             metric=SCORE,
             mode=config.mode,
-            perturbation_interval=perturbation_steps(config, max_steps),
+            # Trials report when an exchange is due, by updates. Resets are no steps, so they have made fewer steps then.
+            perturbation_interval=max(perturbation_steps(config, max_steps) // 2, 1),
             custom_explore_fn=lambda donor: explored(donor, space, random),
             log_config=False,
             require_attrs=False,
