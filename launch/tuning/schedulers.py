@@ -86,7 +86,7 @@ def make_scheduler(
             time_attr=STEPS,
             metric=SCORE,
             mode=config.mode,
-            # Trials report when an exchange is due, by updates. Resets are no steps, so they have made fewer steps then.
+            # Trials report when an exchange is due. They count updates, which have fewer steps where episodes begin.
             perturbation_interval=max(perturbation_steps(config, max_steps) // 2, 1),
             custom_explore_fn=lambda donor: explored(donor, space, random),
             log_config=False,
