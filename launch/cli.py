@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TextIO
 
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
+from distpolicy.utils.suggestions import did_you_mean
 from launch.commands.collect import run_collect
 from launch.commands.doctor import run_doctor
 from launch.commands.evaluate import run_evaluate
@@ -27,7 +28,6 @@ from launch.commands.tune import run_tune
 from launch.completion.command import run_completion
 from launch.output.shown_paths import OutputError, shown_from
 from launch.process_end import EXIT_BAD_INPUT, EXIT_FAILURE, end_without_threads
-from launch.suggestions import did_you_mean
 
 USAGE = """\
 usage: distpolicy COMMAND [OPTIONS]

@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
@@ -100,3 +102,41 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
             # After interrupt() the process is about to end.
             if signal.getsignal(number) not in (leave, signal.SIG_IGN):
                 signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Holds a signal back until the ``with`` block is over, so that the block is run whole; a second one acts at once.
+
+    Other threads than the main one receive no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {
+        number: handler for number in NUMBERS if callable(handler := signal.getsignal(number))
+    }
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if not waiting:
+            waiting.append((number, frame))
+            return
+        waiting.clear()
+        give_back()
+        before[number](number, frame)
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            if signal.getsignal(number) is hold:
+                signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        give_back()
+        if waiting:
+            late, frame = waiting.pop()
+            before[late](late, frame)

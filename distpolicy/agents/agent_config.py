@@ -7,7 +7,6 @@ the subclass.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import pkgutil
@@ -21,6 +20,7 @@ from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from distpolicy.agents.replicas import Replicas
@@ -158,8 +158,7 @@ class AgentConfig:
         found = agent_kinds().get(kind)
         if found is None:
             names = [name for name in agent_kinds() if name != "custom"]
-            near = difflib.get_close_matches(kind, names, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(kind, names)
             raise ConfigError(f"unknown agent {kind!r}; there are {', '.join(names)}, or give module:function{meant}")
         return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import pkgutil
 import sys
 import tokenize
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
+
+from distpolicy.utils.suggestions import most_similar, suggestion
 
 # A module that uses one of these may have names that its source does not spell out.
 _HIDING = {"__getattr__", "globals", "vars", "setattr", "exec"}
@@ -92,8 +93,8 @@ def _why_not_in(source: Path, module: str, name: str) -> str | None:
     if name in bound or "*" in bound or _HIDING & (used | bound):
         return None
     made = [item.name for item in tree.body if isinstance(item, ast.FunctionDef | ast.ClassDef)]
-    near = difflib.get_close_matches(name, made, 1) or [text for text in made if not text.startswith("_")][-1:]
-    return f"{module} has no {name}{f'; did you mean {module}:{near[0]}?' if near else ''}"
+    near = most_similar(name, made) or next((text for text in reversed(made) if not text.startswith("_")), None)
+    return f"{module} has no {name}{suggestion(None if near is None else f'{module}:{near}')}"
 
 
 def _bound(tree: ast.AST) -> Iterator[str]:

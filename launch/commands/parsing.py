@@ -16,9 +16,9 @@ import tyro
 
 from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.option_values import REGISTRY
 from launch.short_help import Choice, short_help
-from launch.suggestions import did_you_mean
 
 _T = TypeVar("_T")
 

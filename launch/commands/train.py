@@ -12,14 +12,21 @@ import tyro
 from distpolicy.errors import ConfigError
 from launch.cluster.authentication import use_token_at
 from launch.commands.parsing import UsualOptions, given_options, known_options, parse
-from launch.commands.training_options import agent_name, new_settings, train_fields, with_named_agent, with_range
+from launch.commands.training_options import (
+    agent_name,
+    new_settings,
+    preset_of_settings,
+    train_fields,
+    with_named_agent,
+    with_range,
+)
 from launch.config.run_specs import with_env_of_dataset
 from launch.config.seal import check_names_of_code
 from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import absolute_path
 from launch.output.run_directory import RunDirectory
-from launch.output.seeds_folder import holds_seeds, preset_of, settings_to_resume
+from launch.output.seeds_folder import holds_seeds, settings_to_resume
 from launch.output.shown_paths import PathsConsole
 from launch.process_end import EXIT_FAILURE
 
@@ -168,18 +175,13 @@ def run_train(arguments: list[str], start: float) -> int:
             parsed.resume,
             debug=parsed.debug,
             serial=parsed.serial,
-            preset=_preset(parsed),
+            preset=preset_of_settings(parsed.preset, parsed.config_file),
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):
         console.print(run.describe())
         run.run()
     return 0
-
-
-def _preset(parsed: TrainArguments) -> str | None:
-    """Returns the preset that the settings come from; None for the one that a run takes by itself."""
-    return parsed.preset or (None if parsed.config_file is None else preset_of(parsed.config_file))
 
 
 def _train_seeds(parsed: TrainArguments) -> int:
@@ -196,6 +198,7 @@ def _train_seeds(parsed: TrainArguments) -> int:
         check_agent_is_there(config)
         run_specs(config, config.environment_factory)
     folder = parsed.resume or parsed.run_dir or RunDirectory.create(None, f"{parsed.config.env}-seeds").path
+    preset = preset_of_settings(parsed.preset, parsed.config_file)
     with started_processes_ended(), handled(interrupt):
-        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options, _preset(parsed))
+        runs = SeedRuns(folder, config, parsed.seeds, parsed.seeds_at_once, PathsConsole(), options, preset)
         return runs.run()

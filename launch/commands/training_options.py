@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import itertools
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -18,6 +19,7 @@ from launch.config.presets import load_preset, preset_for
 from launch.config.seal import check_names_of_code
 from launch.config.train import DEFAULT_AGENT, TrainConfig, load_train_config
 from launch.option_values import absolute_path
+from launch.output.seeds_folder import preset_of
 
 
 def new_settings(known: argparse.Namespace, arguments: list[str]) -> TrainConfig:
@@ -31,6 +33,16 @@ def new_settings(known: argparse.Namespace, arguments: list[str]) -> TrainConfig
     written = load_train_config(file)
     check_names_of_code(file, written, given_options(arguments))
     return _chosen(written, known.env, known.agent)
+
+
+def preset_of_settings(preset: str | None, file: Path | None) -> str | None:
+    """Returns the preset that the settings come from; None for the one that a run takes by itself.
+
+    Args:
+        preset: The preset that is given; None for none.
+        file: The file with the settings to begin from; None for none.
+    """
+    return preset or (None if file is None else preset_of(file))
 
 
 def with_range(arguments: list[str]) -> list[str]:

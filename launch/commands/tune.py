@@ -13,10 +13,17 @@ import tyro
 from distpolicy.errors import ConfigError
 from launch.cluster.authentication import use_token_at
 from launch.commands.parsing import UsualOptions, given_options, known_options, parse
-from launch.commands.training_options import agent_name, new_settings, train_fields, with_named_agent, with_range
+from launch.commands.training_options import (
+    agent_name,
+    new_settings,
+    preset_of_settings,
+    train_fields,
+    with_named_agent,
+    with_range,
+)
 from launch.config.tracking import TrackingConfig
 from launch.config.train import DEFAULT_AGENT, TrainConfig
-from launch.config.tune import TuneConfig, load_tune_file
+from launch.config.tune import TuneConfig, open_search
 from launch.option_values import absolute_path
 from launch.output.shown_paths import PathsConsole
 
@@ -78,6 +85,11 @@ _USUAL: UsualOptions = {
 }
 
 
+# What a resumed search may be given. What follows its runs is told anew, as for a resumed run.
+_MAY_CHANGE = {"resume", "samples", "concurrent", "debug", *(item.name for item in dataclasses.fields(TrackingConfig))}
+_HELP = {"help", "help-all"}
+
+
 def parse_tune(arguments: list[str]) -> TuneArguments:
     """Parses ``distpolicy tune``: as ``distpolicy train``, with the searched settings.
 
@@ -91,15 +103,12 @@ def parse_tune(arguments: list[str]) -> TuneArguments:
     if known.resume is None:
         base = new_settings(known, arguments)
     else:
-        more = given_options(arguments) - {"resume", "samples", "concurrent", "debug", "no-debug"}
-        if more and not {"help-all"} & more:
+        more = {name.removeprefix("no-") for name in given_options(arguments)} - _MAY_CHANGE
+        if more and not _HELP & more:
             raise ConfigError(
                 f"a resumed search has its own settings: leave --{min(more)} out; --samples and --concurrent may change"
             )
-        path = absolute_path(known.resume) / "tune.yaml"
-        if not path.is_file():
-            raise ConfigError(f"{path.parent} is not the folder of a search: it has no {path.name}")
-        file = load_tune_file(path)
+        file = open_search(absolute_path(known.resume))
         base, tune = file.train, file.tune
     defaults = TuneArguments(config=with_named_agent(base), tune=tune, agent=agent_name(base.agent))
     parsed = parse(TuneArguments, arguments, defaults, "tune", _USUAL)
@@ -153,6 +162,7 @@ def run_tune(arguments: list[str], start: float) -> int:
             tracking=parsed.tracking,
             serial=parsed.serial,
             debug=parsed.debug,
+            preset=preset_of_settings(parsed.preset, parsed.config_file),
         ) as run,
         handled(interrupt),  # Again: Ray, which is there by now, has set its own handler of SIGTERM.
     ):

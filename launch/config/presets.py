@@ -8,9 +8,9 @@ from importlib import resources
 import yaml
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 
 from distpolicy.errors import ConfigError
-from launch.config.setting_names import is_number, is_whole, setting_hints, setting_name, setting_value, with_settings
+from distpolicy.utils.suggestions import did_you_mean
+from launch.config.setting_names import (
+    is_number,
+    is_numeric,
+    is_whole,
+    setting_hints,
+    setting_name,
+    setting_value,
+    with_settings,
+)
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
 
 # Population based training multiplies a number by one of these (Jaderberg et al., 2017).
 _FACTORS = (0.8, 1.25)
@@ -81,8 +89,7 @@ class Domain:
         """Returns True if a value is one of these."""
         if self.is_choice:
             return value in self.values
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and self.values[0] <= value <= self.values[1]
+        return is_numeric(value) and self.values[0] <= value <= self.values[1]
 
     def _within(self, value: float) -> float | int:
         low, high = self.values

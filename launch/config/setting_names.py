@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, to_dict
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
 
 # What a trial is, where it runs and what it writes; values of these would not be comparable, or mean nothing.
 _FIXED = (
@@ -146,6 +146,11 @@ def is_whole(hint: Any) -> bool:
 def is_number(hint: Any) -> bool:
     """Returns True if a setting's type is a number."""
     return bool({int, float} & set(_options(hint)))
+
+
+def is_numeric(value: Any) -> bool:
+    """Returns True if a setting's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_tuple(hint: Any) -> bool:

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, load_yaml
 from launch.config.common import EnvValue
+from launch.config.seal import check_names_of_code
 from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
-from launch.suggestions import did_you_mean
+
+# The files of a search, and of the best settings that it has found.
+SEARCH_FILE, BEST_FILE = "tune.yaml", "best.yaml"
 
 # Reports of a trial over its whole length.
 NUM_REPORTS = 27
@@ -144,6 +148,8 @@ class TuneFile:
     """The settings that it begins from."""
     serial: bool = False
     """Whether each trial is one process."""
+    preset: str | None = None
+    """Name of the preset that the settings come from; None for the one that a run takes by itself."""
 
 
 def load_tune_file(path: Path) -> TuneFile:
@@ -153,3 +159,17 @@ def load_tune_file(path: Path) -> TuneFile:
         ConfigError: If the file cannot be read, or does not hold a search.
     """
     return from_dict(TuneFile, load_yaml(path), str(path))
+
+
+def open_search(folder: Path) -> TuneFile:
+    """Returns the search in a folder, and the settings that it begins from.
+
+    Raises:
+        ConfigError: If the folder does not hold a search, or its file names code and is not the user's own.
+    """
+    path = folder / SEARCH_FILE
+    if not path.is_file():
+        raise ConfigError(f"{folder} is not the folder of a search: it has no {path.name}")
+    file = load_tune_file(path)
+    check_names_of_code(path, file.train)
+    return file

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from launch.output.intervals import interval
 from workers.collection.evaluator import EvaluationResult
 
 
@@ -20,14 +19,9 @@ def show_return(value: float, scale: float | None = None) -> str:
     return f"{value:.1f}" if not size < 10.0 else f"{value:.3f}"
 
 
-def half_interval(returns: np.ndarray) -> float:
-    """Returns half the width of the 95 % interval of the mean of returns ``[N]``; NaN for one."""
-    return 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else math.nan
-
-
 def describe_returns(returns: np.ndarray) -> str:
     """Returns mean with 95 % interval, minimum and maximum as text, of returns ``[N]`` of one or more episodes."""
-    half = half_interval(returns)
+    half = interval(returns).half
     scale = float(np.abs(returns).max())
     mean, half_text, low, high = (
         show_return(float(value), scale) for value in (returns.mean(), half, returns.min(), returns.max())

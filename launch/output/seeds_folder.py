@@ -11,6 +11,7 @@ from typing import NamedTuple
 from distpolicy.errors import ConfigError
 from distpolicy.utils.files.bounded_files import read_text
 from launch.config.presets import preset_names
+from launch.config.tune import BEST_FILE, SEARCH_FILE, load_tune_file
 from launch.output.run_directory import RunDirectory
 from launch.output.run_record import read_record
 
@@ -65,7 +66,8 @@ def preset_of(file: Path) -> str | None:
     None if none says so, or this version has no such preset.
 
     Args:
-        file: The ``config.yaml`` of a run, the ``seeds.yaml`` of several, or any other file.
+        file: The ``config.yaml`` of a run, the ``seeds.yaml`` of several, the ``best.yaml`` of a search, or any other
+            file.
     """
     name, directory = None, RunDirectory(file.parent)
     with contextlib.suppress(ConfigError):
@@ -73,6 +75,8 @@ def preset_of(file: Path) -> str | None:
             name = read_seeds(file.parent).preset
         elif file.name == directory.config_file.name:
             name = _name(read_record(directory).get("preset"))
+        elif file.name in (SEARCH_FILE, BEST_FILE):
+            name = load_tune_file(file.with_name(SEARCH_FILE)).preset
     return name if name in preset_names() else None
 
 

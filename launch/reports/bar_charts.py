@@ -28,12 +28,21 @@ class Bars:
     values: Mapping[str, float]
 
 
-def bar_chart(title: str, groups: Sequence[Bars], names: Sequence[str], x_title: str, y_title: str, unit: str) -> Chart:
+def bar_chart(
+    title: str,
+    groups: Sequence[Bars],
+    labels: Sequence[str],
+    names: Sequence[str],
+    x_title: str,
+    y_title: str,
+    unit: str,
+) -> Chart:
     """Returns a chart of vertical bars: the share of each label in its group.
 
     Args:
         title: What it shows.
         groups: The groups, whose bars stand beside each other.
+        labels: All labels, from the left to the right.
         names: The names of all groups of the page, in the order of their colours.
         x_title: Title of the x axis.
         y_title: Title of the y axis.
@@ -50,7 +59,13 @@ def bar_chart(title: str, groups: Sequence[Bars], names: Sequence[str], x_title:
         "data": {"name": "bars"},
         "mark": {"type": "bar", "cornerRadiusEnd": 3},
         "encoding": {
-            "x": {"field": "label", "type": "ordinal", "sort": None, "title": x_title, "axis": {"labelAngle": 0}},
+            "x": {
+                "field": "label",
+                "type": "ordinal",
+                "sort": list(labels),
+                "title": x_title,
+                "axis": {"labelAngle": 0},
+            },
             **beside,
             "y": {"field": "share", "type": "quantitative", "title": y_title, "axis": {"format": ".0%"}},
             "color": coloured(names),

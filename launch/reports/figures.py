@@ -40,12 +40,20 @@ class Figures:
 
     Args:
         groups: The groups; a single run is a group of its own.
+
+    Attributes:
+        groups: The groups.
+        runs: The runs of all groups.
+        unit: The unit of times.
+        step_unit: What steps are; ``steps`` if some runs count others.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
         self.runs = [run for group in groups for run in group.runs]
         self.unit = time_unit(self.runs)
+        units = {run.step_unit for run in self.runs}
+        self.step_unit = units.pop() if len(units) == 1 else "steps"
         self._is_single = len(self.runs) == 1
         self._names = [group.name for group in groups]
 
@@ -157,7 +165,7 @@ class Figures:
         return [self._chart(name, title, _unit(name), is_smooth=True) for name, title in titles.items()]
 
     def _speed(self) -> list[Chart | None]:
-        unit = self.runs[0].step_unit
+        unit = self.step_unit
         charts = [self._throughput(unit)]
         if self._is_single:
             charts.append(worker_timeline(self.runs[0], self.unit))
@@ -210,11 +218,12 @@ class Figures:
     def _lag_histogram(self) -> Chart | None:
         groups = [Bars(group.name, _lags(group.runs)) for group in self.groups]
         groups = [group for group in groups if sum(group.values.values()) > 0]
+        labels = sorted({label for group in groups for label in group.values}, key=int)
         # In lock step there is nothing to see.
         if not any(lag != "0" and rows for group in groups for lag, rows in group.values.items()):
             return None
         title = "Policy lag of the rows learned from"
-        return bar_chart(title, groups, self._names, "versions", "share of rows", "rows")
+        return bar_chart(title, groups, labels, self._names, "versions", "share of rows", "rows")
 
     def _chart(
         self,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.suggestions import did_you_mean
 from launch.config.flat_settings import flat
 from launch.reports.run_data import RunData
-from launch.suggestions import did_you_mean
 
 # Settings that say where a run is and how it is watched, and not what it learns.
 _NOT_COMPARED = frozenset({"seed", "address", "checkpoint_every", "keep_checkpoints", "compile_cache", "timeout_s"})

@@ -27,10 +27,13 @@ _WANTED = (
 _NUM_SMALL = 3
 
 # Each chart has its own colours.
-_APART = {"scale": {"color": "independent"}}
+APART = {"scale": {"color": "independent"}}
 
 # A font that the renderer brings along.
-_FONT = "Roboto, Arial, sans-serif"
+PICTURE_FONT = "Roboto, Arial, sans-serif"
+
+# The tables of a picture by name, with the rows of each.
+Datasets = dict[str, list[dict[str, Any]]]
 
 
 def write_picture(path: Path, groups: Sequence[Group], title: str | None = None) -> bool:
@@ -63,14 +66,14 @@ def _composed(figures: Figures, title: str | None) -> dict[str, Any] | None:
     small = [chart for wanted in _WANTED for chart in charts if chart.title == wanted][:_NUM_SMALL]
     if not (main or small):
         return None
-    datasets: dict[str, list[dict[str, Any]]] = {}
-    parts = []
+    datasets: Datasets = {}
+    x_title, parts = figures.step_unit, []
     for index, chart in enumerate(main):
-        parts.append(_placed(chart, f"main{index}", _WIDTH, 300, figures, datasets))
+        parts.append(placed(chart, f"main{index}", _WIDTH, 300, x_title, datasets))
     width = (_WIDTH - _GAP * 2 * (_NUM_SMALL - 1)) // _NUM_SMALL
     if small:
-        row = [_placed(chart, f"small{index}", width, 150, figures, datasets) for index, chart in enumerate(small)]
-        parts.append({"hconcat": row, "spacing": _GAP, "resolve": _APART})
+        row = [placed(chart, f"small{index}", width, 150, x_title, datasets) for index, chart in enumerate(small)]
+        parts.append({"hconcat": row, "spacing": _GAP, "resolve": APART})
     run = figures.runs[0]
     runs = f"{run.agent}, seed {run.seed}" if len(figures.runs) == 1 else f"{len(figures.runs)} runs"
     return {
@@ -78,19 +81,26 @@ def _composed(figures: Figures, title: str | None) -> dict[str, Any] | None:
         "title": {"text": title or f"{run.env}: {runs}", "fontSize": 17, "offset": 14},
         "vconcat": parts,
         "spacing": _GAP,
-        "resolve": _APART,
+        "resolve": APART,
         "datasets": datasets,
-        "config": {**chart_config(LIGHT, _FONT), "background": LIGHT.card, "padding": 18},
+        "config": {**chart_config(LIGHT, PICTURE_FONT), "background": LIGHT.card, "padding": 18},
     }
 
 
-def _placed(
-    chart: Chart, prefix: str, width: int, height: int, figures: Figures, datasets: dict[str, list[dict[str, Any]]]
-) -> dict[str, Any]:
-    """Returns a chart's specification with a size and without parameters; adds its tables to ``datasets``."""
+def placed(chart: Chart, prefix: str, width: int, height: int, x_title: str, datasets: Datasets) -> dict[str, Any]:
+    """Returns a chart's specification as a part of a picture: with a size and without parameters.
+
+    Args:
+        chart: The chart.
+        prefix: Begins the names of its tables; no other part has it.
+        width: Width in pixels, without axes.
+        height: Height in pixels, likewise.
+        x_title: What the steps are.
+        datasets: Takes the chart's tables.
+    """
     for name, table in chart.tables.items():
         datasets[f"{prefix}-{name}"] = _rows(table)
-    spec = json.loads(json.dumps(chart.spec).replace(f'"{X_TITLE}"', json.dumps(figures.runs[0].step_unit)))
+    spec = json.loads(json.dumps(chart.spec).replace(f'"{X_TITLE}"', json.dumps(x_title)))
     layers = spec.get("layer", [spec])
     layers = [layer for layer in layers if not any(one["name"] == "hover" for one in layer.get("params", ()))]
     for layer in layers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class RunData:
     Attributes:
         path: The run directory.
         name: The name of the run on a page with several.
-        config: The settings as in ``config.yaml``, or those that the run has gone on with since.
+        config: The settings as in ``config.yaml``.
         columns: The columns of ``metrics.csv``: float64 ``[N]`` each, with NaN where a row has no value.
         evaluations: The rows of ``evaluations.csv``.
         faults: The rows of ``faults.csv``.
@@ -67,9 +68,9 @@ class RunData:
 
     @property
     def target_return(self) -> float | None:
-        """The mean return at which the run ends; None if there is none."""
+        """The mean return at which the run ends; None if there is none, or it is infinite."""
         target = self.config.get("target_return")
-        return None if target is None else float(target)
+        return None if target is None or not math.isfinite(float(target)) else float(target)
 
     @property
     def is_offline(self) -> bool:
@@ -120,6 +121,11 @@ class RunData:
         values = values[np.isfinite(values)]
         return float(values[-1]) if values.size else None
 
+    @property
+    def num_steps(self) -> float | None:
+        """The steps so far; None before the first update."""
+        return self.last("gradient_steps" if self.is_offline else "env_steps")
+
     def seconds_of_update(self, update: float) -> float:
         """Returns the seconds of training after an update, or after the nearest one before it; 0 before the first."""
         before = np.flatnonzero((self.column("update") <= update) & np.isfinite(self.seconds))
@@ -150,7 +156,7 @@ def read_run(path: Path, name: str | None = None) -> RunData:
     return RunData(
         path=path,
         name=name or path.resolve().name,
-        config=_newest_settings(record) or config,
+        config=config,
         columns=_columns(directory.metrics_file),
         evaluations=read_table(directory.evaluations_file),
         faults=read_table(directory.faults_file),
@@ -163,7 +169,7 @@ def read_run(path: Path, name: str | None = None) -> RunData:
 def is_training_run(path: Path) -> bool:
     """Returns True if a folder is the directory of a training run, as far as its ``config.yaml`` tells."""
     directory = RunDirectory(path)
-    with contextlib.suppress(ConfigError):
+    with contextlib.suppress(ConfigError, OSError):
         return directory.config_file.is_file() and _settings(directory) is not None
     return False
 
@@ -171,18 +177,7 @@ def is_training_run(path: Path) -> bool:
 def _settings(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the settings of a training run; None if they are of something else."""
     config = load_yaml(directory.config_file)
-    return config if _are_of_a_run(config) else None
-
-
-def _newest_settings(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Returns the settings that a run has gone on with; None if it has not, or does not say so."""
-    starts = record.get("starts") or [{}]
-    settings = starts[-1].get("settings")
-    return settings if _are_of_a_run(settings) else None
-
-
-def _are_of_a_run(settings: Any) -> bool:
-    return isinstance(settings, dict) and "env" in settings and "agent" in settings
+    return config if isinstance(config, dict) and "env" in config and "agent" in config else None
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:

@@ -52,14 +52,17 @@ def find_runs(folder: Path) -> list[Path]:
     if is_training_run(folder):
         return [folder]
     found = []
-    for path in sorted(folder.iterdir()):
-        if not path.is_dir():
-            continue
-        if is_training_run(path):
-            found.append(path)
-        else:
-            found += [inner for inner in sorted(path.iterdir()) if is_training_run(inner)]
+    for path in _inside(folder):
+        found += [path] if is_training_run(path) else [inner for inner in _inside(path) if is_training_run(inner)]
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Returns what is in a folder; nothing if it is none, or may not be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _described(folder: Path, path: Path) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def _facts(run: RunData) -> dict[str, Any]:
         run.agent,
         run.seed,
         run.state,
-        _whole(run.last("gradient_steps" if run.is_offline else "env_steps")),
+        _whole(run.num_steps),
         run.last("return_mean_100"),
         evaluated,
         starts[0].get("time") if starts else _modified(run),

@@ -8,40 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# The 97.5 % quantiles of Student's t distribution for 1, 2, … degrees of freedom. The normal one is taken after these.
-_T_QUANTILES = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-_NORMAL_QUANTILE = 1.960
+from launch.output.intervals import interval
 
 _GRID_POINTS = 200
-
-
-class Interval(NamedTuple):
-    """The mean of a sample, and half the width of its 95 % interval; NaN if it has one item only."""
-
-    mean: float
-    half: float
-
-
-def interval(values: Sequence[float] | np.ndarray) -> Interval:
-    """Returns the mean of independent values ``[N]`` and its 95 % interval by Student's t distribution."""
-    sample = np.asarray(values, np.float64)
-    if sample.size < 2:
-        return Interval(float(sample.mean()) if sample.size else math.nan, math.nan)
-    half = t_quantile(sample.size - 1) * float(sample.std(ddof=1)) / math.sqrt(sample.size)
-    return Interval(float(sample.mean()), half)
-
-
-def t_quantile(degrees: int) -> float:
-    """Returns the 97.5 % quantile of Student's t distribution.
-
-    Args:
-        degrees: Degrees of freedom, 1 or more.
-    """
-    return _T_QUANTILES[degrees - 1] if degrees <= len(_T_QUANTILES) else _NORMAL_QUANTILE
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
@@ -51,10 +20,17 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
         values: float64 ``[N]``, finite.
         window: Number of values, 1 or more.
     """
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, values.size + 1)
-    begins = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[begins]) / (ends - begins)
+    if not values.size:
+        return values
+    width = min(window, values.size)
+    blocks = np.zeros((math.ceil(values.size / width), width))
+    blocks.ravel()[: values.size] = values
+    # A window is the end of a block and the beginning of the next one. Differences of sums over all values would lose
+    # what is small after something large.
+    sums = np.cumsum(blocks, axis=1)
+    ends = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1]
+    sums[1:, :-1] += ends[:-1, 1:]
+    return sums.ravel()[: values.size] / np.minimum(np.arange(1, values.size + 1), width)
 
 
 def thinned(values: np.ndarray, max_points: int) -> np.ndarray:

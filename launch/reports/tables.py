@@ -12,9 +12,9 @@ import numpy as np
 from launch.config.codec import dump_values
 from launch.config.common import counted
 from launch.config.flat_settings import flat
+from launch.output.intervals import interval
 from launch.reports.groups import Group
 from launch.reports.run_data import RunData, number
-from launch.reports.series import interval
 from launch.reports.text import count, lasted, machine, moment, returned, with_interval
 
 # Rows of a table of faults.
@@ -51,7 +51,7 @@ def tiles_of_run(run: RunData) -> str:
     """Returns the key numbers of a run."""
     found = [_return_tile(run)]
     budget = run.config.get("total_steps")
-    steps, seconds = run.last("gradient_steps" if run.is_offline else "env_steps"), run.last("train_s")
+    steps, seconds = run.num_steps, run.last("train_s")
     found.append(tile(run.step_unit.capitalize(), count(steps), f"of at most {budget:,}" if budget else ""))
     found.append(tile("Training", lasted(seconds), _whole_time(run)))
     if steps and seconds:
@@ -105,7 +105,7 @@ def evaluations(run: RunData) -> str:
     for policy in dict.fromkeys(row["policy"] for row in run.evaluations):
         of_policy = [row for row in run.evaluations if row["policy"] == policy]
         # The last one of those that are equally good.
-        best = max(reversed(of_policy), key=lambda row: number(row, "return_mean"))
+        best = max(reversed(of_policy), key=lambda row: np.nan_to_num(number(row, "return_mean"), nan=-np.inf))
         chosen = {"last": of_policy[-1]} | ({"best": best} if best is not of_policy[-1] else {})
         for which, row in chosen.items():
             rows.append(
@@ -151,8 +151,16 @@ def _faults(run: RunData) -> list[tuple[float, str, str, str, str]]:
         for row in run.faults
     ]
     for start in (run.record.get("starts") or [])[1:]:
-        rows.append((float(start.get("train_s", 0)), "the run", f"resumed on {moment(start.get('time'))}", "-", "-"))
+        why = f"resumed on {moment(start.get('time'))}{_changes(start)}"
+        rows.append((float(start.get("train_s", 0)), "the run", why, "-", "-"))
     return sorted(rows, key=lambda row: row[0])
+
+
+def _changes(start: Mapping[str, Any]) -> str:
+    """Returns which settings a start of a run has changed; empty if none."""
+    changed = start.get("changed") or {}
+    found = [f"{name} {_plain_value(now)} instead of {_plain_value(before)}" for name, (before, now) in changed.items()]
+    return f" with {', '.join(found)}" if found else ""
 
 
 def configuration(run: RunData, has_seed: bool = True) -> str:
@@ -190,9 +198,12 @@ def configuration(run: RunData, has_seed: bool = True) -> str:
 
 
 def _value(value: Any) -> str:
-    return html.escape(
-        "None" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    )
+    return html.escape(_plain_value(value))
+
+
+def _plain_value(value: Any) -> str:
+    """Returns a setting's value as its option has it."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def origin(run: RunData) -> str:
@@ -256,7 +267,7 @@ def groups_table(groups: Sequence[Group]) -> str:
     for group in groups:
         last = [value for run in group.runs if (value := run.last("return_mean_100")) is not None]
         evaluated = [value for run in group.runs if (value := run.last("eval_return_mean")) is not None]
-        steps = [run.last("gradient_steps" if run.is_offline else "env_steps") or 0.0 for run in group.runs]
+        steps = [run.num_steps or 0.0 for run in group.runs]
         seconds = [run.last("train_s") or 0.0 for run in group.runs]
         solved = sum(run.state == "solved" for run in group.runs)
         rows.append(
@@ -284,7 +295,7 @@ def runs_table(groups: Sequence[Group]) -> str:
             run.state,
             returned(run.last("return_mean_100")),
             returned(run.last("eval_return_mean")),
-            count(run.last("gradient_steps" if run.is_offline else "env_steps")),
+            count(run.num_steps),
             lasted(run.last("train_s")),
             str(len(run.faults)),
         )

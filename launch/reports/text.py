@@ -29,7 +29,7 @@ def lasted(seconds: float | None) -> str:
     """Returns a duration in words that are easy to read: ``4.8 s``, ``12 min 30 s``, ``3 h 05 min``."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

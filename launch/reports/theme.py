@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -13,6 +14,7 @@ class Theme(NamedTuple):
         card: Behind charts and tables.
         text: Text.
         muted: Text of less weight, and axes.
+        faint: Curves of the least weight.
         grid: Lines between things.
         alert: Faults.
         good: What has succeeded.
@@ -24,6 +26,7 @@ class Theme(NamedTuple):
     card: str
     text: str
     muted: str
+    faint: str
     grid: str
     alert: str
     good: str
@@ -36,6 +39,7 @@ LIGHT = Theme(
     card="#ffffff",
     text="#1a2230",
     muted="#5d6a7e",
+    faint="#b4bdca",
     grid="#e4e8ee",
     alert="#d13438",
     good="#0f7b4f",
@@ -47,6 +51,7 @@ DARK = Theme(
     card="#181e28",
     text="#e6eaf1",
     muted="#98a4b8",
+    faint="#56637a",
     grid="#2a3240",
     alert="#ff7b7b",
     good="#4ecb94",
@@ -57,12 +62,13 @@ DARK = Theme(
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def chart_config(theme: Theme, font: str = FONT) -> dict[str, Any]:
+def chart_config(theme: Theme, font: str = FONT, colours: Sequence[str] | None = None) -> dict[str, Any]:
     """Returns Vega-Lite's ``config`` of a theme.
 
     Args:
         theme: The theme.
         font: The font, as in CSS.
+        colours: The colours of the names in charts; None for those of runs.
     """
     axis = {
         "domain": False,
@@ -87,7 +93,7 @@ def chart_config(theme: Theme, font: str = FONT) -> dict[str, Any]:
         "legend": text,
         "header": {"labelColor": theme.text, "titleColor": theme.muted, "labelFontSize": 11},
         "title": {"color": theme.text, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
-        "range": {"category": list(theme.runs), "ordinal": list(theme.times)},
+        "range": {"category": list(theme.runs if colours is None else colours), "ordinal": list(theme.times)},
         "text": {"color": theme.muted},
         "bar": {"color": theme.runs[0]},
         "style": {"fault": {"color": theme.alert}, "target": {"color": theme.text}},
@@ -96,7 +102,7 @@ def chart_config(theme: Theme, font: str = FONT) -> dict[str, Any]:
 
 def css_variables(theme: Theme) -> str:
     """Returns the theme's colours as custom properties of CSS."""
-    names = ("background", "card", "text", "muted", "grid", "alert", "good")
+    names = ("background", "card", "text", "muted", "faint", "grid", "alert", "good")
     values = [f"--{name}:{getattr(theme, name)}" for name in names]
     values += [f"--run{index}:{colour}" for index, colour in enumerate(theme.runs)]
     values += [f"--time{index}:{colour}" for index, colour in enumerate(theme.times)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,8 @@ def worker_timeline(run: RunData, unit: TimeUnit) -> Chart | None:
     for row in run.worker_times:
         parts = _parts(row)
         begin, end = (round(number(row, name) / unit.seconds, 4) for name in ("begin_s", "end_s"))
+        if not (math.isfinite(begin) and math.isfinite(end)):
+            continue  # The row is damaged.
         for kind, seconds, low, high in _stacked(parts):
             values = (row["worker"], kind, begin, end, low, high, round(high - low, 4), round(seconds, 4))
             for name, value in zip(table, values, strict=True):

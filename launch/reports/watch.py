@@ -97,17 +97,13 @@ def _waiting(path: Path) -> Text:
 
 def _line(run: RunData) -> str:
     """Returns a run in one line, for outputs that are not terminals."""
-    parts = [f"{run.step_unit} {count(_steps(run))}/{count(_budget(run))}"]
+    parts = [f"{run.step_unit} {count(run.num_steps)}/{count(_budget(run))}"]
     if (mean := run.last("return_mean_100")) is not None:
         parts.append(f"return {returned(mean)}")
     if (evaluated := run.last("eval_return_mean")) is not None:
         parts.append(f"evaluated {returned(evaluated)}")
     parts += [f"{count(run.last('steps_per_s'))} steps/s", run.state]
     return " · ".join(parts)
-
-
-def _steps(run: RunData) -> float | None:
-    return run.last("gradient_steps" if run.is_offline else "env_steps")
 
 
 def _budget(run: RunData) -> float | None:
@@ -140,7 +136,7 @@ def picture(run: RunData, console: Console) -> RenderableType:
 
 def _numbers(run: RunData) -> Text:
     """Returns the key numbers with their names."""
-    steps, budget, speed = _steps(run), _budget(run), run.last("steps_per_s")
+    steps, budget, speed = run.num_steps, _budget(run), run.last("steps_per_s")
     target = "" if run.target_return is None else f"/{run.target_return:g}"
     mean, loss, lag = run.last("return_mean_100"), run.last("loss"), run.last("policy_lag_mean")
     values = {
@@ -165,11 +161,14 @@ def _numbers(run: RunData) -> Text:
 
 def _chart(run: RunData, width: int, is_ascii: bool) -> list[Text]:
     """Returns the learning curve, with the target as a line; nothing before the second point."""
-    names = ("return_mean_100", "eval_return_mean", "loss")
-    column = next((name for name in names if np.isfinite(run.column(name)).sum() > 1), None)
+    found = {
+        name: np.flatnonzero(np.isfinite(run.column(name)) & np.isfinite(run.steps))
+        for name in ("return_mean_100", "eval_return_mean", "loss")
+    }
+    column = next((name for name, rows in found.items() if rows.size > 1), None)
     if column is None:
         return []
-    rows = np.flatnonzero(np.isfinite(run.column(column)) & np.isfinite(run.steps))
+    rows = found[column]
     rows = rows[thinned(run.column(column)[rows], 2 * width)]
     import plotext
 

@@ -129,13 +129,14 @@ class ConsoleObserver(TrainingObserver):
             self._say(f"run directory: {path}")
 
     def _tell_what_is_left(self, end: RunEnd, path: Path) -> None:
-        if end.newest_checkpoint is None:
-            self._say("no checkpoint was written: nothing was learned yet")
+        assert self._run is not None
+        count, newest = self._run.config.count, end.newest_checkpoint
+        if newest is None:
+            lost = f"what was learned in {count(end.totals.steps)} is lost"
+            self._say(f"there is no checkpoint: {lost if end.totals.updates else 'nothing was learned yet'}")
             return
-        if end.newest_checkpoint.updates < end.totals.updates:
-            assert self._run is not None
-            told = self._run.config.count(end.newest_checkpoint.steps)
-            self._say(f"the learner is busy: the newest checkpoint is of {told}")
+        if newest.updates < end.totals.updates:
+            self._say(f"the newest checkpoint is of {count(newest.steps)}, and not of {count(end.totals.steps)}")
         self._say(f"go on with: distpolicy train --resume {path}")
 
 

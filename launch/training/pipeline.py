@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from distpolicy.weights import Acknowledgement
 from launch.config.interval import Interval, IntervalClock
 from launch.config.train import TrainConfig
+from launch.signals import held
 from launch.supervision import calls
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
@@ -201,9 +202,13 @@ class UpdatePipeline(abc.ABC):
         steps = totals.steps + len(self.pending) * self._config.steps_per_update
         progress = steps / self._config.total_steps
         before = self.pending[-1].metrics if self.pending else None
-        weights, metrics = self._learners.update(progress, [part.rollout for part in parts], before)
-        self._newest = self._publish(weights)
         update = totals.updates + len(self.pending) + 1
+        # An interrupt comes before an update or after it: the learner's state and the list of updates then agree. In a
+        # serial run, the update is made here.
+        with held():
+            weights, metrics = self._learners.update(progress, [part.rollout for part in parts], before)
+            self._newest = self._publish(weights)
+            self.pending.append(PendingUpdate(update, parts, self._newest, metrics))
         # The learner works in order, so state and policies are those right after this update.
         now = time.monotonic()
         saves, evaluates = self._checkpoint_clock.is_due(update, now), self._evaluation_clock.is_due(update, now)
@@ -213,7 +218,7 @@ class UpdatePipeline(abc.ABC):
         evaluation = None
         if evaluates:
             evaluation = self._evaluator.submit(self._newest, self._config.eval_episodes, self.evaluated)
-        self.pending.append(PendingUpdate(update, parts, self._newest, metrics, state, policies, evaluation))
+        self.pending[-1] = self.pending[-1]._replace(state=state, policies=policies, evaluation=evaluation)
 
 
 class FixedOrder(UpdatePipeline):

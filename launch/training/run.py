@@ -359,8 +359,6 @@ class TrainingRun:
         if self._config.uses_collectors and (note := self._workers.collectors_note()):
             self._observers.on_preparing(note)
         self._observers.on_preparing("compiling the update")
-        if start is None:
-            self._directory.write_config(self._config)
         self._is_training = True
         self._observers.on_start(self)
 
@@ -416,6 +414,8 @@ class TrainingRun:
                 newest = self._trainer.interrupt()
             except DistPolicyError as problem:
                 failure = problem
+                with contextlib.suppress(DistPolicyError):
+                    newest = self._trainer.saved_totals()
         # The error that ended the run is raised, not one of an observer.
         with contextlib.suppress(Exception):
             self._observers.on_end(RunEnd(self.totals, error, newest, open_faults=self._workers.pool.open_faults))

@@ -1,4 +1,4 @@
-"""The observers that write what a report needs beside metrics: run.json, evaluations.csv and worker_times.csv."""
+"""The observers that write what a report needs beside metrics: config.yaml, run.json and two tables."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 import ray
 
 from distpolicy.agents.custom.config import CustomAgentConfig
-from distpolicy.errors import DistPolicyError
+from distpolicy.errors import ConfigError, DistPolicyError
 from launch.config.codec import to_dict
 from launch.config.flat_settings import flat
 from launch.config.presets import load_preset, preset_for, preset_names
-from launch.config.train import TrainConfig
-from launch.output.formatting import half_interval
+from launch.config.train import TrainConfig, load_train_config
 from launch.output.growing_table import GrowingTable
+from launch.output.intervals import interval
+from launch.output.run_directory import RunDirectory
 from launch.output.run_record import RECORD_FORMAT, describe_start, read_record, write_record
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
@@ -33,7 +34,10 @@ _OF_THE_RUN = ("env", "agent", "address")
 
 
 class RunRecord(TrainingObserver):
-    """Writes ``run.json`` at the start of a run and at its end.
+    """Writes ``config.yaml`` at the start of a run, and ``run.json`` then and at its end.
+
+    A run may go on with other settings than before: ``config.yaml`` has those that hold, and ``run.json`` what each
+    start has changed.
 
     Args:
         preset: Name of the preset that the settings come from; None for the one that a run takes by itself.
@@ -54,17 +58,17 @@ class RunRecord(TrainingObserver):
         self._run = run
         before = read_record(run.directory)
         start = describe_start(run.generation, run.totals.updates, run.totals.train_s)
-        if before.get("starts"):
-            # A run may go on with other settings than config.yaml has.
-            start["settings"] = to_dict(run.config)
+        if changed := _changed_since(run.directory, run.config):
+            start["changed"] = changed
+        run.directory.write_config(run.config)
         if ray.is_initialized():
             start["cluster"] = _cluster()
-        preset, changed = _compared(run.config, before.get("preset") or self._preset)
+        preset, differing = _compared(run.config, before.get("preset") or self._preset)
         self._record = {
             "format": RECORD_FORMAT,
             "titles": dict(run.config.agent.metrics),
             "preset": preset,
-            "changed": changed,
+            "changed": differing,
             "starts": [*before.get("starts", ()), start],
         }
         write_record(run.directory, self._record)
@@ -97,6 +101,18 @@ def _cluster() -> dict[str, float]:
     resources = ray.cluster_resources()
     nodes = sum(1 for name in resources if name.startswith("node:") and not name.startswith("node:__"))
     return {"nodes": nodes, "cpus": resources.get("CPU", 0.0), "gpus": resources.get("GPU", 0.0)}
+
+
+def _changed_since(directory: RunDirectory, config: TrainConfig) -> dict[str, list[Any]]:
+    """Returns the settings that a run has changed when it goes on: the values before and now by name."""
+    if not directory.config_file.is_file():
+        return {}
+    try:
+        before = flat(to_dict(load_train_config(directory.config_file)))
+    except ConfigError:  # A file of another version; the run was given its settings.
+        return {}
+    now = flat(to_dict(config))
+    return {name: [before.get(name), value] for name, value in now.items() if before.get(name) != value}
 
 
 def _compared(config: TrainConfig, name: str | None) -> tuple[str | None, dict[str, Any]]:
@@ -136,6 +152,7 @@ class EvaluationTable(TrainingObserver):
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         assert self._table is not None
         returns = np.asarray(result.returns)
+        mean, half = interval(returns)
         self._table.add(
             {
                 "update": totals.updates,
@@ -143,8 +160,8 @@ class EvaluationTable(TrainingObserver):
                 "train_s": totals.train_s,
                 "policy": result.policy,
                 "episodes": returns.size,
-                "return_mean": float(returns.mean()),
-                "return_half": half_interval(returns),
+                "return_mean": mean,
+                "return_half": half,
                 "return_min": float(returns.min()),
                 "return_max": float(returns.max()),
                 "length_mean": float(np.mean(result.lengths)),

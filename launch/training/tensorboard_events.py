@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-import numpy as np
-
 from launch.config.codec import dump, to_dict
+from launch.output.intervals import interval
 from launch.output.tensorboard import TensorBoardWriter
 from launch.output.tensorboard_names import evaluation_figures, training_figures
 from launch.output.tensorboard_plugins import end_value, interval_charts, settings_values, text_value
@@ -48,9 +47,8 @@ class TensorBoardEvents(TrainingObserver):
 
     def on_evaluation(self, result: EvaluationResult, totals: TrainingTotals) -> None:
         assert self._events is not None
-        returns = np.asarray(result.returns, np.float64)
-        mean = float(returns.mean())
-        half = 1.96 * float(returns.std(ddof=1)) / math.sqrt(returns.size) if returns.size > 1 else 0.0
+        mean, half = interval(result.returns)
+        half = 0.0 if math.isnan(half) else half
         _, low, high = _interval_tags(result.policy)
         figures = evaluation_figures(evaluation_metrics([result]))
         self._events.add({**figures, low: mean - half, high: mean + half}, totals.steps)

@@ -320,8 +320,8 @@ class Trainer:
         """
         self._settle_what_is_done()
         state = self._state_of_totals()
-        found = self._keeper.newest_checkpoint()
-        if state is not None and self.totals.updates > (0 if found is None else found.totals.updates):
+        saved = self.saved_totals()
+        if state is not None and self.totals.updates > (0 if saved is None else saved.updates):
             policies = None
             if self._keeper.keeps_policies:
                 # The checkpoint is worth more than the policies: the first export takes seconds.
@@ -329,6 +329,11 @@ class Trainer:
                     policies = calls.get(self._learners.export_policies(self._pipeline.exported), EXPORT_GRACE_S)
             self._keeper.save(state, policies)
             return self.totals
+        return saved
+
+    def saved_totals(self) -> TrainingTotals | None:
+        """Returns the totals of the newest checkpoint; None if there is none."""
+        found = self._keeper.newest_checkpoint()
         return None if found is None else found.totals
 
     def _settle_what_is_done(self) -> None:

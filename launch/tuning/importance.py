@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from launch.config.search_space import Domain, SearchSpace
+from launch.config.setting_names import is_numeric
 from launch.config.tune import NUM_REPORTS
 from launch.tuning.results import SampleResult, SearchResult
 
@@ -54,7 +55,10 @@ def order_of_merit(result: SearchResult, samples: Sequence[SampleResult]) -> np.
 
 
 def _relation(domain: Domain, values: Sequence[Any], ranks: np.ndarray) -> float:
-    spread = float(np.var(ranks))
+    # What the search begins from may be none of the choices, or no number.
+    rows = [row for row, value in enumerate(values) if (domain.holds if domain.is_choice else is_numeric)(value)]
+    values, ranks = [values[row] for row in rows], _ranks(ranks[rows])
+    spread = float(np.var(ranks)) if rows else 0.0
     if not spread:
         return 0.0
     if domain.is_choice:

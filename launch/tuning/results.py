@@ -19,7 +19,8 @@ from launch.config.codec import dump
 from launch.config.seal import sealed
 from launch.config.setting_names import option_texts, setting_text, with_settings
 from launch.config.train import TrainConfig
-from launch.config.tune import TuneConfig
+from launch.config.tune import BEST_FILE, TuneConfig
+from launch.output.intervals import interval
 from launch.tuning.journal import TrialRecord
 from launch.tuning.trial import trial_name
 
@@ -48,8 +49,7 @@ class SampleResult:
     @property
     def half_interval(self) -> float:
         """Half of the mean's 95 % interval; NaN for one seed."""
-        scores = np.asarray([record.score for record in self.records])
-        return 1.96 * float(scores.std(ddof=1)) / math.sqrt(scores.size) if scores.size > 1 else math.nan
+        return interval([record.score for record in self.records]).half
 
     @property
     def steps(self) -> int:
@@ -94,7 +94,7 @@ class SearchResult:
     @property
     def best_file(self) -> Path:
         """The file of :attr:`best_config`."""
-        return self.folder / "best.yaml"
+        return self.folder / BEST_FILE
 
     @property
     def table_file(self) -> Path:

@@ -14,13 +14,15 @@ from distpolicy.utils.atomic_files import write_file
 from launch.cluster import session
 from launch.cluster.placement import ActorGroup, training_actors
 from launch.config.codec import dump
+from launch.config.presets import load_preset
 from launch.config.run_specs import check_agent_is_there, run_specs
-from launch.config.seal import check_names_of_code, sealed
+from launch.config.seal import sealed
 from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
-from launch.config.tune import NUM_REPORTS, TuneConfig, TuneFile, load_tune_file
+from launch.config.tune import NUM_REPORTS, SEARCH_FILE, TuneConfig, TuneFile, open_search
 from launch.output.folder_lock import used_alone
 from launch.output.run_directory import check_free, fresh_folder
+from launch.output.seeds_folder import preset_of
 from launch.output.writable import check_writable
 from launch.training.followers import make_followers
 from launch.tuning.importance import importances
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 
     from distpolicy.agents.tf_agent import TFAgent
     from launch.tuning.trial import TrialSpec
-
-_FILE = "tune.yaml"
 
 
 class TuningRun:
@@ -63,6 +63,7 @@ class TuningRun:
         tracking: What follows each trial beside the files of its run.
         serial: Whether each trial is one process, with one CPU. That starts faster, and suits small environments.
         debug: Whether to show the workers' output.
+        preset: As for :class:`launch.training.run.TrainingRun`; a resumed search keeps its own.
 
     Raises:
         ConfigError: If the input is invalid; nothing was written then.
@@ -80,17 +81,21 @@ class TuningRun:
         tracking: TrackingConfig | None = None,
         serial: bool = False,
         debug: bool = False,
+        preset: str | None = None,
     ) -> None:
         if resume is not None:
             if folder is not None:
                 raise ConfigError("folder and resume exclude each other: a resumed search stays in its folder")
             file = open_search(Path(resume))
             config, train, serial = config or file.tune, train or file.train, file.serial
+            preset = preset_of(Path(resume) / SEARCH_FILE)
+        elif preset is not None:
+            load_preset(preset)
         self._config, self._train = config or TuneConfig(), train or TrainConfig()
         self._space = self._config.check(self._train)
         make_sampler(self._config, self._space, self._train.seed)  # It may not be installed.
         self._observer, self._serial, self._debug = observer or TuningObserver(), serial, debug
-        self._env, self._agent, self._tracking = env, agent, tracking or TrackingConfig()
+        self._env, self._agent, self._tracking, self._preset = env, agent, tracking or TrackingConfig(), preset
         make_followers(self._tracking)  # A library may not be installed.
         self._is_resumed = resume is not None
         self._connection: contextlib.ExitStack | None = None
@@ -171,9 +176,10 @@ class TuningRun:
             except OSError as error:
                 raise ConfigError(f"cannot write to runs: {error.strerror}") from error
         folder = self._folder = self._folder.absolute()
-        if not self._is_resumed:
-            (folder / "trials").mkdir(parents=True, exist_ok=True)
-            write_file(folder / _FILE, sealed(dump(TuneFile(self._config, self._train, self._serial))))
+        (folder / "trials").mkdir(parents=True, exist_ok=True)
+        # A resumed search may have more trials than before.
+        file = TuneFile(self._config, self._train, self._serial, self._preset)
+        write_file(folder / SEARCH_FILE, sealed(dump(file)))
         return folder
 
     def _run_trials(self, folder: Path, journal: TrialJournal) -> None:
@@ -201,7 +207,9 @@ class TuningRun:
             train = dataclasses.replace(train, checkpoint_every=every)
         column = config.metric_column(train)
         folder = folder / "trials"
-        return TrialSpec(train, folder, column, steps, self._env, self._agent, self._tracking, self._serial)
+        return TrialSpec(
+            train, folder, column, steps, self._env, self._agent, self._tracking, self._serial, self._preset
+        )
 
     def _write(self, folder: Path, journal: TrialJournal) -> SearchResult:
         result = search_result(
@@ -213,17 +221,3 @@ class TuningRun:
 
         picture = write_picture(result, self._space, importances(result, self._space))
         return dataclasses.replace(result, picture=picture)
-
-
-def open_search(folder: Path) -> TuneFile:
-    """Returns the search in a folder, and the settings that it begins from.
-
-    Raises:
-        ConfigError: If the folder does not hold a search, or its file names code and is not the user's own.
-    """
-    path = folder / _FILE
-    if not path.is_file():
-        raise ConfigError(f"{folder} is not the folder of a search: it has no {_FILE}")
-    file = load_tune_file(path)
-    check_names_of_code(path, file.train)
-    return file

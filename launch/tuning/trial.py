@@ -1,8 +1,8 @@
 """TrialRun: one trial of a search, a training run inside an actor of Ray Tune's.
 
 A trial has a run directory of its own, as every training run. If its process is killed, it goes on from the newest
-checkpoint there. What Tune keeps as a checkpoint of the trial is a copy of the run's own checkpoint and metrics, so
-that another trial can go on from it: no pickle is read.
+checkpoint there. What Tune keeps as a checkpoint of the trial is a copy of the run's own checkpoint, metrics and
+evaluations, so that another trial can go on from it: no pickle is read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.atomic_files import write_file
 from launch.config.setting_names import with_settings
 from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
@@ -64,6 +65,7 @@ class TrialSpec:
         agent: Likewise.
         tracking: What follows each trial.
         serial: As for :class:`launch.training.run.TrainingRun`.
+        preset: Likewise.
     """
 
     config: TrainConfig
@@ -74,6 +76,7 @@ class TrialSpec:
     agent: Callable[..., TFAgent] | None = None
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     serial: bool = False
+    preset: str | None = None
 
 
 class _Newest(TrainingObserver):
@@ -115,8 +118,9 @@ class TrialRun(tune.Trainable):
         newest = CheckpointStore(self._directory.checkpoints, 1).newest_folder
         if newest is not None:
             shutil.copytree(newest, Path(checkpoint_dir) / newest.name)
-        if self._directory.metrics_file.exists():
-            shutil.copyfile(self._directory.metrics_file, Path(checkpoint_dir) / self._directory.metrics_file.name)
+        for table in self._tables:
+            if table.exists():
+                shutil.copyfile(table, Path(checkpoint_dir) / table.name)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self._close()
@@ -133,9 +137,17 @@ class TrialRun(tune.Trainable):
             directory.checkpoints.rename(own)
         taken.rename(directory.checkpoints)
         shutil.rmtree(own, ignore_errors=True)
-        if (metrics := source / directory.metrics_file.name).exists():
-            shutil.copyfile(metrics, directory.metrics_file)
+        for table in self._tables:
+            if (other := source / table.name).exists():
+                write_file(table, other.read_bytes())
+            else:
+                table.unlink(missing_ok=True)
         directory.write_config(self._config)
+
+    @property
+    def _tables(self) -> tuple[Path, ...]:
+        """The tables of what the weights have come from."""
+        return self._directory.metrics_file, self._directory.evaluations_file
 
     def cleanup(self) -> None:
         self._close()
@@ -184,7 +196,17 @@ class TrialRun(tune.Trainable):
             shutil.rmtree(path, ignore_errors=True)  # It was killed before its first checkpoint.
         observers = [self._newest, *make_followers(spec.tracking)]
         new, old = (path, None) if before is None else (None, path)
-        return TrainingRun(self._config, observers, new, old, spec.env, spec.agent, serial=spec.serial, reports=False)
+        return TrainingRun(
+            self._config,
+            observers,
+            new,
+            old,
+            spec.env,
+            spec.agent,
+            serial=spec.serial,
+            preset=spec.preset,
+            reports=False,
+        )
 
     def _totals_before(self) -> TrainingTotals | None:
         if not self._directory.config_file.is_file():

@@ -7,8 +7,11 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from launch.signals import held
 
 SCRIPT = """
 import os, signal, sys, time
@@ -54,6 +57,27 @@ class Process:
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
+
+
+def test_a_block_that_holds_signals_is_run_whole_unless_a_second_one_comes() -> None:
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def block(num_signals: int) -> None:
+        with held():
+            for _ in range(num_signals):
+                signal.raise_signal(signal.SIGINT)
+            done.append(num_signals)
+
+    block(0)
+    for num_signals in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            block(num_signals)
+        assert signal.getsignal(signal.SIGINT) is before
+    assert done == [0, 1]
+    thread = threading.Thread(target=block, args=(0,))
+    thread.start()
+    thread.join()
+    assert done == [0, 1, 0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

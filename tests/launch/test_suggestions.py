@@ -12,7 +12,6 @@ from distpolicy.errors import ConfigError
 from launch.cli import run
 from launch.commands.collect import parse_collect
 from launch.commands.train import parse_train
-from launch.suggestions import did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -54,6 +53,7 @@ def test_each_command_has_its_own_options() -> None:
             r"^invalid choice 'fast' for argument '--vectorization'\. Expected one of [^-]*\(",
         ),
         (("--agent", "pppo"), r"or give module:function; did you mean ppo\?$"),
+        (("--agent", "SAC"), r"or give module:function; did you mean sac\?$"),
         (("--agent", "custom"), r"--agent custom: give module:function instead"),
     ],
 )
@@ -64,10 +64,6 @@ def test_a_wrong_value_is_one_short_line(
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding))
     with pytest.raises(ConfigError, match=told):
         parse_train(list(arguments))
-
-
-def test_what_is_like_nothing_gets_no_suggestion() -> None:
-    assert did_you_mean("--no-such-thing", ["--env", "--collectors"]) == ""
 
 
 def test_options_without_a_command_are_answered_with_one() -> None:

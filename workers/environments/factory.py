@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.util
 import inspect
 import os
@@ -16,6 +15,7 @@ import gymnasium as gym
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
 from distpolicy.utils.module_names import missing_module
+from distpolicy.utils.suggestions import most_similar, suggestion
 from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
@@ -257,7 +257,7 @@ class EnvironmentFactory:
         if is_atari(self._bare_id) and importlib.util.find_spec("ale_py") is None:
             return f"env {self.env_id} needs the Atari package: pip install 'distpolicy[atari]'"
         why = f"{module} has no {self._bare_id}, and registers no environment of this id" if module else text
-        return f"unknown env {self.env_id!r}: {why}{_did_you_mean(self._bare_id)}"
+        return f"unknown env {self.env_id!r}: {why}{suggestion(_most_similar_id(self._bare_id))}"
 
 
 def _wrapper_config(item: Any) -> WrapperConfig:
@@ -270,12 +270,11 @@ def _wrapper_config(item: Any) -> WrapperConfig:
     raise ConfigError(f"wrapper {item!r}: expected its name, or a mapping of name and kwargs")
 
 
-def _did_you_mean(env_id: str) -> str:
+def _most_similar_id(env_id: str) -> str | None:
     """Returns the registered id that was meant: the newest version of a name without one, or the most similar id."""
     ids = [known for known in gym.registry if "/" not in known or "/" in env_id]
     versions = [known for known in ids if known.rpartition("-v")[0].lower() == env_id.lower()]
-    near = versions[-1:] or difflib.get_close_matches(env_id, ids, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return versions[-1] if versions else most_similar(env_id, ids)
 
 
 def _is_vector_wrapper(wrapper: WrapperConfig) -> bool:

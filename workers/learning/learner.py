@@ -65,6 +65,8 @@ class Learner:
         self._exporters: dict[str, PolicyExporter] = {}
         self._profile: LearnerProfile | None = None
         self._version = 0
+        # An update that was cut off leaves it so.
+        self._is_in_update = False
         self._last_end = time.perf_counter()
 
     def weights(self) -> Weights:
@@ -137,6 +139,7 @@ class Learner:
         start = time.perf_counter()
         wait_s = start - self._last_end
         lags = self._checked_lags([rollout.weights_version[:, 1] for rollout in rollouts])
+        self._is_in_update = True
         self._experience.insert(rollouts)
         # Drawn by the update's number, so that a run that goes on from a checkpoint draws the same.
         draws = (self._seed, self._version)
@@ -148,6 +151,7 @@ class Learner:
         self._version += 1
         self._agent.explore(progress, has_begun=bool(self._agent.train_step_counter))
         weights = self.weights()
+        self._is_in_update = False
         self._last_end = time.perf_counter()
         timings = {"update_s": self._last_end - start, "learner_wait_s": wait_s}
         kept = self._experience.metrics()
@@ -211,7 +215,12 @@ class Learner:
         Args:
             kept_parts: Names of parts, the first components of paths, that the caller has from an earlier state. Those
                 that never change are left out, and are only named in :data:`SEGMENTS`.
+
+        Raises:
+            DistPolicyError: If an update was cut off: what it left is not a state that a run can go on from.
         """
+        if self._is_in_update:
+            raise DistPolicyError(f"update {self._version + 1} was cut off: the learner has no whole state")
         values = {item.path: item.variable.numpy() for item in self._agent.named_variables()}
         kept = [name.removeprefix(_SEGMENT) for name in kept_parts if name.startswith(_SEGMENT)]
         experience = {f"{_EXPERIENCE}{path}": value for path, value in self._experience.state().items()}
@@ -249,6 +258,7 @@ class Learner:
         self._assign(state)
 
     def _assign(self, state: Mapping[str, np.ndarray]) -> None:
+        self._is_in_update = False
         for item in self._agent.named_variables():
             item.variable.assign(state[item.path])
         own = {path.removeprefix(_EXPERIENCE): value for path, value in state.items() if path.startswith(_EXPERIENCE)}

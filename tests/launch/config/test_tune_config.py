@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from distpolicy.agents.agent_config import AgentConfig
@@ -70,9 +72,20 @@ def test_offline_agents_are_compared_by_evaluations() -> None:
 
 
 def test_the_file_of_a_search_holds_it_all(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}, seeds=2), TrainConfig(seed=4), True)
+    file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}, seeds=2), TrainConfig(seed=4), True, "ppo")
     (tmp_path / "tune.yaml").write_text(dump(file))
     assert from_dict(TuneFile, load_yaml(tmp_path / "tune.yaml"), "file") == file
+
+
+def test_a_resumed_search_may_be_made_larger_and_be_followed(tmp_path: Path) -> None:
+    file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}), TrainConfig(seed=4))
+    (tmp_path / "tune.yaml").write_text(dump(file))
+    parsed = parse_tune(["--resume", str(tmp_path), "--samples", "40", "--videos"])
+    assert (parsed.tune.samples, parsed.tracking.videos, parsed.config.seed) == (40, True, 4)
+    with pytest.raises(ConfigError, match="leave --seeds out"):
+        parse_tune(["--resume", str(tmp_path), "--seeds", "2"])
+    with pytest.raises(ConfigError, match=r"is not the folder of a search: it has no tune\.yaml"):
+        parse_tune(["--resume", str(tmp_path / "other")])
 
 
 def test_what_follows_a_run_is_handed_on_as_the_options_that_it_came_from() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from distpolicy.errors import ConfigError
+from launch.config.codec import dump
+from launch.config.train import TrainConfig
+from launch.config.tune import BEST_FILE, SEARCH_FILE, TuneConfig, TuneFile
 from launch.output.seeds_folder import SEEDS_FILE, SETTINGS_FILE, Seeds, preset_of, read_seeds, text_of_seeds
 
 
@@ -31,6 +35,16 @@ def test_the_preset_of_settings_is_told_by_the_file_beside_them(tmp_path: Path) 
     assert preset_of(settings) == "ppo"
     assert preset_of(config) == "lunarlander-ppo"
     assert preset_of(tmp_path / "mine.yaml") is None
+
+
+def test_the_preset_of_the_best_settings_is_that_of_the_search(tmp_path: Path) -> None:
+    best = tmp_path / BEST_FILE
+    assert preset_of(best) is None
+    file = TuneFile(TuneConfig({"ppo.num-epochs": "choice 4 8"}), TrainConfig())
+    (tmp_path / SEARCH_FILE).write_text(dump(file))
+    assert preset_of(best) is None
+    (tmp_path / SEARCH_FILE).write_text(dump(dataclasses.replace(file, preset="lunarlander-ppo")))
+    assert preset_of(best) == preset_of(tmp_path / SEARCH_FILE) == "lunarlander-ppo"
 
 
 @pytest.mark.parametrize("preset", ["a-preset-of-a-later-version", 7, None])

@@ -15,10 +15,16 @@ import numpy as np
 import pytest
 from written_runs import write_run
 
+from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
+from launch.config.tune import TuneConfig
 from launch.reports.groups import grouped
 from launch.reports.page_writer import write_page
 from launch.reports.run_data import read_run
+from launch.tuning.importance import importances
+from launch.tuning.journal import FINISHED, STOPPED, TrialRecord, TrialReport
+from launch.tuning.picture import write_picture
+from launch.tuning.results import search_result
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -123,7 +129,7 @@ def test_theme_and_axis_can_be_switched(browser: Any, page: str) -> None:
         assert browser.find_element("css selector", selector).get_attribute("aria-pressed") == "true"
     assert picture(browser, 1280).mean() < before.mean() / 3
     assert browser.execute_script("return window.reportFailures") == []
-    browser.find_element("css selector", "[data-set-theme=light]").click()  # it is remembered
+    browser.execute_script("localStorage.clear()")  # It is remembered, for all pages.
 
 
 def test_the_pointer_shows_the_nearest_value(browser: Any, page: str) -> None:
@@ -155,3 +161,27 @@ def test_the_page_of_several_runs_is_drawn_as_well(browser: Any, theme: str, wid
     assert browser.get_log("browser") == []
     assert all(drawn > 500 and colours > 3 for drawn, colours in browser.execute_script(PIXELS))
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)])
+def test_the_page_of_a_search_is_drawn_as_well(browser: Any, theme: str, width: int, tmp_path: Path) -> None:
+    search = {"ppo.learning-rate": "loguniform 1e-4 1e-2", "network.actor-units": "choice 8,8 64,64"}
+    train = TrainConfig(total_steps=2700)
+    space, random = SearchSpace(search, train), np.random.default_rng(0)
+    records = [
+        TrialRecord(trial, trial, 0, space.draw(random), state, reports=reports)
+        for trial in range(9)
+        for state, turns in [(STOPPED, 9) if trial % 3 else (FINISHED, 27)]
+        for reports in [[TrialReport(100 * turn, float(10 * trial + turn), 1.0) for turn in range(1, turns + 1)]]
+    ]
+    result = search_result(TuneConfig(search), train, records, tmp_path, list(space.domains))
+    assert write_picture(result, space, importances(result, space)) is not None
+    show(browser, (tmp_path / "search.html").as_uri(), theme, width)
+    assert browser.execute_script("return window.reportFailures") == []
+    assert browser.get_log("browser") == []
+    pixels = browser.execute_script(PIXELS)
+    assert len(pixels) == 4
+    assert all(drawn > 500 and colours > 3 for drawn, colours in pixels), pixels
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    brightness = float(picture(browser, width).mean())
+    assert brightness > 200 if theme == "light" else brightness < 60

@@ -120,6 +120,13 @@ def test_watch_shows_a_run_that_has_ended_once(tmp_path: Path) -> None:
     assert "⣀" in text or "⠤" in text, "the learning curve"
 
 
+def test_watch_shows_a_run_without_steps(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 5, more={"env_steps": float("nan")})
+    shown = console()
+    watch(WatchArguments(run.path, once=True), shown)
+    assert "CartPole-v1" in shown.export_text()
+
+
 def test_watch_draws_without_unicode_on_a_terminal_that_has_none(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", 40)
     result = distpolicy("watch", str(run.path), "--once", cwd=tmp_path, PYTHONIOENCODING="ascii")

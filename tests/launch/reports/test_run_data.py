@@ -29,17 +29,6 @@ def test_a_run_is_read_into_arrays(tmp_path: Path) -> None:
     assert (run.seconds_of_update(3), run.seconds_of_update(0), run.steps_of_update(99)) == (6.0, 0.0, 7 * STEPS)
 
 
-def test_the_settings_are_those_that_a_run_has_gone_on_with(tmp_path: Path) -> None:
-    directory = write_run(tmp_path / "run", 5)
-    before = read_run(directory.path)
-    (start,) = before.record["starts"]
-    longer = {**before.config, "total_steps": 12_345}
-    change_record(directory, starts=[start, {**start, "settings": longer}])
-    assert read_run(directory.path).config == longer
-    change_record(directory, starts=[start, {**start, "settings": "lost"}])
-    assert read_run(directory.path).config == before.config
-
-
 @pytest.mark.parametrize(("last", "state"), [(400.0, "ended"), (480.0, "solved")])
 def test_the_state_of_a_run_that_has_ended(last: float, state: str, tmp_path: Path) -> None:
     assert read_run(write_run(tmp_path / "run", 5, returns=np.linspace(0.0, last, 5)).path).state == state

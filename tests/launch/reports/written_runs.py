@@ -58,7 +58,6 @@ def write_run(
     """
     config = config or TrainConfig(seed=3, target_return=475.0, total_steps=STEPS * max(num_updates, 1))
     directory = RunDirectory.create(path, config.env)
-    directory.write_config(config)
     values = np.linspace(10.0, 400.0, num_updates) if returns is None else returns
     run: Any = SimpleNamespace(directory=directory, config=config, totals=totals(0), generation=0, warm_up_s=1.5)
     record, evaluations, times = observers = RunRecord(), EvaluationTable(), WorkerTimes()

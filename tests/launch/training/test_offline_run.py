@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import itertools
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 import ray
 from commands import read_metrics
 from driver_runs import assert_same_state
+from rich.console import Console
 from scripted_datasets import cartpole_expert, cartpole_random, pendulum_mixed, write
 
 from distpolicy.agents.agent_config import AgentConfig
@@ -21,8 +25,11 @@ from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.policies.policy_loader import load
 from distpolicy.trajectories.time_step import restart
 from launch.config.train import TrainConfig
+from launch.reports.run_data import read_run
 from launch.training.checkpoint_store import CheckpointStore
+from launch.training.console import ConsoleObserver
 from launch.training.run import TrainingRun
+from workers.learning.learner import Learner
 
 STEPS_PER_UPDATE = 20
 
@@ -94,6 +101,67 @@ def test_two_runs_and_a_run_that_was_resumed_learn_the_same_bytes(env: str, kind
     assert any(not np.array_equal(half[path], value) for path, value in expected.items())
     for name in ("second", "half"):
         assert_same_state(state_of(tmp_path / name), expected)
+
+
+def interrupted(settings: TrainConfig, folder: Path, number: int, num_signals: int = 1) -> str:
+    """Trains, with Ctrl-C in the midst of an update; returns what the run has said."""
+    calls, learn, said = itertools.count(), Learner._train, io.StringIO()
+
+    def learn_until_then(self: Learner, *arguments: Any) -> dict[str, float]:
+        found = learn(self, *arguments)
+        if next(calls) == number:  # The first call compiles the update.
+            for _ in range(num_signals):
+                signal.raise_signal(signal.SIGINT)
+        return found
+
+    def run() -> None:
+        observer = ConsoleObserver(Console(file=said, width=200), 0.0)
+        with TrainingRun(settings, [observer], folder, serial=True) as made:
+            made.run()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Learner, "_train", learn_until_then)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module", name="whole")
+def whole_fixture(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """The state after a run that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(config(dataset), folder)
+    return state_of(folder)
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_an_interrupt_in_an_update_leaves_what_it_has_learned(
+    number: int, dataset: str, whole: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    assert "go on with: distpolicy train --resume" in interrupted(config(dataset), tmp_path / "run", number)
+    found = CheckpointStore(tmp_path / "run" / "checkpoints", 3).latest_to_resume()
+    assert found.totals.updates == number
+    train(None, tmp_path / "run", resume=True)
+    assert_same_state(state_of(tmp_path / "run"), whole)
+
+
+def test_a_second_interrupt_ends_an_update_that_no_checkpoint_has(
+    dataset: str, whole: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    said = interrupted(config(dataset), tmp_path / "first", 2, num_signals=2)
+    assert "there is no checkpoint: what was learned in 20 gradient steps is lost" in said
+    said = interrupted(config(dataset, checkpoint_every=2), tmp_path / "run", 4, num_signals=2)
+    assert "the newest checkpoint is of 40 gradient steps, and not of 60 gradient steps" in said
+    train(None, tmp_path / "run", resume=True)
+    assert_same_state(state_of(tmp_path / "run"), whole)
+
+
+def test_a_run_that_is_resumed_with_more_steps_keeps_them(dataset: str, tmp_path: Path) -> None:
+    train(config(dataset, total_steps=40), tmp_path / "run")
+    train(config(dataset, total_steps=80), tmp_path / "run", resume=True)
+    assert read_run(tmp_path / "run").config["total_steps"] == 80
+    with pytest.raises(ConfigError, match=r"complete \(80 gradient steps\): nothing to resume"):
+        TrainingRun(resume=tmp_path / "run", serial=True)
 
 
 def test_a_run_does_not_go_on_with_other_data(dataset: str, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_tensorboard_has_the_same_figures_by_env_steps(tmp_path: Path) -> None:
     observers.on_update(result(2, entropy=0.25))
     observers.on_evaluation(EvaluationResult([1.0, 2.0, 6.0], [1, 1, 1], [False] * 3, [{}] * 3), totals(2))
     observers.on_end(RunEnd(totals(2)))
-    half = 1.96 * np.std([1.0, 2.0, 6.0], ddof=1) / np.sqrt(3)
+    half = 4.303 * np.std([1.0, 2.0, 6.0], ddof=1) / np.sqrt(3)
     expected = {
         ("train/entropy", 100): 0.5,
         ("train/entropy", 200): 0.25,

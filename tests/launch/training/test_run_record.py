@@ -12,7 +12,7 @@ import pytest
 
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import ConfigError, DistPolicyError
-from launch.config.train import TrainConfig
+from launch.config.train import TrainConfig, load_train_config
 from launch.output.growing_table import read_table
 from launch.output.run_directory import RunDirectory
 from launch.training.observer import Observers, RunEnd
@@ -77,12 +77,24 @@ def test_the_record_says_how_a_run_was_started_and_has_ended(
 
 def test_a_resumed_run_adds_its_start_and_has_no_end_until_it_ends(tmp_path: Path) -> None:
     observed(tmp_path).on_end(RunEnd(totals(3), KeyboardInterrupt()))
-    observed(tmp_path, update=3, config=TrainConfig(total_steps=7))
+    observed(tmp_path, update=3)
     found = record(tmp_path)
     assert "end" not in found
-    assert "settings" not in found["starts"][0], "config.yaml has them"
-    assert found["starts"][1]["settings"]["total_steps"] == 7
     assert [(one["generation"], one["updates"], one["train_s"]) for one in found["starts"]] == [(0, 0, 0), (1, 3, 30)]
+
+
+def test_a_run_that_goes_on_with_other_settings_has_them_in_its_config(
+    tmp_path: Path,
+) -> None:
+    config = TrainConfig(total_steps=5, agent=PPOConfig(learning_rate=0.5))
+    observed(tmp_path, config=config).on_end(RunEnd(totals(3), KeyboardInterrupt()))
+    assert load_train_config(tmp_path / "config.yaml") == config
+    longer = dataclasses.replace(config, total_steps=7, agent=PPOConfig(learning_rate=0.25))
+    observed(tmp_path, update=3, config=longer).on_end(RunEnd(totals(4), KeyboardInterrupt()))
+    observed(tmp_path, update=4, config=longer)
+    assert load_train_config(tmp_path / "config.yaml") == longer
+    changes = [start.get("changed") for start in record(tmp_path)["starts"]]
+    assert changes == [None, {"total_steps": [5, 7], "ppo.learning_rate": [0.5, 0.25]}, None]
 
 
 def test_settings_are_compared_with_the_preset(tmp_path: Path) -> None:
@@ -116,7 +128,7 @@ def test_evaluations_are_rows_and_void_ones_go(tmp_path: Path) -> None:
     rows = read_table(tmp_path / "evaluations.csv")
     assert rows[0] == {
         **{"update": "2", "steps": "200", "train_s": "20", "policy": "greedy", "episodes": "3", "return_mean": "3"},
-        **{"return_half": "2.99395", "return_min": "1", "return_max": "6", "length_mean": "7", "num_cut": "1"},
+        **{"return_half": "6.57294", "return_min": "1", "return_max": "6", "length_mean": "7", "num_cut": "1"},
         "num_repeated": "0",
     }
     observers.on_rollback(totals(5))
@@ -130,7 +142,7 @@ def test_evaluations_are_rows_and_void_ones_go(tmp_path: Path) -> None:
 
 def test_a_run_without_evaluations_has_no_table(tmp_path: Path) -> None:
     observed(tmp_path).on_end(RunEnd(totals(0)))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "run.json"]
 
 
 def update_of(update: int, seconds: float, num_collectors: int = 2) -> UpdateResult:

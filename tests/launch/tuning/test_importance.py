@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from distpolicy.agents.ppo.config import PPOConfig
+from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
 from launch.tuning.importance import importances
 from launch.tuning.journal import FINISHED, STOPPED, TrialRecord, TrialReport
-from launch.tuning.picture import picture, write_picture
+from launch.tuning.picture import charts, write_picture
 from launch.tuning.results import SearchResult, search_result
 
 SEARCH = {
@@ -76,15 +78,39 @@ def test_the_best_is_first_by_the_mode(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_picture_shows_every_trial_and_setting(tmp_path: Path) -> None:
     result = found(tmp_path, 12)
-    spec = picture(result, SPACE, importances(result, SPACE))
-    assert len({row["trial"] for row in spec["vconcat"][0]["hconcat"][0]["data"]["values"]}) == 12
-    panels = [panel for row in spec["vconcat"][1:] for panel in row["hconcat"]]
-    assert {panel["encoding"]["x"]["title"] for panel in panels} == set(SEARCH)
+    trials, mattered, *panels = charts(result, SPACE, importances(result, SPACE))
+    assert len(set(trials.tables["reports"]["trial"])) == 12
+    assert set(mattered.tables["strengths"]["setting"]) == {panel.title for panel in panels} == set(SEARCH)
     path = write_picture(result, SPACE, importances(result, SPACE))
     assert path is not None
     assert path.read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "search.html").read_text()
-    assert "https://cdn" not in page  # It needs no network.
+    assert "https://cdn" not in page, "it needs no network"
+    assert "prefers-color-scheme" in page
+    assert page.count("data-chart=") == 5
+
+
+@pytest.mark.slow
+def test_settings_that_no_axis_or_rank_fits_are_left_out(tmp_path: Path) -> None:
+    train = TrainConfig(agent=PPOConfig(entropy_weight=0.0))
+    search = {"network.actor-units": "choice 8,8 64,64", "ppo.entropy-weight": "loguniform 1e-8 1e-1"}
+    space = SearchSpace({**search, "min-collectors": "int 1 2"}, train)
+    settings = [{"network.actor-units": [16, 16], "ppo.entropy-weight": 0.0, "min-collectors": None}]
+    for trial in range(1, 9):
+        units, weight = [[8, 8], [64, 64]][trial % 2], 10.0**-trial
+        settings.append({"network.actor-units": units, "ppo.entropy-weight": weight, "min-collectors": trial % 2 + 1})
+    records = [
+        TrialRecord(trial, trial, 0, values, FINISHED, reports=[TrialReport(100, float(trial), 1.0)])
+        for trial, values in enumerate(settings)
+    ]
+    result = search_result(
+        TuneConfig({**search, "min-collectors": "int 1 2"}), train, records, tmp_path, list(space.domains)
+    )
+    strengths = importances(result, space)
+    assert set(strengths) == set(space.domains)
+    sizes = {panel.title: len(panel.tables["samples"]["value"]) for panel in charts(result, space, strengths)[2:]}
+    assert sizes == {"network.actor-units": 9, "ppo.entropy-weight": 8, "min-collectors": 8}
+    assert write_picture(result, space, strengths) is not None
 
 
 def test_without_a_score_there_is_no_picture(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from commands import distpolicy, environment, no_process_left, our_processes, re
 
 from launch.commands.train import parse_train
 from launch.config.train import load_train_config
+from launch.config.tune import open_search
+from launch.output.seeds_folder import preset_of
 from launch.tuning.journal import FINISHED, STOPPED, TrialJournal, TrialRecord
 
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--no-jit-compile")
@@ -100,6 +102,22 @@ def test_a_killed_search_goes_on_from_checkpoints_and_runs_no_trial_twice(tmp_pa
     assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
     assert after[1].reports[: len(before[1].reports)] == before[1].reports
     assert len(table(folder)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_trials_are_compared_with_the_preset_of_the_search_and_more_trials_are_kept(tmp_path: Path) -> None:
+    options = (*OPTIONS, "--preset", "ppo", "--samples", "1", "--steps", "640")
+    done = distpolicy("tune", *options, "--serial", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = distpolicy("tune", "--resume", "found", "--samples", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "found"
+    assert open_search(folder).tune.samples == 2
+    for run in ("0000-seed0", "0001-seed0"):
+        # The default preset of CartPole-v1 is another one.
+        assert json.loads((folder / "trials" / run / "run.json").read_text())["preset"] == "ppo"
+    assert preset_of(folder / "best.yaml") == "ppo"
 
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
-"""Suggestions for options and commands that do not exist."""
+"""Suggestions for names that do not exist: of options, commands, agents, environments, functions."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-# Names that other libraries use, and the end of ours.
+# Names of options that other libraries use, and the end of ours.
 _OTHER_NAMES = {
     "lr": "learning-rate",
     "gamma": "discount",
@@ -29,20 +29,26 @@ _CUTOFF = 0.6
 
 
 def did_you_mean(given: str, names: Iterable[str]) -> str:
-    """Returns ``; did you mean NAME?`` for the most similar name, or an empty text.
+    """Returns ``; did you mean NAME?`` for the most similar name, or an empty text; see :func:`most_similar`."""
+    return suggestion(most_similar(given, names))
 
-    An option also fits if it ends with the given name behind its group: ``--ppo.learning-rate`` for
-    ``--learning-rate``; or begins with the given words: ``--envs-per-collector`` for ``--envs``.
+
+def suggestion(name: str | None) -> str:
+    """Returns ``; did you mean NAME?`` as the end of an error; an empty text for None."""
+    return "" if name is None else f"; did you mean {name}?"
+
+
+def most_similar(given: str, names: Iterable[str]) -> str | None:
+    """Returns the name that was meant; None if none is similar.
+
+    A name also fits if it ends with the given one behind its group: ``--ppo.learning-rate`` for ``--learning-rate``; or
+    has the given words in it: ``--envs-per-collector`` for ``--envs``.
 
     Args:
         given: What was given.
         names: The names that there are.
     """
-    found = _most_similar(given, list(names))
-    return "" if found is None else f"; did you mean {found}?"
-
-
-def _most_similar(given: str, names: Sequence[str]) -> str | None:
+    names = list(names)
     ending = _ending(given)
     ends = {name: _ending(name) for name in reversed(names)}
     for wanted in (ending, _OTHER_NAMES.get(ending)):
