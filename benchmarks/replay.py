@@ -109,6 +109,7 @@ def rollouts_of(case: Case) -> Iterator[Rollout]:
             discounted_return=np.zeros(NUM_SLOTS),
             cuts=np.zeros(shape, np.bool_),
             weights_version=np.zeros((NUM_SLOTS, 2), np.int64),
+            first_step=np.tile(np.array([0, begin]), (NUM_SLOTS, 1)),
             first_slot=np.asarray(0),
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from distpolicy.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,9 @@ class Replay:
         min_size: Transitions that must be there before the first call. They add nothing to the debt.
         n_step: Steps of a transition, or those behind the ones of a sequence that are learned from.
         discount: Gamma, by which the rewards of several steps are added up.
-        sequence_length: L, the steps of a sequence that is learned from; None for single transitions.
+        sequence_length: L, the steps of a sequence that is learned from; None for single transitions. A sequence begins
+            where a rollout begins, since the policy's state is known there.
         burn_in: Steps before the sequence, from which a recurrent state is computed.
-        sequence_period: Steps between the beginnings of two sequences: those of a rollout, since the policy's state is
-            known at its beginning.
         priority_exponent: How much priorities count (alpha of Schaul et al., 2016); 0 to draw all rows alike.
         importance_exponent: How much of the bias of the priorities is corrected at the start (beta); it grows to 1.
         in_checkpoints: Whether checkpoints hold the rows. Without them a run that goes on fills the buffer anew.
@@ -52,10 +53,25 @@ class Replay:
     discount: float = 0.99
     sequence_length: int | None = None
     burn_in: int = 0
-    sequence_period: int = 1
     priority_exponent: float = 0.0
     importance_exponent: float = 0.4
     in_checkpoints: bool = True
+
+    def __post_init__(self) -> None:
+        optional = () if self.sequence_length is None else ("sequence_length",)
+        for name in ("capacity", "batch_size", "num_updates", "n_step", *optional):
+            self._require(name, lambda value: isinstance(value, int) and value >= 1, "a whole number of 1 or more")
+        for name in ("min_size", "burn_in"):
+            self._require(name, lambda value: isinstance(value, int) and value >= 0, "a whole number of 0 or more")
+        self._require("samples_per_insert", lambda value: value > 0, "above 0")
+        self._require("priority_exponent", lambda value: value >= 0, "0 or more")
+        for name in ("discount", "importance_exponent"):
+            self._require(name, lambda value: 0 <= value <= 1, "in [0, 1]")
+
+    def _require(self, name: str, holds: Callable[[Any], bool], what: str) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int | float) or not holds(value):
+            raise ConfigError(f"{name} of a replay buffer must be {what}, but is {value!r}")
 
 
 @dataclass(frozen=True)

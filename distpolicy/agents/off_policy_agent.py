@@ -85,7 +85,7 @@ class OffPolicyAgent(TFAgent):
         """
         own: dict[str, Any] = {"n_step": self._n_step_update, "discount": self._gamma}
         if self._is_recurrent:
-            own |= {"sequence_length": rollout_steps, "sequence_period": rollout_steps}
+            own["sequence_length"] = rollout_steps
         return Replay(**{**own, **replay})
 
     def _default_weights(self, experience: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -184,14 +185,17 @@ def flags(values: Any, num_rows: int, what: str) -> np.ndarray:
 def array_of(value: Any, dtype: np.dtype, shape: tuple[int, ...], leaf: str) -> np.ndarray:
     """Returns numbers as an array of their space's dtype. Floats may be rounded; integers and bools keep their values.
 
+    An array of another dtype, such as NumPy's float64 for a float32 space, is taken with a warning.
+
     Args:
-        value: A number, a nest of lists, or an array of another dtype.
+        value: A number, a nest of lists, or an array of any dtype.
         dtype: The space's dtype.
         shape: The space's shape.
         leaf: The leaf, such as ``observation/camera``, for messages.
 
     Raises:
-        InterfaceError: If the shape differs, or the dtype does not hold a value: 300 in int8, 1.5 in int64.
+        InterfaceError: If the shape differs, or the dtype does not hold a value: 300 in int8, 1.5 in int64, 1e300 in
+            float32.
     """
     try:
         array = np.asarray(value)
@@ -202,10 +206,33 @@ def array_of(value: Any, dtype: np.dtype, shape: tuple[int, ...], leaf: str) -> 
         raise shape_problem(leaf, value, dtype, shape)
     if array.dtype == dtype:
         return array
-    with np.errstate(invalid="ignore", over="ignore"):
-        cast = array.astype(dtype)
-    if dtype.kind != "f" and (lost := cast != array).any():
-        raise InterfaceError(f"{shape_problem(leaf, value, dtype, shape)}: {dtype} does not hold {array[lost][0]}")
+    cast, is_lost = _cast(array, dtype)
+    if is_lost.any():
+        raise _lost_problem(leaf, value, array[is_lost][0], dtype, shape)
+    if array is value:
+        _warn_of_cast(array, dtype, shape, leaf)
+    return cast
+
+
+def rows_of(values: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], leaf: str) -> np.ndarray:
+    """Returns the rows of a batch as :func:`array_of` returns one.
+
+    Args:
+        values: Array ``[B, *shape]``. One of another shape, or without numbers, is returned as it is.
+        dtype: The space's dtype.
+        shape: The space's shape.
+        leaf: The leaf, such as ``observation/camera``, for messages.
+
+    Raises:
+        InterfaceError: If the dtype does not hold a value, with its ``row``.
+    """
+    if values.dtype == dtype or values.shape[1:] != shape or values.dtype.kind not in "biuf":
+        return values
+    cast, is_lost = _cast(values, dtype)
+    if is_lost.any():
+        row = int(np.argwhere(is_lost)[0][0])
+        raise _lost_problem(leaf, values[row], values[is_lost][0], dtype, shape, row)
+    _warn_of_cast(values, dtype, shape, leaf)
     return cast
 
 
@@ -283,6 +310,28 @@ def kind(value: Any) -> str:
     if isinstance(value, dict):
         return f"a dict with the keys {', '.join(map(str, value))}" if value else "an empty dict"
     return f"a {type(value).__name__}"
+
+
+def _warn_of_cast(array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], leaf: str) -> None:
+    """Warns, once in a process, of an array that is cast. One without dimensions is as good as a number."""
+    if shape and array.dtype.newbyteorder("=") != dtype:
+        warnings.warn(f"{leaf} is {array.dtype}, and is cast to {dtype} in every step", stacklevel=3)
+
+
+def _cast(array: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Returns numbers in another dtype, and which of them it does not hold, bool of their shape."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind == "f":
+        # What was not finite before is told as that.
+        return cast, ~np.isfinite(cast) & np.isfinite(array)
+    return cast, cast != array
+
+
+def _lost_problem(
+    leaf: str, value: Any, lost: Any, dtype: np.dtype, shape: tuple[int, ...], row: int | None = None
+) -> InterfaceError:
+    return InterfaceError(f"{shape_problem(leaf, value, dtype, shape)}: {dtype} does not hold {lost}", row)
 
 
 def _layers(env: Any, call: str) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -29,6 +29,9 @@ class Rollout(NamedTuple):
         cuts: bool ``[B, T]``: where an episode was cut by a fault. Such a row is not a transition of the task: its
             reward is 0, its discount 1, and the observation after it is the one before it.
         weights_version: int64 ``[B, 2]``: (generation, version) of the policy that acted in each row.
+        first_step: int64 ``[B, 2]``: (generation, number) of step 0. A collector of a higher generation has taken the
+            slot over; the number counts the slot's steps since its collector began. So a rollout goes on from another
+            one of the slot if it begins T steps later, in the same generation.
         first_slot: int64 scalar: number over the whole run of the slot in row 0.
     """
 
@@ -42,6 +45,7 @@ class Rollout(NamedTuple):
     discounted_return: np.ndarray
     cuts: np.ndarray
     weights_version: np.ndarray
+    first_step: np.ndarray
     first_slot: np.ndarray
 
     @property
@@ -113,5 +117,6 @@ def zero_rollout(
         discounted_return=np.zeros(num_slots, np.float64),
         cuts=np.zeros((num_slots, num_steps), np.bool_),
         weights_version=np.zeros((num_slots, 2), np.int64),
+        first_step=np.zeros((num_slots, 2), np.int64),
         first_slot=np.asarray(first_slot, np.int64),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import ray
 
 from distpolicy.agents.ppo.config import PPOConfig
@@ -132,6 +133,29 @@ def trained(
     assert recorder.saved is not None
     assert recorder.saved.state is not None
     return recorder.saved.state, recorder.outcomes
+
+
+def run_until_stopped(
+    config: TrainConfig,
+    then: Callable[[Trainer, Recorder], None],
+    last: Callable[[Trainer], Any] = lambda driver: None,
+) -> Recorder:
+    """Runs until ``then`` raises :class:`Stop`; returns what the run has told.
+
+    Args:
+        config: The settings; they should not end the run before.
+        then: Called after each update.
+        last: Called at the end, before the workers are closed.
+    """
+    recorder = Recorder(lambda recorder: then(driver, recorder))
+    driver = make_driver(config, recorder=recorder)
+    try:
+        with pytest.raises(Stop):
+            list(driver.updates())
+        last(driver)
+    finally:
+        driver.close()
+    return recorder
 
 
 def assert_same_state(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:

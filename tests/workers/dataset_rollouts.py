@@ -97,6 +97,7 @@ def rollouts(
                 discounted_return=np.zeros(len(slots)),
                 cuts=np.zeros((len(slots), rollout_steps), np.bool_),
                 weights_version=np.tile(np.array([2, index]), (len(slots), 1)),
+                first_step=np.tile(np.array([2, start]), (len(slots), 1)),
                 first_slot=np.asarray(slots.start),
             )
         )

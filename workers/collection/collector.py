@@ -246,6 +246,7 @@ class Collector:
                 discounted_return=self._episodes.discounted_return,
             )
             rollout.weights_version[:] = (0, 0) if weights is None else (weights.generation, weights.version)
+            rollout.first_step[:] = self._config.generation, self._num_rollouts * self._config.num_steps
             self._threads.run([group.fill for group in groups])
         ended = self._episodes.add(rollout)
         faults = [fault for group in groups for fault in group.take_faults()]

@@ -230,6 +230,7 @@ def _rollout(episodes: list[_Episode], specs: EnvironmentSpecs) -> Rollout:
         discounted_return=np.zeros(1),
         cuts=np.zeros((1, len(discount)), np.bool_),
         weights_version=np.zeros((1, 2), np.int64),
+        first_step=np.zeros((1, 2), np.int64),
         first_slot=np.asarray(0),
     )
 

@@ -17,11 +17,12 @@ from distpolicy.environments.gymnasium_interface import (
     flags,
     numbers,
     reset_result,
+    rows_of,
     step_result,
 )
 from distpolicy.errors import ConfigError, EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.nests.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure, pack_leaves, paths
 from workers.environments.actions import ActionRows
 from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
@@ -52,6 +53,7 @@ class BatchedEnvironment(Environment):
         space = channels_last_space(observation_space) if channels_last else observation_space
         super().__init__(name, num_slots, space, action_space)
         self._channels_last = channels_last
+        self._dtypes = [spec.dtype for spec in flatten(self.time_step_spec.observation)]
         self._actions = ActionRows(action_space)
         self._ended = np.zeros(num_slots, np.bool_)
 
@@ -64,10 +66,10 @@ class BatchedEnvironment(Environment):
             raise self._crashed(error, "reset") from error
         self._ended[:] = False
         try:
-            observation, _ = reset_result(result)
+            observation = self._arranged(reset_result(result)[0])
         except InterfaceError as error:
             raise self._mismatch(error) from error
-        return first_steps(self._arranged(observation), self.num_slots)
+        return first_steps(observation, self.num_slots)
 
     def step(self, action: Any) -> TimeStep:
         try:
@@ -82,6 +84,7 @@ class BatchedEnvironment(Environment):
             reward = numbers(reward, num_slots, "reward")
             terminated = flags(terminated, num_slots, "terminated")
             ended = terminated | flags(truncated, num_slots, "truncated")
+            observation = self._arranged(observation)
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended, before = ended, self._ended
@@ -90,7 +93,7 @@ class BatchedEnvironment(Environment):
             rows = np.flatnonzero(ended & ~before).tolist()
             self._ended_infos = {row: vector_info_numbers(info, row, self.info_metrics) for row in rows}
         discount = (~terminated).astype(np.float32)
-        return TimeStep(following_step_types(before, ended), reward, discount, self._arranged(observation))
+        return TimeStep(following_step_types(before, ended), reward, discount, observation)
 
     @abc.abstractmethod
     def _reset_all(self, seeds: Sequence[int]) -> Any:
@@ -106,11 +109,23 @@ class BatchedEnvironment(Environment):
         """What ``reset`` and ``step`` are called on."""
 
     def _arranged(self, observation: Any) -> Any:
+        """Returns a batch's observation as arrays of its spaces' dtypes, as far as they have its structure."""
         if self._channels_last:
-            return np.ascontiguousarray(np.moveaxis(observation, 1, -1))
-        if type(observation) is np.ndarray:
+            observation = np.ascontiguousarray(np.moveaxis(observation, 1, -1))
+        if isinstance(observation, dict | tuple):
+            observation = map_structure(np.asarray, observation)
+        elif not isinstance(observation, np.ndarray):
             return observation
-        return map_structure(np.asarray, observation) if isinstance(observation, dict | tuple) else observation
+        if [leaf.dtype for leaf in flatten(observation)] == self._dtypes:
+            return observation
+        specs = self.time_step_spec.observation
+        if paths(observation) != (found := paths(specs)):
+            return observation
+        leaves = [
+            rows_of(leaf, spec.dtype, spec.shape, f"observation{path}")
+            for leaf, spec, path in zip(flatten(observation), flatten(specs), found, strict=True)
+        ]
+        return pack_leaves(specs, leaves)
 
     def _mismatch(self, error: InterfaceError) -> EnvironmentCrashedError:
         return EnvironmentCrashedError(f"env {self.name} {error}", slot=error.row)

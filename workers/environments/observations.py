@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distpolicy.environments.gymnasium_interface import array_of, shape_problem, structure_problem
+from distpolicy.environments.gymnasium_interface import array_of, structure_problem
 from distpolicy.utils.nests.array_nest import flatten, getters, pack_leaves, paths
 
 
@@ -24,8 +24,8 @@ class ObservationArrays:
         leaves: The arrays ``[B, ...]``, in the order of ``flatten``.
         nest: The same arrays as a nest like ``spec``.
         write: Function that takes a row and one environment's nest, and writes the nest into the row. It raises
-            InterfaceError, which names the leaf, if the structure, a shape or a dtype differs from the spec.
-            Numbers and lists have no dtype; it is enough if the space's dtype holds their values.
+            InterfaceError, which names the leaf, if the structure or a shape differs from the spec, or its dtype does
+            not hold a value; see :func:`distpolicy.environments.gymnasium_interface.array_of`.
     """
 
     def __init__(self, spec: Any, num_slots: int, name: str, leaves: Sequence[np.ndarray] | None = None) -> None:
@@ -61,8 +61,4 @@ class ObservationArrays:
 
     def _write_leaf(self, index: int, row: int, value: Any) -> None:
         shape, dtype = self._kinds[index]
-        # The byte order is looked at last, since that takes as long as all the rest.
-        is_other = isinstance(value, np.ndarray) and value.dtype != dtype and shape != ()
-        if is_other and value.dtype.newbyteorder("=") != dtype:
-            raise shape_problem(self._names[index], value, dtype, shape)
         self.leaves[index][row] = array_of(value, dtype, shape, self._names[index])

@@ -106,15 +106,16 @@ class Learner:
             ConfigError: If the agent makes variables in ``train``: a checkpoint before the first update lacks them.
         """
         start = time.perf_counter()
-        state = self.state()
+        # Of the agent alone: a replay buffer may take most of the memory, and a sample of zeros does not change it.
+        before = self._values()
         self._train(self._experience.zero_sample(zero_rollout_for(self._agent, num_slots, num_steps)), 0.0, (0,))
         seal_compile_cache()
-        if late := sorted({item.path for item in self._agent.named_variables()} - set(state)):
+        if late := sorted({item.path for item in self._agent.named_variables()} - set(before)):
             raise ConfigError(
                 f"the agent makes the variable {late[0]} when it trains: make all of them in its constructor or in "
                 "initialize(), such as an optimizer's by optimizer.build(variables)"
             )
-        self._assign(state)
+        self._assign_values(before)
         self._last_end = time.perf_counter()
         return self._last_end - start
 
@@ -221,7 +222,6 @@ class Learner:
         """
         if self._is_in_update:
             raise DistPolicyError(f"update {self._version + 1} was cut off: the learner has no whole state")
-        values = {item.path: item.variable.numpy() for item in self._agent.named_variables()}
         kept = [name.removeprefix(_SEGMENT) for name in kept_parts if name.startswith(_SEGMENT)]
         experience = {f"{_EXPERIENCE}{path}": value for path, value in self._experience.state().items()}
         names, segments = self._experience.segments(kept)
@@ -229,7 +229,7 @@ class Learner:
             experience[SEGMENTS] = np.array([f"{_SEGMENT}{name}" for name in names])
         for name, arrays in segments.items():
             experience |= {f"{_SEGMENT}{name}/{path}": value for path, value in arrays.items()}
-        return {**values, **experience, _VERSION: np.asarray(self._version, np.int64)}
+        return {**self._values(), **experience, _VERSION: np.asarray(self._version, np.int64)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Restores a state from :meth:`state`; the learner keeps its own generation.
@@ -257,10 +257,17 @@ class Learner:
                 raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
         self._assign(state)
 
+    def _values(self) -> dict[str, np.ndarray]:
+        """Returns the agent's variables by path."""
+        return {item.path: item.variable.numpy() for item in self._agent.named_variables()}
+
+    def _assign_values(self, values: Mapping[str, np.ndarray]) -> None:
+        for item in self._agent.named_variables():
+            item.variable.assign(values[item.path])
+
     def _assign(self, state: Mapping[str, np.ndarray]) -> None:
         self._is_in_update = False
-        for item in self._agent.named_variables():
-            item.variable.assign(state[item.path])
+        self._assign_values(state)
         own = {path.removeprefix(_EXPERIENCE): value for path, value in state.items() if path.startswith(_EXPERIENCE)}
         segments: dict[str, dict[str, np.ndarray]] = {}
         for name in state.get(SEGMENTS, ()):

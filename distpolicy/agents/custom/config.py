@@ -43,6 +43,7 @@ class CustomAgentConfig(AgentConfig):
         known = [item.name for item in fields(Replay)]
         if unknown := [name for name in self.replay if name not in known]:
             raise ConfigError(f"custom.replay has no {unknown[0]}; there are {', '.join(known)}")
+        Replay(**self.replay)  # type: ignore[arg-type]  # Checks the values, before anything is started.
 
     @property
     def name(self) -> str:

@@ -65,8 +65,5 @@ class R2D2Config(QLearningConfig):
     def experience(self, shape: RunShape) -> Replay:
         """Returns the settings of a replay buffer of sequences, each of which begins with a rollout."""
         return dataclasses.replace(
-            super().experience(shape),
-            sequence_length=self.sequence_length,
-            burn_in=self.burn_in,
-            sequence_period=shape.rollout_steps,
+            super().experience(shape), sequence_length=self.sequence_length, burn_in=self.burn_in
         )

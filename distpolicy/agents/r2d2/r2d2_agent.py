@@ -122,12 +122,7 @@ class R2d2Agent(DqnAgent):
 
     def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
         """Returns the settings of a replay buffer of sequences, each of which begins with a rollout."""
-        own = {
-            "n_step": self._n_step,
-            "sequence_length": self._sequence_length,
-            "burn_in": self._burn_in,
-            "sequence_period": rollout_steps,
-        }
+        own = {"n_step": self._n_step, "sequence_length": self._sequence_length, "burn_in": self._burn_in}
         return super().experience({**own, **replay}, rollout_steps)
 
     def _default_weights(self, experience: Trajectory) -> Any:

@@ -13,6 +13,7 @@ from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.agents.dqn.dqn_agent import DqnAgent
 from distpolicy.agents.experience_config import AgentsOwn, OnPolicy, Replay
 from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
+from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -72,6 +73,23 @@ def test_the_settings_leave_it_to_the_agent() -> None:
     config = CustomAgentConfig("module:make", replay={"batch_size": 8})
     shape = RunShape(1, 4, 16, 1, 0, recurrent=False)
     assert config.experience(shape) == AgentsOwn({"batch_size": 8}, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("num_updates", 0, "a whole number of 1 or more, but is 0"),
+        ("n_step", 0, "a whole number of 1 or more, but is 0"),
+        ("capacity", 1e6, "a whole number of 1 or more, but is 1000000.0"),
+        ("sequence_length", -1, "a whole number of 1 or more, but is -1"),
+        ("min_size", "many", "a whole number of 0 or more, but is 'many'"),
+        ("samples_per_insert", 0.0, "above 0, but is 0.0"),
+        ("importance_exponent", 1.5, r"in \[0, 1\], but is 1.5"),
+    ],
+)
+def test_settings_of_a_buffer_out_of_range_are_refused_before_anything_starts(name: str, value: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} of a replay buffer must be {told}"):
+        CustomAgentConfig("module:make", replay={name: value})
 
 
 @pytest.mark.parametrize("make", [dqn, reinforce], ids=lambda make: make.__name__)

@@ -115,7 +115,7 @@ def test_a_step_is_valued_by_what_came_before_it(name: str) -> None:
 
 def test_replay_gives_sequences_as_long_as_rollouts() -> None:
     made = make_dqn().experience({"batch_size": 8}, 16)
-    assert (made.sequence_length, made.sequence_period, made.n_step, made.batch_size) == (16, 16, 1, 8)
+    assert (made.sequence_length, made.n_step, made.batch_size) == (16, 1, 8)
 
 
 def test_several_steps_and_networks_that_cannot_be_recurrent_are_refused() -> None:

@@ -29,6 +29,7 @@ def rollout() -> Rollout:
         discounted_return=np.zeros(1),
         cuts=np.zeros((1, 5), np.bool_),
         weights_version=np.zeros((1, 2), np.int64),
+        first_step=np.zeros((1, 2), np.int64),
         first_slot=np.asarray(0, np.int64),
     )
 

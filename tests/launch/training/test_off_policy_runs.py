@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
+from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, numbers_of, run_until_stopped, trained
 
 from distpolicy.agents.dqn.config import DQNConfig
 from distpolicy.agents.sac.config import SACConfig
 from launch.config.train import TrainConfig
+from launch.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -69,23 +70,18 @@ def test_a_run_that_goes_on_has_its_replay_buffer_and_goes_on_alike_every_time()
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["collector", "learner"])
 def test_no_transition_counts_twice_when_a_worker_is_killed(victim: str) -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 7:
             kill(driver.handles[0].actor if victim == "collector" else driver.learners.actors[0])
         if (recorder.recoveries or recorder.returns_to) and recorder.outcomes[-1].totals.updates >= 20:
             raise Stop
 
-    recorder = Recorder(then)
     config = dataclasses.replace(
         DQN, total_steps=100_000, checkpoint_every=3, agent=dataclasses.replace(DQN.agent, replay_capacity=100_000)
     )
-    driver = make_driver(config, recorder=recorder)
-    try:
-        with pytest.raises(Stop):
-            list(driver.updates())
-        state = driver.learner_state()
-    finally:
-        driver.close()
+    states: list[dict[str, np.ndarray]] = []
+    recorder = run_until_stopped(config, then, lambda driver: states.append(driver.learner_state()))
+    (state,) = states
     # The learner may be some updates ahead; those of the recorder are counted.
     counted = recorder.outcomes[-1]
     ahead = int(state["learner/version"]) - counted.totals.updates

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, make_driver, numbers_of, trained
+from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, numbers_of, run_until_stopped, trained
 
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.train import TrainConfig
 from launch.training.totals import UpdateResult
+from launch.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -72,7 +73,7 @@ def test_an_evaluation_between_rollouts_of_older_versions_changes_nothing() -> N
     ("order", "network"), [("fixed", CONFIG.network), ("arrival", CONFIG.network), ("fixed", RECURRENT)]
 )
 def test_a_collector_that_is_killed_costs_no_other_rollout(order: str, network: NetworkConfig) -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         # The second one is killed when the first is back.
         if len(recorder.outcomes) >= 4 and len(killed) == len(recorder.recoveries) < 2:
             killed.append(driver.handles[len(killed)].actor)
@@ -81,14 +82,8 @@ def test_a_collector_that_is_killed_costs_no_other_rollout(order: str, network: 
             raise Stop
 
     killed: list[Any] = []
-    recorder = Recorder(then)
     config = dataclasses.replace(UNEVEN, max_policy_lag=2, rollout_order=order, total_steps=100_000, network=network)
-    driver = make_driver(config, recorder=recorder)
-    try:
-        with pytest.raises(Stop):
-            list(driver.updates())
-    finally:
-        driver.close()
+    recorder = run_until_stopped(config, then)
     assert [outcome.totals.updates for outcome in recorder.outcomes] == list(range(1, len(recorder.outcomes) + 1))
     for outcome in recorder.outcomes:
         assert len(outcome.reports) == CONFIG.collectors
@@ -103,20 +98,14 @@ def test_a_collector_that_is_killed_costs_no_other_rollout(order: str, network: 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["fixed", "arrival"])
 def test_a_learner_that_is_killed_goes_on_from_its_checkpoint_and_old_rollouts_are_lost(order: str) -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 7:
             kill(driver.learners.actors[0])
         if recorder.returns_to and recorder.outcomes[-1].totals.updates == 12:
             raise Stop
 
-    recorder = Recorder(then)
     config = dataclasses.replace(UNEVEN, max_policy_lag=2, rollout_order=order, total_steps=100_000, checkpoint_every=3)
-    driver = make_driver(config, recorder=recorder)
-    try:
-        with pytest.raises(Stop):
-            list(driver.updates())
-    finally:
-        driver.close()
+    recorder = run_until_stopped(config, then)
     back_to = recorder.returns_to[0].updates
     updates = [outcome.totals.updates for outcome in recorder.outcomes]
     # It may have made the same update before it died.

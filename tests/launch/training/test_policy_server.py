@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of, trained
+from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of, run_until_stopped, trained
 
 from distpolicy.networks.network_config import NetworkConfig
+from launch.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -46,24 +47,19 @@ def test_a_server_gives_the_rollouts_that_collectors_make_themselves(network: An
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["fixed", "arrival"])
 def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order: str) -> None:
-    def then(recorder: Recorder) -> None:
+    def then(trainer: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 5:
             assert trainer.server is not None
             kill(trainer.server.actor)
         if recorder.recoveries and {report.generation for report in recorder.outcomes[-1].reports} == {1, 2}:
             raise Stop
 
-    recorder = Recorder(then)
     config = dataclasses.replace(
         SERVED, max_policy_lag=1, rollout_order=order, total_steps=100_000, eval_every=4, eval_episodes=2
     )
-    trainer = make_driver(config, recorder=recorder)
-    try:
-        with pytest.raises(Stop):
-            list(trainer.updates())
-        assert trainer.evaluate(2)[0].returns
-    finally:
-        trainer.close()
+    returns: list[float] = []
+    recorder = run_until_stopped(config, then, lambda trainer: returns.extend(trainer.evaluate(2)[0].returns))
+    assert returns
     assert [outcome.totals.updates for outcome in recorder.outcomes] == list(range(1, len(recorder.outcomes) + 1))
     assert {fault.reason for fault in recorder.losses} >= {"its inference server was lost"}
     for numbers in numbers_of(recorder.reports).values():
@@ -73,7 +69,7 @@ def test_a_server_that_is_killed_is_replaced_and_nothing_is_counted_twice(order:
 
 @pytest.mark.slow
 def test_a_server_and_a_learner_that_are_killed_at_once_as_with_their_node_are_replaced() -> None:
-    def then(recorder: Recorder) -> None:
+    def then(trainer: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 5:
             assert trainer.server is not None
             kill(trainer.server.actor)
@@ -81,14 +77,8 @@ def test_a_server_and_a_learner_that_are_killed_at_once_as_with_their_node_are_r
         if recorder.returns_to and recorder.outcomes[-1].totals.updates == 8:
             raise Stop
 
-    recorder = Recorder(then)
     config = dataclasses.replace(SERVED, max_policy_lag=1, total_steps=100_000, checkpoint_every=2)
-    trainer = make_driver(config, recorder=recorder)
-    try:
-        with pytest.raises(Stop):
-            list(trainer.updates())
-    finally:
-        trainer.close()
+    recorder = run_until_stopped(config, then)
     back_to = recorder.returns_to[0].updates
     updates = [outcome.totals.updates for outcome in recorder.outcomes]
     assert updates[-(8 - back_to) :] == list(range(back_to + 1, 9))

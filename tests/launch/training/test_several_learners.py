@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import ray
+
+from distpolicy.agents.agent_config import agent_kinds
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
+from launch.cli import run
 from launch.cluster.placement import Node, plan, training_actors
 from launch.config.train import TrainConfig
 
 FOUR = TrainConfig(collectors=4, learners=2)
+# tests/distpolicy/agents/test_replicas.py has what these learn; all others are refused.
+LEARN_TOGETHER = ("appo", "impala", "ppo")
 
 
 @pytest.mark.parametrize("learners", [0, -1, 3, 8])
@@ -53,3 +60,24 @@ def test_learners_stay_on_cpus_where_there_is_not_a_gpu_for_each(gpus: float) ->
     learners, _ = training_actors(FOUR, {"CPU": 16.0, "GPU": gpus, "learner": 2.0})
     assert learners.resources == {"learner": 1.0}
     assert f"{gpus:g} GPUs are not one for each of 2 learners: they learn on CPUs" in learners.note
+
+
+@pytest.mark.parametrize("kind", LEARN_TOGETHER)
+def test_agents_that_add_up_gradients_learn_together(kind: str) -> None:
+    assert TrainConfig(agent=agent_kinds()[kind](), collectors=2, learners=2).learners == 2
+
+
+@pytest.mark.parametrize("kind", sorted(set(agent_kinds()) - set(LEARN_TOGETHER)))
+def test_every_other_agent_is_refused_in_one_line_before_ray_starts(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    agent = "module:function" if kind == "custom" else kind
+    with pytest.raises(ConfigError) as caught:
+        run(["train", "--agent", agent, "--learners", "2", "--collectors", "2"], 0.0)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert f"learners above 1 is not for {agent}" in told
+    assert told.endswith(("set it to 1", "set learners to 1"))
+    assert not ray.is_initialized()
+    assert not list(tmp_path.iterdir())

@@ -8,18 +8,13 @@ import time
 import numpy as np
 import pytest
 import ray
-from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of
+from driver_runs import CONFIG, Recorder, Stop, kill, make_driver, numbers_of, run_until_stopped
 
 from launch.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 LONG = dataclasses.replace(CONFIG, total_steps=100_000_000)
-
-
-def run_until_stopped(driver: Trainer) -> None:
-    with pytest.raises(Stop):
-        list(driver.updates())
 
 
 def assert_accounts_are_exact(recorder: Recorder) -> None:
@@ -38,18 +33,13 @@ def assert_accounts_are_exact(recorder: Recorder) -> None:
 
 @pytest.mark.slow
 def test_a_collector_that_is_killed_is_replaced_while_the_other_goes_on() -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 3:
             kill(driver.handles[1].actor)
         if any(report.generation > 0 for report in recorder.outcomes[-1].reports):
             raise Stop
 
-    recorder = Recorder(then)
-    driver = make_driver(LONG, recorder=recorder)
-    try:
-        run_until_stopped(driver)
-    finally:
-        driver.close()
+    recorder = run_until_stopped(LONG, then)
     assert_accounts_are_exact(recorder)
     collectors = [tuple(report.collector for report in outcome.reports) for outcome in recorder.outcomes]
     assert (0, 0) in collectors, "the other collector took over"
@@ -67,20 +57,18 @@ def test_a_collector_that_is_killed_is_replaced_while_the_other_goes_on() -> Non
 
 @pytest.mark.slow
 def test_all_collectors_may_be_killed_at_once() -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 2:
             for handle in driver.handles:
                 kill(handle.actor)
         if {report.generation for report in recorder.outcomes[-1].reports} == {1, 2}:
             raise Stop
 
-    recorder = Recorder(then)
-    driver = make_driver(LONG, recorder=recorder)
-    try:
-        run_until_stopped(driver)
-        assert {handle.generation for handle in driver.handles} == {1, 2}
-    finally:
-        driver.close()
+    generations: set[int] = set()
+    recorder = run_until_stopped(
+        LONG, then, lambda driver: generations.update(handle.generation for handle in driver.handles)
+    )
+    assert generations == {1, 2}
     assert_accounts_are_exact(recorder)
     assert len(recorder.losses) == 2
 
@@ -88,26 +76,25 @@ def test_all_collectors_may_be_killed_at_once() -> None:
 @pytest.mark.release
 @pytest.mark.slow
 def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 7:
             kill(driver.learners.actors[0])
         if recorder.returns_to and recorder.outcomes[-1].totals.updates == 9:
             raise Stop
 
-    recorder = Recorder(then)
-    driver = make_driver(dataclasses.replace(LONG, checkpoint_every=3), recorder=recorder)
-    try:
-        run_until_stopped(driver)
-        weights = driver.get(driver.pipeline.weights)
-    finally:
-        driver.close()
+    generations: list[int] = []
+    recorder = run_until_stopped(
+        dataclasses.replace(LONG, checkpoint_every=3),
+        then,
+        lambda driver: generations.append(driver.get(driver.pipeline.weights).generation),
+    )
     updates = [outcome.totals.updates for outcome in recorder.outcomes]
     killed = updates.index(6, updates.index(7)) if 6 in updates[7:] else 7
     assert recorder.returns_to[0].updates in (3, 6)
     back_to = recorder.returns_to[0].updates
     first_after = updates.index(back_to + 1, killed)
     assert updates[first_after:] == list(range(back_to + 1, 10)), "it goes on where the checkpoint is"
-    assert weights.generation == 1
+    assert generations == [1]
     assert all(outcome.metrics["policy_lag"] == 0.0 for outcome in recorder.outcomes)
     after = recorder.outcomes[first_after]
     assert after.totals.env_steps == recorder.returns_to[0].env_steps + sum(
@@ -127,18 +114,13 @@ def test_a_learner_that_is_killed_goes_on_from_the_newest_checkpoint() -> None:
 @pytest.mark.release
 @pytest.mark.slow
 def test_a_learner_that_is_killed_before_the_first_checkpoint_begins_again() -> None:
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 2:
             kill(driver.learners.actors[0])
         if recorder.returns_to:
             raise Stop
 
-    recorder = Recorder(then)
-    driver = make_driver(LONG, recorder=recorder)
-    try:
-        run_until_stopped(driver)
-    finally:
-        driver.close()
+    recorder = run_until_stopped(LONG, then)
     assert recorder.returns_to[0].updates == 0
     assert recorder.outcomes[-1].totals.updates == 1
     assert recorder.outcomes[-1].metrics["policy_lag"] == 0.0
@@ -154,18 +136,13 @@ def test_collectors_join_when_there_is_room_for_them() -> None:
     occupant = Occupant.remote()
     ray.get(occupant.ping.remote(), timeout=120)
 
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 3:
             ray.kill(occupant)
         if {report.collector for report in recorder.outcomes[-1].reports} == {0, 1}:
             raise Stop
 
-    recorder = Recorder(then)
-    driver = make_driver(dataclasses.replace(LONG, min_collectors=1), recorder=recorder)
-    try:
-        run_until_stopped(driver)
-    finally:
-        driver.close()
+    recorder = run_until_stopped(dataclasses.replace(LONG, min_collectors=1), then)
     assert_accounts_are_exact(recorder)
     assert len({report.collector for report in recorder.outcomes[0].reports}) == 1
     assert not recorder.losses

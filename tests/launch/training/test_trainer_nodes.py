@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import ray
-from driver_runs import CONFIG, Recorder, Stop, make_driver, numbers_of
+from driver_runs import CONFIG, Recorder, Stop, numbers_of, run_until_stopped
 from light_workers import STEPS, Notes, light_driver
 from ray.cluster_utils import Cluster
+
+from launch.training.trainer import Trainer
 
 # The same as of tests/cluster, for machines that refuse these.
 pytestmark = [pytest.mark.slow, pytest.mark.release]
@@ -92,7 +94,7 @@ def place_of(actor: Any) -> str:
 def test_actors_are_where_their_resources_are_and_another_node_takes_the_place_of_one_that_goes(nodes: Nodes) -> None:
     places: dict[str, list[str]] = {}
 
-    def then(recorder: Recorder) -> None:
+    def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 3:
             places["learner"] = [place_of(actor) for actor in driver.learners.actors]
             places["collectors"] = [place_of(handle.actor) for handle in driver.handles]
@@ -103,13 +105,7 @@ def test_actors_are_where_their_resources_are_and_another_node_takes_the_place_o
             places["after"] = [place_of(handle.actor) for handle in driver.handles]
             raise Stop
 
-    recorder = Recorder(then)
-    driver = make_driver(dataclasses.replace(CONFIG, total_steps=100_000_000), recorder=recorder)
-    try:
-        with pytest.raises(Stop):
-            list(driver.updates())
-    finally:
-        driver.close()
+    recorder = run_until_stopped(dataclasses.replace(CONFIG, total_steps=100_000_000), then)
     first, second = (node.node_id for node in nodes.collectors)
     assert places["learner"] == [nodes.learner.node_id]
     assert sorted(places["collectors"]) == sorted([first, second])

@@ -82,7 +82,7 @@ def test_nan_is_told_rather_than_the_crash_that_follows_it() -> None:
 
 
 class DriftingVectorEnv(CountingVectorEnv):
-    """Its observations are of another dtype from the fourth step on."""
+    """Its observations are of another shape from the fourth step on."""
 
     def __init__(self, num_envs: int) -> None:
         super().__init__(num_envs, gym.vector.AutoresetMode.NEXT_STEP)
@@ -91,13 +91,13 @@ class DriftingVectorEnv(CountingVectorEnv):
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         observation, *rest = super().step(actions)
         self._steps += 1
-        return observation.astype(np.float64 if self._steps >= 4 else np.float32), *rest  # type: ignore[return-value]
+        return observation.repeat(2, axis=1) if self._steps >= 4 else observation, *rest  # type: ignore[return-value]
 
 
-def test_an_observation_of_another_dtype_is_told_at_its_step() -> None:
+def test_an_observation_of_another_shape_is_told_at_its_step() -> None:
     gym.register(DRIFTING, vector_entry_point=DriftingVectorEnv)
     error = error_of(EnvironmentFactory(DRIFTING, "vector_entry_point"))
-    assert "returned observation as float64 (1,), not float32 (1,)" in error.message
+    assert "returned observation as float32 (2,), not float32 (1,)" in error.message
     assert (error.slot, error.step) == (None, 3)
 
 

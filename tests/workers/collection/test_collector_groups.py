@@ -335,3 +335,14 @@ def test_a_vectorised_form_is_made_once_for_each_group() -> None:
 def test_groups_that_cannot_be_are_refused(num_slots: int, num_groups: int, text: str) -> None:
     with pytest.raises(ConfigError, match=f"collector 4: .*{text}"):
         CollectorConfig(4, 0, num_slots, 1, 0, num_groups=num_groups)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2])
+def test_a_rollout_says_which_step_of_its_slots_it_begins_with(num_groups: int) -> None:
+    rollouts, _, _ = collect(num_groups, CARTPOLE, PolicySource("random"), 3)
+    for number, rollout in enumerate(rollouts):
+        assert rollout.first_step.tolist() == [[0, number * NUM_STEPS]] * NUM_SLOTS
+    config = CollectorConfig(0, FIRST_SLOT, NUM_SLOTS, NUM_STEPS, SEED, generation=4, num_groups=num_groups)
+    collector = Collector(config, CARTPOLE, PolicySource("random"))
+    assert collector.rollout()[0].first_step.tolist() == [[4, 0]] * NUM_SLOTS
+    collector.close()

@@ -120,6 +120,7 @@ def test_array_shapes_and_dtypes_are_those_that_rollout_documents() -> None:
         "discounted_return": ((3,), "float64"),
         "cuts": ((3, 4), "bool"),
         "weights_version": ((3, 2), "int64"),
+        "first_step": ((3, 2), "int64"),
         "first_slot": ((), "int64"),
     }
     assert {name: leaf.shape for name, leaf in rollout.policy_info.items()} == {

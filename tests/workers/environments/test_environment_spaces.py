@@ -88,10 +88,14 @@ IMAGE = np.zeros((8, 6, 3), np.uint8)
 @pytest.mark.parametrize(
     ("space", "observation", "message"),
     [
-        ("float32", np.zeros((2, 3), np.float64), r"observation as float64 \(2, 3\), not float32 \(2, 3\)"),
+        (
+            "float32",
+            np.full((2, 3), 1e300),
+            r"as float64 \(2, 3\), not float32 \(2, 3\) .* float32 does not hold 1e\+300",
+        ),
         ("float32", np.zeros(3, np.float32), r"observation as float32 \(3,\), not float32 \(2, 3\)"),
         ("float32", "text", r"observation as a str, not float32"),
-        ("image", IMAGE.astype(np.float32), r"observation as float32 \(8, 6, 3\), not uint8"),
+        ("image", IMAGE + np.float32(0.5), r"observation as float32 \(8, 6, 3\), not uint8 .* does not hold 0\.5"),
         ("discrete", 1.5, r"observation as a float, not int64 \(\)"),
         ("dict", {"a": 1}, r"a dict with the keys a instead of a nest with observation/z"),
         ("dict", 3, r"a int instead of a nest with observation/a"),

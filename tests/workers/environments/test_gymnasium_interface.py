@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 from distpolicy.environments.gymnasium_interface import InterfaceError, call_problem
 from distpolicy.environments.gymnasium_wrapper import GymnasiumWrapper
 from distpolicy.errors import ConfigError, EnvironmentCrashedError
+from distpolicy.utils.nests.array_nest import map_structure
 from workers.environments.batched import VectorEnvironment
 from workers.environments.processes.environment import ProcessEnvironment
 from workers.environments.sync import SyncEnvironment
@@ -48,6 +50,10 @@ class WithoutAction(Returns):
         return self._step
 
 
+def twice(leaf: Any) -> np.ndarray:
+    return np.stack([leaf] * 2)
+
+
 class VectorOf(gym.vector.VectorEnv):
     """The vectorised form of one environment's answers: the same in every row."""
 
@@ -59,9 +65,12 @@ class VectorOf(gym.vector.VectorEnv):
 
     def _rows(self, result: Any) -> Any:
         if not isinstance(result, tuple):
-            return np.stack([result] * 2)
+            return twice(result)
         *values, info = result
-        return (*([value] * 2 if isinstance(value, str | list) else np.stack([value] * 2) for value in values), info)
+        return (
+            *([value] * 2 if isinstance(value, str | list) else map_structure(twice, value) for value in values),
+            info,
+        )
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         return self._rows(self.env.reset())
@@ -111,7 +120,7 @@ def told_by_suite_gym(env: Returns) -> str:
 
     with pytest.raises(InterfaceError) as caught:
         begin_and_step()
-    return str(caught.value).replace("env Returns", "env toy")
+    return str(caught.value).replace(f"env {type(env).__name__}", "env toy")
 
 
 def step_with(**changes: Any) -> tuple[Any, ...]:
@@ -228,3 +237,68 @@ def test_an_observation_of_another_shape_is_told_in_the_same_words(value: Any) -
     messages = {told(make, env) for make in (sync, processes)} | {told_by_suite_gym(env)}
     assert len(messages) == 1
     assert "returned observation as " in messages.pop()
+
+
+def first_observation(make: Callable[[Returns], Any] | None, env: Returns) -> Any:
+    """What an environment returned from its first step: of the first row, or by ``suite_gym`` if there is no form."""
+    if make is not None:
+        return map_structure(lambda leaf: leaf[0], stepped(make, env).observation)
+    single = GymnasiumWrapper(env)
+    single.reset()
+    return single.step(0).observation
+
+
+class ReturnsNest(Returns):
+    observation_space = gym.spaces.Dict(  # type: ignore[assignment]
+        {"a": Returns.observation_space, "b": gym.spaces.Box(0, 255, (2,), np.uint8)}
+    )
+
+
+BYTES = np.zeros(2, np.uint8)
+
+
+class ReturnsBytes(Returns):
+    observation_space = gym.spaces.Box(0, 255, (2,), np.uint8)
+
+
+@pytest.mark.parametrize("make", [*FORMS, None])
+@pytest.mark.parametrize("value", [np.array([0.1, -7.0]), np.array([0.5, 2], np.float16), np.array([1, 2])])
+def test_an_array_of_another_dtype_is_taken_in_every_form(make: Any, value: Any) -> None:
+    found = first_observation(make, Returns(step_with(observation=value), (value, {})))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, value.astype(np.float32))
+
+
+@pytest.mark.parametrize("make", [*FORMS, None])
+def test_so_are_the_leaves_of_a_nest(make: Any) -> None:
+    good = {"a": OBSERVATION, "b": BYTES}
+    other = {"a": np.array([0.1, 0.2]), "b": np.array([200, 3])}
+    found = first_observation(make, ReturnsNest(step_with(observation=other), (good, {})))
+    assert (found["a"].dtype, found["b"].dtype) == (np.float32, np.uint8)
+    np.testing.assert_array_equal(found["a"], np.asarray([0.1, 0.2], np.float32))
+    np.testing.assert_array_equal(found["b"], [200, 3])
+
+
+@pytest.mark.parametrize(
+    ("env", "lost"),
+    [
+        (Returns(step_with(observation=np.array([0.0, 1e300]))), "float32 does not hold 1e+300"),
+        (ReturnsBytes(step_with(observation=np.array([0.0, 0.5])), (BYTES, {})), "uint8 does not hold 0.5"),
+        (ReturnsBytes(step_with(observation=np.array([0, 256])), (BYTES, {})), "uint8 does not hold 256"),
+    ],
+)
+def test_a_value_that_its_space_does_not_hold_is_told_in_the_same_words(env: Returns, lost: str) -> None:
+    messages = {told(make, env) for make in FORMS} | {told_by_suite_gym(env)}
+    assert len(messages) == 1
+    assert messages.pop().endswith(f" (2,) as its observation_space says: {lost}")
+
+
+@pytest.mark.parametrize("make", [sync, vector, None])
+def test_a_cast_is_told_once(make: Any) -> None:
+    env = Returns(step_with(observation=np.array([0.1, 0.2])))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            first_observation(make, env)
+    messages = [str(warning.message) for warning in caught]
+    assert messages == ["observation is float64, and is cast to float32 in every step"]

@@ -33,7 +33,9 @@ class Step:
     is_cut: bool = False
     has_next: bool = False
     version: int = -1
-    # Of the model: whether a rollout began here, and whether steps before it, of its episode, were lost.
+    # Of the model: its (generation, number), whether a rollout began here, and whether steps before it, of its episode,
+    # were lost.
+    number: tuple[int, int] = (0, 0)
     is_beginning: bool = False
     is_break: bool = False
 
@@ -49,6 +51,8 @@ class Stream:
         self._rng, self._fault_share, self._end_share = rng, fault_share, end_share
         self._next_key = slot * 10_000
         self.now = self._step(FIRST)
+        # The collector's generation, and the number of the step since it began.
+        self.number = (0, 0)
 
     def _step(self, step_type: int) -> Step:
         self._next_key += 1
@@ -56,11 +60,11 @@ class Stream:
 
     def restart(self) -> None:
         """Another collector takes the slot over."""
-        self.now = self._step(FIRST)
+        self.now, self.number = self._step(FIRST), (self.number[0] + 1, 0)
 
     def advance(self, version: int) -> Step:
         """Returns the step that is done; ``now`` is the one after it."""
-        done = self.now
+        done, self.number = self.now, (self.number[0], self.number[1] + 1)
         done.has_next, done.version = True, version
         done.reward = float(self._rng.integers(-5, 6))
         if done.step_type == LAST:
@@ -92,6 +96,7 @@ def action_of(key: np.ndarray) -> np.ndarray:
 def rollout_of(streams: dict[int, Stream], first_slot: int, num_slots: int, num_steps: int, version: int) -> Rollout:
     """The next steps of consecutive slots."""
     slots = range(first_slot, first_slot + num_slots)
+    first_step = np.array([streams[slot].number for slot in slots])
     rows = [[streams[slot].advance(version) for _ in range(num_steps)] + [streams[slot].now] for slot in slots]
 
     def gathered(name: str, dtype: Any) -> np.ndarray:
@@ -109,6 +114,7 @@ def rollout_of(streams: dict[int, Stream], first_slot: int, num_slots: int, num_
         discounted_return=np.zeros(num_slots),
         cuts=gathered("is_cut", np.bool_)[:, :-1],
         weights_version=np.tile(np.array([1, version]), (num_slots, 1)),
+        first_step=first_step,
         first_slot=np.asarray(first_slot),
     )
 
@@ -127,7 +133,7 @@ class Model:
             steps = [self._step(rollout, row, t) for t in range(rollout.num_steps + 1)]
             kept = self.rows.setdefault(int(rollout.first_slot) + row, [])
             steps[0].is_beginning = True
-            if kept and (kept[-1].key, kept[-1].step_type) == (steps[0].key, steps[0].step_type):
+            if kept and kept[-1].number == steps[0].number:
                 kept.pop()
             else:
                 steps[0].is_break = bool(kept) and steps[0].step_type != FIRST
@@ -139,6 +145,8 @@ class Model:
     @staticmethod
     def _step(rollout: Rollout, row: int, t: int) -> Step:
         step = Step(int(rollout.observation["vector"][row, t, 0]), int(rollout.step_type[row, t]))
+        generation, first = rollout.first_step[row].tolist()
+        step.number = (generation, first + t)
         if t < rollout.num_steps:
             step.reward, step.discount = float(rollout.reward[row, t]), float(rollout.discount[row, t])
             step.is_cut, step.has_next = bool(rollout.cuts[row, t]), True

@@ -65,3 +65,15 @@ def test_metrics_tell_the_memory_of_rows_and_samples() -> None:
     assert 200 * 16 / 1024 < before < 200 * 16 / 1024 * 1.02
     next(iter(experience.due(0.0, (0,))))
     assert experience.metrics()["replay_memory_mib"] == pytest.approx(before + 64 * 16 / 1024, rel=0.02)
+
+
+@pytest.mark.usefixtures("hundred_mebibytes")
+@pytest.mark.parametrize("name", ["insert", "zero_sample"])
+def test_the_states_at_the_beginnings_of_sequences_are_counted(name: str) -> None:
+    rng = np.random.default_rng(0)
+    made = rollout_of({slot: Stream(slot, rng) for slot in range(2)}, 0, 2, 10, 0)
+    # A MiB for each of the 200 rollouts that the rows are from.
+    made = made._replace(policy_state={"memory": np.zeros((2, 2**18), np.float32)})
+    experience = make_experience(settings_of(capacity=2_000, num_updates=1, sequence_length=4))
+    with pytest.raises(ConfigError, match=r"takes 0\.2 GiB, but 0\.1 GiB .*: set replay_capacity to \d+ or less"):
+        getattr(experience, name)([made] if name == "insert" else made)

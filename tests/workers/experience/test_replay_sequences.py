@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_streams import (
@@ -156,3 +157,28 @@ def test_a_sample_of_zeros_has_the_shape_of_all_others() -> None:
 
     assert shapes(sample) == shapes(zeros)
     assert sample.weights.shape == (4, 32, 7)
+
+
+@pytest.mark.parametrize("changes", [{}, {"priority_exponent": 0.5}])
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_rollouts_of_other_lengths_lose_no_sequence(changes: dict[str, float], is_resumed: bool) -> None:
+    config = settings_of(capacity=80, sequence_length=4, samples_per_insert=128.0, **changes)
+    experience, model = make_experience(config), Model(40)
+    streams = {slot: Stream(slot, np.random.default_rng(slot)) for slot in range(2)}
+    for update, num_steps in enumerate([12, 12, *[3] * 20, *[7] * 8, *[2] * 30]):
+        # From the first rollouts on, two collectors may differ.
+        rollouts = [rollout_of(streams, 0, 1, num_steps, update), rollout_of(streams, 1, 1, 1 + num_steps // 2, update)]
+        for rollout in rollouts:
+            model.insert(rollout)
+        experience.insert(rollouts)
+        want = model.sequences(5)
+        assert experience.metrics()["replay_size"] == len(want)
+        for sample in experience.due(0.0, (update,)):
+            check_sequences(sample._replace(weights=np.ceil(sample.weights)), want, 5)
+            if sample.places is not None:
+                experience.feedback(sample, np.ones(sample.weights.shape[:2], np.float32))
+        if is_resumed:
+            before = saved(experience)
+            experience = make_experience(config)
+            experience.restore(*before)
+            assert experience.metrics()["replay_size"] == len(want)

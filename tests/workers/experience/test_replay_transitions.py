@@ -227,3 +227,25 @@ def test_any_nest_of_leaves_comes_back_with_its_dtypes() -> None:
                     np.testing.assert_array_equal(step.observation[name][0], want[name][0])
             np.testing.assert_array_equal(batch.action_step.action[0], batch.time_step.observation["key"])
             np.testing.assert_array_equal(batch.action_step.info["value"], batch.time_step.observation["key"])
+
+
+@pytest.mark.parametrize("changes", [{"n_step": 2}, {"sequence_length": 2}])
+def test_a_lost_rollout_is_seen_where_all_observations_are_the_same(changes: dict[str, float]) -> None:
+    experience = make_experience(settings_of(capacity=60, **changes))
+    streams = {0: Stream(0, np.random.default_rng(0), 0.0, 0.0)}
+    rollouts = [rollout_of(streams, 0, 1, 10, version) for version in range(4)]
+    # The second one is lost; the rewards say which of the others a step is from.
+    for version, reward in ((0, 1.0), (2, 100.0), (3, 100.0)):
+        rollout = rollouts[version]
+        observation = map_structure(np.zeros_like, rollout.observation)
+        rewards, ones = np.full_like(rollout.reward, reward), np.ones_like(rollout.discount)
+        experience.insert([rollout._replace(observation=observation, reward=rewards, discount=ones)])
+    found: set[float] = set()
+    for batch in drawn(experience):
+        if isinstance(batch, Trajectory):
+            # The last one is bootstrapped from.
+            found |= set(batch.reward[:, :-1].sum(axis=1).tolist())
+        else:
+            found |= set(batch.next_time_step.reward.tolist())
+    first, second = (1.0, 1.0) if "sequence_length" in changes else (1.0, GAMMA)
+    assert found <= {scale * total for scale in (1.0, 100.0) for total in (1.0, first + second)}

@@ -18,6 +18,7 @@ from launch.training.factories import AgentFactory, PolicyFactory
 from launch.training.totals import TrainingTotals
 from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.probe import probe
+from workers.experience.replay import memory
 from workers.learning.learner import Learner
 
 NUM_UPDATES = 12
@@ -122,3 +123,20 @@ def test_a_run_that_goes_on_without_its_rows_fills_the_buffer_anew() -> None:
     assert "loss" not in metrics[0]
     assert "loss" in metrics[-1]
     assert metrics[0]["replay_size"] <= 24
+
+
+def test_a_learner_that_goes_on_warms_up_without_room_for_a_second_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("dqn")
+    learner, resumed = make_learner(config), make_learner(config)
+    collector = Collector(CollectorConfig(0, 0, 3, 8, 0), config.environment_factory, PolicyFactory(config))
+    for _ in range(NUM_UPDATES):
+        update(learner, collector.rollout(learner.weights())[0])
+    collector.close()
+    state = learner.state()
+    resumed.restore(state)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 0)
+    resumed.warm_up(config.envs_per_collector, config.rollout_steps)
+    after = resumed.state()
+    assert after.keys() == state.keys()
+    for path, value in state.items():
+        np.testing.assert_array_equal(after[path], value, err_msg=path)

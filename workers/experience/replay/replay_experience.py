@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
 from workers.experience.replay.memory import check_memory
 from workers.experience.replay.priority_draws import PriorityDraws
-from workers.experience.replay.ring import Ring, slots_of
+from workers.experience.replay.ring import MemoryCheck, Ring
 from workers.experience.replay.sampler import Sampler
 from workers.experience.replay.segments import Segments
 from workers.experience.replay.sequence_sampler import SequenceSampler
@@ -84,12 +85,13 @@ class ReplayExperience(Experience):
         if self._structure is None:
             self._structure = RolloutStructure(ordered[0])
         if not self._ring.num_rows:
-            self._ring.allocate(ordered, self._check_memory)
-            self._sampler.begin(ordered[0])
+            self._ring.allocate(ordered, self._memory_check(ordered[0]))
+            self._sampler.begin(ordered)
             self._draws.begin(self._sampler.is_valid)
-        elif len(new := np.setdiff1d(slots_of(ordered), self._ring.slots)):
-            # A collector has joined: all env slots share the capacity anew.
-            self._restore(self._whole_state(), self._segments.update(self._ring, ())[1], new.tolist())
+        elif not (self._ring.has_slots(ordered) and self._sampler.has_room(ordered)):
+            # A collector has joined, so that all env slots share the capacity anew; or a run goes on with shorter
+            # rollouts, which begin more sequences.
+            self._restore(self._whole_state(), self._segments.update(self._ring, ())[1], ordered)
         self._ring.check_room(max(rollout.num_steps for rollout in ordered), self._sampler.num_steps)
         num_transitions = 0
         for rollout in ordered:
@@ -118,7 +120,7 @@ class ReplayExperience(Experience):
             ConfigError: If the buffer for such rollouts does not fit into memory.
         """
         if not self._ring.num_rows:
-            self._ring.check_memory(rollout, self._check_memory)
+            self._ring.check_memory(rollout, self._memory_check(rollout))
         return self._sampler.zeros(rollout)
 
     def feedback(self, sample: Sample, priorities: np.ndarray) -> None:
@@ -169,13 +171,13 @@ class ReplayExperience(Experience):
         self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state, of a buffer of any capacity; begins anew if it is empty."""
-        self._restore(state, segments, ())
+        self._restore(state, segments)
 
     def _restore(
         self,
         state: Mapping[str, np.ndarray],
         segments: Mapping[str, Mapping[str, np.ndarray]],
-        more_slots: Sequence[int],
+        coming: Sequence[Rollout] = (),
     ) -> None:
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -183,12 +185,18 @@ class ReplayExperience(Experience):
         self._drawn = np.zeros(0, np.int64)
         self._debt.restore(part(_DEBT))
         self._segments.restore(segments)
-        rows = self._ring.restore(part(_RING), list(segments.values()), self._check_memory, more_slots)
-        places, is_kept = self._sampler.restore(part(_SAMPLER), rows)
+        places_bytes = sum(value.nbytes for value in part(_SAMPLER).values())
+        check = partial(self._check_memory, places_bytes)
+        rows = self._ring.restore(part(_RING), list(segments.values()), check, coming)
+        places, is_kept = self._sampler.restore(part(_SAMPLER), rows, coming)
         self._draws.begin(self._sampler.is_valid)
         self._draws.restore(part(_DRAWS), places, is_kept)
 
-    def _check_memory(self, rows_bytes: int, row_bytes: int) -> None:
-        """Checks that rows of these bytes, and the samples that are made of them, fit into memory."""
-        tree_bytes = self._draws.bytes_for(self._capacity)
-        check_memory(rows_bytes + tree_bytes, row_bytes * self._sampler.rows_of_sample, self._capacity)
+    def _memory_check(self, rollout: Rollout) -> MemoryCheck:
+        """Returns the check for rollouts like this one."""
+        return partial(self._check_memory, self._sampler.place_bytes(rollout, self._capacity))
+
+    def _check_memory(self, places_bytes: int, rows_bytes: int, row_bytes: int) -> None:
+        """Checks that places and rows of these bytes, and the samples that are made of them, fit into memory."""
+        kept_bytes = places_bytes + rows_bytes + self._draws.bytes_for(self._capacity)
+        check_memory(kept_bytes, row_bytes * self._sampler.rows_of_sample, self._capacity)

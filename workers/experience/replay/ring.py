@@ -11,7 +11,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType
 from workers.experience.replay.column_kind import ColumnKind, column_kinds
-from workers.experience.replay.columns import Column, KeptRows, Written, zero_rows
+from workers.experience.replay.columns import Column, KeptRows, Written
 from workers.experience.replay.frames import FrameColumn, found_stack, possible_stack
 from workers.experience.replay.structure import OBSERVATION, leaves_of
 
@@ -42,8 +42,10 @@ class Ring:
 
     Rows are numbered over all slots: row ``slot * length + number % length`` holds the step of that number. The newest
     step of a slot, its *tip*, has an observation only; it is the next observation of the row before. The slot's next
-    rollout normally begins with the same time step, and replaces the tip. If it does not, since rollouts were lost,
-    then the tip stays as a row from which no transition starts, and no transition is made up across the loss.
+    rollout normally begins with the same time step, and replaces the tip. If it does not, since rollouts were lost or
+    another collector has taken the slot over, then the tip stays as a row from which no transition starts, and no
+    transition is made up across the loss. Which step it is follows from ``Rollout.first_step`` alone: observations of
+    different steps may be the same.
 
     Args:
         capacity: Rows over all slots.
@@ -63,6 +65,8 @@ class Ring:
         self.slots = slots
         self.length = self._capacity // max(len(slots), 1)
         self.oldest, self.tip = np.zeros(len(slots), np.int64), np.full(len(slots), -1, np.int64)
+        # By slot: the (generation, number) of the tip in the slot's stream; see Rollout.first_step.
+        self.tip_step = np.full((len(slots), 2), -1, np.int64)
         # By row: whether a transition starts there, its type, and its weights' (generation, version).
         num_rows = self.length * len(slots)
         self.is_start, self.step_type = np.zeros(num_rows, np.bool_), np.zeros(num_rows, np.int8)
@@ -81,6 +85,10 @@ class Ring:
         """Bytes of all arrays."""
         own = sum(array.nbytes for array in self._row_arrays())
         return own + sum(column.nbytes for column in self.columns.values())
+
+    def has_slots(self, rollouts: Sequence[Rollout]) -> bool:
+        """Returns whether it has rows for all env slots of rollouts."""
+        return bool(np.isin(slots_of(rollouts), self.slots).all())
 
     def allocate(self, rollouts: Sequence[Rollout], check_memory: MemoryCheck) -> None:
         """Makes the arrays for the env slots of these rollouts.
@@ -149,10 +157,11 @@ class Ring:
         self._check(leaves)
         num_steps = rollout.num_steps
         was_there = self.tip[slots] >= 0
-        continues = was_there & self._continues(slots, rollout, leaves)
+        continues = was_there & (self.tip_step[slots] == rollout.first_step).all(axis=1)
         first = np.where(continues, self.tip[slots], self.tip[slots] + 1)
         rows = self._rows(slots[:, None], first[:, None] + np.arange(num_steps + 1))
         self.tip[slots] = first + num_steps
+        self.tip_step[slots] = rollout.first_step + np.array([0, num_steps])
         self.oldest[slots] = np.maximum(self.oldest[slots], self.tip[slots] - self.length + 1)
         is_start = np.zeros(rows.shape, np.bool_)
         is_start[:, :-1] = rollout.step_weights > 0
@@ -218,7 +227,7 @@ class Ring:
         state: Mapping[str, np.ndarray],
         segments: Sequence[Mapping[str, np.ndarray]],
         check_memory: MemoryCheck,
-        more_slots: Sequence[int] = (),
+        coming: Sequence[Rollout] = (),
     ) -> KeptRows:
         """Restores a ring of any capacity: the newest rows are kept.
 
@@ -226,19 +235,19 @@ class Ring:
             state: A result of :meth:`state`.
             segments: Results of :meth:`segment` that hold all steps before the tips, in order of time.
             check_memory: See :meth:`allocate`.
-            more_slots: Numbers of env slots that come in addition.
+            coming: Rollouts whose env slots come in addition.
 
         Returns:
-            The rows of the ring that the state is from, without more slots, and with the tips.
+            The rows of the ring that the state is from, without those slots, and with the tips.
         """
         self.clear()
         if not len(state.get("slots", ())):
             none = np.zeros(0, np.int64)
             return KeptRows(none, none, np.zeros(0, np.bool_), none)
-        slots = np.union1d(state["slots"], np.asarray(more_slots, np.int64))
+        slots = np.union1d(state["slots"], slots_of(coming))
         self._allocate(slots, column_kinds(state), check_memory)
         places = np.searchsorted(slots, state["slots"])
-        self.tip[places] = state["tip"]
+        self.tip[places], self.tip_step[places] = state["tip"], state["tip_step"]
         self.oldest[places] = np.maximum(state["oldest"], state["tip"] - self.length + 1)
         for part in (*segments, {**state, "first": state["tip"], "end": state["tip"] + 1}):
             kept = self._kept_rows(part["slots"], part["first"], part["end"])
@@ -299,33 +308,16 @@ class Ring:
                     f"{_described(came.get(path))}: go on with the environment and the agent that it was filled with"
                 )
 
-    def _continues(self, slots: np.ndarray, rollout: Rollout, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns where a rollout begins with the tip's time step, bit for bit: bool ``[B]``."""
-        tips = self._rows(slots, self.tip[slots])
-        same = self.step_type[tips] == rollout.step_type[:, 0]
-        for path, leaf in leaves.items():
-            if path.startswith(OBSERVATION):
-                kept = zero_rows((len(slots),), leaf.shape[2:], leaf.dtype)
-                self.columns[path].take(tips, kept)
-                same &= same_bits(kept, leaf[:, 0])
-        return same
 
-
-_SLOT_ARRAYS = ("slots", "oldest", "tip")
+_SLOT_ARRAYS = ("slots", "oldest", "tip", "tip_step")
 _ROW_ARRAYS = ("is_start", "step_type", "weights_version")
 
 
 def slots_of(rollouts: Sequence[Rollout]) -> np.ndarray:
     """Returns the numbers of the env slots of rollouts, each once and in order."""
-    return np.unique(np.concatenate([int(one.first_slot) + np.arange(one.num_slots) for one in rollouts]))
+    found = [int(one.first_slot) + np.arange(one.num_slots) for one in rollouts]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
 
 
 def _described(kind: tuple[tuple[int, ...], np.dtype] | None) -> str:
     return "nothing" if kind is None else f"{kind[1]} {list(kind[0])}"
-
-
-def same_bits(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Returns which rows of two arrays ``[B, ...]`` have the same bits, bool ``[B]``."""
-    shape = (len(left), left[:1].nbytes)
-    as_bytes = [np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8) for array in (left, right)]
-    return (as_bytes[0].reshape(shape) == as_bytes[1].reshape(shape)).all(axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -48,9 +48,17 @@ class Sampler(abc.ABC):
         """Bytes of all arrays of its own."""
         return self._outputs.nbytes
 
+    def place_bytes(self, rollout: Rollout, num_rows: int) -> int:
+        """Returns the bytes of what it keeps of rollouts like this one in a ring of so many rows."""
+        return 0
+
     @abc.abstractmethod
-    def begin(self, rollout: Rollout) -> None:
-        """Makes the arrays of its own, after the ring's, for rollouts like this one."""
+    def begin(self, rollouts: Sequence[Rollout]) -> None:
+        """Makes the arrays of its own, after the ring's, for rollouts like these."""
+
+    def has_room(self, rollouts: Sequence[Rollout]) -> bool:
+        """Returns whether its arrays are large enough for rollouts like these."""
+        return True
 
     @abc.abstractmethod
     def insert(self, rollout: Rollout, inserted: Inserted) -> np.ndarray:
@@ -81,12 +89,15 @@ class Sampler(abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+    def restore(
+        self, state: Mapping[str, np.ndarray], rows: KeptRows, coming: Sequence[Rollout] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Restores a state from :meth:`state` after the ring's.
 
         Args:
             state: The state.
             rows: The rows that the ring kept.
+            coming: Rollouts that there has to be room for.
 
         Returns:
             Where places of the state are now, and which of its places these are, bool ``[M]``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class SequenceSampler(Sampler):
 
     A sequence begins where a rollout began, since there the policy's state is known. It goes on over episodes' ends,
     after which networks reset their state, but not over steps that were lost within an episode. Its places are the
-    newest beginnings of each env slot.
+    newest beginnings of each env slot: as many as the ring can hold of the shortest rollouts so far.
 
     A sample is a Trajectory ``[K, B, burn_in + length + n, ...]``. The last step may be the newest one of its env
     slot, of which only the observation is known. Weights ``[K, B, burn_in + length + n]`` are 0 where a step is not a
@@ -58,16 +58,24 @@ class SequenceSampler(Sampler):
         """bool ``[N]``: which places hold the beginning of a sequence that is there as a whole."""
         return self._is_valid
 
-    def begin(self, rollout: Rollout) -> None:
+    def place_bytes(self, rollout: Rollout, num_rows: int) -> int:
+        """Returns the bytes of the states at the beginnings."""
+        return num_rows // rollout.num_steps * sum(leaf[:1].nbytes for leaf in states_of(rollout).values())
+
+    def begin(self, rollouts: Sequence[Rollout]) -> None:
         """Makes room for the beginnings of all rollouts that the ring holds."""
-        self._allocate(rollout.num_steps, {path: leaf[0] for path, leaf in states_of(rollout).items()})
+        self._allocate(_shortest(rollouts), states_of(rollouts[0]))
+
+    def has_room(self, rollouts: Sequence[Rollout]) -> bool:
+        """Returns whether the ring cannot hold more beginnings of such rollouts than there are places."""
+        return _shortest(rollouts) >= self._period
 
     def _allocate(self, period: int, states: Mapping[str, np.ndarray]) -> None:
         """Makes the arrays.
 
         Args:
-            period: Steps between two beginnings; 0 if there are none.
-            states: By path, an array of the shape of each leaf of a state.
+            period: The fewest steps between two beginnings; 0 if there are none.
+            states: By path, the leaves of any states ``[N, ...]``.
         """
         num_slots = len(self._ring.slots)
         self._period = period
@@ -76,7 +84,9 @@ class SequenceSampler(Sampler):
         self._counts = np.zeros(num_slots, np.int64)
         self._starts = np.full((num_slots, self._num_places), -1)
         self._is_valid = np.zeros(self._starts.size, np.bool_)
-        self._states = {path: np.zeros((self._starts.size, *leaf.shape), leaf.dtype) for path, leaf in states.items()}
+        self._states = {
+            path: np.zeros((self._starts.size, *leaf.shape[1:]), leaf.dtype) for path, leaf in states.items()
+        }
 
     @property
     def nbytes(self) -> int:
@@ -179,10 +189,13 @@ class SequenceSampler(Sampler):
             **states,
         }
 
-    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+    def restore(
+        self, state: Mapping[str, np.ndarray], rows: KeptRows, coming: Sequence[Rollout] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Restores a state from :meth:`state`."""
         states = {path: array for path, array in state.items() if path.startswith(POLICY_STATE)}
-        self._allocate(int(state.get("period", 0)), {path: array[0] for path, array in states.items()})
+        period = int(state.get("period", 0))
+        self._allocate(_shortest(coming, period), states)
         if not self._period:
             return np.zeros(0, np.int64), np.zeros(0, np.bool_)
         self._counts[rows.slots] = state["counts"]
@@ -195,3 +208,8 @@ class SequenceSampler(Sampler):
             self._states[path][places] = array[is_kept]
         self._validate(np.arange(len(self._counts)), places)
         return places, is_kept
+
+
+def _shortest(rollouts: Sequence[Rollout], *others: int) -> int:
+    """Returns the number of steps of the shortest of these rollouts, and of others of so many steps."""
+    return min([rollout.num_steps for rollout in rollouts] + list(others))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class TransitionSampler(Sampler):
         """bool ``[N]``: which rows a transition starts at."""
         return self._ring.is_start
 
-    def begin(self, rollout: Rollout) -> None:
+    def begin(self, rollouts: Sequence[Rollout]) -> None:
         """Does nothing: everything is in the ring."""
 
     def insert(self, rollout: Rollout, inserted: Inserted) -> np.ndarray:
@@ -123,7 +123,9 @@ class TransitionSampler(Sampler):
         """Returns the ring's rows."""
         return self._ring.rows_kept()
 
-    def restore(self, state: Mapping[str, np.ndarray], rows: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+    def restore(
+        self, state: Mapping[str, np.ndarray], rows: KeptRows, coming: Sequence[Rollout] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows, and which of the state's they are."""
         return rows.rows, rows.is_kept
 

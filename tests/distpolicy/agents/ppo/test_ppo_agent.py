@@ -71,6 +71,7 @@ def make_rollout(agent: SurrogateAgent, seed: int = 0, scale: float = 1.0, offse
         discounted_return=generator.normal(size=NUM_SLOTS),
         cuts=np.zeros((NUM_SLOTS, NUM_STEPS), np.bool_),
         weights_version=np.zeros((NUM_SLOTS, 2), np.int64),
+        first_step=np.zeros((NUM_SLOTS, 2), np.int64),
         first_slot=np.asarray(0, np.int64),
     )
 

@@ -126,6 +126,7 @@ def make_rollout(agent: SurrogateAgent, seed: int = 0, observation: Any = None) 
         discounted_return=generator.normal(size=NUM_SLOTS),
         cuts=np.zeros((NUM_SLOTS, NUM_STEPS), np.bool_),
         weights_version=np.zeros((NUM_SLOTS, 2), np.int64),
+        first_step=np.zeros((NUM_SLOTS, 2), np.int64),
         first_slot=np.asarray(0, np.int64),
     )
 
@@ -238,6 +239,7 @@ def test_episodes_in_one_row_are_learned_from_as_in_rows_of_their_own(snapshot: 
         discounted_return=np.zeros(2 * NUM_SLOTS),
         cuts=rows(whole.cuts, 0),
         weights_version=np.zeros((2 * NUM_SLOTS, 2), np.int64),
+        first_step=np.zeros((2 * NUM_SLOTS, 2), np.int64),
         first_slot=whole.first_slot,
     )
     metrics = train(agent, whole, 0.0)

@@ -213,7 +213,7 @@ def test_sequences_begin_with_rollouts_and_leave_out_no_step() -> None:
     config = R2D2Config(sequence_length=16, burn_in=8, n_step=3)
     config.check(SHAPE)
     replay = config.experience(SHAPE)
-    assert (replay.sequence_length, replay.burn_in, replay.sequence_period, replay.n_step) == (16, 8, 16, 3)
+    assert (replay.sequence_length, replay.burn_in, replay.n_step) == (16, 8, 3)
     with pytest.raises(ConfigError, match="set rollout_steps to 16 or less"):
         config.check(SHAPE._replace(rollout_steps=17))
     with pytest.raises(ConfigError, match="lstm or gru"):
