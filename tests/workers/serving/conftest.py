@@ -32,6 +32,7 @@ class SummingPolicy:
         self.info_spec = {"steps": ArraySpec((), np.int64)} if has_state else ()
         self.policy_state_spec = (ArraySpec((2,), np.float32), ArraySpec((), np.int64)) if has_state else ()
         self.factor = 1.0
+        self.error: Exception | None = None
 
     def get_initial_state(self, batch_size: int) -> Any:
         if not self.policy_state_spec:
@@ -39,6 +40,8 @@ class SummingPolicy:
         return np.zeros((batch_size, 2), np.float32), np.zeros(batch_size, np.int64)
 
     def action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        if self.error is not None:
+            raise self.error
         value = self.factor * time_step.observation["value"]
         if not policy_state:
             return PolicyStep(value, (), ())
@@ -62,10 +65,12 @@ class Served:
     """A service with its servers in a thread."""
 
     keep_alive_s = 0.5
+    body_timeout_s = 0.5
 
     def __init__(self, service: Callable[[], PolicyService], replica: str, token: str | None, others: dict) -> None:
         self.counted = Counted()
         self.others = others
+        self.asked: list[str] = []
         self._make_service, self._replica = service, replica
         self._token_sha256 = None if token is None else hashlib.sha256(token.encode()).digest()
         self._started = threading.Event()
@@ -97,10 +102,12 @@ class Served:
         self.service = self._make_service()
 
         async def address_of(replica: str) -> str | None:
+            self.asked.append(replica)
             return self.others.get(replica)
 
-        frontend = Frontend(self.service, self._replica, self._token_sha256, address_of, self.counted)
-        app = HttpApp(frontend, pages("summing", self.service, self._token_sha256 is not None), max_body_bytes=10_000)
+        frontend = Frontend(self.service, self._replica, self._token_sha256, "a-key", address_of, self.counted)
+        described = pages("summing", self.service, frontend.needs_token)
+        app = HttpApp(frontend, described, 10_000, self.body_timeout_s)
         grpc_server = grpc.aio.server()
         grpc_server.add_generic_rpc_handlers(grpc_handlers(frontend))
         self.grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
