@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from distpolicy.errors import ConfigError
 from workers.inference.policy_source import Inference
+
+# gRPC has no larger messages.
+_MAX_REQUEST_MB = 2000
 
 # Which of a run's policies.
 PolicyChoice = Literal["newest", "best"]
@@ -73,10 +77,14 @@ class ServeConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be 1 or more, but is {value}")
-        for name in ("session_idle_s", "max_request_mb"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, but is {getattr(self, name)}")
-        if self.gpus_per_replica < 0:
+        # NaN is not above 0 either.
+        if not self.session_idle_s > 0:
+            raise ConfigError(f"session_idle_s must be above 0, but is {self.session_idle_s}")
+        if not 0 < self.max_request_mb <= _MAX_REQUEST_MB:
+            raise ConfigError(
+                f"max_request_mb must be above 0 and at most {_MAX_REQUEST_MB}, but is {self.max_request_mb}"
+            )
+        if not 0 <= self.gpus_per_replica < math.inf:
             raise ConfigError(f"gpus_per_replica must be 0 or more, but is {self.gpus_per_replica}")
         if self.gpus_per_replica > 0 and self.inference == "litert":
             raise ConfigError("gpus_per_replica is for TensorFlow: leave out --inference litert")
