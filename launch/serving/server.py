@@ -154,8 +154,9 @@ class PolicyServer:
             grpc_port = self._resources.enter_context(reserve(config.host, config.grpc_port)).getsockname()[1]
         self._place = config.host, port
         actor = ActorGroup("replica", config.replicas or 1, self._resources_of_replica())
-        # Replicas log to files; this process reads the variable when it imports Ray Serve, the others when they start.
-        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+        if not self._debug:
+            # Replicas log to files. This process reads the variable when it imports Ray Serve, others when they start.
+            os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
         self._resources.enter_context(
             connected(config.address, lambda totals: [actor], self._debug, self._on_preparing)
         )

@@ -247,7 +247,9 @@ class Batcher:
                 if item.future.done():
                     pass
                 elif isinstance(batch.result, BaseException):
-                    told = ServingError(f"the policy failed: {type(batch.result).__name__}", Kind.FAILED)
+                    told = ServingError(
+                        f"the policy failed: {type(batch.result).__name__}; the server's log has the rest", Kind.FAILED
+                    )
                     told.__cause__ = batch.result
                     item.future.set_exception(told)
                 else:

@@ -106,7 +106,7 @@ class Frontend:
         """
         told = error
         if not isinstance(told, ServingError):
-            told = ServingError(f"the server failed: {type(error).__name__}", Kind.FAILED)
+            told = ServingError(f"the server failed: {type(error).__name__}; its log has the rest", Kind.FAILED)
         if told.kind is Kind.FAILED and time.monotonic() >= self._logged_s + _LOG_PERIOD_S:
             self._logged_s = time.monotonic()
             _logger.error("a request failed", exc_info=error)

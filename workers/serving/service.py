@@ -210,7 +210,7 @@ class PolicyService:
         action = _cut(outputs[: self._num_action], start, stop, rows.is_batch)
         for leaf in action:
             if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-                raise ServingError("the policy's action is NaN or infinite: its weights may be", Kind.FAILED)
+                raise ServingError("the policy's action is NaN or infinite, and so may be its weights", Kind.FAILED)
         reply = ActReply(self._pack_action(action), int(outputs[-1][start]))
         if self._has_info:
             info = outputs[self._num_action + self._num_state : -1]

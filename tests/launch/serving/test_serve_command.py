@@ -157,10 +157,10 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
 
         # So does what loads policies, and a policy that does not fit is told once.
         (loader,) = replicas(b"PolicyLoader")
-        told = (tmp_path / "serve.log").read_text().count("the policy before stays")
+        told = (tmp_path / "serve.log").read_text().count("the previous policy stays")
         (run / "policy" / "variables" / "variables.index").write_bytes(b"damaged")
         os.utime(run / "policy" / "saved_model.pb")
-        wait_for(lambda: (tmp_path / "serve.log").read_text().count("the policy before stays") == told + 1)
+        wait_for(lambda: (tmp_path / "serve.log").read_text().count("the previous policy stays") == told + 1)
         os.kill(loader, signal.SIGKILL)
         wait_for(lambda: replicas(b"PolicyLoader") - {loader})
         shutil.rmtree(run / "policy")
