@@ -57,15 +57,16 @@ class HttpApp:
         given = headers.get(_CONTENT_TYPE, b"").decode("latin-1").partition(";")[0].strip().lower()
         wants = _wanted(headers.get(_ACCEPT, b""), given)
         status, more_headers = 200, []
+        token = _text(headers.get(_AUTHORIZATION))
         is_forwarded = self._frontend.is_forwarded(_text(headers.get(_FORWARDED)))
         start = time.perf_counter()
         try:
             if path != _HEALTH:
-                self._check_client(headers)
+                self._check_client(token, headers.get(_HOST, b""))
             # After the check: others may not make the server take a body. What has none to be read is not read.
             body = await self._read(headers, receive, is_forwarded) if path == _ACT else b""
             start = time.perf_counter()
-            content_type, answer = await self._answer(method, path, headers, body, given, wants, is_forwarded)
+            content_type, answer = await self._answer(method, path, body, given, wants, token, is_forwarded)
         except _ClientGoneError:
             return
         except Exception as error:  # One bad request must not end the connection without an answer.
@@ -88,9 +89,9 @@ class HttpApp:
         if not is_forwarded:
             self._frontend.answered("http", status, start)
 
-    def _check_client(self, headers: Mapping[bytes, bytes]) -> None:
-        self._frontend.check_token(_text(headers.get(_AUTHORIZATION)))
-        if not self._frontend.needs_token and not _is_local_name(headers.get(_HOST, b"")):
+    def _check_client(self, token: str | None, host: bytes) -> None:
+        self._frontend.check_token(token)
+        if not self._frontend.needs_token and not _is_local_name(host):
             raise ServingError(
                 "without a token this server is asked by its IP address or as localhost, not by another name: pages of "
                 "other sites could ask it; serve with --token-file for names",
@@ -123,16 +124,8 @@ class HttpApp:
         return ServingError(f"a request may have at most {self._max_body_bytes} bytes", Kind.TOO_LARGE)
 
     async def _answer(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[bytes, bytes],
-        body: bytes,
-        given: str,
-        wants: str,
-        is_forwarded: bool,
+        self, method: str, path: str, body: bytes, given: str, wants: str, token: str | None, is_forwarded: bool
     ) -> tuple[str, bytes]:
-        token = _text(headers.get(_AUTHORIZATION))
         if path == _HEALTH:
             return JSON, b'{"status":"ok"}'
         expected = self._method_of(path)

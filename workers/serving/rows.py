@@ -264,11 +264,13 @@ def _discount(value: Any, num: int, is_batch: bool) -> Any:
 
 def _array(name: str, value: Any, expected: str) -> np.ndarray:
     """Returns a value or nested lists of values as an array of NumPy's choice."""
-    # NumPy would give each value of a list the room of the longest text: more than there is, for a short request.
-    if _has_text(value):
-        raise ServingError(f"{name}: expected {expected}, got text")
     try:
+        # NumPy would give each value of a list the room of the longest text: more than there is, for a short request.
+        if _has_text(value):
+            raise ServingError(f"{name}: expected {expected}, got text")
         return np.asarray(value)
+    except RecursionError:
+        raise ServingError(f"{name}: the lists are nested too deep; expected {expected}") from None
     except (ValueError, OverflowError):
         raise ServingError(f"{name}: the lists have different lengths; expected {expected}") from None
 

@@ -32,10 +32,17 @@ class Served:
     """A service with its servers in a thread."""
 
     keep_alive_s = 0.5
-    body_timeout_s = 0.5
 
-    def __init__(self, service: Callable[[], PolicyService], replica: str, token: str | None, others: dict) -> None:
+    def __init__(
+        self,
+        service: Callable[[], PolicyService],
+        replica: str,
+        token: str | None,
+        others: dict[str, str],
+        body_timeout_s: float,
+    ) -> None:
         self.counted = Counted()
+        self._body_timeout_s = body_timeout_s
         self.others = others
         self.asked: list[str] = []
         self._make_service, self._replica = service, replica
@@ -74,7 +81,7 @@ class Served:
 
         frontend = Frontend(self.service, self._replica, self._token_sha256, "a-key", address_of, self.counted)
         described = pages("summing", self.service, frontend.needs_token)
-        app = HttpApp(frontend, described, 10_000, self.body_timeout_s)
+        app = HttpApp(frontend, described, 10_000, self._body_timeout_s)
         grpc_server = grpc.aio.server()
         grpc_server.add_generic_rpc_handlers(grpc_handlers(frontend))
         self.grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
@@ -99,11 +106,19 @@ def serve() -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
     others: dict[str, str] = {}
 
-    def start(has_state: bool = True, token: str | None = None, replica: str = "a1", **config: Any) -> Served:
+    def start(
+        has_state: bool = True,
+        token: str | None = None,
+        replica: str = "a1",
+        body_timeout_s: float = 30.0,
+        **config: Any,
+    ) -> Served:
         settings = ServiceConfig(max_batch=8, **config)
-        running.append(
-            Served(lambda: PolicyService(SummingPolicy(has_state), settings, replica, 3), replica, token, others)
-        )
+
+        def service() -> PolicyService:
+            return PolicyService(SummingPolicy(has_state), settings, replica, 3)
+
+        running.append(Served(service, replica, token, others, body_timeout_s))
         return running[-1]
 
     yield start

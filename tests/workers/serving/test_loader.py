@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +122,14 @@ def test_a_newer_policy_that_others_may_write_is_refused_until_its_mode_is_right
     assert "others may write" not in str(caught.value)
 
 
-def test_a_folder_that_is_missing_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_for_a_moment_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "policy"
 
-    def appear() -> None:
-        newer = tmp_path / "newer"
-        newer.mkdir(mode=0o700)
-        (newer / "saved_model.pb").write_bytes(b"no model")
-        newer.rename(folder)
+    def appear(seconds: float) -> None:
+        folder.mkdir(mode=0o700)
+        (folder / "saved_model.pb").write_bytes(b"no model")
 
-    later = threading.Timer(0.15, appear)
-    later.start()
+    monkeypatch.setattr("workers.serving.loader.time.sleep", appear)
     with pytest.raises((CheckpointError, ConfigError)) as caught:
         PolicyLoader(folder, "auto", 8).load(0)
-    later.join()
     assert "cannot be read: it is missing" not in str(caught.value)

@@ -145,7 +145,7 @@ def test_a_replica_whose_policy_does_not_come_to_an_end_is_ill(
         gate.clear()
         asking = threading.Thread(target=lambda: client.act(OBSERVATION))
         asking.start()
-        time.sleep(0.3)
+        wait_for(lambda: replica._service.busy_s > 0.1)
         with pytest.raises(WorkerLostError, match="has computed one batch for"):
             asyncio.run(replica.check_health())
         gate.set()
@@ -154,7 +154,7 @@ def test_a_replica_whose_policy_does_not_come_to_an_end_is_ill(
 
 
 def test_idle_sessions_end_although_nobody_asks(policies: dict[int, Any]) -> None:
-    with started(session_idle_s=0.2) as (replica, url), PolicyClient(url) as client:
+    with started(session_idle_s=1.0) as (replica, url), PolicyClient(url) as client:
         client.act(OBSERVATION)
         assert len(replica._service.sessions) == 1
         wait_for(lambda: len(replica._service.sessions) == 0)

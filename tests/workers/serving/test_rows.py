@@ -34,6 +34,9 @@ GOOD: dict[str, Any] = {
     "mask": [True, False, True, True],
     "pair": [1.5, 5],
 }
+DEEP: list[Any] = []
+for _ in range(2000):
+    DEEP = [DEEP]
 STATE = (ArraySpec((2,), np.float32),)
 
 
@@ -75,6 +78,7 @@ def test_batch_is_told_by_one_dimension_more(read: RequestReader) -> None:
         ("joints", [1.0, 2.5, 0.0], "observation/joints: 2.5 is outside [-2, 2]"),
         ("joints", ["a", "b", "c"], "observation/joints: expected float32[3], got text"),
         ("joints", [1.0, [2.0], 0.0], "observation/joints: the lists have different lengths; expected float32[3]"),
+        ("joints", DEEP, "observation/joints: the lists are nested too deep; expected float32[3]"),
         ("joints", [1.0, None, 0.0], "observation/joints: expected float32[3], got mixed values"),
         ("camera", [[0, 1, 2], [3, 4, 256]], "observation/camera: values that uint8 cannot hold"),
         ("camera", [[0.5, 1, 2], [3, 4, 5]], "observation/camera: expected uint8[2, 3], got float64"),

@@ -437,7 +437,7 @@ def test_without_the_token_no_body_is_waited_for(serve: Serve, path: str) -> Non
 
 
 def test_a_body_that_does_not_come_is_an_error_and_ends_the_connection(serve: Serve) -> None:
-    served = serve()
+    served = serve(body_timeout_s=0.3)
     head = b"POST /v1/act HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 9000\r\n\r\n"
     answer = raw(served, head + b'{"observation"')
     assert answer.startswith(b"HTTP/1.1 400")
@@ -499,7 +499,7 @@ def test_the_text_of_the_servers_own_errors_is_in_its_log_only(
     with PolicyClient(getattr(served, way)) as client:
         client.act(seen(1, 2))
         served.service.policy.error = RuntimeError("/home/someone/secret")
-        for _ in range(5):
+        for _ in range(20):
             with pytest.raises(
                 ServingError, match=r"^the policy failed: RuntimeError; the server's log has the rest$"
             ) as caught:
@@ -508,7 +508,7 @@ def test_the_text_of_the_servers_own_errors_is_in_its_log_only(
         served.service.policy.error = None
     assert "/home/someone/secret" in caplog.text
     # Not for each request: the log would fill the disk.
-    assert len(caplog.records) == 1
+    assert 1 <= len(caplog.records) < 20
 
 
 def forwarded_to(serve: Serve, token: str | None = None) -> tuple[Any, Any, str]:
