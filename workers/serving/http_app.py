@@ -93,8 +93,8 @@ class HttpApp:
         self._frontend.check_token(token)
         if not self._frontend.needs_token and not _is_local_name(host):
             raise ServingError(
-                "this server has no token: ask it by its IP address or as localhost, since pages of other sites could use "
-                "any other name; or serve with --token-file",
+                "this server has no token: ask it by its IP address or as localhost, since pages of other sites could "
+                "use any other name; or serve with --token-file",
                 Kind.UNAUTHENTICATED,
             )
 
