@@ -47,8 +47,8 @@ class _WithToken(grpc.GenericRpcHandler):
     """Serves the methods of another handler to those who have the token.
 
     gRPC looks for a method when a call's headers have come, and takes the message afterwards. A call without the token
-    gets a method that takes a stream of messages and reads none of them. What gRPC's transport has received by then,
-    up to its window of some 64 kB a call, is all that such a call can make this process hold.
+    gets a method that takes a stream of messages and reads none of them. gRPC's transport has no earlier check: it
+    receives what fits into its window of the call, 64 kB at first and more on fast connections, and drops that.
     """
 
     def __init__(self, frontend: Frontend, handler: Any) -> None:

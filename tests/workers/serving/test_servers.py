@@ -261,6 +261,10 @@ def test_grpc_refuses_a_call_without_the_token_before_its_message_has_come(serve
             with pytest.raises(grpc.RpcError) as caught:
                 channel.stream_unary(f"/distpolicy.v1.Policy/{name}")(nothing(), timeout=5)
             assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        # gRPC would refuse a message of this size as RESOURCE_EXHAUSTED if it looked at it.
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/distpolicy.v1.Policy/Act")(bytes(5_000_000), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
         # Anyone may ask for the health, and nobody's message is taken.
         health = channel.stream_unary("/grpc.health.v1.Health/Check")
         assert health(nothing(), timeout=5) == b"\x08\x01"
@@ -269,7 +273,7 @@ def test_grpc_refuses_a_call_without_the_token_before_its_message_has_come(serve
             channel.unary_unary("/distpolicy.v1.Policy/Nothing")(b"", timeout=5)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     never.set()
-    assert served.counted.statuses == [("grpc", 401)] * 2
+    assert served.counted.statuses == [("grpc", 401)] * 3
 
 
 def test_methods_and_paths_are_checked(serve: Serve) -> None:
