@@ -74,7 +74,7 @@ class PolicyLoader:
             ConfigError: If it is not a policy, others may write it, or LiteRT is asked for and cannot run it.
         """
         identity = _identity(self._folder)
-        if identity == self._identity:
+        if identity is not None and identity == self._identity:
             return None
         files, identity = self._read()
         self._identity = identity

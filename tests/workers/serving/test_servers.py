@@ -521,8 +521,17 @@ def forwarded_to(serve: Serve, token: str | None = None) -> tuple[Any, Any, str]
     with PolicyClient(other.http, token) as client:
         session = str(client.act(seen(1, 2)).session)
         client._session = None
+    wait_for_count(other, 1)
     other.counted.statuses.clear()
     return asked, other, session
+
+
+def wait_for_count(served: Any, num: int) -> None:
+    """Waits until a number of requests are counted: a client may have an answer a moment before that."""
+    deadline = time.monotonic() + 10.0
+    while len(served.counted.statuses) < num:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_forwarded_request_may_be_longer_than_it_has_come(serve: Serve) -> None:
@@ -551,6 +560,7 @@ def test_a_forwarded_request_is_counted_once(serve: Serve) -> None:
         with pytest.raises(ServingError):
             client.act(seen(np.nan, 2))
         client.reset()
+    wait_for_count(served, 3)
     assert served.counted.statuses == [("http", 200), ("http", 400), ("http", 200)]
     assert other.counted.statuses == []
 
