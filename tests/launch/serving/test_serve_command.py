@@ -195,8 +195,10 @@ def wait_for(condition: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_tensorflow_serves_a_saved_model_whose_client_keeps_the_state(policy: Any, run: Path, tmp_path: Path) -> None:
-    options = ["--port", "0", "--replicas", "1", "--inference", "tf", "--state", "client"]
+    options = ["--port", "0", "--replicas", "1", "--inference", "tf", "--state", "client", "--debug"]
     with serving(str(run / "policy"), *options, cwd=tmp_path) as (process, output):
+        # --debug shows what the processes of Ray Serve log.
+        assert re.search(r"\(ServeController pid=\d+\)\S* INFO", output)
         assert "by TensorFlow in 1 replica" in output
         url = re.search(r"http: (\S+)", output)
         assert url
