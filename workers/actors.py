@@ -168,7 +168,7 @@ def start_inference_server(
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s, num_versions)
 
 
-def start_policy_loader(folder: Path, inference: Inference, max_batch: int) -> Any:
+def start_policy_loader(folder: Path, inference: Inference, max_batch: int, trust_shared: bool) -> Any:
     """Starts a :class:`workers.serving.loader.PolicyLoader` as an actor. It does not reserve a CPU.
 
     Ray starts it again if its process dies, as it does with the keeper.
@@ -176,7 +176,8 @@ def start_policy_loader(folder: Path, inference: Inference, max_batch: int) -> A
     from workers.serving.loader import PolicyLoader
 
     options = {**_options({}), "max_restarts": -1}
-    return _actor_class(PolicyLoader, _COLLECTOR_ENVIRONMENT).options(**options).remote(folder, inference, max_batch)
+    actor = _actor_class(PolicyLoader, _COLLECTOR_ENVIRONMENT).options(**options)
+    return actor.remote(folder, inference, max_batch, trust_shared)
 
 
 def start_policy_keeper(name: str, namespace: str) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from distpolicy.errors import DistPolicyError
-from distpolicy.utils.error_text import one_line
 
 
 class Kind(enum.Enum):
@@ -46,11 +45,6 @@ class ServingError(DistPolicyError):
     def __init__(self, message: str, kind: Kind = Kind.INVALID) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-def failure(error: Exception) -> ServingError:
-    """Returns the answer to a request that met an error of the server's own."""
-    return ServingError(f"the server failed: {type(error).__name__}: {one_line(error)}", Kind.FAILED)
 
 
 @dataclass(slots=True)

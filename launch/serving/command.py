@@ -29,7 +29,7 @@ def serve(source: Path, config: ServeConfig, console: Console, start: float, deb
     """
 
     def warn(reason: str) -> None:
-        print(f"distpolicy: warning: {reason}; the policy before stays", file=sys.stderr)
+        print(f"distpolicy: warning: {reason}; the previous policy stays", file=sys.stderr)
 
     with PolicyServer(source, config, debug, lambda what: console.print(f"{what} ...")) as server:
         endpoint = server.endpoint

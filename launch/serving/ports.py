@@ -26,11 +26,15 @@ def reserve(host: str, port: int) -> socket.socket:
             trial.listen(1)
             port = trial.getsockname()[1]
         kept = socket.socket(family, socket.SOCK_STREAM)
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        kept.bind((host, port))
-        # From now on another command that tries the port finds it in use.
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        try:
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            kept.bind((host, port))
+            # From now on another command that tries the port finds it in use.
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except OSError:
+            kept.close()
+            raise
     except OSError as error:
         raise ConfigError(
             f"cannot listen at {host} port {port}: {error.strerror}; choose another --host or --port (0 for a free one)"

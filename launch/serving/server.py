@@ -11,14 +11,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError, WorkerLostError
-from distpolicy.utils.files.private_paths import why_others_may_change
 from launch.cluster.placement import ActorGroup
 from launch.cluster.session import connected, nodes
 from launch.config.common import counted
@@ -30,9 +29,9 @@ from launch.signals import handled, interrupt
 from launch.supervision.own_ray import check_alive
 from workers.constructor_errors import ConstructorError
 from workers.serving.keeper import NAMESPACE, ServedPolicy
+from workers.serving.loader import check_own
 
 _LOAD_TIMEOUT_S = 300.0
-_READY_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 10.0
 _POLL_S = 1.0
 _HEALTH_PERIOD_S = 1.0
@@ -97,7 +96,7 @@ class PolicyServer:
         self._source, self._config, self._debug, self._on_preparing = source, config, debug, on_preparing
         self._folder = saved_policy_folder(source, config.stochastic, config.policy == "best")
         if not config.trust_shared:
-            _check_own(self._folder)
+            check_own(self._folder)
         if config.follow and self._folder == source:
             raise ConfigError("--follow is for a run directory, which gets newer policies")
         self._token_sha256 = token_sha256(config)
@@ -155,15 +154,16 @@ class PolicyServer:
             grpc_port = self._resources.enter_context(reserve(config.host, config.grpc_port)).getsockname()[1]
         self._place = config.host, port
         actor = ActorGroup("replica", config.replicas or 1, self._resources_of_replica())
-        # Replicas log to files; this process reads the variable when it imports Ray Serve, the others when they start.
-        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+        if not self._debug:
+            # Replicas log to files. This process reads the variable when it imports Ray Serve, others when they start.
+            os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
         self._resources.enter_context(
             connected(config.address, lambda totals: [actor], self._debug, self._on_preparing)
         )
         if threading.current_thread() is threading.main_thread():
             # Ray, which is there by now, has set its own handler of SIGTERM.
             self._resources.enter_context(handled(interrupt))
-        count = config.replicas or self._num_replicas()
+        count = self._num_replicas()
         self._on_preparing(f"loading {self._folder}")
         self._load(port)
         self._on_preparing(f"starting {counted(count, 'replica')}")
@@ -175,14 +175,27 @@ class PolicyServer:
         return {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
 
     def _num_replicas(self) -> int:
-        """Returns the number of replicas with room on the nodes where they may run."""
+        """Returns the number of replicas: as many as are wanted, or as have room on the nodes where they may run.
+
+        Raises:
+            ConfigError: If they may run on this machine only, and it has no room for those that are wanted.
+        """
+        count, is_loopback = self._config.replicas, self._config.is_loopback
+        places = [node for node in nodes() if not is_loopback or _is_here(node)]
+        if count is None:
+            return max(sum(self._room(node.free or node.total) for node in places), 1)
+        # Ray Serve would wait for room for ever. Other nodes may still join.
+        if is_loopback and count > (room := sum(self._room(node.total) for node in places)):
+            raise ConfigError(
+                f"--replicas {count} do not fit on this machine, which has room for {room}: give a smaller number, or "
+                f"another --host than {self._config.host} for the whole cluster"
+            )
+        return count
+
+    def _room(self, resources: Mapping[str, float]) -> int:
+        """Returns the number of replicas for which some resources are enough."""
         wanted = self._resources_of_replica()
-        places = [node for node in nodes() if not self._config.is_loopback or _is_here(node)]
-        fits = sum(
-            min(math.floor((node.free or node.total).get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
-            for node in places
-        )
-        return max(fits, 1)
+        return min(math.floor(resources.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
 
     def _load(self, port: int) -> None:
         """Starts the keeper, and gives it the policy."""
@@ -193,7 +206,7 @@ class PolicyServer:
         # A cluster may have a server with this port on another node.
         self._name = f"distpolicy-{port}-{secrets.token_hex(4)}"
         self._keeper = start_policy_keeper(f"{self._name}-keeper", NAMESPACE)
-        self._loader = start_policy_loader(self._folder, inference, config.max_batch)
+        self._loader = start_policy_loader(self._folder, inference, config.max_batch, config.trust_shared)
         self._loads()
         self._give()
         if not config.follow:
@@ -241,9 +254,11 @@ class PolicyServer:
             self._source.absolute().name,
             f"{self._name}-keeper",
             config.host,
+            config.is_loopback,
             port,
             grpc_port,
             self._token_sha256,
+            secrets.token_hex(16),
             service,
             int(config.max_request_mb * 1e6),
             replica_environment(config.gpus_per_replica > 0),
@@ -296,19 +311,6 @@ def _need_serve() -> None:
 
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise ConfigError("Ray Serve is not installed: pip install 'distpolicy[serve]'")
-
-
-def _check_own(folder: Path) -> None:
-    """Checks that others cannot write a policy: a SavedModel is a program, which may read and write files."""
-    try:
-        reasons = [why_others_may_change(path) for path in (folder, *folder.rglob("*"))]
-    except OSError as error:
-        raise ConfigError(f"cannot look at {folder}: {error.strerror}") from error
-    if reason := next(filter(None, reasons), None):
-        raise ConfigError(
-            f"{reason}, and a policy may read and write files: copy {folder} to a folder of yours, or give "
-            "--trust-shared if you trust them"
-        )
 
 
 def _is_here(node: Any) -> bool:

@@ -8,11 +8,10 @@ import secrets
 from pathlib import Path
 
 from distpolicy.errors import ConfigError
+from distpolicy.serving.client import TOKEN_VARIABLE
 from distpolicy.utils.files.bounded_files import read_text
 from distpolicy.utils.files.private_paths import others_may_read, why_others_may_change
 from launch.config.serve import ServeConfig
-
-VARIABLE = "DISTPOLICY_TOKEN"
 
 _PRIVATE_FILE = 0o600
 _MAX_BYTES = 4096
@@ -32,23 +31,25 @@ def token_sha256(config: ServeConfig) -> bytes | None:
     if token is None:
         if not config.is_loopback:
             raise ConfigError(
-                f"others can reach {config.host}: give --token-file FILE, which is made, or set {VARIABLE}"
+                f"others can reach {config.host}: give --token-file FILE, which is made, or set {TOKEN_VARIABLE}"
             )
         return None
     if len(token) < _MIN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"the token must have {_MIN_LENGTH} or more printable characters without spaces")
+        place = TOKEN_VARIABLE if config.token_file is None else config.token_file
+        raise ConfigError(
+            f"the token must have {_MIN_LENGTH} or more printable characters without spaces: change {place}"
+        )
     return hashlib.sha256(token.encode()).digest()
 
 
 def _token(file: Path | None) -> str | None:
     if file is None:
-        return os.environ.get(VARIABLE) or None
+        return os.environ.get(TOKEN_VARIABLE) or None
     try:
         if not file.exists():
-            token = secrets.token_urlsafe(32)
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "w") as output:
-                output.write(token + "\n")
-            return token
+                output.write(secrets.token_urlsafe(32) + "\n")
+        # Of a new file, too: others may be able to replace it.
         if reason := why_others_may_change(file):
             raise ConfigError(f"{reason}, so that others may change the token in {file}: choose another place")
         if others_may_read(file):

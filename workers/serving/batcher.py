@@ -11,12 +11,12 @@ import collections
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from distpolicy.serving.messages import Kind, ServingError
-from distpolicy.utils.error_text import one_line
 
 # Computes a batch: from the leaves of the inputs [rows, ...] and seeds [rows, 2] to the leaves of the outputs.
 Compute = Callable[[Sequence[np.ndarray], np.ndarray], Sequence[np.ndarray]]
@@ -48,6 +48,21 @@ class _Item:
         self.num, self.leaves, self.seeds, self.future = num, leaves, seeds, future
 
 
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """Requests that were computed together.
+
+    Attributes:
+        items: The requests.
+        result: The leaves of the outputs, or why there are none.
+        seconds: Seconds that it took.
+    """
+
+    items: list[_Item]
+    result: Sequence[np.ndarray] | BaseException
+    seconds: float = 0.0
+
+
 class Batcher:
     """Computes batches in the event loop in which it is used, or in one thread beside it if they take long.
 
@@ -57,7 +72,7 @@ class Batcher:
         max_rows: The most rows of a batch.
         max_waiting: The most rows that may wait; further requests are refused.
         seed: Seed of the draws of requests without a seed.
-        on_batch: Is told the number of rows and the seconds of each batch.
+        on_batch: Is told the number of rows and the seconds of each batch, in the event loop.
 
     Attributes:
         is_inline: Whether batches are computed in the event loop itself.
@@ -76,14 +91,22 @@ class Batcher:
         self._buffers = {
             size: [np.zeros((size, *shape), dtype) for shape, dtype in inputs] for size in batch_sizes(max_rows)
         }
+        # For each size, the first rows of its arrays that may be other than zero.
+        self._num_filled = dict.fromkeys(self._buffers, 0)
         self._random = np.random.default_rng(seed)
         self._on_batch = on_batch
         self._waiting: collections.deque[_Item] = collections.deque()
         self._num_waiting = 0
         self._is_busy = self._is_scheduled = False
+        self._busy_since_s = 0.0
         self._executor = ThreadPoolExecutor(1, "policy")
         self._between: list[Callable[[], None]] = []
         self.is_inline = True
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds since the thread began what it computes now; 0 if it computes nothing."""
+        return time.monotonic() - self._busy_since_s if self._is_busy else 0.0
 
     def warm_up(self) -> None:
         """Computes a batch of each size, and decides where batches are computed. Call this before the first request."""
@@ -138,31 +161,31 @@ class Batcher:
         """Computes the batch of the requests that wait, if any do."""
         self._is_scheduled = False
         between, self._between = self._between, []
-        items, num_rows = self._take()
+        items = self._take()
         if not items and not between:
             return
         if self.is_inline:
             try:
-                result: Any = self._run(between, items, num_rows)
-            except Exception as error:  # A policy may raise anything.
-                result = error
-            self._answer(items, result)
+                batches = self._run(between, items)
+            except Exception as error:  # A change of the policy has failed.
+                batches = [_Computed(items, error)]
+            self._answer(batches)
             if self._waiting:
                 self._is_scheduled = True
                 loop.call_soon(self._next, loop)
             return
-        self._is_busy = True
-        running = loop.run_in_executor(self._executor, self._run, between, items, num_rows)
+        self._is_busy, self._busy_since_s = True, time.monotonic()
+        running = loop.run_in_executor(self._executor, self._run, between, items)
 
-        def done(future: asyncio.Future[Any]) -> None:
+        def done(future: asyncio.Future[list[_Computed]]) -> None:
             self._is_busy = False
             error = future.exception()
-            self._answer(items, future.result() if error is None else error)
+            self._answer(future.result() if error is None else [_Computed(items, error)])
             self._next(loop)
 
         running.add_done_callback(done)
 
-    def _take(self) -> tuple[list[_Item], int]:
+    def _take(self) -> list[_Item]:
         items: list[_Item] = []
         num_rows = 0
         while self._waiting and num_rows + self._waiting[0].num <= self._max_rows:
@@ -172,12 +195,17 @@ class Batcher:
             if not item.future.done():
                 items.append(item)
                 num_rows += item.num
-        return items, num_rows
+        return items
 
     def _filled(self, items: list[_Item], num_rows: int) -> tuple[list[np.ndarray], np.ndarray]:
         """Copies the items' rows into the arrays of a batch."""
         size = next(size for size in self._buffers if size >= num_rows)
         buffers = self._buffers[size]
+        if num_rows < self._num_filled[size]:
+            # The policy may fail at a row of an earlier batch.
+            for buffer in buffers:
+                buffer[num_rows : self._num_filled[size]] = 0
+        self._num_filled[size] = num_rows
         seeds = self._random.integers(np.iinfo(np.int32).max, size=(size, 2), dtype=np.int32)
         start = 0
         for item in items:
@@ -189,32 +217,46 @@ class Batcher:
             start += item.num
         return buffers, seeds
 
-    def _run(self, between: list[Callable[[], None]], items: list[_Item], num_rows: int) -> Sequence[np.ndarray]:
+    def _run(self, between: list[Callable[[], None]], items: list[_Item]) -> list[_Computed]:
+        """Calls the functions, and computes the requests: together, or each alone if the policy fails at the batch."""
         for function in between:
             function()
-        if not num_rows:
-            return ()
+        try:
+            return [self._computed(items)] if items else []
+        except Exception as error:  # A policy may raise anything.
+            if len(items) == 1:
+                return [_Computed(items, error)]
+        # The cause may be one request. The others get their answers.
+        return [computed for item in items for computed in self._run([], [item])]
+
+    def _computed(self, items: list[_Item]) -> _Computed:
         start = time.perf_counter()
-        buffers, seeds = self._filled(items, num_rows)
+        buffers, seeds = self._filled(items, sum(item.num for item in items))
         outputs = self._compute(buffers, seeds)
         # What a policy returns unchanged lies in the arrays of the next batch.
         outputs = [
-            np.array(leaf) if any(leaf is each or leaf.base is each for each in buffers) else leaf for leaf in outputs
+            np.array(leaf) if any(np.may_share_memory(leaf, each) for each in buffers) else leaf for leaf in outputs
         ]
-        self._on_batch(num_rows, time.perf_counter() - start)
-        return outputs
+        return _Computed(items, outputs, time.perf_counter() - start)
 
-    def _answer(self, items: list[_Item], result: Any) -> None:
-        start = 0
-        for item in items:
-            stop = start + item.num
-            if not item.future.done():
-                if isinstance(result, Exception):
-                    told = ServingError(f"the policy failed: {type(result).__name__}: {one_line(result)}", Kind.FAILED)
+    def _answer(self, batches: list[_Computed]) -> None:
+        for batch in batches:
+            start = 0
+            for item in batch.items:
+                stop = start + item.num
+                if item.future.done():
+                    pass
+                elif isinstance(batch.result, BaseException):
+                    told = ServingError(
+                        f"the policy failed: {type(batch.result).__name__}; the server's log has the rest", Kind.FAILED
+                    )
+                    told.__cause__ = batch.result
                     item.future.set_exception(told)
                 else:
-                    item.future.set_result((result, start, stop))
-            start = stop
+                    item.future.set_result((batch.result, start, stop))
+                start = stop
+            if not isinstance(batch.result, BaseException):
+                self._on_batch(start, batch.seconds)
 
 
 def _row_seeds(seed: int, num: int) -> np.ndarray:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from distpolicy.policies.policy_program import PolicyProgram
 
-# Of the actors' names.
+# Ray's namespace of the actors' names.
 NAMESPACE = "distpolicy"
+
+# Replicas check in every second.
+_GONE_S = 30.0
+_YOUNG_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,17 @@ class PolicyKeeper:
     """Holds the newest policy for replicas that start, restart or follow a run. It needs no TensorFlow.
 
     Ray starts it again if its process dies. It is empty then, until the driver gives it the policy and the replicas
-    tell their addresses, which they do all the time.
+    tell their addresses, which they do every second.
+
+    Args:
+        clock: Returns seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._start_s = clock, clock()
         self._policy: ServedPolicy | None = None
-        self._addresses: dict[str, str] = {}
+        # For each replica its address, and when it was told.
+        self._addresses: dict[str, tuple[str, float]] = {}
 
     def put(self, policy: ServedPolicy) -> None:
         """Keeps a policy in place of the one before."""
@@ -61,9 +71,20 @@ class PolicyKeeper:
             address: ``HOST:PORT`` at which it takes requests for its sessions.
             number: The number of the policy that it has.
         """
-        self._addresses[replica] = address
+        now = self._clock()
+        self._addresses[replica] = address, now
+        # Replicas that have ended tell nobody. Another program may get their ports.
+        self._addresses = {name: told for name, told in self._addresses.items() if now - told[1] < _GONE_S}
         return self._policy if self._policy is not None and self._policy.number > number else None
 
     def address_of(self, replica: str) -> str | None:
-        """Returns a replica's address; None if there is none of this name."""
-        return self._addresses.get(replica)
+        """Returns a replica's address; None if there is no such replica, or it has ended.
+
+        Raises:
+            LookupError: If the keeper has just started, so that the replica may not have told its address yet.
+        """
+        address, told_s = self._addresses.get(replica, (None, 0.0))
+        now = self._clock()
+        if address is None and now - self._start_s < _YOUNG_S:
+            raise LookupError(f"replica {replica} has not told its address yet")
+        return address if now - told_s < _GONE_S else None

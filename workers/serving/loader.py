@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,34 @@ from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.policies.policy_program import PolicyProgram
 from distpolicy.utils.atomic_files import write_folder
 from distpolicy.utils.compilation.litert_program import LiteRTError
+from distpolicy.utils.files.private_paths import why_others_may_change
 from workers.inference.policy_source import Inference
 from workers.serving.batcher import batch_sizes
 from workers.serving.keeper import ServedPolicy
 
 _ATTEMPTS = 5
+# A run replaces the folder within moments.
+_PAUSE_S = 0.1
+
+
+def check_own(folder: Path) -> None:
+    """Checks that others cannot write a policy: a SavedModel is a program, which may read and write files.
+
+    Args:
+        folder: The folder of the SavedModel.
+
+    Raises:
+        ConfigError: If others can.
+    """
+    try:
+        reasons = [why_others_may_change(path) for path in (folder, *folder.rglob("*"))]
+    except OSError as error:
+        raise ConfigError(f"cannot look at {folder}: {error.strerror}") from error
+    if reason := next(filter(None, reasons), None):
+        raise ConfigError(
+            f"{reason}, and a policy may read and write files: copy {folder} to a folder of yours, or give "
+            "--trust-shared if you trust them"
+        )
 
 
 class PolicyLoader:
@@ -26,10 +50,12 @@ class PolicyLoader:
         folder: The folder of the SavedModel.
         inference: ``litert``, ``tf``, or ``auto`` for LiteRT if it can run the policy.
         max_batch: The most rows of a batch.
+        trust_shared: Whether to load a policy although other users may write to its folder.
     """
 
-    def __init__(self, folder: Path, inference: Inference, max_batch: int) -> None:
+    def __init__(self, folder: Path, inference: Inference, max_batch: int, trust_shared: bool = False) -> None:
         self._folder, self._inference, self._max_batch = folder, inference, max_batch
+        self._trust_shared = trust_shared
         self._policy: Any = None
         self._builder: Any = None
         self._served: ServedPolicy | None = None
@@ -45,10 +71,10 @@ class PolicyLoader:
 
         Raises:
             CheckpointError: If it is damaged, or another policy than before.
-            ConfigError: If it is not a policy, or LiteRT is asked for and cannot run it.
+            ConfigError: If it is not a policy, others may write it, or LiteRT is asked for and cannot run it.
         """
         identity = _identity(self._folder)
-        if identity == self._identity:
+        if identity is not None and identity == self._identity:
             return None
         files, identity = self._read()
         self._identity = identity
@@ -94,8 +120,15 @@ class PolicyLoader:
 
     def _read(self) -> tuple[dict[str, bytes], tuple[int, int]]:
         """Returns the files of one state of the folder, which a run replaces from time to time."""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_PAUSE_S)
             before = _identity(self._folder)
+            if before is None:
+                continue
+            if not self._trust_shared:
+                # A newer policy may have other modes than the first one.
+                check_own(self._folder)
             try:
                 files = {
                     str(path.relative_to(self._folder)): path.read_bytes()
@@ -104,7 +137,7 @@ class PolicyLoader:
                 }
             except OSError:
                 continue
-            if before is not None and before == _identity(self._folder):
+            if before == _identity(self._folder):
                 return files, before
         raise CheckpointError(f"{self._folder} cannot be read: it is missing, or is being replaced all the time")
 

@@ -9,7 +9,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 
 _MS = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0]
 _ROWS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]
-# A metric of Ray takes some ten microseconds, which is as long as a request. Of latencies a sample will do.
+# A metric of Ray takes some ten microseconds, which is as long as a request. A sample of the latencies is enough.
 _MAX_SAMPLES = 200
 
 

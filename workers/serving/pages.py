@@ -122,7 +122,7 @@ def _reply_schema(service: PolicyService) -> dict[str, Any]:
     }
     if flatten(policy.info_spec):
         # Numbers that JSON does not have are null there.
-        answered["info"] = {"description": "what the policy tells beside"}
+        answered["info"] = {"description": "what else the policy tells"}
     if service.keeps_sessions:
         answered["session"] = {"type": "string", "description": "to name in the next request"}
     elif service.has_state:
@@ -206,8 +206,10 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem aut
 td {{ padding: .2rem 1rem .2rem 0; vertical-align: top }}
 pre {{ overflow-x: auto; padding: .8rem; border: 1px solid #8886; border-radius: 4px; font-size: 14px }}
 </style><h1>{html.escape(name)}</h1><p>A policy served by distpolicy.</p><table>{rows}
-<tr><td><a href="/openapi.json"><code>GET /openapi.json</code></a></td><td>The interface as OpenAPI document</td></tr>
-<tr><td><a href="/docs/policy.proto"><code>GET /docs/policy.proto</code></a></td><td>The one of gRPC</td></tr></table>
+<tr><td><a href="/openapi.json"><code>GET /openapi.json</code></a></td>
+<td>The interface as an OpenAPI document</td></tr>
+<tr><td><a href="/docs/policy.proto"><code>GET /docs/policy.proto</code></a></td>
+<td>The interface of gRPC</td></tr></table>
 <h2>An action</h2><pre>curl -H 'content-type: {JSON}' -d '{html.escape(example)}' URL/v1/act</pre>
 <p>With a token: <code>-H "Authorization: Bearer TOKEN"</code>. Bodies are JSON, or msgpack
 (<code>content-type: {MSGPACK}</code>) with arrays as maps of dtype, shape and data.</p>

@@ -7,14 +7,14 @@ a small policy: all replicas of a node listen at the same port, and the kernel d
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
 import secrets
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from distpolicy.policies.policy_program import ProgramPolicy
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.serving.messages import Kind, ServingError
 from distpolicy.utils.atomic_files import write_folder
+from distpolicy.utils.error_text import one_line
 from workers.serving.keeper import NAMESPACE, ServedPolicy
+from workers.serving.metrics import ServingMetrics
 from workers.serving.service import PolicyService, ServiceConfig
 
 _START_TIMEOUT_S = 120.0
@@ -35,6 +37,10 @@ _GRACE_S = 3.0
 _FLUSH_S = 1.0
 _KEEP_ALIVE_S = 120
 _BACKLOG = 1024
+# A policy that computes longer hangs.
+_MAX_BATCH_S = 60.0
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,11 @@ class ReplicaConfig:
         name: Name of what is served, for metrics.
         keeper: Name of the :class:`workers.serving.keeper.PolicyKeeper` actor.
         host: Address to listen at.
+        is_loopback: Whether only this machine can reach it.
         port: Port of HTTP.
         grpc_port: Port of gRPC; None for no gRPC.
         token_sha256: SHA-256 of the token that requests must have; None for none.
+        forward_key: What the replicas know each other by.
         service: The settings of the service.
         max_body_bytes: The most bytes of a request.
         environment: Environment variables that are set before anything else.
@@ -56,9 +64,11 @@ class ReplicaConfig:
     name: str
     keeper: str
     host: str
+    is_loopback: bool
     port: int
     grpc_port: int | None
     token_sha256: bytes | None
+    forward_key: str
     service: ServiceConfig
     max_body_bytes: int
     environment: Mapping[str, str]
@@ -77,8 +87,13 @@ class PolicyReplica:
         self._config = config
         self._name = secrets.token_hex(4)
         self._keeper = ray.get_actor(config.keeper, namespace=NAMESPACE)
-        self._served = self._newest()
-        self._policy = make_policy(self._served)
+        served = self._newest()
+        # Of the newest policy that was taken or refused.
+        self._number = served.number
+        self._metrics = ServingMetrics(config.name, self._name)
+        self._service = PolicyService(
+            make_policy(served), config.service, self._name, served.version, self._metrics.on_batch
+        )
         self._loop: Any = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -106,7 +121,7 @@ class PolicyReplica:
         """Is called by Ray Serve, which replaces a replica that raises.
 
         Raises:
-            WorkerLostError: If the servers have ended, or do not answer.
+            WorkerLostError: If the servers have ended or do not answer, or the policy does not come to an end.
         """
         if not self._thread.is_alive():
             raise WorkerLostError(f"the server has ended: {self._error}")
@@ -115,6 +130,8 @@ class PolicyReplica:
             await asyncio.wait_for(asyncio.wrap_future(answered), _ANSWER_TIMEOUT_S)
         except TimeoutError as error:
             raise WorkerLostError("the server does not answer") from error
+        if self._service.busy_s > _MAX_BATCH_S:
+            raise WorkerLostError(f"the policy has computed one batch for {self._service.busy_s:.0f} s")
 
     def stop(self) -> None:
         """Ends the servers. Requests under way are answered."""
@@ -128,12 +145,7 @@ class PolicyReplica:
 
     def _run(self) -> None:
         try:
-            with contextlib.suppress(ImportError):
-                import uvloop
-
-                uvloop.run(self._serve())
-                return
-            asyncio.run(self._serve())
+            _runner()(self._serve())
         except BaseException as error:  # Told by check_health.
             self._error = error
         finally:
@@ -145,18 +157,16 @@ class PolicyReplica:
 
         from workers.serving.frontend import Frontend
         from workers.serving.http_app import HttpApp
-        from workers.serving.metrics import ServingMetrics
         from workers.serving.pages import pages
 
         config = self._config
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        metrics = ServingMetrics(config.name, self._name)
-        service = PolicyService(self._policy, config.service, self._name, self._served.version, metrics.on_batch)
-        frontend = Frontend(service, self._name, config.token_sha256, self._address_of, metrics)
-        app = HttpApp(frontend, pages(config.name, service, config.token_sha256 is not None), config.max_body_bytes)
+        service, metrics = self._service, self._metrics
+        frontend = Frontend(service, self._name, config.token_sha256, config.forward_key, self._address_of, metrics)
+        app = HttpApp(frontend, pages(config.name, service, frontend.needs_token), config.max_body_bytes)
         shared = _listen(config.host, config.port)
         # For requests that other replicas pass on because this one has their session.
-        own = _listen(config.host if _is_loopback(config.host) else ray.util.get_node_ip_address(), 0)
+        own = _listen(config.host if config.is_loopback else ray.util.get_node_ip_address(), 0)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -175,11 +185,11 @@ class PolicyReplica:
         )
         host, port = own.getsockname()[:2]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        await self._check_in(service, address)
+        await self._check_in(address)
         grpc_server = None if config.grpc_port is None else await _start_grpc(config, frontend)
         tasks = [
             asyncio.create_task(server.serve(sockets=[shared, own])),
-            asyncio.create_task(self._follow(service, address)),
+            asyncio.create_task(self._follow(address)),
             asyncio.create_task(_flush(metrics, service)),
             asyncio.create_task(self._stopping.wait()),
         ]
@@ -198,22 +208,45 @@ class PolicyReplica:
         for task in done:
             task.result()
 
-    async def _follow(self, service: PolicyService, address: str) -> None:
+    async def _follow(self, address: str) -> None:
+        """Tells the keeper all the time where this replica is, and takes newer policies from it."""
+        taking: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(_FLUSH_S)
-            await self._check_in(service, address)
+            served = await self._check_in(address)
+            if served is not None and (taking is None or taking.done()):
+                # Loading takes a moment, in which requests are answered.
+                taking = asyncio.create_task(self._take(served))
 
-    async def _check_in(self, service: PolicyService, address: str) -> None:
-        """Tells the keeper where this replica is, and takes a newer policy from it."""
+    async def _check_in(self, address: str) -> ServedPolicy | None:
         try:
-            served = await self._ask(self._keeper.check_in.remote(self._name, address, self._served.number))
+            served: ServedPolicy | None = await self._ask(
+                self._keeper.check_in.remote(self._name, address, self._number)
+            )
         except (ray.exceptions.RayError, TimeoutError):
-            return  # The driver is ending, or the keeper is being started again: the policy stays as it is.
-        if served is None:
+            return None  # The driver is ending, or the keeper is being started again: the policy stays as it is.
+        return served
+
+    async def _take(self, served: ServedPolicy) -> None:
+        """Serves a newer policy. The policy stays as it is if that one cannot be loaded or does not compute."""
+        service = self._service
+
+        def loaded() -> Any:
+            policy = make_policy(served)
+            service.try_out(policy)
+            return policy
+
+        self._number = served.number
+        try:
+            policy = await asyncio.to_thread(loaded)
+        except Exception as error:  # A policy may raise anything.
+            _logger.error(
+                "version %d is not taken, the previous one stays: %s: %s",
+                served.version,
+                type(error).__name__,
+                one_line(error),
+            )
             return
-        # Loading takes a moment, in which requests are answered.
-        policy = await asyncio.to_thread(make_policy, served)
-        self._served = served
 
         def change() -> None:
             service.policy = policy
@@ -271,6 +304,7 @@ async def _start_grpc(config: ReplicaConfig, frontend: Any) -> Any:
 async def _flush(metrics: Any, service: PolicyService) -> None:
     while True:
         await asyncio.sleep(_FLUSH_S)
+        service.sessions.expire()
         metrics.flush(len(service.sessions))
 
 
@@ -286,8 +320,14 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith("127.")
+def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Returns what runs a coroutine in an event loop of its own: uvloop, or asyncio where that is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    run: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run
+    return run
 
 
 async def _nothing() -> None:

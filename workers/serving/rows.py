@@ -14,6 +14,7 @@ from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.utils.nests.array_nest import flatten, paths, spelt
 
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
+_NUMBERS = frozenset({int, float, bool})
 # Bounds that were rounded to float32 on one side only.
 _TOLERANCE = 1e-6
 
@@ -167,10 +168,7 @@ class _Leaf:
         Raises:
             ServingError: If it has another dtype, or values that are not allowed.
         """
-        try:
-            given = np.asarray(value)
-        except (ValueError, OverflowError):
-            raise ServingError(f"{self.name}: the lists have different lengths; expected {self._expected()}") from None
+        given = _array(self.name, value, self._expected())
         array = given if given.dtype == self._dtype else self._converted(given)
         if self._bounds is not None and array.shape[array.ndim - self.rank :] == self.shape:
             low, high = self._bounds
@@ -191,7 +189,7 @@ class _Leaf:
     def _converted(self, given: np.ndarray) -> np.ndarray:
         kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[self._dtype.kind]
         if given.dtype.kind not in kinds and given.size:
-            got = {"O": "mixed values", "U": "text", "S": "text", "V": "a structure"}.get(given.dtype.kind, given.dtype)
+            got = {"O": "mixed values", "V": "a structure"}.get(given.dtype.kind, given.dtype)
             raise ServingError(f"{self.name}: expected {self._expected()}, got {got}")
         with np.errstate(over="ignore"):
             array = given.astype(self._dtype)
@@ -225,7 +223,8 @@ def _matched(value: Any, spec: Any, name: str) -> list[Any]:
                 raise ServingError(f"{name}/{spelt(key)} is missing")
             found += _matched(value[key if key in value else str(key)], spec[key], f"{name}/{spelt(key)}")
         if len(value) > len(spec):
-            unknown = next(str(key) for key in value if key not in spec and key not in map(str, spec))
+            # Without one there is a key as a number and as text.
+            unknown = next((str(key) for key in value if key not in spec and key not in map(str, spec)), "twice")
             raise ServingError(f"{name}: unknown leaf {unknown[:100]!r}; there are {', '.join(map(str, sorted(spec)))}")
         return found
     if isinstance(spec, tuple | list):
@@ -245,7 +244,7 @@ def _matched(value: Any, spec: Any, name: str) -> list[Any]:
 def _first(value: Any, num: int, is_batch: bool) -> bool | np.ndarray | None:
     if value is None or type(value) is bool:
         return value
-    array = _plain_array("first", value)
+    array = _array("first", value, "true or false")
     if array.dtype != np.bool_ or array.shape != ((num,) if is_batch else ()):
         raise ServingError(f"first: expected true or false{f', or {num} of them' if is_batch else ''}")
     return array if is_batch else bool(array)
@@ -254,7 +253,7 @@ def _first(value: Any, num: int, is_batch: bool) -> bool | np.ndarray | None:
 def _discount(value: Any, num: int, is_batch: bool) -> Any:
     if value is None:
         return 1.0
-    array = _plain_array("discount", value)
+    array = _array("discount", value, "a number")
     if array.dtype.kind not in "fiu" or array.shape not in ((), (num,) if is_batch else ()):
         raise ServingError(f"discount: expected a number{f', or {num} of them' if is_batch else ''}")
     # NaN is not within the bounds either.
@@ -263,8 +262,20 @@ def _discount(value: Any, num: int, is_batch: bool) -> Any:
     return array.astype(np.float32)
 
 
-def _plain_array(name: str, value: Any) -> np.ndarray:
+def _array(name: str, value: Any, expected: str) -> np.ndarray:
+    """Returns a value or nested lists of values as an array of NumPy's choice."""
     try:
+        # NumPy would give each value of a list the room of the longest text: more than there is, for a short request.
+        if _has_text(value):
+            raise ServingError(f"{name}: expected {expected}, got text")
         return np.asarray(value)
-    except ValueError:
-        raise ServingError(f"{name}: the lists have different lengths") from None
+    except RecursionError:
+        raise ServingError(f"{name}: the lists are nested too deep; expected {expected}") from None
+    except (ValueError, OverflowError):
+        raise ServingError(f"{name}: the lists have different lengths; expected {expected}") from None
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return not _NUMBERS.issuperset(map(type, value)) and any(map(_has_text, value))
+    return isinstance(value, str | bytes)

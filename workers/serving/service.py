@@ -1,4 +1,4 @@
-"""PolicyService: answers requests by a policy. HTTP and gRPC are two ways to it."""
+"""PolicyService: answers requests by a policy. The servers of HTTP and gRPC pass requests to it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from distpolicy.errors import SpecMismatchError
 from distpolicy.serving.messages import ActReply, ActRequest, Kind, ServingError
 from distpolicy.utils.nests.array_nest import flatten, leaf_places, packer
-from workers.serving.batcher import Batcher
+from workers.serving.batcher import Batcher, batch_sizes
 from workers.serving.rows import RequestReader, Rows
 from workers.serving.sessions import SessionStore
 
@@ -50,7 +51,7 @@ class PolicyService:
         config: The settings.
         replica: The replica's name, for the names of sessions.
         version: The version of the policy's weights.
-        on_batch: Is told the number of rows and the seconds of each batch.
+        on_batch: Is told the number of rows and the seconds of each batch, in the event loop.
 
     Attributes:
         policy: The policy.
@@ -74,16 +75,16 @@ class PolicyService:
         self._reader = RequestReader(policy.time_step_spec, state_spec, config.max_batch, config.check_bounds)
         specs = flatten((policy.time_step_spec, state_spec))
         self._pack_inputs = packer(leaf_places((policy.time_step_spec, state_spec)))
-        initial = policy.get_initial_state(1)
-        self._initial_state = [np.asarray(leaf) for leaf in flatten(initial)]
+        self._initial_state = _initial_state(policy)
         self._pack_action, self._pack_state, self._pack_info = (
             packer(leaf_places(spec)) for spec in (policy.action_spec, state_spec, policy.info_spec)
         )
         self._num_action, self._num_state = len(flatten(policy.action_spec)), len(flatten(state_spec))
         self._has_info = bool(flatten(policy.info_spec))
+        self._inputs = [(tuple(spec.shape), spec.dtype) for spec in specs]
         self._batcher = Batcher(
             self._compute,
-            [(tuple(spec.shape), spec.dtype) for spec in specs],
+            self._inputs,
             config.max_batch,
             config.max_waiting,
             config.seed,
@@ -130,6 +131,27 @@ class PolicyService:
         reply.session = session.name
         return reply
 
+    @property
+    def busy_s(self) -> float:
+        """Seconds since the batch that is computed in the thread began; 0 if there is none."""
+        return self._batcher.busy_s
+
+    def try_out(self, policy: Any) -> None:
+        """Computes a batch of each size by a policy that may follow. The first batches of a policy take long.
+
+        Call this in another thread than the event loop's. Whatever the policy raises is passed on.
+
+        Raises:
+            SpecMismatchError: If its specs are not those of the policy that is served.
+        """
+        for name in ("time_step_spec", "action_spec", "policy_state_spec", "info_spec"):
+            if getattr(policy, name) != getattr(self.policy, name):
+                raise SpecMismatchError(f"the {name} differs from the one of the policy that is served")
+        for size in batch_sizes(self.config.max_batch):
+            leaves = [np.zeros((size, *shape), dtype) for shape, dtype in self._inputs]
+            time_step, state = self._pack_inputs(leaves)
+            policy.action(time_step, state, np.zeros((size, 2), np.int32))
+
     def update(self, change: Callable[[], None], version: int) -> None:
         """Changes the policy between two batches. Requests under way are answered. Call this in the event loop.
 
@@ -141,6 +163,7 @@ class PolicyService:
         def apply() -> None:
             change()
             self.version = version
+            self._initial_state = _initial_state(self.policy)
 
         self._batcher.between_batches(apply)
 
@@ -187,12 +210,16 @@ class PolicyService:
         action = _cut(outputs[: self._num_action], start, stop, rows.is_batch)
         for leaf in action:
             if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-                raise ServingError("the policy's action is NaN or infinite: its weights may be", Kind.FAILED)
+                raise ServingError("the policy's action is NaN or infinite, and so may be its weights", Kind.FAILED)
         reply = ActReply(self._pack_action(action), int(outputs[-1][start]))
         if self._has_info:
             info = outputs[self._num_action + self._num_state : -1]
             reply.info = self._pack_info(_cut(info, start, stop, rows.is_batch))
         return reply
+
+
+def _initial_state(policy: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in flatten(policy.get_initial_state(1))]
 
 
 def _cut(leaves: Any, start: int, stop: int, is_batch: bool) -> list[np.ndarray]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from distpolicy.serving.messages import Kind, ServingError
 
-_MAX_SHOWN = 80
+# Names are 25 characters long.
+MAX_NAME_LENGTH = 80
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class SessionStore:
         Raises:
             ServingError: If there is not.
         """
-        self._expire()
+        self.expire()
         if self._num_rows + num > self._max_sessions:
             raise ServingError(
                 f"{self._num_rows} of {self._max_sessions} sessions are in use, and {num} more asked for: end some "
@@ -94,7 +95,7 @@ class SessionStore:
         Raises:
             ServingError: If there is no such session, it has another number of rows, or a request is under way.
         """
-        self._expire()
+        self.expire()
         session = self._sessions.get(name)
         if session is None:
             raise ServingError(self._unknown(name), Kind.NOT_FOUND)
@@ -131,7 +132,8 @@ class SessionStore:
             raise ServingError(self._unknown(name), Kind.NOT_FOUND)
         self._num_rows -= session.num
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Ends the sessions that nobody has used for a while."""
         oldest = self._clock() - self._idle_s
         while self._sessions:
             session = next(iter(self._sessions.values()))
@@ -145,8 +147,8 @@ class SessionStore:
 
     def _unknown(self, name: str) -> str:
         return (
-            f"session {name[:_MAX_SHOWN]} is not known: it was ended, was idle for {self._idle_s:g} s, or its replica "
-            "was restarted; begin a new one by leaving out session"
+            f"session {name[:MAX_NAME_LENGTH]} is not known: it was ended, was idle for {self._idle_s:g} s, or its "
+            "replica was restarted; begin a new one by leaving out session"
         )
 
 

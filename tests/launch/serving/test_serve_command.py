@@ -157,10 +157,10 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
 
         # So does what loads policies, and a policy that does not fit is told once.
         (loader,) = replicas(b"PolicyLoader")
-        told = (tmp_path / "serve.log").read_text().count("the policy before stays")
+        told = (tmp_path / "serve.log").read_text().count("the previous policy stays")
         (run / "policy" / "variables" / "variables.index").write_bytes(b"damaged")
         os.utime(run / "policy" / "saved_model.pb")
-        wait_for(lambda: (tmp_path / "serve.log").read_text().count("the policy before stays") == told + 1)
+        wait_for(lambda: (tmp_path / "serve.log").read_text().count("the previous policy stays") == told + 1)
         os.kill(loader, signal.SIGKILL)
         wait_for(lambda: replicas(b"PolicyLoader") - {loader})
         shutil.rmtree(run / "policy")
@@ -195,8 +195,10 @@ def wait_for(condition: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_tensorflow_serves_a_saved_model_whose_client_keeps_the_state(policy: Any, run: Path, tmp_path: Path) -> None:
-    options = ["--port", "0", "--replicas", "1", "--inference", "tf", "--state", "client"]
+    options = ["--port", "0", "--replicas", "1", "--inference", "tf", "--state", "client", "--debug"]
     with serving(str(run / "policy"), *options, cwd=tmp_path) as (process, output):
+        # --debug shows what the processes of Ray Serve log.
+        assert re.search(r"\(ServeController pid=\d+\)\S* INFO", output)
         assert "by TensorFlow in 1 replica" in output
         url = re.search(r"http: (\S+)", output)
         assert url

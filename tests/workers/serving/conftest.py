@@ -1,4 +1,4 @@
-"""A recurrent policy in NumPy, and its servers in this process, without Ray."""
+"""The servers of a recurrent policy in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -8,44 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
+from summing_policy import SummingPolicy
 
-from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
-from distpolicy.trajectories.policy_step import PolicyStep
-from distpolicy.trajectories.time_step import TimeStep, time_step_spec
 from workers.serving.frontend import Frontend
 from workers.serving.grpc_server import grpc_handlers
 from workers.serving.http_app import HttpApp
 from workers.serving.pages import pages
 from workers.serving.service import PolicyService, ServiceConfig
-
-
-class SummingPolicy:
-    """Its action is the sum of its observations in the episode, and its info the number of steps."""
-
-    def __init__(self, has_state: bool = True) -> None:
-        self.time_step_spec = time_step_spec(
-            {"value": BoundedArraySpec((2,), np.float32, -100, 100), "picture": ArraySpec((2, 2), np.uint8)}
-        )
-        self.action_spec = ArraySpec((2,), np.float32)
-        self.info_spec = {"steps": ArraySpec((), np.int64)} if has_state else ()
-        self.policy_state_spec = (ArraySpec((2,), np.float32), ArraySpec((), np.int64)) if has_state else ()
-        self.factor = 1.0
-
-    def get_initial_state(self, batch_size: int) -> Any:
-        if not self.policy_state_spec:
-            return ()
-        return np.zeros((batch_size, 2), np.float32), np.zeros(batch_size, np.int64)
-
-    def action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
-        value = self.factor * time_step.observation["value"]
-        if not policy_state:
-            return PolicyStep(value, (), ())
-        kept = time_step.step_type != 0
-        total = np.float32(kept[:, None] * policy_state[0] + value)
-        steps = kept * policy_state[1] + 1
-        return PolicyStep(total, (total, steps), {"steps": steps})
 
 
 class Counted:
@@ -63,9 +33,18 @@ class Served:
 
     keep_alive_s = 0.5
 
-    def __init__(self, service: Callable[[], PolicyService], replica: str, token: str | None, others: dict) -> None:
+    def __init__(
+        self,
+        service: Callable[[], PolicyService],
+        replica: str,
+        token: str | None,
+        others: dict[str, str],
+        body_timeout_s: float,
+    ) -> None:
         self.counted = Counted()
+        self._body_timeout_s = body_timeout_s
         self.others = others
+        self.asked: list[str] = []
         self._make_service, self._replica = service, replica
         self._token_sha256 = None if token is None else hashlib.sha256(token.encode()).digest()
         self._started = threading.Event()
@@ -97,10 +76,12 @@ class Served:
         self.service = self._make_service()
 
         async def address_of(replica: str) -> str | None:
+            self.asked.append(replica)
             return self.others.get(replica)
 
-        frontend = Frontend(self.service, self._replica, self._token_sha256, address_of, self.counted)
-        app = HttpApp(frontend, pages("summing", self.service, self._token_sha256 is not None), max_body_bytes=10_000)
+        frontend = Frontend(self.service, self._replica, self._token_sha256, "a-key", address_of, self.counted)
+        described = pages("summing", self.service, frontend.needs_token)
+        app = HttpApp(frontend, described, 10_000, self._body_timeout_s)
         grpc_server = grpc.aio.server()
         grpc_server.add_generic_rpc_handlers(grpc_handlers(frontend))
         self.grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
@@ -125,11 +106,19 @@ def serve() -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
     others: dict[str, str] = {}
 
-    def start(has_state: bool = True, token: str | None = None, replica: str = "a1", **config: Any) -> Served:
+    def start(
+        has_state: bool = True,
+        token: str | None = None,
+        replica: str = "a1",
+        body_timeout_s: float = 30.0,
+        **config: Any,
+    ) -> Served:
         settings = ServiceConfig(max_batch=8, **config)
-        running.append(
-            Served(lambda: PolicyService(SummingPolicy(has_state), settings, replica, 3), replica, token, others)
-        )
+
+        def service() -> PolicyService:
+            return PolicyService(SummingPolicy(has_state), settings, replica, 3)
+
+        running.append(Served(service, replica, token, others, body_timeout_s))
         return running[-1]
 
     yield start

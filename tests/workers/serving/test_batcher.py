@@ -150,7 +150,8 @@ def test_an_error_of_the_policy_is_each_requests_answer_and_the_next_batch_goes_
 
     async def run() -> None:
         errors = await asyncio.gather(*(batcher.submit(1, rows(1)) for _ in range(2)), return_exceptions=True)
-        assert [str(error) for error in errors] == ["the policy failed: ValueError: out of memory"] * 2
+        assert [str(error) for error in errors] == ["the policy failed: ValueError; the server's log has the rest"] * 2
+        assert [str(error.__cause__) for error in errors] == ["out of\nmemory"] * 2
         fails.clear()
         np.testing.assert_array_equal(result(await batcher.submit(1, rows(3))), [[3, 3]])
 
@@ -200,6 +201,90 @@ def test_rows_that_do_not_fit_are_an_answer_and_the_next_batch_goes_on(is_inline
         with pytest.raises(ServingError, match="the policy failed: ValueError"):
             await asyncio.wait_for(batcher.submit(1, [np.zeros((1, 5), np.float32), 7]), 5)
         np.testing.assert_array_equal(result(await batcher.submit(1, rows(3))), [[6, 6]])
+
+    asyncio.run(run())
+    batcher.close()
+
+
+class Failing:
+    """Fails at a batch with a row of 13. Otherwise it returns twice the first leaf."""
+
+    def __call__(self, leaves: Sequence[np.ndarray], seeds: np.ndarray) -> list[np.ndarray]:
+        if (leaves[0] == 13).any():
+            raise ValueError("13")
+        return [2 * leaves[0]]
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_a_row_at_which_the_policy_fails_is_the_answer_to_its_own_request_alone(is_inline: bool) -> None:
+    batches: list[int] = []
+    batcher = Batcher(Failing(), INPUTS, 8, 1000, on_batch=lambda num, seconds: batches.append(num))
+    batcher.is_inline = is_inline
+
+    async def run() -> None:
+        asked = (batcher.submit(2, rows(value, 2)) for value in (1, 13, 3))
+        first, bad, last = await asyncio.gather(*asked, return_exceptions=True)
+        np.testing.assert_array_equal(result(first), np.full((2, 2), 2))
+        np.testing.assert_array_equal(result(last), np.full((2, 2), 6))
+        assert str(bad).startswith("the policy failed: ValueError;")
+
+    asyncio.run(run())
+    assert batches == [2, 2]
+    batcher.close()
+
+
+def test_a_row_at_which_the_policy_has_failed_is_not_computed_again() -> None:
+    batcher = Batcher(Failing(), INPUTS, 8, 1000)
+
+    async def run() -> None:
+        with pytest.raises(ServingError, match="the policy failed"):
+            await batcher.submit(8, [np.float32([[1, 1]] * 7 + [[13, 13]]), 7])
+        np.testing.assert_array_equal(result(await batcher.submit(1, rows(2))), [[4, 4]])
+
+    asyncio.run(run())
+
+
+def test_a_view_of_an_input_is_not_written_over_by_the_next_batch() -> None:
+    # NumPy does not tell that this array is a view of another one.
+    batcher = Batcher(lambda leaves, seeds: [np.asarray(memoryview(leaves[0]))], INPUTS, 8, 1000)
+
+    async def run() -> None:
+        first = await batcher.submit(1, rows(1))
+        await batcher.submit(1, rows(2))
+        np.testing.assert_array_equal(result(first), [[1, 1]])
+
+    asyncio.run(run())
+
+
+def test_batches_are_counted_in_the_event_loop() -> None:
+    # The metrics are read there, too.
+    threads: list[int] = []
+    batcher = Batcher(Doubling(), INPUTS, 8, 1000, on_batch=lambda num, seconds: threads.append(threading.get_ident()))
+    batcher.is_inline = False
+
+    async def run() -> None:
+        await batcher.submit(1, rows(1))
+
+    asyncio.run(run())
+    assert threads == [threading.get_ident()]
+    batcher.close()
+
+
+def test_time_of_a_batch_that_does_not_end_is_told() -> None:
+    compute = Doubling()
+    compute.gate = threading.Event()
+    batcher = Batcher(compute, INPUTS, 8, 1000)
+    batcher.is_inline = False
+
+    async def run() -> None:
+        assert batcher.busy_s == 0.0
+        asked = batcher.submit(1, rows(1))
+        await asyncio.sleep(0.05)
+        assert 0.01 < batcher.busy_s < 5.0
+        assert compute.gate is not None
+        compute.gate.set()
+        await asked
+        assert batcher.busy_s == 0.0
 
     asyncio.run(run())
     batcher.close()

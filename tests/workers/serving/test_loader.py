@@ -100,3 +100,36 @@ def test_what_is_not_a_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy" / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises((CheckpointError, ConfigError)):
         PolicyLoader(tmp_path / "policy", "auto", 8).load(0)
+
+
+def test_a_newer_policy_that_others_may_write_is_refused_until_its_mode_is_right(tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    model = tmp_path / "policy" / "saved_model.pb"
+    model.write_bytes(b"no model")
+    model.chmod(0o666)
+    loader = PolicyLoader(tmp_path / "policy", "auto", 8)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"others may write to .*saved_model.pb .* give --trust-shared"):
+            loader.load(0)
+    # It is read now, and is not a model.
+    model.chmod(0o600)
+    with pytest.raises((CheckpointError, ConfigError)) as caught:
+        loader.load(0)
+    assert "others may write" not in str(caught.value)
+    model.chmod(0o666)
+    with pytest.raises((CheckpointError, ConfigError)) as caught:
+        PolicyLoader(tmp_path / "policy", "auto", 8, trust_shared=True).load(0)
+    assert "others may write" not in str(caught.value)
+
+
+def test_a_folder_that_is_missing_for_a_moment_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "policy"
+
+    def appear(seconds: float) -> None:
+        folder.mkdir(mode=0o700)
+        (folder / "saved_model.pb").write_bytes(b"no model")
+
+    monkeypatch.setattr("workers.serving.loader.time.sleep", appear)
+    with pytest.raises((CheckpointError, ConfigError)) as caught:
+        PolicyLoader(folder, "auto", 8).load(0)
+    assert "cannot be read: it is missing" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,9 @@ GOOD: dict[str, Any] = {
     "mask": [True, False, True, True],
     "pair": [1.5, 5],
 }
+DEEP: list[Any] = []
+for _ in range(2000):
+    DEEP = [DEEP]
 STATE = (ArraySpec((2,), np.float32),)
 
 
@@ -74,6 +78,7 @@ def test_batch_is_told_by_one_dimension_more(read: RequestReader) -> None:
         ("joints", [1.0, 2.5, 0.0], "observation/joints: 2.5 is outside [-2, 2]"),
         ("joints", ["a", "b", "c"], "observation/joints: expected float32[3], got text"),
         ("joints", [1.0, [2.0], 0.0], "observation/joints: the lists have different lengths; expected float32[3]"),
+        ("joints", DEEP, "observation/joints: the lists are nested too deep; expected float32[3]"),
         ("joints", [1.0, None, 0.0], "observation/joints: expected float32[3], got mixed values"),
         ("camera", [[0, 1, 2], [3, 4, 256]], "observation/camera: values that uint8 cannot hold"),
         ("camera", [[0.5, 1, 2], [3, 4, 5]], "observation/camera: expected uint8[2, 3], got float64"),
@@ -171,3 +176,21 @@ def test_any_nest_is_read_or_refused_in_one_line(value: Any, leaf: str) -> None:
     for array, spec in zip(rows.observation, [*list(SPEC.values())[:3], *SPEC["pair"]], strict=True):
         assert array.dtype == spec.dtype
         assert array.shape[array.ndim - len(spec.shape) :] == spec.shape
+
+
+@pytest.mark.parametrize("field", ["observation", "first", "discount"])
+def test_text_does_not_take_the_room_of_the_longest_for_each_value(read: RequestReader, field: str) -> None:
+    texts: list[Any] = ["x" * 1000] + [""] * 5000
+    tracemalloc.start()
+    try:
+        told = str(refused(read, **{field: {**GOOD, "joints": [texts]} if field == "observation" else texts}))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert told.endswith("got text")
+
+
+def test_a_key_as_a_number_and_as_text_is_refused() -> None:
+    read = RequestReader(time_step_spec({1: ArraySpec((), np.float32)}), (), 8)
+    assert read(ActRequest({"1": 2.0})).observation == [2.0]
+    assert "unknown leaf" in str(refused(read, observation={1: 2.0, "1": 2.0}))

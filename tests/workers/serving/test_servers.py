@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -242,6 +245,37 @@ def test_bytes_that_are_not_a_message_are_the_callers_fault(serve: Serve) -> Non
             assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+def test_grpc_refuses_a_call_without_the_token_before_its_message_has_come(serve: Serve) -> None:
+    import grpc
+
+    served = serve(token="a-token-of-some-length")
+    never = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        never.wait(10)
+        yield b""
+
+    with grpc.insecure_channel(served.grpc.removeprefix("grpc://")) as channel:
+        # On the wire a message is a stream of one.
+        for name in ("Act", "EndSession"):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.stream_unary(f"/distpolicy.v1.Policy/{name}")(nothing(), timeout=5)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        # gRPC would refuse a message of this size as RESOURCE_EXHAUSTED if it looked at it.
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/distpolicy.v1.Policy/Act")(bytes(5_000_000), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        # Anyone may ask for the health, and nobody's message is taken.
+        health = channel.stream_unary("/grpc.health.v1.Health/Check")
+        assert health(nothing(), timeout=5) == b"\x08\x01"
+        assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=5) == b"\x08\x01"
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/distpolicy.v1.Policy/Nothing")(b"", timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    never.set()
+    assert served.counted.statuses == [("grpc", 401)] * 3
+
+
 def test_methods_and_paths_are_checked(serve: Serve) -> None:
     url = serve().http
     assert ask(f"{url}/v1/act") == (405, {"error": "/v1/act takes POST, not GET"})
@@ -382,3 +416,190 @@ def test_the_interface_says_whether_a_token_is_needed(serve: Serve) -> None:
     document = ask(f"{serve(token='a-token-of-some-length').http}/openapi.json", **token)[1]
     assert document["security"] == [{"token": []}]
     assert document["paths"]["/healthz"]["get"]["security"] == []
+
+
+TOKEN = "a-token-of-some-length"
+
+
+def raw(served: Any, request: bytes) -> bytes:
+    """Returns the answer to a request that is sent as it is, and waited for although more may have to be sent."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            part = connection.recv(10_000)
+            assert part, answer
+            answer += part
+        return answer
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/act", "/v1/policy", "/v1/sessions/a1-x", "/nothing"])
+def test_without_the_token_no_body_is_waited_for(serve: Serve, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9000\r\n\r\n"
+    answer = raw(serve(token=TOKEN), head.encode())
+    assert answer.startswith(b"HTTP/1.1 200" if path == "/healthz" else b"HTTP/1.1 401")
+
+
+def test_a_body_that_does_not_come_is_an_error_and_ends_the_connection(serve: Serve) -> None:
+    served = serve(body_timeout_s=0.3)
+    head = b"POST /v1/act HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 9000\r\n\r\n"
+    answer = raw(served, head + b'{"observation"')
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"connection: close" in answer
+
+
+def test_a_client_that_goes_before_its_request_is_complete_is_not_counted(serve: Serve) -> None:
+    served = serve()
+    head = b"POST /v1/act HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 9000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(head + json.dumps({"observation": OBSERVATION}).encode())
+        time.sleep(0.1)
+    time.sleep(0.2)
+    assert served.counted.statuses == []
+    assert len(served.service.sessions) == 0
+
+
+def headers_of(url: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, None, headers, method=method), timeout=10) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
+
+
+def test_errors_have_the_headers_that_http_asks_for(serve: Serve) -> None:
+    served = serve()
+    status, headers = headers_of(f"{served.http}/v1/act")
+    assert (status, headers["allow"]) == (405, "POST")
+    status, headers = headers_of(f"{served.http}/v1/policy", "DELETE")
+    assert (status, headers["allow"]) == (405, "GET")
+    assert headers_of(f"{served.http}/v1/policy", "HEAD")[0] == 200
+    status, headers = headers_of(f"{serve(replica='b2', token=TOKEN).http}/v1/policy")
+    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_pages_of_other_sites_cannot_ask_a_server_without_a_token(serve: Serve) -> None:
+    served = serve()
+    for host in ("127.0.0.1", "localhost:8000", "[::1]:8000", "10.0.0.5:8000"):
+        assert ask(f"{served.http}/v1/policy", host=host)[0] == 200
+    for host in ("a-site.example", "127.0.0.1.a-site.example:8000"):
+        status, answer = ask(f"{served.http}/v1/policy", host=host)
+        assert (status, "or serve with --token-file" in answer["error"]) == (401, True)
+        assert ask(f"{served.http}/healthz", host=host)[0] == 200
+    # A browser sends a body without a type for any page; for these types it asks the server first.
+    body = json.dumps({"observation": OBSERVATION})
+    typeless = f"POST /v1/act HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+    assert raw(served, typeless.encode()).startswith(b"HTTP/1.1 400")
+    assert len(served.service.sessions) == 0
+    other = serve(replica="b2", token=TOKEN)
+    assert ask(f"{other.http}/v1/policy", host="a-site.example", authorization=f"Bearer {TOKEN}")[0] == 200
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_the_text_of_the_servers_own_errors_is_in_its_log_only(
+    serve: Serve, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve()
+    with PolicyClient(getattr(served, way)) as client:
+        client.act(seen(1, 2))
+        served.service.policy.error = RuntimeError("/home/someone/secret")
+        for _ in range(20):
+            with pytest.raises(
+                ServingError, match=r"^the policy failed: RuntimeError; the server's log has the rest$"
+            ) as caught:
+                client.act(seen(1, 2))
+            assert caught.value.kind is Kind.FAILED
+        served.service.policy.error = None
+    assert "/home/someone/secret" in caplog.text
+    # Not for each request: the log would fill the disk.
+    assert 1 <= len(caplog.records) < 20
+
+
+def forwarded_to(serve: Serve, token: str | None = None) -> tuple[Any, Any, str]:
+    """Returns a replica, another one, and a session of the other one."""
+    asked, other = serve(replica="a1", token=token), serve(replica="b2", token=token)
+    with PolicyClient(other.http, token) as client:
+        session = str(client.act(seen(1, 2)).session)
+        client._session = None
+    wait_for_count(other, 1)
+    other.counted.statuses.clear()
+    return asked, other, session
+
+
+def wait_for_count(served: Any, num: int) -> None:
+    """Waits until a number of requests are counted: a client may have an answer a moment before that."""
+    deadline = time.monotonic() + 10.0
+    while len(served.counted.statuses) < num:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_forwarded_request_may_be_longer_than_it_has_come(serve: Serve) -> None:
+    served, other, session = forwarded_to(serve)
+    observation = {"value": [0.5] * 2400, "picture": [[0, 0], [0, 0]]}
+    body = json.dumps({"observation": observation, "session": session}, separators=(",", ":")).encode()
+    assert len(body) < 10_000
+    # In msgpack it has more than twice the bytes. It is refused for what is wrong with it.
+    for replica in (served, other):
+        status, answer = ask(f"{replica.http}/v1/act", body)
+        assert (status, answer["error"].partition(",")[0]) == (400, "observation/value: expected shape [2]")
+
+
+def test_clients_do_not_pass_for_replicas(serve: Serve) -> None:
+    served = serve()
+    for key in ("a1", "", "a-keY", "größe".encode().decode("latin-1")):
+        status, answer = ask(f"{served.http}/v1/act", b" " * 20_000, x_distpolicy_forwarded=key)
+        assert (status, answer["error"]) == (413, "a request may have at most 10000 bytes")
+
+
+def test_a_forwarded_request_is_counted_once(serve: Serve) -> None:
+    served, other, session = forwarded_to(serve)
+    with PolicyClient(served.http) as client:
+        client._session = session
+        client.act(seen(1, 2))
+        with pytest.raises(ServingError):
+            client.act(seen(np.nan, 2))
+        client.reset()
+    wait_for_count(served, 3)
+    assert served.counted.statuses == [("http", 200), ("http", 400), ("http", 200)]
+    assert other.counted.statuses == []
+
+
+def test_another_program_at_the_address_of_a_replica_is_not_taken_for_it(serve: Serve) -> None:
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(307)
+            self.send_header("location", served.http + "/v1/act")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    served = serve()
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        served.others["b2"] = f"127.0.0.1:{stranger.server_port}"
+        status, answer = ask(f"{served.http}/v1/act", {"observation": OBSERVATION, "session": "b2-x"})
+        assert (status, answer["error"].partition(":")[0]) == (404, "session b2-x is not known")
+        stranger.shutdown()
+
+
+def test_a_name_that_no_session_has_is_looked_for_nowhere(serve: Serve) -> None:
+    served = serve()
+    status, answer = ask(f"{served.http}/v1/act", {"observation": OBSERVATION, "session": "b" * 5000})
+    assert (status, len(answer["error"]) < 300) == (404, True)
+    assert served.asked == []
+
+
+def test_two_requests_at_once_of_a_session_are_a_conflict(serve: Serve) -> None:
+    served = serve()
+    with PolicyClient(served.http) as client, PolicyClient(served.http) as other:
+        other._session = client.act(seen(1, 2)).session
+        session = served.service.sessions.use(str(other._session), 1, False)
+        with pytest.raises(ServingError, match="has a request under way") as caught:
+            other.act(seen(1, 2))
+        assert caught.value.kind is Kind.CONFLICT
+        served.service.sessions.release(session, None)
+        np.testing.assert_array_equal(other.action(seen(1, 2)), [2, 4])
+        other._session = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distpolicy.errors import SpecMismatchError
 from distpolicy.serving.messages import ActRequest, ServingError
 from distpolicy.specs.array_spec import ArraySpec
 from distpolicy.trajectories.policy_step import PolicyStep
@@ -78,4 +79,50 @@ def test_rewards_may_be_nests_with_shapes() -> None:
             await service.act(ActRequest([0.0, 0.0], reward={"cost": [[1, 2]] * 3, "gain": [1, 2, 3]}))
 
     asyncio.run(run())
+    service.close()
+
+
+class CountingPolicy(RewardPolicy):
+    """Its state begins with a number of its own."""
+
+    def __init__(self, first: float) -> None:
+        super().__init__()
+        self.policy_state_spec = ArraySpec((), np.float32)
+        self.action_spec = ArraySpec((), np.float32)
+        self.first = first
+        self.sizes: list[int] = []
+
+    def get_initial_state(self, batch_size: int) -> Any:
+        return np.full(batch_size, self.first, np.float32)
+
+    def action(self, time_step: TimeStep, policy_state: Any, seed: Any) -> PolicyStep:
+        self.sizes.append(len(policy_state))
+        return PolicyStep(policy_state.copy(), policy_state + np.float32(1), ())
+
+
+def test_the_first_state_is_the_newer_policys_own() -> None:
+    service = PolicyService(CountingPolicy(0.0), ServiceConfig(max_batch=8))
+
+    async def run() -> None:
+        assert (await service.act(ActRequest(0.0))).action == 0.0
+        newer = CountingPolicy(50.0)
+        service.update(lambda: setattr(service, "policy", newer), 1)
+        reply = await service.act(ActRequest(0.0))
+        while reply.version != 1:
+            reply = await service.act(ActRequest(0.0))
+        reply = await service.act(ActRequest(0.0))
+        assert reply.action == 50.0
+        assert (await service.act(ActRequest(0.0, session=reply.session))).action == 51.0
+
+    asyncio.run(run())
+    service.close()
+
+
+def test_a_policy_is_tried_out_with_batches_of_each_size() -> None:
+    service = PolicyService(CountingPolicy(0.0), ServiceConfig(max_batch=32))
+    newer = CountingPolicy(1.0)
+    service.try_out(newer)
+    assert newer.sizes == [8, 16, 32]
+    with pytest.raises(SpecMismatchError, match="the action_spec differs"):
+        service.try_out(RewardPolicy())
     service.close()

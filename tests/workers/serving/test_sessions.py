@@ -113,3 +113,10 @@ def test_names_cannot_be_guessed(store: SessionStore) -> None:
     first, second = (store.begin(1, False, state(1)).name for _ in range(2))
     assert first != second
     assert len(first) >= 18
+
+
+def test_sessions_end_without_a_request_too(store: SessionStore, clock: Clock) -> None:
+    store.begin(1, False, state(1))
+    clock.now = 11.0
+    store.expire()
+    assert len(store) == 0
