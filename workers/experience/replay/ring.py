@@ -247,7 +247,9 @@ class Ring:
         slots = np.union1d(state["slots"], slots_of(coming))
         self._allocate(slots, column_kinds(state), check_memory)
         places = np.searchsorted(slots, state["slots"])
-        self.tip[places], self.tip_step[places] = state["tip"], state["tip_step"]
+        self.tip[places] = state["tip"]
+        # Checkpoints of earlier versions do not have it. No episode goes on from their last rows.
+        self.tip_step[places] = state.get("tip_step", -1)
         self.oldest[places] = np.maximum(state["oldest"], state["tip"] - self.length + 1)
         for part in (*segments, {**state, "first": state["tip"], "end": state["tip"] + 1}):
             kept = self._kept_rows(part["slots"], part["first"], part["end"])
