@@ -98,6 +98,21 @@ def test_the_samples_do_not_depend_on_who_brought_the_rollouts() -> None:
     assert samples(1) == samples(2) == samples(4)
 
 
+def test_the_state_of_an_earlier_version_is_read_and_no_row_goes_on() -> None:
+    config = settings_of(samples_per_insert=1.0)
+    streams = {0: Stream(0, np.random.default_rng(0))}
+    experience, restored, goes_on = make_experience(config), make_experience(config), make_experience(config)
+    experience.insert([rollout_of(streams, 0, 1, STEPS, 0)])
+    state, segments = read_back(saved(experience))
+    goes_on.restore(state, segments)
+    restored.restore({name: value for name, value in state.items() if name != "ring/tip_step"}, segments)
+    rollout = rollout_of(streams, 0, 1, STEPS, 1)
+    for one in (restored, goes_on):
+        one.insert([rollout])
+    # Numbers of the last rows: where nothing goes on, the first row of the next rollout is one of its own.
+    assert [one.state()["ring/tip"].tolist() for one in (restored, goes_on)] == [[2 * STEPS + 1], [2 * STEPS]]
+
+
 def test_an_empty_state_empties_the_buffer() -> None:
     experience = make_experience(settings_of())
     rng = np.random.default_rng(0)
