@@ -112,6 +112,8 @@ class BatchedEnvironment(Environment):
         """Returns a batch's observation as arrays of its spaces' dtypes, as far as they have its structure."""
         if self._channels_last:
             observation = np.ascontiguousarray(np.moveaxis(observation, 1, -1))
+        if type(observation) is np.ndarray and [observation.dtype] == self._dtypes:
+            return observation
         if isinstance(observation, dict | tuple):
             observation = map_structure(np.asarray, observation)
         elif not isinstance(observation, np.ndarray):
