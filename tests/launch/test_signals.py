@@ -59,6 +59,7 @@ class Process:
         self.process.send_signal(number)
 
 
+@pytest.mark.usefixtures("heeded_interrupt")
 def test_a_block_that_holds_signals_is_run_whole_unless_a_second_one_comes() -> None:
     before, done = signal.getsignal(signal.SIGINT), []
 

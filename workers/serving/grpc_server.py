@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from distpolicy.serving import protobuf_messages as messages
@@ -26,6 +25,8 @@ def grpc_handlers(frontend: Frontend) -> tuple[Any, ...]:
     Args:
         frontend: Answers the requests.
     """
+    import grpc
+
     methods = _Methods(frontend)
     served = {
         "Act": (methods.act, messages.ActRequestMessage, messages.ActReplyMessage),
@@ -43,7 +44,7 @@ def grpc_handlers(frontend: Frontend) -> tuple[Any, ...]:
     )
 
 
-class _WithToken(grpc.GenericRpcHandler):
+class _WithToken:
     """Serves the methods of another handler to those who have the token.
 
     gRPC looks for a method when a call's headers have come, and takes the message afterwards. A call without the token
@@ -56,6 +57,8 @@ class _WithToken(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: Any) -> Any:
         """Returns the method for a call; None if this is not one of the handler's methods."""
+        import grpc
+
         method = self._handler.service(handler_call_details)
         if method is None:
             return None
@@ -119,6 +122,8 @@ class _Methods:
 
 async def _abort(frontend: Frontend, context: Any, error: ServingError, start: float) -> None:
     """Answers a call by an error. Raises gRPC's own."""
+    import grpc
+
     frontend.answered("grpc", error.kind.http_status, start)
     # It may name a part of the request that is not valid Unicode.
     text = str(error)[:_MAX_TEXT_LENGTH].encode("utf-8", "replace").decode()

@@ -134,6 +134,7 @@ def whole_fixture(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> dic
     return state_of(folder)
 
 
+@pytest.mark.usefixtures("heeded_interrupt")
 @pytest.mark.parametrize("number", [1, 5])
 def test_an_interrupt_in_an_update_leaves_what_it_has_learned(
     number: int, dataset: str, whole: dict[str, np.ndarray], tmp_path: Path
@@ -145,6 +146,7 @@ def test_an_interrupt_in_an_update_leaves_what_it_has_learned(
     assert_same_state(state_of(tmp_path / "run"), whole)
 
 
+@pytest.mark.usefixtures("heeded_interrupt")
 def test_a_second_interrupt_ends_an_update_that_no_checkpoint_has(
     dataset: str, whole: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
