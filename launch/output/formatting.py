@@ -20,13 +20,17 @@ def show_return(value: float, scale: float | None = None) -> str:
 
 
 def describe_returns(returns: np.ndarray) -> str:
-    """Returns mean with 95 % interval, minimum and maximum as text, of returns ``[N]`` of one or more episodes."""
+    """Returns mean with 95 % interval, minimum and maximum as text, of returns ``[N]`` of one or more episodes.
+
+    One episode has no interval.
+    """
     half = interval(returns).half
     scale = float(np.abs(returns).max())
     mean, half_text, low, high = (
         show_return(float(value), scale) for value in (returns.mean(), half, returns.min(), returns.max())
     )
-    return f"mean return {mean} ± {half_text} (95 %), min {low}, max {high}"
+    spread = f" ± {half_text} (95 %)" if len(returns) > 1 else ""
+    return f"mean return {mean}{spread}, min {low}, max {high}"
 
 
 def describe_evaluation(result: EvaluationResult, policy: str = "") -> str:

@@ -17,4 +17,4 @@ def test_all_figures_of_one_set_of_returns_have_the_same_decimals() -> None:
     assert describe_returns(np.array([500.0] * 4)) == "mean return 500.0 ± 0.0 (95 %), min 500.0, max 500.0"
     assert describe_returns(np.array([0.5, 1.0])) == "mean return 0.750 ± 3.176 (95 %), min 0.500, max 1.000"
     assert describe_returns(np.array([-200.0, -1.0])).endswith("min -200.0, max -1.0")
-    assert describe_returns(np.array([20.0])) == "mean return 20.0 ± nan (95 %), min 20.0, max 20.0"
+    assert describe_returns(np.array([20.0])) == "mean return 20.0, min 20.0, max 20.0"
