@@ -58,15 +58,18 @@ def test_a_collector_that_hangs_while_another_one_dies_is_replaced_as_well() -> 
             kill(driver.handles[0].actor)
             # A function of this module could not be found there.
             driver.handles[1].actor.__ray_call__.remote(lambda _: time.sleep(1_000))
+        # One replacement collects alone until the other is up.
+        if {report.generation for result in notes.results for report in result.reports} >= {0, 1, 2}:
+            driver.stop()
 
     notes = Notes(then)
-    driver = light_driver(2, 1_000, 10, notes, timeout_s=5.0, rollout_s=lambda index, _: 0.2, **FIXED)
+    driver = light_driver(2, 1_000, 1_000, notes, timeout_s=5.0, rollout_s=lambda index, _: 0.2, **FIXED)
     try:
         list(driver.updates())
     finally:
         driver.close()
     assert sorted(fault.what for fault in notes.faults) == ["collector 0 (env slot 0)", "collector 1 (env slot 1)"]
-    assert {generation for _, generation, _ in notes.learned} >= {0, 1, 2}
+    assert len(notes.results) < 1_000
     assert sorted(set(notes.learned)) == sorted(notes.learned)
 
 
