@@ -50,7 +50,7 @@ class Run(NamedTuple):
         solved: Whether it reached its target.
         train_s: Seconds from the first env step.
         env_steps: Env steps.
-        steps_per_s: Env steps a second after the first updates.
+        steps_per_s: Env steps a second in the second half of its steps, as for the peers.
         learner_busy: Share of the time in which the learner works.
         collectors_busy: The same of the collectors, in the mean.
         lag: The mean policy lag.
@@ -81,17 +81,18 @@ def train(*options: str) -> Run:
             raise RuntimeError(f"`{' '.join(command)}` failed:\n{result.stderr[-2000:]}")
         with open(run_dir / "metrics.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-    first, last = rows[NUM_WARM_UP], rows[-1]
+    last = rows[-1]
 
     def mean(name: str) -> float:
         return float(np.mean([float(row[name]) for row in rows[NUM_WARM_UP:]]))
 
-    seconds = float(last["train_s"]) - float(first["train_s"])
+    middle = next(row for row in rows if int(row["env_steps"]) >= int(last["env_steps"]) / 2)
+    seconds = float(last["train_s"]) - float(middle["train_s"])
     return Run(
         solved="solved:" in result.stdout,
         train_s=float(last["train_s"]),
         env_steps=int(last["env_steps"]),
-        steps_per_s=(int(last["env_steps"]) - int(first["env_steps"])) / seconds,
+        steps_per_s=(int(last["env_steps"]) - int(middle["env_steps"])) / seconds,
         learner_busy=mean("update_s") / (mean("update_s") + mean("learner_wait_s")),
         collectors_busy=mean("rollout_s") / (mean("rollout_s") + mean("collector_wait_s")),
         lag=mean("policy_lag_mean") if "policy_lag_mean" in last else mean("policy_lag"),
