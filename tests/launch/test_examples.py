@@ -57,7 +57,6 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SHORT, "first_run.ipynb"])
 def test_an_example_runs(name: str, output: subprocess.CompletedProcess[str]) -> None:
