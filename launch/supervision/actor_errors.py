@@ -47,6 +47,14 @@ def lacks_argument(error: DistPolicyError) -> bool:
     return isinstance(cause, ray_errors.RayTaskError) and isinstance(cause.cause, ray_errors.RayError)
 
 
+def lost_argument(error: DistPolicyError | None) -> str | None:
+    """Returns the id, in hex, of the argument that a call failed for, because it is lost; None if it did not."""
+    cause = None if error is None else error.__cause__
+    if isinstance(cause, ray_errors.RayTaskError) and isinstance(cause.cause, ray_errors.ObjectLostError):
+        return cause.cause.object_ref_hex
+    return None
+
+
 def failed_in_constructor(error: DistPolicyError) -> bool:
     """Returns True if an actor failed because its constructor raised."""
     cause = error.__cause__

@@ -9,7 +9,7 @@ import ray
 
 from distpolicy.errors import DistPolicyError
 from launch.supervision import calls
-from launch.supervision.actor_errors import is_death, lacks_argument
+from launch.supervision.actor_errors import is_death, lacks_argument, lost_argument
 from launch.supervision.collector_handle import CollectorHandle
 from workers.collection.evaluator import EvaluationJob
 
@@ -139,13 +139,16 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
     """
     handles: dict[CollectorHandle, DistPolicyError] = {}
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    # Ray may tell of what is lost with a node before it counts the node as dead.
+    lost = {lost_argument(error_of(iteration.metrics)) for iteration in iterations}
     kept: list[PendingRollout] = []
     gone: list[PendingRollout] = []
     for iteration in iterations:
         for part in iteration.parts:
             error = error_of(part.report)
             if error is None:
-                (kept if _is_there(part.rollout, alive) else gone).append(part)
+                is_there = part.rollout.hex() not in lost and _is_there(part.rollout, alive)
+                (kept if is_there else gone).append(part)
             elif is_death(error):
                 handles.setdefault(part.handle, error)
             elif not lacks_argument(error):

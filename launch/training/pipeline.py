@@ -187,7 +187,15 @@ class UpdatePipeline(abc.ABC):
         self.pending.popleft()
 
     def _has_room(self, totals: TrainingTotals, max_pending: int) -> bool:
-        """Returns True if another update can be submitted, and the run needs it."""
+        """Returns True if another update can be submitted, and the run needs it.
+
+        A run that an evaluation can end makes no update beyond an evaluated one before its result is there: the last
+        policy is to be the one that has reached the target. A lock step loses nothing, since its collectors play the
+        evaluation meanwhile.
+        """
+        can_end = self._config.ends_by_evaluation and self._config.target_return is not None
+        if can_end and any(update.evaluation is not None for update in self.pending):
+            return False
         expected = totals.steps + len(self.pending) * self._config.steps_per_update
         return len(self.pending) < max_pending and expected < self._config.total_steps
 

@@ -69,6 +69,11 @@ def read_metrics(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def read_evaluations(run: Path) -> list[dict[str, str]]:
+    with open(run / "evaluations.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def checkpoints(run: Path) -> list[Path]:
     """The whole checkpoints of a run, the oldest first; the name of one that is being written begins with a point."""
     return sorted((run / "checkpoints").glob("[!.]*"))

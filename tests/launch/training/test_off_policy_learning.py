@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import checkpoints, distpolicy, environment, newest_checkpoint, read_metrics
+from commands import checkpoints, distpolicy, environment, newest_checkpoint, read_evaluations, read_metrics
 
 
 def train(folder: Path, *options: str) -> str:
@@ -26,6 +26,20 @@ def test_cartpole_is_learned_by_dqn(tmp_path: Path) -> None:
     assert "in an evaluation (target 475)" in output
     assert (tmp_path / "run" / "best_policy").is_dir()
     assert not (tmp_path / "run" / "collect_policy").exists(), "it only adds noise"
+    evaluations = read_evaluations(tmp_path / "run")
+    last = [(row["update"], row["return_mean"]) for row in evaluations[-2:]]
+    assert last[0] == last[1], "the last policy is the one that has reached the target"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [("--max-policy-lag", "2"), ("--max-policy-lag", "1", "--rollout-order", "arrival")]
+)
+def test_no_update_is_made_beyond_the_evaluation_that_ends_a_run(options: tuple[str, ...], tmp_path: Path) -> None:
+    few = ("--total-steps", "20000", "--eval-every", "10", "--eval-episodes", "5", "--target-return", "5")
+    train(tmp_path, "--agent", "dqn", "--seed", "1", *few, *options)
+    assert [row["update"] for row in read_evaluations(tmp_path / "run")] == ["10", "10"]
+    assert len(read_metrics(tmp_path / "run")) == 10
 
 
 @pytest.mark.slow
