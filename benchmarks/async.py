@@ -344,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("cases", nargs="+", choices=["slow", "busy", "speed", "score"])
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--epochs", nargs="+", type=int, default=[16, 20, 24, 28], help="of busy: epochs of an update")
+    parser.add_argument("--epochs", nargs="+", type=int, default=[28, 36, 40], help="of busy: epochs of an update")
     parser.add_argument("--busy-steps", type=int, default=60_000, help="env steps of a run of busy")
     parser.add_argument("--speed-steps", type=int, default=1_000_000, help="env steps of our runs of speed")
     parser.add_argument("--peer-python", help="a Python that has RLlib and PyTorch")
