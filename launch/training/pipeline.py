@@ -72,6 +72,7 @@ class UpdatePipeline(abc.ABC):
         )
         eval_every = None if config.eval_every is None else Interval.of(config.eval_every, "eval_every")
         self._evaluation_clock = IntervalClock(eval_every, time.monotonic())
+        self._ends_by_evaluation = config.target_return is not None and config.ends_by_evaluation
         self._server = parts.server
         self._newest: Any = None
         self.pending: deque[PendingUpdate] = deque()
@@ -193,8 +194,7 @@ class UpdatePipeline(abc.ABC):
         policy is to be the one that has reached the target. A lock step loses nothing, since its collectors play the
         evaluation meanwhile.
         """
-        can_end = self._config.ends_by_evaluation and self._config.target_return is not None
-        if can_end and any(update.evaluation is not None for update in self.pending):
+        if self._ends_by_evaluation and any(update.evaluation is not None for update in self.pending):
             return False
         expected = totals.steps + len(self.pending) * self._config.steps_per_update
         return len(self.pending) < max_pending and expected < self._config.total_steps
