@@ -2,10 +2,12 @@
 
 - ``score``: from nothing to an evaluation of 475 on CartPole-v1 (DQN) and of -200 on Pendulum-v1 (SAC with layers of
   256 and of 64), seed by seed, in turns. The seconds are those of the whole command and those from the first env step,
-  and the CPU seconds are of all its processes. Peers have RL-Zoo's settings. All evaluate the greedy policy over 20
-  episodes, every 5,000 env steps of CartPole and every 1,000 of Pendulum.
-- ``steps``: gradient steps a second with a replay buffer that is full enough, batch 256, in turns. ``compiled loop`` is
-  ours with batches at hand, without drawing them.
+  and the CPU seconds are of all its processes. Ours runs on Ray, and by ``--serial`` in one process, as the peers do.
+  Peers have RL-Zoo's settings. All evaluate the greedy policy over 20 episodes, every 5,000 env steps of CartPole and
+  every 1,000 of Pendulum. In SAC all sides take one gradient step an env step, of a batch of 256.
+- ``steps``: gradient steps a second with a replay buffer that is full enough, batch 256, in turns: DQN and SAC with
+  dense layers, and DQN with the convolutions of Mnih et al. (2015). ``compiled loop`` is ours with batches at hand,
+  without drawing them.
 
 Peers need no place in our environment:
 
@@ -29,9 +31,10 @@ import psutil
 from collect_peers import Peer as TurnPeer
 from collect_peers import PeerProcess
 from reporting import met, print_header, print_table
-from score_runs import Peer, run_peer, train
+from score_runs import PEERS, Peer, run_peer, train
 
 SCRIPT = "sb3_off_policy.py"
+SAC = ["--preset", "pendulum-sac", "--eval-every", "16", "--sac.batch-size", "256", "--sac.samples-per-insert", "256"]
 # Options of ours, the peers' case, and the least ratio of the peers' seconds to ours.
 RACES: dict[str, tuple[list[str], str, dict[str, float]]] = {
     "DQN, CartPole": (
@@ -40,27 +43,26 @@ RACES: dict[str, tuple[list[str], str, dict[str, float]]] = {
         {"SBX": 2.5, "SB3": 8.0},
     ),
     "SAC 256, Pendulum": (
-        [
-            "--preset",
-            "pendulum-sac",
-            "--eval-every",
-            "16",
-            "--network.actor-units",
-            "256",
-            "256",
-            "--sac.critic-units",
-            "256",
-            "256",
-        ],
+        [*SAC, "--network.actor-units", "256", "256", "--sac.critic-units", "256", "256"],
         "sac-pendulum",
         {"SBX": 1.1, "SB3": 2.5},
     ),
-    "SAC 64, Pendulum": (["--preset", "pendulum-sac", "--eval-every", "16"], "sac-pendulum-64", {"SBX": 2.5}),
+    "SAC 64, Pendulum": (SAC, "sac-pendulum-64", {"SBX": 2.5}),
 }
+# Sides of a race that are ours, and their further options.
+OURS: dict[str, list[str]] = {"ours": [], "ours, --serial": ["--serial"]}
 STEPS_GOALS = {"SBX": 1.0, "SB3": 3.0}
 LOOP_GOAL = 0.9
 POLL_S = 0.2
-NUM_UPDATES = 64
+BATCH_SIZE = 256
+# What takes gradient steps: the environment, the agent, its layers, the gradient steps of a call, and the capacity.
+STEPS: dict[str, tuple[str, str, dict[str, tuple[int, ...]], int, int]] = {
+    "dqn-64": ("CartPole-v1", "dqn", {"actor_units": (64, 64)}, 64, 100_000),
+    "dqn-nature": ("frames_env:Frames", "dqn", {"encoder_units": (512,), "actor_units": ()}, 4, 5_000),
+    "sac-256": ("Pendulum-v1", "sac", {"actor_units": (256, 256)}, 64, 100_000),
+    "sac-64": ("Pendulum-v1", "sac", {"actor_units": (64, 64)}, 64, 100_000),
+}
+SECONDS = ("train_s", "command_s", "cpu_s")
 
 
 class Timed(NamedTuple):
@@ -122,11 +124,14 @@ def timed(run: Callable[[], Any]) -> Timed:
 def race(name: str, seeds: int, peers: dict[str, str]) -> None:
     """Runs all sides on every seed, and prints the medians and ratios."""
     options, case, goals = RACES[name]
-    runs: dict[str, list[Timed]] = {"ours": [], **{peer: [] for peer in peers}}
+    runs: dict[str, list[Timed]] = {side: [] for side in (*OURS, *peers)}
     with tempfile.TemporaryDirectory() as cache:
-        train([*options, "--seed", str(seeds)], Path(cache))
+        for more in OURS.values():
+            train([*options, *more, "--seed", str(seeds)], Path(cache))
         for seed in range(seeds):
-            runs["ours"].append(timed(lambda seed=seed: train([*options, "--seed", str(seed)], Path(cache))))
+            for side, more in OURS.items():
+                given = [*options, *more, "--seed", str(seed)]
+                runs[side].append(timed(lambda given=given: train(given, Path(cache))))
             for peer, python in peers.items():
                 process = Peer(SCRIPT, python, {})
                 arguments = [peer.lower(), case, "--seed", str(seed)]
@@ -135,47 +140,37 @@ def race(name: str, seeds: int, peers: dict[str, str]) -> None:
             print(f"{name}, seed {seed}: {', '.join(shown)}", flush=True)
     rows = []
     for side, done in runs.items():
-        ratios = [_ratio(done, runs["ours"], key) for key in ("train_s", "command_s", "cpu_s")]
-        reached = all(one.solved for one in done)
-        medians = [f"{np.median([getattr(one, key) for one in done]):.1f}" for key in ("train_s", "command_s", "cpu_s")]
-        goal = "" if side not in goals else f"{goals[side]} {met(float(ratios[1]) >= goals[side])}"
-        solved = f"{sum(one.solved for one in done)} of {seeds}"
+        medians = [f"{np.median([getattr(one, key) for one in done]):.1f}" for key in SECONDS]
         steps = f"{np.median([one.env_steps for one in done]):,.0f}"
-        rows.append([side, solved, steps, *medians, *[ratio if reached else f"> {ratio}" for ratio in ratios], goal])
+        rows.append([side, f"{sum(one.solved for one in done)} of {seeds}", steps, *medians])
     print(name)
-    print_table(
-        [
-            "side",
-            "solved",
-            "env steps",
-            "from first step, s",
-            "command, s",
-            "CPU, s",
-            "x ours",
-            "x ours",
-            "x ours",
-            "goal",
-        ],
-        rows,
-    )
+    print_table(["side", "solved", "env steps", "from first step, s", "command, s", "CPU, s"], rows)
+    rows = [[f"{peer} / {side}", *_ratios(runs[peer], runs[side], goals.get(peer))] for peer in peers for side in OURS]
+    print_table(["median ratio", "from first step", "command", "CPU", "goal for the command"], rows)
 
 
-def _ratio(peer: list[Timed], ours: list[Timed], key: str) -> str:
-    """The median over the seeds of how many times as long a peer took."""
-    found = [getattr(one, key) / getattr(own, key) for one, own in zip(peer, ours, strict=True)]
-    return f"{np.median(found):.2f}"
+def _ratios(peer: list[Timed], ours: list[Timed], goal: float | None) -> list[str]:
+    """Returns the medians over the seeds of how many times as long a peer took, and whether the goal is met."""
+    if not all(one.solved for one in ours):
+        return ["", "", "", "missed: ours did not solve every seed"]
+    bound = "" if all(one.solved for one in peer) else "> "
+    found = {}
+    for key in SECONDS:
+        ratios = [getattr(one, key) / getattr(own, key) for one, own in zip(peer, ours, strict=True)]
+        found[key] = float(np.median(ratios))
+    told = "" if goal is None else f"{goal:g}: {met(found['command_s'] >= goal)}"
+    return [*(f"{bound}{ratio:.2f}" for ratio in found.values()), told]
 
 
 class OurSteps:
     """Takes gradient steps as a learner does, from a replay buffer of random steps.
 
     Args:
-        kind: ``dqn`` or ``sac``.
-        units: Width of each layer.
+        case: A key of :data:`STEPS`.
         draws: Whether batches are drawn; otherwise the first one is used again.
     """
 
-    def __init__(self, kind: str, units: int, draws: bool) -> None:
+    def __init__(self, case: str, draws: bool) -> None:
         from distpolicy.agents.agent_config import AgentConfig
         from distpolicy.networks.network_config import NetworkConfig
         from launch.config.train import TrainConfig
@@ -184,20 +179,21 @@ class OurSteps:
         from workers.environments.probe import probe
         from workers.learning.learner import Learner
 
+        env, kind, layers, num_updates, capacity = STEPS[case]
         settings = {
-            "batch_size": 256,
+            "batch_size": BATCH_SIZE,
             "samples_per_insert": 1e-6,
-            "updates_per_call": NUM_UPDATES,
+            "updates_per_call": num_updates,
             "learning_starts": 1,
-            "replay_capacity": 100_000,
+            "replay_capacity": capacity,
         }
-        more = {"critic_units": (units, units)} if kind == "sac" else {}
+        more = {"critic_units": layers["actor_units"]} if kind == "sac" else {}
         config = TrainConfig(
-            env={"dqn": "CartPole-v1", "sac": "Pendulum-v1"}[kind],
+            env=env,
             collectors=1,
             envs_per_collector=8,
             rollout_steps=64,
-            network=NetworkConfig(actor_units=(units, units), activation="relu"),
+            network=NetworkConfig(**layers, activation="relu"),
             agent=AgentConfig.of_kind(kind)(**settings, **more),
         )
         learner = Learner(
@@ -209,13 +205,13 @@ class OurSteps:
             rollout, _ = collector.rollout(learner.weights())
             learner.update(0.0, rollout)
         collector.close()
-        self._learner, self._draws, self._turn = learner, draws, 0
+        self._learner, self._draws, self._turn, self._num_updates = learner, draws, 0, num_updates
         self._sample = self._draw()
 
     def _draw(self) -> Any:
         self._turn += 1
         experience = self._learner._experience
-        experience._debt._debt += NUM_UPDATES * 256
+        experience._debt._debt += self._num_updates * BATCH_SIZE
         return next(iter(experience.due(0.0, (self._turn,))))
 
     def run(self, least_s: float = 0.4) -> float:
@@ -223,7 +219,7 @@ class OurSteps:
         num_steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < least_s:
             self._learner._train(self._draw() if self._draws else self._sample, 0.0, (self._turn,))
-            num_steps += NUM_UPDATES
+            num_steps += self._num_updates
         return num_steps / (time.perf_counter() - start)
 
     def close(self) -> None:
@@ -232,11 +228,10 @@ class OurSteps:
 
 def steps(case: str, turns: int, peers: dict[str, str]) -> None:
     """Takes turns with gradient steps, and prints the medians."""
-    kind, units = case.split("-")
     with ExitStack() as stack:
         sides: dict[str, Any] = {
-            "ours": OurSteps(kind, int(units), draws=True),
-            "ours, compiled loop": OurSteps(kind, int(units), draws=False),
+            "ours": OurSteps(case, draws=True),
+            "ours, compiled loop": OurSteps(case, draws=False),
         }
         for peer, python in peers.items():
             sides[peer] = PeerProcess(TurnPeer(peer, SCRIPT, "", 0.0, {}), python, [peer.lower(), case, "--turns"])
@@ -268,13 +263,14 @@ def main() -> None:
     parser.add_argument("--sb3-python", help="a Python that has stable-baselines3")
     parser.add_argument("--sbx-python", help="a Python that has sbx-rl")
     arguments = parser.parse_args()
+    sys.path.append(str(PEERS))  # For the environment of frames.
     print_header("off-policy learning", ["ray", "tensorflow", "gymnasium"])
     given = {"SB3": arguments.sb3_python, "SBX": arguments.sbx_python}
     peers = {name: python for name, python in given.items() if python}
     for name in given.keys() - peers.keys():
         print(f"SKIPPED: {name}, whose Python was not given")
     if "steps" in arguments.cases:
-        for case in ("dqn-64", "sac-256", "sac-64"):
+        for case in STEPS:
             if not arguments.only or case in arguments.only:
                 steps(case, arguments.turns, peers)
     if "score" in arguments.cases:

@@ -18,6 +18,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from frames_env import Frames
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import Logger
@@ -55,13 +56,15 @@ RUNS: dict[str, tuple[str, str, dict[str, Any], float, int, int]] = {
         20_000,
     ),
 }
-# What takes gradient steps: the environment, the algorithm and its settings.
-STEPS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "dqn-64": ("CartPole-v1", "DQN", {"policy_kwargs": {"net_arch": [64, 64]}, "batch_size": 256}),
-    "sac-256": ("Pendulum-v1", "SAC", {"policy_kwargs": {"net_arch": [256, 256]}, "batch_size": 256}),
-    "sac-64": ("Pendulum-v1", "SAC", {"policy_kwargs": {"net_arch": [64, 64]}, "batch_size": 256}),
+# What takes gradient steps: the environment, the algorithm, its policy, its settings, the steps that fill the buffer,
+# and the gradient steps of a turn.
+STEPS: dict[str, tuple[Any, str, str, dict[str, Any], int, int]] = {
+    "dqn-64": ("CartPole-v1", "DQN", "MlpPolicy", {"policy_kwargs": {"net_arch": [64, 64]}}, 5_000, 256),
+    "dqn-nature": (Frames, "DQN", "CnnPolicy", {"buffer_size": 5_000}, 2_000, 4),
+    "sac-256": ("Pendulum-v1", "SAC", "MlpPolicy", {"policy_kwargs": {"net_arch": [256, 256]}}, 5_000, 256),
+    "sac-64": ("Pendulum-v1", "SAC", "MlpPolicy", {"policy_kwargs": {"net_arch": [64, 64]}}, 5_000, 256),
 }
-NUM_STEPS = 256
+BATCH_SIZE = 256
 EPISODES = 20
 
 
@@ -104,18 +107,16 @@ def train(library: Any, name: str, seed: int, packages: list[str]) -> None:
 
 def take_steps(library: Any, name: str, packages: list[str]) -> None:
     """Takes gradient steps in turns."""
-    env_id, algorithm, settings = STEPS[name]
-    settings = {**settings, "buffer_size": 100_000, "learning_starts": 5_000, "seed": 0}
-    model = getattr(library, algorithm)("MlpPolicy", gym.make(env_id), **settings)
-    model.learn(5_000)
+    env_id, algorithm, policy, settings, num_rows, num_steps = STEPS[name]
+    env = gym.make(env_id) if isinstance(env_id, str) else env_id()
+    shared = {"batch_size": BATCH_SIZE, "buffer_size": 100_000, "learning_starts": num_rows, "seed": 0}
+    model = getattr(library, algorithm)(policy, env, **(shared | settings))
+    model.learn(num_rows)
     model.set_logger(Logger(None, []))
 
     def steps() -> int:
-        if hasattr(model, "policy_delay"):
-            model.train(batch_size=256, gradient_steps=NUM_STEPS)
-        else:
-            model.train(gradient_steps=NUM_STEPS, batch_size=256)
-        return NUM_STEPS
+        model.train(batch_size=BATCH_SIZE, gradient_steps=num_steps)
+        return num_steps
 
     answer_turns(steps, packages)
 
