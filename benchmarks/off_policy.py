@@ -187,7 +187,8 @@ class OurSteps:
             "learning_starts": 1,
             "replay_capacity": capacity,
         }
-        more = {"critic_units": layers["actor_units"]} if kind == "sac" else {}
+        # The peers have no double Q-learning, which takes another pass over the next observations.
+        more = {"double_q": False} if kind == "dqn" else {"critic_units": layers["actor_units"]}
         config = TrainConfig(
             env=env,
             collectors=1,

@@ -19,7 +19,7 @@ from ray.rllib.algorithms.impala import IMPALAConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 
-def make_config(algorithm: str, kind: str, seed: int, batch: int | None) -> Any:
+def make_config(algorithm: str, kind: str, seed: int, batch: int | None, envs: int | None) -> Any:
     """Returns the config of a run."""
     if algorithm == "impala":
         config = IMPALAConfig().training(
@@ -40,7 +40,9 @@ def make_config(algorithm: str, kind: str, seed: int, batch: int | None) -> Any:
         model = DefaultModelConfig(fcnet_hiddens=[64, 64], vf_share_layers=algorithm == "impala")
     if batch is not None:
         config.training(train_batch_size_per_learner=batch)
-    runners = {"num_env_runners": 1, "num_envs_per_env_runner": 64} if kind == "speed" else {}
+    if kind == "speed":
+        envs = 64
+    runners = {} if envs is None else {"num_env_runners": 1, "num_envs_per_env_runner": envs}
     return (
         config.environment("CartPole-v1")
         .env_runners(gym_env_vectorize_mode="vector_entry_point", **runners)
@@ -56,9 +58,15 @@ def main() -> None:
     parser.add_argument("kind", choices=["speed", "score"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, help="rows of a batch; by default those of the tuned settings")
+    parser.add_argument(
+        "--envs", type=int, help="of score: environments of one env runner; by default the tuned number"
+    )
     arguments = parser.parse_args()
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
-    algorithm = make_config(arguments.algorithm, arguments.kind, arguments.seed, arguments.batch).build_algo()
+    # Its actors ask for more CPUs than two, and would wait for them.
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error")
+    algorithm = make_config(
+        arguments.algorithm, arguments.kind, arguments.seed, arguments.batch, arguments.envs
+    ).build_algo()
     start = time.perf_counter()
     while True:
         found = algorithm.train()["env_runners"]
