@@ -48,6 +48,7 @@ REFERENCES = {
     "hopper-ppo": "2,410 @1M (RL-Zoo, v3)",
     "halfcheetah-ppo": "5,819 @1M (RL-Zoo, v3)",
     "pong-ppo": "20.99 @10M (RL-Zoo)",
+    "pong-appo": "20.99 @10M (RL-Zoo's PPO)",
     "stateless-cartpole-lstm": "500 @100k (RL-Zoo)",
     "stateless-cartpole-lstm-impala": "-",
     "stateless-cartpole-lstm-appo": "-",

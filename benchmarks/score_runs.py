@@ -95,6 +95,8 @@ def train(options: Sequence[str], cache: Path | None = None) -> Run:
         output, command_s = _output([sys.executable, "-m", "launch", "train", *options], environment)
         with open(run_dir / "metrics.csv", newline="") as file:
             rows = list(csv.DictReader(file))
+        # With the evaluation that ended it, unlike the last row of its metrics.
+        train_s = float(json.loads((run_dir / "run.json").read_text())["end"]["train_s"])
     warm_up = re.search(r"compiling the update took ([\d.]+) s", output)
     if warm_up is None:
         raise RuntimeError(f"the command did not print what this script reads:\n{output}")
@@ -109,7 +111,7 @@ def train(options: Sequence[str], cache: Path | None = None) -> Run:
     return Run(
         solved="solved:" in output,
         env_steps=int(last["env_steps"]),
-        train_s=float(last["train_s"]),
+        train_s=train_s,
         command_s=command_s,
         compile_wait_s=wait_s,
         warm_up_s=float(warm_up[1]),

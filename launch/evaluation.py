@@ -31,6 +31,7 @@ from launch.process_end import wait_for_threads
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import record_episode
 from workers.collection.watchdog import Watchdog, read_hang
+from workers.environments.atari import AtariConfig
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
 from workers.inference.policy_source import PolicySource, is_saved_model
@@ -247,6 +248,7 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
         wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
+        atari = run.atari if env == run.env else AtariConfig()
     else:
         if config.env is None:
             if not is_saved_model(str(source)) or (source / "saved_model.pb").is_file():
@@ -255,12 +257,13 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
             raise ConfigError(f"{source} is neither a run directory nor the folder of a SavedModel: {reason}")
         folder = policy_folder(source, config.stochastic)
         env, kwargs, wrappers = config.env, config.env_kwargs, config.wrappers
-        vectorization = config.vectorization or "auto"
+        vectorization, atari = config.vectorization or "auto", AtariConfig()
     factory = EnvironmentFactory(
         env,
         vectorization,
         kwargs,
         wrappers=wrappers,
+        atari=atari,
         step_timeout_s=config.step_timeout_s,
         info_metrics=config.info_metrics,
     )

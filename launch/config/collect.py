@@ -90,6 +90,7 @@ class CollectConfig(EnvironmentConfig):
             self.vectorization,
             self.env_kwargs,
             wrappers=self.wrappers,
+            atari=self.atari,
             step_timeout_s=self.step_timeout_s,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from launch.config.common import EnvValue
+from workers.environments.atari import AtariConfig
 from workers.environments.factory import Vectorization
 
 
@@ -23,3 +24,5 @@ class EnvironmentConfig:
     """How a collector steps its environments: one after the other (sync), each in its own process (async), by the
     environment's own vectorised form (vector_entry_point), or by EnvPool (envpool). auto takes the vectorised form if
     there is one, else sync."""
+    atari: AtariConfig = field(default_factory=AtariConfig)
+    """The frames of Atari games."""

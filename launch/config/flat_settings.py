@@ -18,7 +18,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
             kind = str(value.get("kind", "?"))
             found[key] = value.get("factory") or kind
             found |= {f"{kind}.{name}": item for name, item in value.items() if name != "kind"}
-        elif key == "network" and isinstance(value, dict):
+        elif key in ("network", "atari") and isinstance(value, dict):
             found |= {f"{key}.{name}": item for name, item in value.items()}
         else:
             found[key] = value

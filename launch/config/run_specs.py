@@ -21,6 +21,7 @@ from launch.apart import apart
 from launch.config.collect import load_collect_config
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig
+from workers.environments.atari import AtariConfig
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import check_trainable, probe
 
@@ -141,6 +142,7 @@ def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers:
         env=written.env,
         env_kwargs=config.env_kwargs if keeps_kwargs else written.env_kwargs,
         wrappers=config.wrappers if keeps_wrappers else written.wrappers,
+        atari=written.atari if config.atari == AtariConfig() else config.atari,
     )
 
 

@@ -31,6 +31,7 @@ _FIXED = (
     "step-timeout-s",
     "timeout-s",
     "compile-cache",
+    "atari",
 )
 
 

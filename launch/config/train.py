@@ -213,6 +213,7 @@ class TrainConfig(EnvironmentConfig):
             self.vectorization,
             self.env_kwargs,
             wrappers=self.wrappers,
+            atari=self.atari,
             step_timeout_s=self.step_timeout_s,
             info_metrics=self.info_metrics,
         )

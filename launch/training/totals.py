@@ -117,7 +117,10 @@ class TotalsTracker:
         target = self._config.target_return
         if not self._config.ends_by_evaluation or target is None or mean_return < target or self._totals.solved:
             return
-        self._totals = dataclasses.replace(self._totals, solved=True, solved_return=mean_return)
+        # The evaluation belongs to the time that it took to get there.
+        session_s = 0.0 if self._first_step_time is None else time.time() - self._first_step_time
+        train_s = self._train_s_before + session_s
+        self._totals = dataclasses.replace(self._totals, solved=True, solved_return=mean_return, train_s=train_s)
 
     def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
         """Adds an update.

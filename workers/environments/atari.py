@@ -13,26 +13,22 @@ from distpolicy.errors import ConfigError
 
 @dataclass(frozen=True)
 class AtariConfig:
-    """How frames become observations: uint8 ``[screen_size, screen_size, frame_stack]``.
-
-    Attributes:
-        frame_skip: Frames that each action is repeated for. The observation is the maximum of the last two.
-        screen_size: Height and width of an observation in pixels; it is grey.
-        frame_stack: Frames in an observation, the newest last.
-        noop_max: Largest number of idle steps at the start of an episode. The number is random.
-        episodic_life: Whether the episode ends when a life is lost.
-        clip_rewards: Whether rewards are clipped to [-1, 1].
-        channels_last: Whether the frames are the last dimension, as TensorFlow's convolutions on CPUs need them. If
-            False, they are the first.
-    """
+    """How the frames of an Atari game (ids ALE/...) become observations, the same in every vectorization."""
 
     frame_skip: int = 4
+    """Number of frames that each action is repeated for. The observation is the maximum of the last two."""
     screen_size: int = 84
+    """Height and width of an observation in pixels; it is grey."""
     frame_stack: int = 4
+    """Number of frames in an observation, the newest last."""
     noop_max: int = 30
+    """Largest number of idle steps at the start of an episode. The number is random."""
     episodic_life: bool = False
+    """End an episode when a life is lost. Evaluations then count lives, too."""
     clip_rewards: bool = False
+    """Clip rewards to [-1, 1]. Returns are then sums of the clipped ones."""
     channels_last: bool = True
+    """Have the frames as the last dimension, as TensorFlow's convolutions on CPUs need them; else as the first."""
 
     def __post_init__(self) -> None:
         for name in ("frame_skip", "screen_size", "frame_stack"):

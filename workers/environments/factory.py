@@ -69,6 +69,8 @@ class EnvironmentFactory:
         object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
         if not self.step_timeout_s > 0:
             raise ConfigError(f"step_timeout_s must be above 0, but is {self.step_timeout_s}")
+        if self.atari not in (None, AtariConfig()) and not is_atari(self._bare_id):
+            raise ConfigError(f"atari is for games with an id ALE/..., and not for env {self.env_id}: leave it out")
         if self.num_threads < 1:
             raise ConfigError(f"num_threads must be 1 or more, but is {self.num_threads}")
 

@@ -20,6 +20,7 @@ from launch.commands.train import parse_train
 from launch.config.codec import dump, from_dict, to_dict
 from launch.config.presets import load_preset, preset_for, preset_names
 from launch.config.train import TrainConfig, load_train_config
+from workers.environments.atari import AtariConfig
 
 PRESETS = (
     "acrobot-dqn",
@@ -55,6 +56,7 @@ PRESETS = (
     "pendulum-ppo",
     "pendulum-sac",
     "pendulum-td3",
+    "pong-appo",
     "pong-ppo",
     "ppo",
     "r2d2",
@@ -79,6 +81,7 @@ CUSTOM = TrainConfig(
     collectors=3,
     target_return=-200.0,
     address="auto",
+    atari=AtariConfig(screen_size=42, clip_rewards=True),
     network=NetworkConfig(actor_units=(32, 16, 8), activation="relu", continuous="tanh_normal"),
     agent=PPOConfig(
         value_units=(), learning_rate=1e-7, num_minibatches=6, normalize_rewards=True, learning_rate_schedule="constant"
@@ -114,6 +117,7 @@ def test_the_written_config_holds_every_setting(tmp_path: Path) -> None:
     values = yaml.safe_load(dump(CUSTOM))
     assert list(values) == [item.name for item in dataclasses.fields(TrainConfig)]
     assert list(values["agent"]) == ["kind", *(item.name for item in dataclasses.fields(PPOConfig))]
+    assert list(values["atari"]) == [item.name for item in dataclasses.fields(AtariConfig)]
     assert list(values["network"]) == [item.name for item in dataclasses.fields(NetworkConfig)]
 
 

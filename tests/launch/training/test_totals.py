@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from distpolicy.agents.agent_config import AgentConfig
 from launch.config.train import TrainConfig
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.rollout_report import RolloutReport
@@ -109,6 +111,15 @@ def test_only_the_last_100_episodes_say_whether_a_run_is_solved() -> None:
     later = tracker.add(same_value(100, -1e6), {}).totals
     assert later.solved, "once solved, it stays so"
     assert later.solved_return == TARGET
+
+
+def test_the_seconds_to_a_target_have_the_evaluation_in_them_that_reaches_it() -> None:
+    tracker = TotalsTracker(TrainConfig(target_return=TARGET, agent=AgentConfig.of_kind("dqn")()), TrainingTotals())
+    before = tracker.add(same_value(1, 0.0), {}).totals
+    time.sleep(0.05)  # The evaluation.
+    tracker.solve_by_evaluation(TARGET)
+    assert tracker.totals.solved
+    assert tracker.totals.train_s >= before.train_s + 0.05
 
 
 def test_whether_a_run_is_solved_does_not_depend_on_the_spread() -> None:

@@ -200,6 +200,12 @@ def test_atari_settings_that_cannot_be_are_refused(settings: dict[str, int]) -> 
         AtariConfig(**settings)  # type: ignore[arg-type]
 
 
+def test_atari_settings_are_refused_for_another_environment() -> None:
+    assert EnvironmentFactory("CartPole-v1", atari=AtariConfig()).env_id == "CartPole-v1"
+    with pytest.raises(ConfigError, match=r"not for env CartPole-v1: leave it out"):
+        EnvironmentFactory("CartPole-v1", atari=AtariConfig(screen_size=64))
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ale_py") is not None, reason="ale_py is installed")
 def test_atari_without_its_package_is_refused_with_what_to_install() -> None:
     with pytest.raises(ConfigError, match=r"pip install 'distpolicy\[atari\]'"):
