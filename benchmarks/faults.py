@@ -22,15 +22,15 @@ import time
 import traceback
 from pathlib import Path
 
-import faults_driver
-import faults_nodes
-import faults_storage
-import faults_workers
 from faults_run import Result, Row, Settings, Skipped, watched
 from reporting import print_header, print_table
 
 # isort: split
-# Found by what faults_run does to the path.
+# Found by what faults_run does to the path, as is what they import.
+import faults_driver
+import faults_nodes
+import faults_storage
+import faults_workers
 import test_faults_of_hosts
 import training_runs
 
