@@ -111,7 +111,7 @@ def env_raises_once(settings: Settings, folder: Path) -> Result:
 
 def env_raises_always(settings: Settings, folder: Path) -> Result:
     run = TrainingRun(folder, *WITHIN_A_RUN, *ONE, *_faulty("step"), "--total-steps", str(ENDLESS))
-    run.wait_for_line("collectors x")
+    run.wait_for_line("collector x")
     begin = time.monotonic()
     line = ended_in_one_line(run, "raised OSError in step: the simulator is gone; it was replaced 10 times")
     assert all(name in line for name in ("collector 0", "env slot ", "step ", "seed ")), line
