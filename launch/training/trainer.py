@@ -410,7 +410,7 @@ class Trainer:
         return results
 
     def _again_after_losses(self, call: Callable[[], _Result]) -> _Result:
-        """Calls a function, and again if the learner was lost meanwhile and has been replaced."""
+        """Calls a function, and again if the learner or the server was lost meanwhile and has been replaced."""
         while True:
             try:
                 return call()
@@ -420,15 +420,15 @@ class Trainer:
                 elif not (is_death(error) or lacks_argument(error)):
                     raise
                 death = self._recovery.learner_death()
-                iterations = list(self._pipeline.pending)
-                if death is None and self._drop_lost_server():
-                    # Updates that the learner has made meanwhile count.
-                    self._recovery.wait_for_answers(iterations, self._config.steps_per_rollout)
-                    self._submit_again(error, iterations, has_new_server=True)
-                    continue
-                if death is None:
+                if death is None and not self._drop_lost_server():
                     raise
-                self._replace_learners(death, iterations)
+                # What is under way between two updates counts: as done, or as lost.
+                iterations = list(self._pipeline.pending)
+                self._recovery.wait_for_answers(iterations, self._config.steps_per_rollout)
+                if death is None:
+                    self._submit_again(error, iterations, has_new_server=True)
+                else:
+                    self._replace_learners(death, iterations)
 
     def peak_memory_bytes(self) -> dict[str, int]:
         """Returns the peak resident memory of each worker, by name."""
