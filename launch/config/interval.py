@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -77,3 +78,7 @@ class IntervalClock:
             return False
         self._last = now
         return True
+
+    def repeat(self) -> None:
+        """Makes the event due again after the next update, if its interval is a time: it did not take place."""
+        self._last = -math.inf

@@ -81,6 +81,9 @@ class ArrivalOrder(UpdatePipeline):
             needs_more = fills and totals.env_steps < self._config.total_steps
             while self.pending or needs_more:
                 is_done = self._wait(since)
+                if not self.pending:
+                    # The learner has had nothing to answer so far.
+                    since = time.monotonic()
                 if needs_more:
                     self.fill(totals)
                 if is_done:
@@ -185,14 +188,20 @@ class ArrivalOrder(UpdatePipeline):
         return False
 
     def _take(self, done: Sequence[_Asked]) -> None:
-        """Takes in rollouts, and has collectors that died replaced. Raises the first error that is not a death."""
+        """Takes in rollouts, and has collectors that died replaced.
+
+        Raises:
+            DistPolicyError: The first error that is not the death of a collector, such as a lost inference server.
+        """
         errors = errors_of([asked.part.report for asked in done])
         self._arrived += [asked for asked, error in zip(done, errors, strict=True) if error is None]
         others = []
         for asked, error in zip(done, errors, strict=True):
             if error is None:
                 continue
-            if is_death(error) and not isinstance(error, InferenceLostError):
+            # If the server still answers, this collector has missed an answer, and stopped in the middle of a step.
+            by_server = isinstance(error, InferenceLostError) and self._server is not None and self._server.is_lost()
+            if is_death(error) and not by_server:
                 self._lose(asked.part.handle, reason_of_death(error))
             else:
                 others.append(error)

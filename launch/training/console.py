@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,7 @@ class ConsoleObserver(TrainingObserver):
             mean_return=result.metrics.get("return_mean_100"),
             target=config.target_return,
             steps_per_s=speed,
-            lag=describe_lag(result.metrics),
+            lag=describe_lag(result),
             eta_s=eta_s,
         )
 
@@ -140,16 +139,18 @@ class ConsoleObserver(TrainingObserver):
         self._say(f"go on with: distpolicy train --resume {path}")
 
 
-def describe_lag(metrics: Mapping[str, float]) -> str:
+def describe_lag(result: UpdateResult) -> str:
     """Returns the policy lag of an update as text; in asynchronous runs also the share of time that each side is busy.
 
     Args:
-        metrics: The update's metrics.
+        result: The update.
     """
+    metrics, reports = result.metrics, result.reports
     if "policy_lag_mean" not in metrics:
         return f"lag {metrics['policy_lag']:.0f}"
     learner = _busy(metrics["update_s"], metrics["learner_wait_s"])
-    collectors = _busy(metrics["rollout_s"], metrics["collector_wait_s"])
+    # Of all collectors together: a fast one may wait for long while the slowest one is always busy.
+    collectors = _busy(sum(report.total_s for report in reports), sum(report.wait_s for report in reports))
     return (
         f"lag {metrics['policy_lag_mean']:.1f} (max {metrics['policy_lag']:.0f}) · "
         f"busy: learner {learner:.0%}, collectors {collectors:.0%}"

@@ -95,8 +95,13 @@ class RunKeeper:
             results: The evaluation of the policies.
             policies: Returns the files of each policy by its name.
         """
-        if self._policies is not None and self._totals.note_evaluation(best_return(results)):
-            self._policies.write(policies(), is_best=True)
+        best = best_return(results)
+        if self._policies is None or not self._totals.is_best(best):
+            return
+        # Before it is noted: if they are lost with the learner, a later evaluation may be the best that can be kept.
+        files = policies()
+        self._totals.note_best(best)
+        self._policies.write(files, is_best=True)
 
     def newest_checkpoint(self) -> Checkpoint | None:
         """Returns the newest checkpoint that is not damaged; tells the observer of damaged ones."""

@@ -137,10 +137,13 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
     Raises:
         DistPolicyError: If a collector or the learner raised an error.
     """
+    if not iterations:
+        return CollectorFailures({}, [], [])
     handles: dict[CollectorHandle, DistPolicyError] = {}
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     # Ray may tell of what is lost with a node before it counts the node as dead.
-    lost = {lost_argument(error_of(iteration.metrics)) for iteration in iterations}
+    errors = [error_of(iteration.metrics) for iteration in iterations]
+    lost = {lost_argument(error) for error in errors}
     kept: list[PendingRollout] = []
     gone: list[PendingRollout] = []
     for iteration in iterations:
@@ -153,9 +156,9 @@ def find_failures(iterations: Sequence[PendingUpdate]) -> CollectorFailures:
                 handles.setdefault(part.handle, error)
             elif not lacks_argument(error):
                 raise error
-    error = error_of(iterations[0].metrics) if iterations else None
-    if error is not None and not is_death(error) and not lacks_argument(error):
-        raise error
+    first = errors[0]
+    if first is not None and not is_death(first) and not lacks_argument(first):
+        raise first
     return CollectorFailures(handles, kept, gone)
 
 

@@ -183,6 +183,18 @@ class UpdatePipeline(abc.ABC):
     def metrics(self) -> dict[str, float]:
         """Returns metrics of what is under way."""
 
+    def give_up(self, count: int) -> None:
+        """Removes the newest updates, which have failed. What was due after them by the clock is due again.
+
+        Args:
+            count: How many.
+        """
+        for update in [self.pending.pop() for _ in range(count)]:
+            if update.state is not None:
+                self._checkpoint_clock.repeat()
+            if update.evaluation is not None:
+                self._evaluation_clock.repeat()
+
     def finish(self) -> None:
         """Removes the oldest update, which counts from here on."""
         self.pending.popleft()

@@ -36,13 +36,17 @@ class PolicyServer:
         """
         return self.actor.apply.remote(weights)
 
-    def drop_if_lost(self) -> bool:
-        """Returns True if the server is lost. The next one is started when it is needed."""
+    def is_lost(self) -> bool:
+        """Returns True if the server was started, and has died or does not answer."""
         if self._actor is None:
             return False
         asked = self._actor.ping.remote()
         calls.wait([asked], 1, self._timeout_s)
-        if error_of(asked) is None:
+        return error_of(asked) is not None
+
+    def drop_if_lost(self) -> bool:
+        """Returns True if the server is lost. The next one is started when it is needed."""
+        if not self.is_lost():
             return False
         self.kill()
         return True

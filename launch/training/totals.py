@@ -97,13 +97,14 @@ class TotalsTracker:
         self._totals = dataclasses.replace(totals, best_evaluation=best)
         self._returns: deque[float] = deque(totals.recent_returns, maxlen=100)
 
-    def note_evaluation(self, mean_return: float) -> bool:
-        """Notes the mean return of an evaluation; returns True if none was higher before."""
-        if self._best is not None and mean_return <= self._best:
-            return False
+    def is_best(self, mean_return: float) -> bool:
+        """Returns True if the mean return of an evaluation is higher than the best one so far."""
+        return self._best is None or mean_return > self._best
+
+    def note_best(self, mean_return: float) -> None:
+        """Notes the mean return of the best evaluation."""
         self._best = mean_return
         self._totals = dataclasses.replace(self._totals, best_evaluation=mean_return)
-        return True
 
     def solve_by_evaluation(self, mean_return: float) -> None:
         """Counts the run as solved if an evaluation has reached the target.

@@ -233,8 +233,9 @@ class Trainer:
         self._keeper.save(self.learner_state(), policies)
 
     def _settle(self, iteration: PendingUpdate) -> UpdateResult:
-        metrics = self.get(iteration.metrics)
+        # First the rollouts: the learner's time begins when they are there.
         reports = self.get([part.report for part in iteration.parts])
+        metrics = self.get(iteration.metrics)
         self._recovery.note_success()
         self._last_update_s = float(metrics.get("update_s", 0.0))
         for part in iteration.parts:
@@ -257,7 +258,19 @@ class Trainer:
         if death is not None:
             self._replace_learners(death, iterations)
             return
-        has_new_server = self._drop_lost_server()
+        self._submit_again(error, iterations, self._drop_lost_server())
+
+    def _submit_again(self, error: DistPolicyError, iterations: Sequence[PendingUpdate], has_new_server: bool) -> None:
+        """Replaces collectors that have died, and submits the updates again that have failed.
+
+        Args:
+            error: What has shown that there was a failure.
+            iterations: The updates that are under way; all answers have come.
+            has_new_server: Whether the inference server was lost.
+
+        Raises:
+            DistPolicyError: If this does not help against the error.
+        """
         # The updates before the first one that has failed are complete.
         failed = [index for index, iteration in enumerate(iterations) if error_of(iteration.metrics) is not None]
         if not (failed or has_new_server):
@@ -273,8 +286,7 @@ class Trainer:
             missing = [part for part in lost[0].parts if part.handle is handle and part not in (*kept, *gone)]
             missing += [part for part in gone if part.handle is handle]
             self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._config.steps_per_rollout)
-        for _ in lost:
-            self._pipeline.pending.pop()
+        self._pipeline.give_up(len(lost))
         # The weights after the last completed update; the old reference may be lost with its node.
         self._pipeline.resubmit(self.totals, self._learners.weights(), lost, kept if dead else ())
 
@@ -301,7 +313,7 @@ class Trainer:
         self._drop_lost_server()
         fault = RunFault("learner", reason_of_death(error), lost)
         self._observer.on_fault(fault)
-        self._pipeline.pending.clear()
+        self._pipeline.give_up(len(self._pipeline.pending))
         self._keeper.go_back(totals)
         self._observer.on_rollback(totals)
 
@@ -398,7 +410,7 @@ class Trainer:
         return results
 
     def _again_after_losses(self, call: Callable[[], _Result]) -> _Result:
-        """Calls a function, and again if the learner was lost meanwhile and has been replaced."""
+        """Calls a function, and again if the learner or the server was lost meanwhile and has been replaced."""
         while True:
             try:
                 return call()
@@ -408,12 +420,15 @@ class Trainer:
                 elif not (is_death(error) or lacks_argument(error)):
                     raise
                 death = self._recovery.learner_death()
-                if death is None and self._drop_lost_server():
-                    self._pipeline.begin(self._learners.weights())
-                    continue
-                if death is None:
+                if death is None and not self._drop_lost_server():
                     raise
-                self._replace_learners(death, list(self._pipeline.pending))
+                # What is under way between two updates counts: as done, or as lost.
+                iterations = list(self._pipeline.pending)
+                self._recovery.wait_for_answers(iterations, self._config.steps_per_rollout)
+                if death is None:
+                    self._submit_again(error, iterations, has_new_server=True)
+                else:
+                    self._replace_learners(death, iterations)
 
     def peak_memory_bytes(self) -> dict[str, int]:
         """Returns the peak resident memory of each worker, by name."""

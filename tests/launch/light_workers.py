@@ -26,6 +26,7 @@ from launch.supervision.local_actor import LocalActor
 from launch.training.checkpoint_store import Checkpoint
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
+from launch.training.policy_server import PolicyServer
 from launch.training.totals import UpdateResult
 from launch.training.trainer import Trainer
 from workers.collection.evaluator import EvaluationJob, EvaluationResult
@@ -180,6 +181,7 @@ def light_driver(
     collector_resources: Mapping[str, float] = MappingProxyType({}),
     learner_resources: Mapping[str, float] = MappingProxyType({}),
     serial: bool = False,
+    server: PolicyServer | None = None,
     **settings: Any,
 ) -> Trainer:
     """A driver of light workers that has started.
@@ -198,6 +200,7 @@ def light_driver(
         collector_resources: Resources of each collector.
         learner_resources: Resources of the learner.
         serial: Whether the workers are in this process, without Ray.
+        server: The inference server, which gives collectors their weights; None for no server.
         settings: Other settings of the run.
     """
     settings = {"timeout_s": START_S, **settings}
@@ -231,7 +234,7 @@ def light_driver(
     learners = LearnerGroup(
         lambda generation: [start(LightLearner, learner_resources, generation, weights_bytes, update_s)]
     )
-    driver = Trainer(config, pool, learners, lambda: next(generations), watcher, watcher)
+    driver = Trainer(config, pool, learners, lambda: next(generations), watcher, watcher, server=server)
     driver.start()
     return driver
 

@@ -93,3 +93,17 @@ def test_all_that_was_under_way_when_the_learner_died_is_counted_as_lost(setting
     first = {index: min(number for one, _, number in notes.learned if one == index) for index in range(3)}
     assert fault.env_steps_lost == STEPS * sum(first.values())
     assert sorted(set(notes.learned)) == sorted(notes.learned)
+
+
+@pytest.mark.parametrize("settings", [{}, FIXED, ARRIVAL], ids=["lock step", "fixed", "arrival"])
+def test_the_learners_time_begins_with_its_update_and_not_with_the_rollouts_before(settings: dict[str, Any]) -> None:
+    notes = Notes()
+    # Rollout and update take longer than the timeout together, and each of them does not.
+    driver = light_driver(1, 1_000, 2, notes, timeout_s=5.0, update_s=3.0, rollout_s=lambda index, _: 3.5, **settings)
+    try:
+        driver.get(driver.pipeline.weights)  # The learner is up.
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert not notes.faults
+    assert [result.totals.updates for result in notes.results] == [1, 2]

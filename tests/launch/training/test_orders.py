@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-from light_workers import Notes, light_driver
+from light_workers import LightCollector, Notes, light_driver
+
+from distpolicy.errors import InferenceLostError
+from launch.supervision.local_actor import LocalActor
+from launch.training import pipeline
+from launch.training.policy_server import PolicyServer
+from workers.collection.evaluator import EvaluationResult
+from workers.collection.rollout_report import RolloutReport
 
 NUM_COLLECTORS, NUM_UPDATES = 3, 8
+
+
+class LightServer:
+    """An inference server that can be lost, and gives collectors the weights themselves."""
+
+    def __init__(self) -> None:
+        self.is_lost = False
+
+    def ping(self) -> None:
+        """Fails once it is lost."""
+        if self.is_lost:
+            raise InferenceLostError("the server is lost")
+
+    def apply(self, weights: np.ndarray) -> np.ndarray:
+        """Returns the weights."""
+        self.ping()
+        return weights
 
 
 @pytest.mark.parametrize("more", [{}, {"eval_every": 3, "eval_episodes": 2}], ids=["plain", "evaluated"])
@@ -28,3 +54,78 @@ def test_rollouts_act_by_weights_within_the_lag_and_each_is_learned_from_once(
     assert numbers == [(index, number) for index in range(NUM_COLLECTORS) for number in range(NUM_UPDATES)]
     evaluated = [result.totals.updates for result in notes.results if "eval_return_mean" in result.metrics]
     assert evaluated == ([3, 6] if more else [])
+
+
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+@pytest.mark.parametrize("lag", [0, 2])
+def test_updates_under_way_count_if_the_server_is_lost_in_an_evaluation_between_them(
+    lag: int, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers: list[LightServer] = []
+
+    def start() -> LocalActor:
+        servers.append(LightServer())
+        return LocalActor(servers[-1])
+
+    play = LightCollector.evaluate
+
+    def evaluate(self: LightCollector, *arguments: Any) -> EvaluationResult:
+        servers[-1].ping()
+        return play(self, *arguments)
+
+    monkeypatch.setattr(LightCollector, "evaluate", evaluate)
+    notes = Notes()
+    server = PolicyServer(start, 10.0)
+    settings: dict[str, Any] = {"max_policy_lag": lag, "rollout_order": order}
+    driver = light_driver(2, 1_000, NUM_UPDATES, notes, serial=True, server=server, **settings)
+    updates = driver.updates()
+    next(updates)
+    servers[0].is_lost = True
+    (result,) = driver.evaluate(2)
+    assert len(result.returns) == 2
+    list(updates)
+    assert len(servers) == 2
+    assert [result.totals.updates for result in notes.results] == list(range(1, NUM_UPDATES + 1))
+    assert notes.state is not None
+    assert notes.state["learner/version"] == NUM_UPDATES
+    assert len(set(notes.learned)) == len(notes.learned) == 2 * NUM_UPDATES
+
+
+def test_by_arrival_a_collector_that_misses_an_answer_of_its_server_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missed: list[int] = []
+    collect = LightCollector.rollout
+
+    def rollout(self: LightCollector, weights: np.ndarray) -> tuple[np.ndarray, RolloutReport]:
+        if self._index == 1 and self._number == 2 and not missed:
+            missed.append(self._index)
+            raise InferenceLostError("the inference server did not answer within 10 s (timeout_s)")
+        return collect(self, weights)
+
+    monkeypatch.setattr(LightCollector, "rollout", rollout)
+    notes = Notes()
+    server = PolicyServer(lambda: LocalActor(LightServer()), 10.0)
+    settings: dict[str, Any] = {"max_policy_lag": 1, "rollout_order": "arrival"}
+    list(light_driver(2, 1_000, NUM_UPDATES, notes, serial=True, server=server, **settings).updates())
+    assert [fault.what for fault in notes.faults] == ["collector 1 (env slot 1)"]
+    assert len(notes.results) == NUM_UPDATES
+    assert len(set(notes.learned)) == len(notes.learned) == 2 * NUM_UPDATES
+
+
+def test_what_was_due_by_the_clock_after_an_update_that_failed_is_due_after_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    every: dict[str, Any] = {"checkpoint_every": "10m", "eval_every": "10m", "eval_episodes": 2}
+    driver = light_driver(1, 1_000, NUM_UPDATES, Notes(), serial=True, max_policy_lag=1, **every)
+    now[0] = 601.0
+    driver.pipeline.fill(driver.totals)
+    lost = list(driver.pipeline.pending)
+    due = [update.evaluation is not None and update.state is not None for update in lost]
+    assert due == [True, False, False]
+    driver.pipeline.give_up(len(lost))
+    driver.pipeline.resubmit(driver.totals, driver.learners.weights(), lost, ())
+    again = [update.evaluation is not None and update.state is not None for update in driver.pipeline.pending]
+    assert again == [True, False, False]

@@ -10,6 +10,7 @@ import pytest
 
 from distpolicy.agents.agent_config import AgentConfig
 from launch.config.train import TrainConfig
+from launch.training.console import describe_lag
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.rollout_report import RolloutReport
 
@@ -140,3 +141,12 @@ def test_a_resumed_run_goes_on_with_the_returns_that_it_had() -> None:
     assert (after.updates, after.env_steps, after.episodes) == (2, 200, 100)
     assert after.solved
     assert after.train_s > 5.0
+
+
+def test_the_share_of_time_that_collectors_are_busy_is_of_all_of_them_together() -> None:
+    slow = dataclasses.replace(report(0, []), total_s=3.0, wait_s=0.0)
+    fast = dataclasses.replace(report(1, []), total_s=1.0, wait_s=2.0)
+    timings = {"update_s": 1.0, "learner_wait_s": 3.0}
+    learned = {"policy_lag": 2.0, "policy_lag_mean": 1.5, **timings}
+    result = TotalsTracker(TrainConfig(), TrainingTotals()).add([slow, fast, fast], learned)
+    assert describe_lag(result) == "lag 1.5 (max 2) · busy: learner 25%, collectors 56%"
