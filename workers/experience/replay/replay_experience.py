@@ -66,8 +66,7 @@ class ReplayExperience(Experience):
             self._draws = PriorityDraws(shape, config.priority_exponent, config.importance_exponent)
         else:
             self._draws = UniformDraws(shape)
-        cost = shape[0] * shape[1] * (config.sequence_length or 1)
-        self._debt = SampleDebt(config.samples_per_insert, config.min_size, cost)
+        self._debt = SampleDebt(config.samples_per_insert, config.min_size, config.samples_per_call)
         self._segments = Segments()
         self._structure: RolloutStructure | None = None
         self._newest_version, self._drawn = 0, np.zeros(0, np.int64)
