@@ -64,7 +64,7 @@ class Replay:
             self._require(name, lambda value: isinstance(value, int) and value >= 1, "a whole number of 1 or more")
         for name in ("min_size", "burn_in"):
             self._require(name, lambda value: isinstance(value, int) and value >= 0, "a whole number of 0 or more")
-        self._require("samples_per_insert", lambda value: value > 0, "above 0")
+        self._require("samples_per_insert", lambda value: 0 < value < math.inf, "a finite number above 0")
         self._require("priority_exponent", lambda value: value >= 0, "0 or more")
         for name in ("discount", "importance_exponent"):
             self._require(name, lambda value: 0 <= value <= 1, "in [0, 1]")

@@ -109,7 +109,8 @@ class Ring:
             return np.zeros(len(self.slots), np.bool_)
         slots = np.arange(len(self.slots))
         newest, oldest = (self.weights_version[self._rows(slots, numbers), 1] for numbers in (self.tip, self.oldest))
-        return (newest < oldest[is_full].max()) & ~np.isin(self.slots, slots_of(coming))
+        is_older = newest < oldest[is_full].max()
+        return is_older & ~np.isin(self.slots, slots_of(coming)) if is_older.any() else is_older
 
     def forget(self, is_forgotten: np.ndarray) -> None:
         """Leaves env slots out of the state, from which the ring has to be restored then: bool ``[slots]``."""
