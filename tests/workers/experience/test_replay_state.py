@@ -282,6 +282,18 @@ def test_env_slots_that_come_no_more_keep_their_rows_until_newer_ones_need_the_r
     assert_same(saved(restored), saved(experience))
 
 
+def test_env_slots_that_come_no_more_leave_if_there_is_no_room_for_longer_rollouts() -> None:
+    streams = {slot: Stream(slot, np.random.default_rng(slot), 0.0, 0.0) for slot in range(3)}
+    experience, restored = make_experience(settings_of(capacity=60)), make_experience(settings_of(capacity=60))
+    for number in range(4):
+        experience.insert([rollout_of(streams, 0, 3, STEPS, number)])
+    restored.restore(*read_back(saved(experience)))
+    restored.insert([rollout_of(streams, 1, 1, 22, 4)])
+    assert restored.metrics()["replay_size"] == 19 + 22
+    with pytest.raises(ConfigError, match="too small for rollouts from 3 environments: set its capacity to 69"):
+        experience.insert([rollout_of(streams, 0, 3, 22, 4)])
+
+
 def test_rows_of_env_slots_that_come_no_more_stay_if_there_is_no_memory_to_move_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -104,12 +104,13 @@ class ReplayExperience(Experience):
         self._debt.insert(num_transitions, self._draws.size > 0)
 
     def _forgets_slots(self, coming: Sequence[Rollout]) -> bool:
-        """Leaves env slots that no steps come to any more out of the state, once all their steps are outdated.
+        """Leaves env slots that no steps come to any more out of the state, once others need their room.
 
         Returns:
             Whether there are any. The buffer has to be restored from its state then.
         """
-        outdated = self._ring.outdated(coming)
+        least = max(rollout.num_steps for rollout in coming) + self._sampler.num_steps
+        outdated = self._ring.outdated(coming, least)
         # There must be room for a copy, and for the new priorities. Without it the rows stay: they are no reason to end
         # a run.
         if not outdated.any() or not has_memory_for(self._num_bytes() + self._draws.bytes_for(self._capacity)):

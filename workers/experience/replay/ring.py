@@ -95,7 +95,7 @@ class Ring:
         """bool ``[slots]``: which env slots have steps."""
         return self.oldest <= self.tip
 
-    def outdated(self, coming: Sequence[Rollout]) -> np.ndarray:
+    def outdated(self, coming: Sequence[Rollout], least: int) -> np.ndarray:
         """Returns the env slots whose steps are all older than those of a slot that has lost some: bool ``[slots]``.
 
         No steps come to them any more: a run goes on with fewer environments, or a collector has gone. So they would
@@ -103,7 +103,10 @@ class Ring:
 
         Args:
             coming: Rollouts whose env slots are not outdated.
+            least: Rows that each slot needs. With fewer, all slots are outdated that do not come.
         """
+        if self.length < least:
+            return ~np.isin(self.slots, slots_of(coming))
         is_full = self.oldest > 0
         if not is_full.any():
             return np.zeros(len(self.slots), np.bool_)
