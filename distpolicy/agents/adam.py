@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ class Adam(tf.Module):
         super().__init__(name="adam")
         self._learning_rate = learning_rate
         self._epsilon = epsilon
-        self._max_gradient_norm = max_gradient_norm
+        self._max_gradient_norm = finite_bound(max_gradient_norm)
         self.iterations = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="iterations")
         self.first_moments = [_zeros_like(variable, "first_moment") for variable in variables]
         self.second_moments = [_zeros_like(variable, "second_moment") for variable in variables]
@@ -60,6 +61,11 @@ class Adam(tf.Module):
             square = second.assign(_BETA_2 * second + (1.0 - _BETA_2) * tf.square(gradient))
             variable.assign_sub(self._learning_rate * correction * mean / (tf.sqrt(square) + self._epsilon))
         return norm
+
+
+def finite_bound(bound: float | None) -> float | None:
+    """Returns a bound of gradients, or None if it is infinite: to scale by it would make them NaN."""
+    return None if bound is None or math.isinf(bound) else bound
 
 
 def apply_gradients(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> tf.Tensor:

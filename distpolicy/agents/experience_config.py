@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,10 +64,20 @@ class Replay:
             self._require(name, lambda value: isinstance(value, int) and value >= 1, "a whole number of 1 or more")
         for name in ("min_size", "burn_in"):
             self._require(name, lambda value: isinstance(value, int) and value >= 0, "a whole number of 0 or more")
-        self._require("samples_per_insert", lambda value: value > 0, "above 0")
+        self._require("samples_per_insert", lambda value: 0 < value < math.inf, "a finite number above 0")
         self._require("priority_exponent", lambda value: value >= 0, "0 or more")
         for name in ("discount", "importance_exponent"):
             self._require(name, lambda value: 0 <= value <= 1, "in [0, 1]")
+
+    @property
+    def samples_per_call(self) -> int:
+        """What one call of K batches costs."""
+        return self.num_updates * self.batch_size * (self.sequence_length or 1)
+
+    @property
+    def first_call_at(self) -> int:
+        """Number of transitions that pay for the first call."""
+        return self.min_size + math.ceil(self.samples_per_call / self.samples_per_insert)
 
     def _require(self, name: str, holds: Callable[[Any], bool], what: str) -> None:
         value = getattr(self, name)

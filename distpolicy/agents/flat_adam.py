@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.agents.adam import finite_bound
+
 
 class FlatAdam(tf.Module):
     """Adam (Kingma and Ba, 2015, algorithm 1 in the efficient form of section 2) with clipping by the global norm.
@@ -24,7 +26,7 @@ class FlatAdam(tf.Module):
         super().__init__(name="flat_adam")
         self._sizes = [int(np.prod(variable.shape)) for variable in variables]
         self._epsilon = epsilon
-        self._max_gradient_norm = max_gradient_norm
+        self._max_gradient_norm = finite_bound(max_gradient_norm)
         size = sum(self._sizes)
         self.iterations = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="iterations")
         self.first_moment = tf.Variable(tf.zeros(size), trainable=False, name="first_moment")

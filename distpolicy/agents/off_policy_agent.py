@@ -138,7 +138,7 @@ def update_targets(
 ) -> None:
     """Moves target variables towards their sources, every ``period`` steps: ``target += tau (source - target)``.
 
-    It stands inside the compiled update.
+    Integers are copied. It stands inside the compiled update.
 
     Args:
         sources: The variables.
@@ -150,7 +150,8 @@ def update_targets(
 
     def move() -> tf.Tensor:
         for source, target in zip(sources, targets, strict=True):
-            target.assign(source if tau == 1.0 else target + tau * (source - target))
+            is_copied = tau == 1.0 or not target.dtype.is_floating
+            target.assign(source if is_copied else target + tau * (source - target))
         return tf.constant(True)
 
     if period == 1:

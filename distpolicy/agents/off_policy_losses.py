@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from distpolicy.agents.adam import finite_bound
+
 # Of the largest error of a sequence in its priority; the rest is the mean error's.
 _LARGEST_SHARE = 0.9
 
@@ -42,4 +44,5 @@ def sequence_priority(error: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
 
 def clip_each(gradients: Sequence[tf.Tensor], norm: float | None) -> list[tf.Tensor]:
     """Scales each gradient whose norm is larger than ``norm`` down to it; None to leave all as they are."""
-    return list(gradients) if norm is None else [tf.clip_by_norm(gradient, norm) for gradient in gradients]
+    bound = finite_bound(norm)
+    return list(gradients) if bound is None else [tf.clip_by_norm(gradient, bound) for gradient in gradients]

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from distpolicy.agents.experience_config import Replay
 from distpolicy.errors import CheckpointError
+from launch.config.train import TrainConfig
 from launch.output.formatting import describe_evaluation, show_return
 from launch.output.progress_line import duration
 from launch.output.run_terminal import RunTerminal
@@ -41,6 +43,8 @@ class ConsoleObserver(TrainingObserver):
             self._say(
                 f"resuming {run.directory.path} at {run.config.count(run.totals.steps)}, generation {run.generation}"
             )
+        if (told := _learns_nothing(run.config)) is not None:
+            self._say(told)
         self._terminal.begin()
 
     def on_update(self, result: UpdateResult) -> None:
@@ -137,6 +141,22 @@ class ConsoleObserver(TrainingObserver):
         if newest.updates < end.totals.updates:
             self._say(f"the newest checkpoint is of {count(newest.steps)}, and not of {count(end.totals.steps)}")
         self._say(f"go on with: distpolicy train --resume {path}")
+
+
+def _learns_nothing(config: TrainConfig) -> str | None:
+    """Returns why a run takes no gradient step, as far as its settings tell it; None if it takes some."""
+    experience = config.agent.experience(config.shape)
+    if not isinstance(experience, Replay):
+        return None
+    num_steps = math.ceil(config.total_steps / config.batch_size) * config.batch_size
+    if experience.first_call_at <= num_steps:
+        return None
+    kind = config.agent.kind
+    return (
+        f"nothing will be learned: the first gradient steps of {kind} come after {experience.first_call_at:,} "
+        f"transitions, and total_steps is {config.total_steps:,}; raise it, or lower {kind}.learning_starts or "
+        f"{kind}.updates_per_call"
+    )
 
 
 def describe_lag(result: UpdateResult) -> str:

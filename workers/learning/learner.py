@@ -179,7 +179,7 @@ class Learner:
             )
         info = train_steps_with(self._agent, sample.experience, sample.weights, known)
         if sample.places is not None:
-            self._experience.feedback(sample, np.asarray(info.extra[PRIORITIES]))
+            self._experience.feedback(sample, _priorities(info.extra))
         return {"loss": float(info.loss), **_figures(info.extra)}
 
     def _checked_lags(self, versions: Sequence[np.ndarray]) -> np.ndarray:
@@ -330,6 +330,22 @@ def lag_metrics(lags: np.ndarray, max_policy_lag: int) -> dict[str, float]:
     mean = float(lags.mean()) if lags.size else 0.0
     counts = {f"{LAG_ROWS}{lag}": float(count) for lag, count in enumerate(rows)}
     return {"policy_lag": float(lags.max(initial=0)), "policy_lag_mean": mean, **counts}
+
+
+def _priorities(extra: Any) -> np.ndarray:
+    """Returns the new priorities of a sample's rows from what ``train`` returns beside the loss.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    if hasattr(extra, "_asdict"):
+        extra = extra._asdict()
+    if not isinstance(extra, Mapping) or PRIORITIES not in extra:
+        raise ConfigError(
+            f"priority_exponent above 0 draws rows by their priorities, but the agent's train returns no {PRIORITIES} "
+            "in LossInfo.extra: return float32 [B] there, such as the absolute errors, or set priority_exponent to 0"
+        )
+    return np.asarray(extra[PRIORITIES])
 
 
 def _figures(extra: Any) -> dict[str, float]:

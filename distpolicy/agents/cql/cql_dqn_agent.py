@@ -49,4 +49,4 @@ class CqlDqnAgent(DdqnAgent):
         if (mask := self._mask(transition.time_step)) is not None:
             outputs = tf.where(tf.cast(mask, tf.bool), outputs, outputs.dtype.min)
         gap = tf.reduce_logsumexp(outputs, axis=-1) - td.value
-        return td._replace(loss=td.loss + self._cql_alpha * gap)
+        return td._replace(loss=td.loss + self._cql_alpha * gap, figures={"cql_loss": gap})

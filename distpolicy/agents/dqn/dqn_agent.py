@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -41,12 +42,14 @@ class TDLoss(NamedTuple):
         error: The same shape: by how much the value is wrong.
         value: The same shape: the value of the action taken.
         priority: The same shape: what the new priority of a row is made of.
+        figures: Further figures of the same shape by name, whose means are told.
     """
 
     loss: tf.Tensor
     error: tf.Tensor
     value: tf.Tensor
     priority: tf.Tensor
+    figures: Mapping[str, tf.Tensor] = MappingProxyType({})
 
 
 class DqnAgent(OffPolicyAgent):
@@ -231,6 +234,7 @@ class DqnAgent(OffPolicyAgent):
             "td_error": row_mean(tf.abs(td.error), counted),
             "gradient_norm": norm,
             "priorities": self._priorities(td.priority, weights),
+            **{name: row_mean(values, counted) for name, values in td.figures.items()},
         }
         if isinstance(self._epsilon, tf.Variable):
             extra["epsilon"] = tf.identity(self._epsilon)

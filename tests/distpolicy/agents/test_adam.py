@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ import pytest
 import tensorflow as tf
 
 from distpolicy.agents.adam import Adam, apply_gradients
+from distpolicy.agents.flat_adam import FlatAdam, flat
+from distpolicy.agents.off_policy_losses import clip_each
 
 SHAPES = [(3, 4), (4,), (2, 4, 1)]
 RATE, EPSILON = 0.01, 1e-5
@@ -37,7 +40,7 @@ def numpy_steps(values: list[np.ndarray], steps: list[list[np.ndarray]], bound: 
     return values
 
 
-@pytest.mark.parametrize("bound", [None, 2.0])
+@pytest.mark.parametrize("bound", [None, 2.0, math.inf])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_steps_are_those_of_the_paper(bound: float | None, jit_compile: bool) -> None:
     variables = [tf.Variable(value) for value in arrays(0)]
@@ -55,6 +58,19 @@ def test_steps_are_those_of_the_paper(bound: float | None, jit_compile: bool) ->
     for variable, value in zip(variables, numpy_steps(arrays(0), steps, bound), strict=True):
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-5, atol=1e-6)
     assert int(adam.iterations) == 3
+
+
+def test_an_infinite_bound_is_none() -> None:
+    gradients = [tf.constant(gradient) for gradient in arrays(1)]
+    for gradient, clipped in zip(gradients, clip_each(gradients, math.inf), strict=True):
+        np.testing.assert_array_equal(gradient, clipped)
+    found = []
+    for bound in (None, math.inf):
+        variables = [tf.Variable(value) for value in arrays(0)]
+        FlatAdam(variables, EPSILON, bound).apply(flat(gradients), variables, tf.constant(RATE))
+        found.append([variable.numpy() for variable in variables])
+    for unbounded, infinite in zip(*found, strict=True):
+        np.testing.assert_array_equal(unbounded, infinite)
 
 
 def test_an_optimizer_of_keras_is_applied_and_the_norm_is_told() -> None:

@@ -83,7 +83,8 @@ def test_the_settings_leave_it_to_the_agent() -> None:
         ("capacity", 1e6, "a whole number of 1 or more, but is 1000000.0"),
         ("sequence_length", -1, "a whole number of 1 or more, but is -1"),
         ("min_size", "many", "a whole number of 0 or more, but is 'many'"),
-        ("samples_per_insert", 0.0, "above 0, but is 0.0"),
+        ("samples_per_insert", 0.0, "a finite number above 0, but is 0.0"),
+        ("samples_per_insert", float("inf"), "a finite number above 0, but is inf"),
         ("importance_exponent", 1.5, r"in \[0, 1\], but is 1.5"),
     ],
 )

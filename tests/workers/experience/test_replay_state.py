@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from replay_streams import Model, Saved, Stream, assert_same, flat, rollout_of, rows_of, saved, settings_of
 
+from distpolicy.errors import ConfigError
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import flatten
 from workers.experience.experience import Experience, Sample
@@ -237,6 +238,105 @@ def test_env_slots_that_come_later_share_the_capacity(changes: dict[str, float])
             keys = observation["vector"].reshape(len(step_type), -1)[:, 0].astype(int)
             found |= set(zip(keys.tolist(), step_type.reshape(len(keys), -1)[:, 0].tolist(), strict=True))
         assert found <= set(want)
+
+
+@pytest.mark.parametrize("changes", [{}, {"priority_exponent": 0.6}, {"sequence_length": 2}])
+def test_env_slots_that_come_no_more_keep_their_rows_until_newer_ones_need_the_room(changes: dict[str, float]) -> None:
+    """A run goes on with half of its environments."""
+    rng = np.random.default_rng(0)
+    streams = {slot: Stream(slot, rng, fault_share=0.0) for slot in range(4)}
+    config = settings_of(capacity=120, **changes)
+    before, experience = make_experience(config), make_experience(config)
+    # Each slot has 30 rows, which the rollouts fill.
+    model, span = Model(30), 3 if changes.get("sequence_length") else 0
+    for number in range(6):
+        rollouts = [rollout_of(streams, 0, 2, STEPS, number), rollout_of(streams, 2, 2, STEPS, number)]
+        for rollout in rollouts:
+            model.insert(rollout)
+        before.insert(rollouts)
+    experience.restore(*read_back(saved(before)))
+    memory = []
+    for number in range(6, 30):
+        # The oldest row of a slot is then of update 6, and the rows of those that come no more are of 5 and before.
+        if number == 11:
+            model.length = 60
+            del model.rows[0], model.rows[1]
+        rollout = rollout_of(streams, 2, 2, STEPS, number)
+        model.insert(rollout)
+        experience.insert([rollout])
+        want = model.sequences(span) if span else model.transitions(1, 0.5)
+        assert experience.metrics()["replay_size"] == len(want)
+        found = set()
+        for sample in experience.due(0.0, (number,)):
+            batch = flat(sample.experience)
+            step = batch if span else batch.time_step
+            keys = step.observation["vector"].reshape(len(step.step_type), -1)[:, 0].astype(int)
+            found |= set(zip(keys.tolist(), step.step_type.reshape(len(keys), -1)[:, 0].tolist(), strict=True))
+        assert found <= set(want)
+        assert min(key for key, _ in found) // 10_000 == (0 if number < 11 else 2)
+        memory.append(experience.metrics()["replay_memory_mib"])
+    assert max(memory) <= 1.01 * memory[0]
+    assert rows_of(saved(experience), "step_type").shape == (2 * 59,)
+    restored = make_experience(config)
+    restored.restore(*read_back(saved(experience)))
+    assert_same(saved(restored), saved(experience))
+
+
+def test_env_slots_that_come_no_more_leave_if_there_is_no_room_for_longer_rollouts() -> None:
+    streams = {slot: Stream(slot, np.random.default_rng(slot), 0.0, 0.0) for slot in range(3)}
+    experience, restored = make_experience(settings_of(capacity=60)), make_experience(settings_of(capacity=60))
+    for number in range(4):
+        experience.insert([rollout_of(streams, 0, 3, STEPS, number)])
+    restored.restore(*read_back(saved(experience)))
+    restored.insert([rollout_of(streams, 1, 1, 22, 4)])
+    assert restored.metrics()["replay_size"] == 19 + 22
+    with pytest.raises(ConfigError, match="too small for rollouts from 3 environments: set its capacity to 69"):
+        experience.insert([rollout_of(streams, 0, 3, 22, 4)])
+
+
+def test_rows_of_env_slots_that_come_no_more_stay_if_there_is_no_memory_to_move_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    streams = {slot: Stream(slot, np.random.default_rng(slot), 0.0, 0.0) for slot in range(2)}
+    experience = make_experience(settings_of(capacity=60))
+    experience.insert([rollout_of(streams, 0, 2, STEPS, 0)])
+    monkeypatch.setattr("workers.experience.replay.memory.available_memory_bytes", lambda: 100)
+    for number in range(1, 20):
+        experience.insert([rollout_of(streams, 0, 1, STEPS, number)])
+    assert experience.metrics()["replay_size"] == 29 + STEPS
+
+
+@pytest.mark.parametrize("priority_exponent", [0.0, 0.6])
+@pytest.mark.parametrize(("before", "after"), [(None, 2), (2, None)])
+def test_a_buffer_of_transitions_does_not_become_one_of_sequences(
+    priority_exponent: float, before: int | None, after: int | None
+) -> None:
+    def made(length: int | None) -> Experience:
+        return make_experience(settings_of(sequence_length=length, priority_exponent=priority_exponent))  # type: ignore[arg-type]
+
+    experience, other = made(before), made(after)
+    other.restore(*read_back(saved(experience)))
+    experience.insert([rollout_of({0: Stream(0, np.random.default_rng(0))}, 0, 1, STEPS, 0)])
+    with pytest.raises(ConfigError, match=r"of the checkpoint is for (\w+), but this run learns from (?!\1)") as raised:
+        other.restore(*read_back(saved(experience)))
+    assert "\n" not in str(raised.value)
+
+
+def test_sequences_that_are_whole_since_they_are_shorter_can_be_drawn() -> None:
+    streams = {0: Stream(0, np.random.default_rng(0), 0.0, 0.0)}
+    long, short = (
+        make_experience(settings_of(sequence_length=length, priority_exponent=0.6, samples_per_insert=1e6))
+        for length in (4 * STEPS, 2)
+    )
+    for number in range(2):
+        long.insert([rollout_of(streams, 0, 1, STEPS, number)])
+    assert long.metrics()["replay_size"] == 0
+    short.restore(*read_back(saved(long)))
+    assert short.metrics()["replay_size"] == 2
+    short.insert([rollout_of(streams, 0, 1, STEPS, 2)])
+    sample = next(short.due(0.0, (0,)))
+    keys = sample.experience.observation["vector"][..., 0, 0]  # type: ignore[union-attr]
+    assert sorted(set(keys.ravel().astype(int).tolist())) == [1, 1 + STEPS, 1 + 2 * STEPS]
 
 
 @pytest.mark.parametrize("in_checkpoints", [True, False])

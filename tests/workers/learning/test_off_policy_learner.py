@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import AgentConfig
+from distpolicy.agents.agent_training import zero_rollout_for
+from distpolicy.agents.dqn.dqn_agent import DqnAgent
+from distpolicy.agents.experience_config import Replay
+from distpolicy.agents.tf_agent import LossInfo
+from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.networks.q_network import QNetwork
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.rollout import Rollout
+from distpolicy.trajectories.time_step import time_step_spec
 from distpolicy.utils.nests.array_nest import map_structure
 from launch.config.train import TrainConfig
 from launch.training.checkpoint_store import CheckpointStore
@@ -140,3 +149,22 @@ def test_a_learner_that_goes_on_warms_up_without_room_for_a_second_buffer(monkey
     assert after.keys() == state.keys()
     for path, value in state.items():
         np.testing.assert_array_equal(after[path], value, err_msg=path)
+
+
+class AgentWithoutPriorities(DqnAgent):
+    """Returns the loss alone, as an agent of one's own may."""
+
+    def _train(self, experience: Any, weights: Any) -> LossInfo:
+        return LossInfo(super()._train(experience, weights).loss, ())
+
+
+def test_an_agent_without_priorities_is_told_what_it_lacks() -> None:
+    observation, action = ArraySpec((2,), np.float32), BoundedArraySpec((), np.int64, 0, 1)
+    network = QNetwork(observation, action, fc_layer_params=(4,))
+    network.create_variables()
+    optimizer = Adam(network.trainable_variables, 1e-8, None, 1e-3)
+    agent = AgentWithoutPriorities(time_step_spec(observation), action, network, optimizer, jit_compile=False)
+    replay = Replay(capacity=100, batch_size=4, num_updates=2, min_size=0, priority_exponent=0.6)
+    learner = Learner(lambda: agent, experience=replay)
+    with pytest.raises(ConfigError, match=r"train returns no priorities in LossInfo\.extra: .* priority_exponent to 0"):
+        learner.update(0.0, zero_rollout_for(agent, 2, 8))

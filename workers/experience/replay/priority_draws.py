@@ -81,5 +81,8 @@ class PriorityDraws(Draws):
         if "highest" not in state:
             super().restore(state, places, is_kept)
             return
-        self._tree.set(places, np.where(self._is_valid[places], state["priorities"][is_kept], 0.0))
         self._highest = float(state["highest"])
+        priorities = state["priorities"][is_kept]
+        # A sequence that was not whole has none, and may be whole now that sequences are shorter.
+        priorities = np.where(priorities > 0.0, priorities, self._highest)
+        self._tree.set(places, np.where(self._is_valid[places], priorities, 0.0))

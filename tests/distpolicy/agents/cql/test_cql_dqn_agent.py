@@ -54,6 +54,7 @@ def test_loss_and_gradient_are_those_of_numpy() -> None:
 
     info = agent.train(batch, weights)
     np.testing.assert_allclose(info.loss, np.sum(weights * (huber + ALPHA * gap)) / count, rtol=1e-4)
+    np.testing.assert_allclose(info.extra["cql_loss"], np.sum((weights > 0) * gap) / count, rtol=1e-4)
     taken = np.eye(3)[labels]
     by_q = -np.clip(error, -1, 1)[:, np.newaxis] * taken + ALPHA * (softmax(q) - taken)
     by_q *= weights[:, np.newaxis] / count

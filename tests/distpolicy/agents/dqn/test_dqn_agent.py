@@ -15,6 +15,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.noisy_q_network import NoisyQNetwork
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.networks.q_rnn_network import QRnnNetwork
+from distpolicy.networks.sequential import Sequential
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.time_step import StepType, time_step_spec
 from distpolicy.trajectories.trajectory import Trajectory
@@ -173,6 +174,29 @@ def test_target_network_follows_by_tau_every_period() -> None:
     agent.train(batch(1))
     for value, source, before in zip(target.variables, own.variables, start, strict=True):
         np.testing.assert_allclose(value, before + 0.25 * (source.numpy() - before), atol=1e-7)
+
+
+class Counting(keras.layers.Layer):
+    """Returns its input, and has a number of steps, as layers that normalise do."""
+
+    def build(self, input_shape: Any) -> None:
+        self.count = self.add_weight(name="count", shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs
+
+
+def test_integers_are_copied_to_the_target_network() -> None:
+    network = Sequential([Counting(), keras.layers.Dense(4)], OBSERVATION)
+    network.create_variables()
+    (count,) = (variable for variable in network.variables if variable.dtype == tf.int32)
+    count.assign(3)
+    agent = make(DqnAgent, network, target_q_network=None, target_update_tau=0.25, target_update_period=1)
+    agent.initialize()
+    count.assign(8)
+    agent.train(batch())
+    (copied,) = (variable for variable in agent._target_q_network.variables if variable.dtype == tf.int32)
+    assert int(copied) == 8
 
 
 def test_gradients_are_clipped_by_variable() -> None:

@@ -1,0 +1,63 @@
+"""What a run says on the terminal, without a run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from distpolicy.agents.agent_config import AgentConfig
+from distpolicy.agents.custom.config import CustomAgentConfig
+from distpolicy.networks.network_config import NetworkConfig
+from launch.config.train import TrainConfig
+from launch.training.console import ConsoleObserver
+
+
+def said_at_the_start_of(config: TrainConfig) -> str:
+    said = io.StringIO()
+    observer = ConsoleObserver(Console(file=said, width=300), 0.0)
+    run: Any = SimpleNamespace(config=config, generation=0, directory=SimpleNamespace(path=Path()))
+    observer.on_start(run)
+    observer._terminal.end()
+    return said.getvalue()
+
+
+def config_of(kind: str, total_steps: int, **settings: Any) -> TrainConfig:
+    recurrent = NetworkConfig(recurrent="lstm" if kind == "r2d2" else "none")
+    agent = AgentConfig.of_kind(kind)(**settings)
+    return TrainConfig(
+        collectors=1, envs_per_collector=2, rollout_steps=10, total_steps=total_steps, network=recurrent, agent=agent
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "first"),
+    [
+        # A call of 32 steps of 256 samples is paid for by 32 transitions, each of which is learned from 256 times.
+        ("sac", {"learning_starts": 1_000}, 1_032),
+        ("dqn", {"learning_starts": 0, "samples_per_insert": 3.0, "batch_size": 5, "updates_per_call": 2}, 4),
+        # A sequence is as many samples as it has steps.
+        ("r2d2", {"learning_starts": 7, "samples_per_insert": 2.0, "batch_size": 4, "updates_per_call": 3}, 7 + 6 * 32),
+    ],
+)
+def test_a_run_that_is_too_short_to_learn_says_so(kind: str, settings: dict[str, Any], first: int) -> None:
+    updates = -(-first // 20)
+    assert said_at_the_start_of(config_of(kind, updates * 20, **settings)) == ""
+    # The last rollout is collected as a whole.
+    assert said_at_the_start_of(config_of(kind, updates * 20 - 19, **settings)) == ""
+    if updates > 1:
+        too_short = config_of(kind, updates * 20 - 20, **settings)
+        assert said_at_the_start_of(too_short) == (
+            f"nothing will be learned: the first gradient steps of {kind} come after {first:,} transitions, and "
+            f"total_steps is {too_short.total_steps:,}; raise it, or lower {kind}.learning_starts or "
+            f"{kind}.updates_per_call\n"
+        )
+
+
+@pytest.mark.parametrize("agent", [AgentConfig.of_kind("ppo")(), CustomAgentConfig("module:make", replay={})])
+def test_other_runs_say_nothing(agent: AgentConfig) -> None:
+    assert said_at_the_start_of(TrainConfig(total_steps=1, agent=agent)) == ""
