@@ -133,20 +133,6 @@ def test_no_row_is_lost_while_episodes_are_long() -> None:
     assert len(rows_of(saved(experience), "is_start")) == 399
 
 
-def test_images_of_env_slots_that_come_no_more_give_their_room_to_the_others() -> None:
-    stacks, rng = Stacks(4, 2), np.random.default_rng(0)
-    streams = {slot: Stream(slot, rng, 0.0, 0.02) for slot in range(3)}
-    experience = make_experience(settings_of(capacity=90))
-    for update in range(30):
-        # The one in the middle has gone.
-        slots = (0, 1, 2) if update < 6 else (0, 2)
-        experience.insert([stacks.added_to(rollout_of(streams, slot, 1, 7, update)) for slot in slots])
-        keys = check_images(experience, stacks, update)
-        assert (1 in {key // 10_000 for key in keys}) == (update < 11)
-    assert len(keys) > 80
-    assert "ring/frames/observation/image" in experience.state()
-
-
 def test_images_that_are_not_stacked_are_kept_as_they_are() -> None:
     def with_colours(rollout: Rollout) -> Rollout:
         shape = (*rollout.step_type.shape, SIZE, SIZE, 4)

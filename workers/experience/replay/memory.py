@@ -10,11 +10,6 @@ _GIBIBYTE = 2**30
 _SUGGESTED = 0.8
 
 
-def has_memory_for(num_bytes: int) -> bool:
-    """Returns whether so many bytes are available."""
-    return num_bytes <= available_memory_bytes()
-
-
 def check_memory(rows_bytes: int, other_bytes: int, capacity: int) -> None:
     """Checks that a replay buffer fits.
 

@@ -14,7 +14,7 @@ from distpolicy.trajectories.rollout import Rollout
 from workers.experience.experience import NO_SEGMENTS, Experience, Sample
 from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
-from workers.experience.replay.memory import check_memory, has_memory_for
+from workers.experience.replay.memory import check_memory
 from workers.experience.replay.priority_draws import PriorityDraws
 from workers.experience.replay.ring import MemoryCheck, Ring
 from workers.experience.replay.sampler import Sampler
@@ -90,9 +90,9 @@ class ReplayExperience(Experience):
             self._ring.allocate(ordered, self._memory_check(ordered[0]))
             self._sampler.begin(ordered)
             self._draws.begin(self._sampler.is_valid)
-        elif self._forgets_slots(ordered) or not (self._ring.has_slots(ordered) and self._sampler.has_room(ordered)):
-            # Env slots have gone, or a collector has joined, so that those that are there share the capacity anew; or a
-            # run goes on with shorter rollouts, which begin more sequences.
+        elif not (self._ring.has_slots(ordered) and self._sampler.has_room(ordered)):
+            # A collector has joined, so that all env slots share the capacity anew; or a run goes on with shorter
+            # rollouts, which begin more sequences.
             self._restore(self._whole_state(), self._segments.update(self._ring, ())[1], ordered)
         self._ring.check_room(max(rollout.num_steps for rollout in ordered), self._sampler.num_steps)
         num_transitions = 0
@@ -102,23 +102,6 @@ class ReplayExperience(Experience):
             num_transitions += inserted.num_transitions
             self._newest_version = max(self._newest_version, int(rollout.weights_version[:, 1].max()))
         self._debt.insert(num_transitions, self._draws.size > 0)
-
-    def _forgets_slots(self, coming: Sequence[Rollout]) -> bool:
-        """Leaves env slots that no steps come to any more out of the state, once others need their room.
-
-        Returns:
-            Whether there are any. The buffer has to be restored from its state then.
-        """
-        least = max(rollout.num_steps for rollout in coming) + self._sampler.num_steps
-        outdated = self._ring.outdated(coming, least)
-        # There must be room for a copy, and for the new priorities. Without it the rows stay: they are no reason to end
-        # a run.
-        if not outdated.any() or not has_memory_for(self._num_bytes() + self._draws.bytes_for(self._capacity)):
-            return False
-        self._ring.forget(outdated)
-        # Those that checkpoints have hold rows of these slots.
-        self._segments = Segments()
-        return True
 
     def due(self, progress: float, seed: Sequence[int]) -> Iterator[Sample]:
         """Yields samples of K batches as long as the debt pays for them; see :class:`Experience`."""
@@ -155,19 +138,16 @@ class ReplayExperience(Experience):
         ``replay_age``: by how many versions the weights that acted in the last sample are older than the newest ones in
         the buffer, on average; 0 if none was drawn since the last rollouts came.
         """
+        num_bytes = self._ring.nbytes + self._sampler.nbytes + self._draws.bytes_for(len(self._sampler.is_valid))
         age = 0.0
         if len(self._drawn):
             versions = self._ring.weights_version[self._sampler.first_rows(self._drawn), 1]
             age = self._newest_version - float(versions.mean())
         return {
             "replay_size": float(self._draws.size),
-            "replay_memory_mib": self._num_bytes() / _MEBIBYTE,
+            "replay_memory_mib": num_bytes / _MEBIBYTE,
             "replay_age": age,
         }
-
-    def _num_bytes(self) -> int:
-        """Returns the bytes that it takes."""
-        return self._ring.nbytes + self._sampler.nbytes + self._draws.bytes_for(len(self._sampler.is_valid))
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what changes: the newest step of each env slot, priorities, and the debt.

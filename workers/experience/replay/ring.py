@@ -90,35 +90,6 @@ class Ring:
         """Returns whether it has rows for all env slots of rollouts."""
         return bool(np.isin(slots_of(rollouts), self.slots).all())
 
-    @property
-    def is_used(self) -> np.ndarray:
-        """bool ``[slots]``: which env slots have steps."""
-        return self.oldest <= self.tip
-
-    def outdated(self, coming: Sequence[Rollout], least: int) -> np.ndarray:
-        """Returns the env slots whose steps are all older than those of a slot that has lost some: bool ``[slots]``.
-
-        No steps come to them any more: a run goes on with fewer environments, or a collector has gone. So they would
-        keep their rows for ever, while newer ones of the other slots are written over.
-
-        Args:
-            coming: Rollouts whose env slots are not outdated.
-            least: Rows that each slot needs. With fewer, all slots are outdated that do not come.
-        """
-        if self.length < least:
-            return ~np.isin(self.slots, slots_of(coming))
-        is_full = self.oldest > 0
-        if not is_full.any():
-            return np.zeros(len(self.slots), np.bool_)
-        slots = np.arange(len(self.slots))
-        newest, oldest = (self.weights_version[self._rows(slots, numbers), 1] for numbers in (self.tip, self.oldest))
-        is_older = newest < oldest[is_full].max()
-        return is_older & ~np.isin(self.slots, slots_of(coming)) if is_older.any() else is_older
-
-    def forget(self, is_forgotten: np.ndarray) -> None:
-        """Leaves env slots out of the state, from which the ring has to be restored then: bool ``[slots]``."""
-        self.oldest[is_forgotten] = self.tip[is_forgotten] + 1
-
     def allocate(self, rollouts: Sequence[Rollout], check_memory: MemoryCheck) -> None:
         """Makes the arrays for the env slots of these rollouts.
 
@@ -226,8 +197,8 @@ class Ring:
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what changes, by name: the places of all steps, and the tips."""
-        found = {name: getattr(self, name)[self.is_used] for name in _SLOT_ARRAYS}
-        return found | self._state_of(np.where(self.is_used, self.tip, self.tip + 1), self.tip + 1)
+        found = {name: getattr(self, name).copy() for name in _SLOT_ARRAYS}
+        return found | self._state_of(self.tip, self.tip + 1)
 
     def segment(self, slots: np.ndarray, first: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the state of steps that will never change, by name.
@@ -240,8 +211,8 @@ class Ring:
         places = np.searchsorted(self.slots, slots)
         begins, ends = self.tip.copy(), self.tip.copy()
         begins[places], ends[places] = np.minimum(np.maximum(first, self.oldest[places]), end), end
-        used = {"slots": self.slots, "first": begins, "end": ends}
-        return {name: value[self.is_used] for name, value in used.items()} | self._state_of(begins, ends)
+        used = {"slots": self.slots.copy(), "first": begins, "end": ends}
+        return used | self._state_of(begins, ends)
 
     def _state_of(self, first: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the state of steps of all slots, slot by slot and in order of time."""

@@ -180,13 +180,12 @@ class SequenceSampler(Sampler):
         """Returns the beginnings and their policy states."""
         places = self.places_kept()
         states = {path: array[places] for path, array in self._states.items()}
-        is_used = self._ring.is_used
         return {
             "period": np.asarray(self._period),
-            "counts": self._counts[is_used],
+            "counts": self._counts.copy(),
             "identities": self.identities(places),
             "starts": self._starts.ravel()[places],
-            "slots": (np.cumsum(is_used) - 1)[places // max(self._num_places, 1)],
+            "slots": places // max(self._num_places, 1),
             **states,
         }
 
