@@ -119,8 +119,7 @@ class TotalsTracker:
         if not self._config.ends_by_evaluation or target is None or mean_return < target or self._totals.solved:
             return
         # The evaluation belongs to the time that it took to get there.
-        session_s = 0.0 if self._first_step_time is None else time.time() - self._first_step_time
-        train_s = self._train_s_before + session_s
+        train_s = self._train_s(time.time())
         self._totals = dataclasses.replace(self._totals, solved=True, solved_return=mean_return, train_s=train_s)
 
     def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
@@ -141,7 +140,6 @@ class TotalsTracker:
             self._first_step_time = min((report.first_step_time for report in reports), default=begun)
         if self._speed is None:
             self._speed = RecentSpeed(self._first_step_time)
-        session_s = now - self._first_step_time
         mean = float(np.mean(self._returns)) if self._returns else float("nan")
         target = self._config.target_return
         solved = target is not None and len(self._returns) == 100 and mean >= target
@@ -150,7 +148,7 @@ class TotalsTracker:
             updates=before.updates + 1,
             env_steps=before.env_steps + env_steps,
             episodes=before.episodes + len(ended_returns),
-            train_s=self._train_s_before + session_s,
+            train_s=self._train_s(now),
             recent_returns=tuple(self._returns),
             solved=before.solved or solved,
             best_evaluation=self._best,
@@ -172,6 +170,10 @@ class TotalsTracker:
             metrics["episode_length"] = float(np.mean(ended_lengths))
         metrics |= _info_means([info for report in reports for info in report.episode_infos])
         return UpdateResult(self._totals, metrics, self._first_step_time, reports)
+
+    def _train_s(self, now: float) -> float:
+        """Returns the seconds of training up to a time, over all starts of the run."""
+        return self._train_s_before + (0.0 if self._first_step_time is None else now - self._first_step_time)
 
     def _counts(self) -> dict[str, int]:
         """Returns the totals that metrics show."""
