@@ -338,24 +338,26 @@ def _priorities(extra: Any) -> np.ndarray:
     Raises:
         ConfigError: If there are none.
     """
-    if hasattr(extra, "_asdict"):
-        extra = extra._asdict()
-    if not isinstance(extra, Mapping) or PRIORITIES not in extra:
+    named = _named(extra)
+    if PRIORITIES not in named:
         raise ConfigError(
             f"priority_exponent above 0 draws rows by their priorities, but the agent's train returns no {PRIORITIES} "
             "in LossInfo.extra: return float32 [B] there, such as the absolute errors, or set priority_exponent to 0"
         )
-    return np.asarray(extra[PRIORITIES])
+    return np.asarray(named[PRIORITIES])
+
+
+def _named(extra: Any) -> Mapping[str, Any]:
+    """Returns a dict or namedtuple by name; empty for anything else."""
+    if hasattr(extra, "_asdict"):
+        extra = extra._asdict()
+    return extra if isinstance(extra, Mapping) else {}
 
 
 def _figures(extra: Any) -> dict[str, float]:
     """Returns the scalars of a dict or namedtuple by name; the names of nested ones are joined by ``/``."""
-    if hasattr(extra, "_asdict"):
-        extra = extra._asdict()
-    if not isinstance(extra, Mapping):
-        return {}
     found: dict[str, float] = {}
-    for name, value in extra.items():
+    for name, value in _named(extra).items():
         nested = _figures(value)
         if nested:
             found |= {f"{name}/{inner}": figure for inner, figure in nested.items()}
