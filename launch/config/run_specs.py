@@ -174,9 +174,10 @@ def _check_is_dataset(folder: str) -> None:
 
 
 def _check_actions(specs: EnvironmentSpecs, config: TrainConfig, whose: str) -> None:
-    """Checks that an agent learns such actions; the error names agents that do."""
+    """Checks that an agent and its settings are for such actions; the error names agents or the setting."""
     kind = config.agent.actions
     if fits(kind, specs.action):
+        config.agent.check_actions(specs.action)
         return
     others = [
         name
