@@ -203,8 +203,7 @@ def _check_values(rows: np.ndarray, name: str, spec: ArraySpec) -> None:
     if not is_discrete(spec):
         return
     limits = np.iinfo(spec.dtype)
-    is_bounded = isinstance(spec, BoundedArraySpec)
-    low, high = (spec.minimum, spec.maximum) if is_bounded else (limits.min, limits.max)
+    low, high = (spec.minimum, spec.maximum) if isinstance(spec, BoundedArraySpec) else (limits.min, limits.max)
     is_wrong = (rows < low) | (rows > high)
     if rows.dtype.kind == "f":
         is_wrong |= rows != np.floor(rows)

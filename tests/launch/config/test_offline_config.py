@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
+from distpolicy.agents.cql.config import CQLConfig
 from distpolicy.errors import ConfigError
 from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.trajectories.time_step import time_step_spec
@@ -129,3 +130,30 @@ def test_an_environment_with_more_actions_is_refused(tmp_path: Path) -> None:
     config = TrainConfig(env="MountainCar-v0", agent=BC, dataset=(str(folder),))
     with pytest.raises(ConfigError, match=r"has the action int64\[\] from 0 to 2, and .* has int64\[\] from 0 to 1"):
         run_specs(config, config.environment_factory)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learn_cql_alpha": True},
+        {"cql_tau": 5.0},
+        {"num_cql_samples": 4},
+        {"actor_learning_rate": 1e-3},
+        {"num_bc_steps": 100},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_settings_for_floats_are_refused_with_a_discrete_action(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = dataset(tmp_path / "data")
+    (name,) = changes
+    config = TrainConfig(agent=CQLConfig(**changes), dataset=(folder,), eval_episodes=0)
+    with pytest.raises(ConfigError, match=rf"^cql\.{name} is for actions of floats: leave it at "):
+        run_specs(config, config.environment_factory)
+    config = TrainConfig(agent=CQLConfig(cql_alpha=2.0), dataset=(folder,), eval_episodes=0)
+    assert run_specs(config, config.environment_factory).action == CARTPOLE.action_spec
+
+
+def test_a_weight_that_is_learned_cannot_begin_at_0() -> None:
+    with pytest.raises(ConfigError, match=r"cql\.cql_alpha must be above 0 with learn_cql_alpha, but is 0"):
+        CQLConfig(learn_cql_alpha=True, cql_alpha=0.0)
+    assert CQLConfig(cql_alpha=0.0).cql_alpha == 0.0
