@@ -106,7 +106,7 @@ class AgentConfig:
     _POSITIVE: ClassVar[tuple[str, ...]] = ()
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ()
     _SHARES: ClassVar[tuple[str, ...]] = ()
-    # Settings that mean nothing for a discrete action.
+    # Settings that mean nothing for a discrete action, and are refused then.
     _FOR_FLOATS: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

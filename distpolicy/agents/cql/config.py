@@ -33,13 +33,8 @@ class CQLConfig(OfflineCriticConfig):
     deploys_collect_policy: ClassVar[bool] = False
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OfflineCriticConfig._POSITIVE, "actor_learning_rate", "num_cql_samples")
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ("cql_alpha", "num_bc_steps")
-    _FOR_FLOATS: ClassVar[tuple[str, ...]] = (
-        "learn_cql_alpha",
-        "cql_tau",
-        "num_cql_samples",
-        "actor_learning_rate",
-        "num_bc_steps",
-    )
+    # Not num_cql_samples and actor_learning_rate: the preset, which is for any dataset, has its own.
+    _FOR_FLOATS: ClassVar[tuple[str, ...]] = ("learn_cql_alpha", "cql_tau", "num_bc_steps")
 
     max_gradient_norm: float = 10.0
     """Bound of the gradient's global norm; for actions of floats, of the norm of each variable's gradient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from distpolicy.trajectories.time_step import time_step_spec
 from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
+from launch.config.presets import load_preset
 from launch.config.run_specs import run_specs
 from launch.config.seal import sealed
 from launch.config.train import TrainConfig
@@ -137,8 +139,6 @@ def test_an_environment_with_more_actions_is_refused(tmp_path: Path) -> None:
     [
         {"learn_cql_alpha": True},
         {"cql_tau": 5.0},
-        {"num_cql_samples": 4},
-        {"actor_learning_rate": 1e-3},
         {"num_bc_steps": 100},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -149,7 +149,8 @@ def test_settings_for_floats_are_refused_with_a_discrete_action(tmp_path: Path, 
     config = TrainConfig(agent=CQLConfig(**changes), dataset=(folder,), eval_episodes=0)
     with pytest.raises(ConfigError, match=rf"^cql\.{name} is for actions of floats: leave it at "):
         run_specs(config, config.environment_factory)
-    config = TrainConfig(agent=CQLConfig(cql_alpha=2.0), dataset=(folder,), eval_episodes=0)
+    # The preset is for any dataset.
+    config = dataclasses.replace(load_preset("cql"), dataset=(folder,), eval_episodes=0)
     assert run_specs(config, config.environment_factory).action == CARTPOLE.action_spec
 
 
