@@ -21,6 +21,9 @@ CURVES = "curves"
 
 _MAX_POINTS = 500
 
+# How far beyond the curves the interval of a mean is shown at most, as a share of what the curves span.
+_BAND_SHARE = 0.5
+
 # The columns of a table, all of one length.
 Table = Mapping[str, Sequence[Any]]
 
@@ -127,10 +130,12 @@ def line_chart(
         is_log: Whether the y axis is logarithmic.
         legend: Names and colours.
     """
+    # A line of one point would not be seen.
+    single = [curve for curve in lines.main if np.isfinite(curve.y).sum() == 1]
     tables: dict[str, dict[str, list[Any]]] = {
         "main": _table(lines.main),
         "faint": _table(lines.faint),
-        "points": _table(lines.points),
+        "points": _table([*lines.points, *single]),
         "marks": {
             "steps": [short(mark.steps) for mark in lines.marks],
             "time": [short(mark.time) for mark in lines.marks],
@@ -178,10 +183,26 @@ def coloured(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _y_scale(tables: Mapping[str, Mapping[str, Sequence[Any]]], from_zero: bool) -> dict[str, Any]:
+    """Returns the scale of the y axis.
+
+    The interval of few runs can be many times as wide as all curves. It is cut where it would make them flat, and below
+    0 where values cannot be negative.
+    """
+    curves = [tables[name]["y"] for name in ("main", "faint", "points")]
+    curves += [tables["points"]["low"], tables["points"]["high"], tables["target"]["target"]]
+    values = {float(value) for column in curves for value in column if value is not None}
+    band = [float(value) for name in ("low", "high") for value in tables["main"][name] if value is not None]
+    if band and values:
+        low, high = min(values), max(values)
+        beyond = (high - low) * _BAND_SHARE
+        wanted = (min(low, *band), max(high, *band))
+        shown = (max(wanted[0], low - beyond), min(wanted[1], high + beyond))
+        if from_zero:
+            return {"domain": [0.0, shown[1]], "nice": True} if wanted[0] < 0.0 or shown != wanted else {"zero": True}
+        if shown != wanted:
+            return {"domain": list(shown), "nice": True}
     if from_zero:
         return {"zero": True}
-    curves = [tables[name][column] for name in ("main", "faint", "points") for column in ("y", "low", "high")]
-    values = {float(value) for column in (*curves, tables["target"]["target"]) for value in column if value is not None}
     if len(values) == 1:
         # Labels of an axis without length have no digits behind the point.
         (value,) = values

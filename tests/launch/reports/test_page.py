@@ -228,6 +228,40 @@ def test_runs_that_differ_by_their_seed_are_shown_with_their_mean(tmp_path: Path
     assert "ppo (3 runs)" in text
 
 
+def y_scale(text: str, title: str) -> dict[str, Any]:
+    return chart(text, title)["spec"]["layer"][0]["encoding"]["y"]["scale"]
+
+
+def test_the_wide_interval_of_two_runs_neither_flattens_the_curves_nor_goes_below_zero(tmp_path: Path) -> None:
+    paths = []
+    for seed in (0, 1):
+        returns, more = np.linspace(0.0, 100.0, 30) + 10.0 * seed, {"steps_per_s": 1000.0 + 200.0 * seed}
+        paths.append(write_run(tmp_path / f"seed{seed}", 30, TrainConfig(seed=seed), returns, more).path)
+    text = page_of(*paths)
+    # Student's t with one degree of freedom: 12.7 · 5 on either side of the mean.
+    assert chart(text, "Return")["tables"]["band"]["high"][0] == pytest.approx(68.5, abs=0.2)
+    low, high = y_scale(text, "Return")["domain"]
+    assert low == pytest.approx(-55.0, abs=1.0)
+    assert high == pytest.approx(165.0, abs=1.0)
+    assert y_scale(text, "Env steps a second")["domain"] == [0.0, pytest.approx(1300.0)]
+    assert "<td class=n>2</td><td class=n>2</td>" in text, "runs and seeds"
+    again = write_run(tmp_path / "again", 30, TrainConfig(seed=1)).path
+    assert "<td class=n>3</td><td class=n>2</td>" in page_of(*paths, again), "a repeated seed is none more"
+
+
+def test_a_run_with_a_single_evaluation_is_a_point_beside_the_curve_of_another(tmp_path: Path) -> None:
+    many = write_run(tmp_path / "many", 12, TrainConfig(seed=0), more={"eval_return_mean": 50.0})
+    one = write_run(tmp_path / "one", 12, TrainConfig(seed=0, rollout_steps=16))
+    lines = one.metrics_file.read_text().splitlines()
+    column = lines[0].split(",").index("eval_return_mean")
+    last = lines[-1].split(",")
+    last[column] = "70.0"
+    one.metrics_file.write_text("\n".join([*lines[:-1], ",".join(last)]) + "\n")
+    tables = chart(page_of(many.path, one.path), "Return, evaluated")["tables"]
+    assert tables["points"]["y"] == [70.0]
+    assert set(tables["main"]["y"]) == {50.0, 70.0}
+
+
 def three_runs(folder: Path) -> list[Path]:
     """Asynchronous runs of two groups, with evaluations on the way, faults, and a resumed one."""
     paths = []
