@@ -86,7 +86,7 @@ def test_the_head_of_a_page_says_what_was_run_and_what_came_out(tmp_path: Path) 
     assert "± 5.0 (95 %), target 475" in page.texts["div"]
     assert tiles["Env steps"] == f"{40 * STEPS:,}"
     assert tiles["Training"] == "1 min 20 s"
-    assert tiles["Speed"] == "64 /s"
+    assert tiles["Mean speed"] == "64 /s"
     assert tiles["Faults"] == "1"
 
 
