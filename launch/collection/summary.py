@@ -48,8 +48,8 @@ def summary(
         # Waiting for the next call and starting are not in it, as they are in the speed of the progress line.
         speed = num_env_steps / total_s * len(totals)
         lines.append(
-            f"while collecting: {speed:,.0f} env steps/s, {env_s / total_s:.0%} of what the envs alone would do; policy "
-            f"{policy_s / total_s:.0%} of the time"
+            f"while collecting: {speed:,.0f} env steps/s, {env_s / total_s:.0%} of what the envs alone would do; "
+            f"policy {policy_s / total_s:.0%} of the time"
         )
     if server is not None:
         lines.append(

@@ -145,6 +145,7 @@ def line_chart(
     }
     if not (tables["main"]["y"] or tables["points"]["y"]):
         return None
+    _cut(tables, from_zero)
     names = list(lines.names or dict.fromkeys(curve.name for curve in (*lines.main, *lines.points)))
     colour = coloured(names)
     scale = {"type": "log"} if is_log else _y_scale(tables, from_zero)
@@ -182,27 +183,33 @@ def coloured(names: Sequence[str]) -> dict[str, Any]:
     return {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "legend": None}
 
 
-def _y_scale(tables: Mapping[str, Mapping[str, Sequence[Any]]], from_zero: bool) -> dict[str, Any]:
-    """Returns the scale of the y axis.
+def _cut(tables: Mapping[str, dict[str, list[Any]]], from_zero: bool) -> None:
+    """Cuts the intervals of means in place.
 
-    The interval of few runs can be many times as wide as all curves. It is cut where it would make them flat, and below
-    0 where values cannot be negative.
+    The interval of few runs can be many times as wide as all curves, which it would make flat; and it can be below 0
+    where values cannot be negative.
     """
-    curves = [tables[name]["y"] for name in ("main", "faint", "points")]
-    curves += [tables["points"]["low"], tables["points"]["high"], tables["target"]["target"]]
-    values = {float(value) for column in curves for value in column if value is not None}
-    band = [float(value) for name in ("low", "high") for value in tables["main"][name] if value is not None]
-    if band and values:
-        low, high = min(values), max(values)
-        beyond = (high - low) * _BAND_SHARE
-        wanted = (min(low, *band), max(high, *band))
-        shown = (max(wanted[0], low - beyond), min(wanted[1], high + beyond))
-        if from_zero:
-            return {"domain": [0.0, shown[1]], "nice": True} if wanted[0] < 0.0 or shown != wanted else {"zero": True}
-        if shown != wanted:
-            return {"domain": list(shown), "nice": True}
+    main = tables["main"]
+    for axis in ("steps", "time"):
+        values = [float(value) for value in tables["target"]["target"]]
+        for name in ("main", "faint", "points"):
+            found = zip(tables[name]["y"], tables[name][axis], strict=True)
+            values += [float(y) for y, place in found if None not in (y, place)]
+        if not values:
+            continue
+        lowest, highest = min(values), max(values)
+        beyond = (highest - lowest) * _BAND_SHARE
+        for row, place in enumerate(main[axis]):
+            if place is not None and main["low"][row] is not None:
+                main["low"][row] = max(main["low"][row], 0.0 if from_zero else lowest - beyond)
+                main["high"][row] = min(main["high"][row], highest + beyond)
+
+
+def _y_scale(tables: Mapping[str, Mapping[str, Sequence[Any]]], from_zero: bool) -> dict[str, Any]:
     if from_zero:
         return {"zero": True}
+    curves = [tables[name][column] for name in ("main", "faint", "points") for column in ("y", "low", "high")]
+    values = {float(value) for column in (*curves, tables["target"]["target"]) for value in column if value is not None}
     if len(values) == 1:
         # Labels of an axis without length have no digits behind the point.
         (value,) = values
