@@ -72,7 +72,7 @@ def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """Returns the value as the hint's type. Accepts an int as a float, a list as a tuple, and no other conversions."""
+    """Returns the value as the hint's type. Accepts a whole number in either form, and a list as a tuple."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in options:
