@@ -23,7 +23,7 @@ from launch.short_help import Choice, short_help
 _T = TypeVar("_T")
 
 # Options that take several values.
-_LISTS = ("--env-kwargs", "--wrappers", "--info-metrics", "--dataset", "--custom.kwargs", "--custom.replay")
+_LISTS = ("env-kwargs", "wrappers", "info-metrics", "dataset", "custom.kwargs", "custom.replay")
 
 
 UsualOptions = Mapping[str, Sequence[str]]
@@ -56,10 +56,10 @@ def _check_lists_are_given_once(arguments: list[str]) -> None:
 
     An option of one value may be given again, as scripts do to change a default.
     """
-    names = [text.partition("=")[0] for text in arguments if text.startswith("--")]
+    names = _given(arguments)
     for name in _LISTS:
         if names.count(name) > 1:
-            raise ConfigError(f"{name} is given twice: give all its values after one {name}")
+            raise ConfigError(f"--{name} is given twice: give all its values after one --{name}")
 
 
 def _without_box(text: str) -> str:
@@ -76,7 +76,12 @@ def _without_box(text: str) -> str:
 
 def given_options(arguments: list[str]) -> set[str]:
     """Returns the names of the options that are given."""
-    return {text[2:].partition("=")[0] for text in arguments if text.startswith("--")}
+    return set(_given(arguments))
+
+
+def _given(arguments: list[str]) -> list[str]:
+    # tyro takes --env_kwargs for --env-kwargs.
+    return [text[2:].partition("=")[0].replace("_", "-") for text in arguments if text.startswith("--")]
 
 
 def known_options(arguments: list[str], *options: str) -> argparse.Namespace:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ def typed(values: dict[str, Any]) -> dict[str, tuple[type, Any]]:
         (["--env-kwargs", "size=3", "goal=1", "size=4"], "'size' is given twice"),
         (["--env-kwargs", 'goal={"a": 1, "b": {"c": 2, "c": 3}}'], "the key 'c' occurs twice"),
         (["--env-kwargs", "size=3", "--env-kwargs", "goal=4"], "--env-kwargs is given twice: give all its values"),
+        (["--env_kwargs", "size=3", "--env-kwargs", "goal=4"], "--env-kwargs is given twice"),
         (["--wrappers", "a.B", "--seed", "1", "--wrappers=c.D"], "--wrappers is given twice"),
         (["--info-metrics", "won", "--info-metrics", "far"], "--info-metrics is given twice"),
     ],
@@ -169,3 +173,17 @@ def test_a_value_of_another_type_is_told_with_its_place(text: str, told: str, tm
 def test_a_text_of_any_characters_stays_as_it_is(text: str, tmp_path: Path) -> None:
     config = TrainConfig(env_kwargs={"name": text, text: [text]})
     assert loaded(tmp_path, dump(config)) == config
+
+
+# The interpreter
+
+
+def test_an_evaluation_does_not_depend_on_the_interpreters_options(tmp_path: Path) -> None:
+    arguments = ["evaluate", "random", "--env", "CartPole-v1", "--episodes", "4", "--json"]
+    found = []
+    for options, hash_seed in (([], "0"), ([], "1"), (["-OO"], "random")):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, *options, "-m", "launch", *arguments]
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        found.append(json.loads(ended.stdout)["returns"])
+    assert found[0] == found[1] == found[2]

@@ -68,6 +68,8 @@ def test_every_environment_gets_the_arguments_that_were_given(mode: str) -> None
     for factory in (
         of(envs.ChangesItsArguments, mode, kwargs=given),
         EnvironmentFactory("Changes-v0", mode, kwargs=given),  # type: ignore[arg-type]
+        of(partial(envs.ChangesItsArguments, **given), mode),
+        of(partial(envs.ChangesItsArguments, given["config"]), mode),
     ):
         result = played(factory)
         assert (result.lengths, result.returns) == ([3] * 4, [6.0] * 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import json
 import operator
@@ -141,7 +142,7 @@ class SingleEnvironmentMaker:
     def _bare(self) -> gym.Env:
         kwargs = own_arguments(self.kwargs)
         if not isinstance(self.target, gym.envs.registration.EnvSpec):
-            return self.target(**kwargs)
+            return _with_own_arguments(self.target)(**kwargs)
         spec = copy.copy(self.target)
         # The checks of Gymnasium's wrappers are not needed: the stream resets before it steps, and checks the results.
         spec.order_enforce = False
@@ -176,6 +177,13 @@ def own_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
     An environment may change them, as by ``config.pop("size", 8)``. The next one must get what was given, too.
     """
     return {name: _own(value) for name, value in kwargs.items()}
+
+
+def _with_own_arguments(target: Callable[..., gym.Env]) -> Callable[..., gym.Env]:
+    """Returns a callable whose arguments are copies, if it is a partial, which holds some."""
+    if type(target) is not functools.partial:
+        return target
+    return functools.partial(target.func, *map(_own, target.args), **own_arguments(target.keywords))
 
 
 def _own(value: Any) -> Any:
