@@ -233,7 +233,8 @@ def learned(make: Any, num_updates: int = 1) -> dict[str, float]:
     probe(factory)
     collector = Collector(CollectorConfig(0, 0, 2, 6, 0), factory, PolicyFactory(config))
     learner = Learner(AgentFactory(config, EnvironmentSpecs(collector.time_step_spec, collector.action_spec)))
-    weights, metrics = learner.weights(), {}
+    weights = learner.weights()
+    metrics: dict[str, float] = {}
     try:
         for _ in range(num_updates):
             rollout, report = collector.rollout(weights)
