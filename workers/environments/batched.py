@@ -88,8 +88,8 @@ class BatchedEnvironment(Environment):
             before = self._ended
             if before.any():
                 self._check_resets(ended & before)
-                # Some forms return the last reward once more. It belongs to no step.
-                reward[before] = 0.0
+                # Some forms return the last reward once more. It belongs to no step. (The array may be the form's own.)
+                reward = np.where(before, np.float32(0.0), reward)
         except InterfaceError as error:
             raise self._mismatch(error) from error
         self._ended = ended
