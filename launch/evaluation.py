@@ -245,7 +245,7 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         env = config.env or run.env
         folder = policy_folder(source, config.stochastic)
         # The run's arguments do not apply to another environment.
-        kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
+        kwargs = {**(run.env_kwargs if env == run.env else {}), **config.env_kwargs}
         wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
         atari = run.atari if env == run.env else AtariConfig()

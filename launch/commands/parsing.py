@@ -17,10 +17,12 @@ import tyro
 from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.errors import ConfigError
 from distpolicy.utils.suggestions import did_you_mean
+from launch.config.environment import EnvironmentConfig
 from launch.option_values import REGISTRY
 from launch.short_help import Choice, short_help
 
 _T = TypeVar("_T")
+_WithEnv = TypeVar("_WithEnv", bound=EnvironmentConfig)
 
 # Options that take several values.
 _LISTS = ("env-kwargs", "wrappers", "info-metrics", "dataset", "custom.kwargs", "custom.replay")
@@ -82,6 +84,13 @@ def given_options(arguments: list[str]) -> set[str]:
 def _given(arguments: list[str]) -> list[str]:
     # tyro takes --env_kwargs for --env-kwargs.
     return [text[2:].partition("=")[0].replace("_", "-") for text in arguments if text.startswith("--")]
+
+
+def with_env_kwargs_of(base: _WithEnv, config: _WithEnv) -> _WithEnv:
+    """Returns settings that keep the environment's arguments of ``base`` which the command line has not changed."""
+    if config.env != base.env:
+        return config
+    return dataclasses.replace(config, env_kwargs={**base.env_kwargs, **config.env_kwargs})
 
 
 def known_options(arguments: list[str], *options: str) -> argparse.Namespace:

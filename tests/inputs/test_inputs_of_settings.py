@@ -17,6 +17,7 @@ from launch.commands.evaluate import parse_evaluate
 from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.train import TrainConfig, load_train_config
+from launch.evaluation import _environment
 from launch.option_values import absolute_path, keyword_arguments
 
 
@@ -50,6 +51,20 @@ def test_a_value_that_would_be_dropped_is_told(words: list[str], told: str) -> N
         parse_train(words)
     with pytest.raises(ConfigError, match=told):
         parse_evaluate(["random", "--env", "CartPole-v1", *words])
+
+
+def test_arguments_of_an_environment_that_are_not_named_stay(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(dump(TrainConfig(env="Pendulum-v1", env_kwargs={"g": 5.0, "render_mode": None})))
+    options = ["--config", str(file), "--env-kwargs", "g=2"]
+    assert parse_train(options).config.env_kwargs == {"g": 2, "render_mode": None}
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "saved_model.pb").touch()
+    factory, _ = _environment(tmp_path, parse_evaluate([str(tmp_path), "--env-kwargs", "g=2"]).config)
+    assert factory.kwargs == {"g": 2, "render_mode": None}
+    # Those of one environment are not those of another.
+    other = parse_evaluate([str(tmp_path), "--env", "CartPole-v1", "--env-kwargs", "sutton_barto_reward=true"])
+    assert _environment(tmp_path, other.config)[0].kwargs == {"sutton_barto_reward": True}
 
 
 def test_an_option_of_one_value_may_be_given_again() -> None:

@@ -78,6 +78,7 @@ def test_the_environment_is_the_datasets_unless_another_is_given(tmp_path: Path)
     assert (config.env, config.env_kwargs) == ("Acrobot-v1", {"a": 1})
     assert config.wrappers == ("gymnasium.wrappers.FlattenObservation",)
     assert parse_train([*start, "--env-kwargs", "a", "2"]).config.env_kwargs == {"a": 2}
+    assert parse_train([*start, "--env-kwargs", "b", "2"]).config.env_kwargs == {"a": 1, "b": 2}
     assert parse_train([*start, "--env", "CartPole-v1"]).config.env_kwargs == {}
 
 
