@@ -36,8 +36,8 @@ _distpolicy() {{
       " "*) words={commands} ;;
     esac ;;
   esac
-  # The options of agents and networks are offered once their beginning is there.
-  if [[ $word == --* && $word != *.* ]]; then
+  # The options and settings of agents and networks are offered once their beginning is there.
+  if [[ $word != *.* ]]; then
     words=$(printf '%s\\n' $words | sed 's/\\..*/./' | sort -u)
   fi
   COMPREPLY=($(compgen -W "$words" -- "$word"))
