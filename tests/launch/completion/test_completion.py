@@ -103,6 +103,11 @@ def test_bash_completes_the_command_of_a_job(script: Path) -> None:
     assert completed(script, "submit", "auto", "train", "--env", "Pen") == ["Pendulum-v1"]
 
 
+def test_bash_does_not_take_a_folder_for_a_command(script: Path) -> None:
+    assert completed(script, "watch", "runs", "--onc") == ["--once"]
+    assert completed(script, "submit", "auto", "train", "--run-dir", "report", "--env", "Pen") == ["Pendulum-v1"]
+
+
 def test_bash_leaves_files_to_itself(script: Path) -> None:
     assert completed(script, "train", "--resume", "") == []
     assert completed(script, "evaluate", "") == []

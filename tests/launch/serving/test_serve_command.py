@@ -192,17 +192,17 @@ def text_of(url: str) -> str:
         return str(page.read().decode())
 
 
-def listening(process: psutil.Process) -> list[Any]:
-    return [item.laddr for item in process.net_connections("inet") if item.status == psutil.CONN_LISTEN]
+def listening(place: Any) -> list[Any]:
+    """The addresses at which a process listens, or, of psutil itself, all processes."""
+    return [item.laddr for item in place.net_connections("inet") if item.status == psutil.CONN_LISTEN]
 
 
 def check_reached_from_here_alone(port: int | None) -> None:
-    places = [place for folder in our_processes() for place in listening(psutil.Process(int(folder.name)))]
-    assert {place.ip for place in places if place.port == port} == {"127.0.0.1"}
+    assert {place.ip for place in listening(psutil) if place.port == port} == {"127.0.0.1"}
 
 
 def check_rays_token_is_needed() -> None:
-    """Asks the ports of replicas that Ray Serve has opened at all addresses."""
+    """Asks the ports that Ray Serve has opened in the replicas, at all addresses."""
     ports = [place.port for replica in replicas() for place in listening(psutil.Process(replica)) if place.ip == "::"]
     assert len(ports) == 2
     for port in ports:
