@@ -186,7 +186,10 @@ def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> Non
         (("run", "--episodes", "0"), "episodes must be 1 or more"),
         (("run", "--seed", "-1"), "seed must be 0 or more"),
         # Of many episodes: none of them is played before.
-        (("run", "--episodes", "1000000", "--video", "run/config.yaml/videos"), "cannot write into run/config.yaml/videos"),
+        (
+            ("run", "--episodes", "1000000", "--video", "run/config.yaml/videos"),
+            "cannot write into run/config.yaml/videos",
+        ),
         (("run", "--no-such-option"), "no-such-option"),
     ],
 )

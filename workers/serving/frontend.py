@@ -94,7 +94,7 @@ class Frontend:
         # A comparison of sums takes the same time whatever is wrong.
         if not hmac.compare_digest(hashlib.sha256(token).digest(), self._token_sha256):
             raise ServingError(
-                "a token is needed: send the header Authorization: Bearer TOKEN; in Python, PolicyClient(url, token=...) "
+                "a token is needed: send the header Authorization: Bearer TOKEN; in Python, PolicyClient(token=...) "
                 "or the variable DISTPOLICY_TOKEN",
                 Kind.UNAUTHENTICATED,
             )

@@ -85,7 +85,7 @@ def test_bash_completes_the_names_of_settings(script: Path) -> None:
     assert completed(script, "tune", "--search", "total") == []
     offered = completed(script, "plot", "runs", "--by", "")
     assert {"agent", "env", "seed", "collectors", "network.", "ppo."} <= set(offered)
-    assert completed(script, "plot", "runs", "--by", "ppo.learning-r") == ["ppo.learning-rate"]
+    assert completed(script, "plot", "runs", "--by", "ppo.num-ep") == ["ppo.num-epochs"]
 
 
 def test_settings_are_offered_that_the_commands_take() -> None:

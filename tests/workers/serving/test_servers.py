@@ -474,7 +474,6 @@ def test_the_interface_says_whether_a_token_is_needed(serve: Serve) -> None:
     assert document["paths"]["/healthz"]["get"]["security"] == []
 
 
-
 def raw(served: Any, request: bytes) -> bytes:
     """Returns the answer to a request that is sent as it is, and waited for although more may have to be sent."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
