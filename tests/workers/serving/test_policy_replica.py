@@ -177,7 +177,7 @@ def test_a_loopback_address_is_one_however_it_is_spelt(keeper: PolicyKeeper, pol
 def test_a_replica_that_ends_tells_how_many_actions_it_has_computed(
     keeper: PolicyKeeper, policies: dict[int, Any]
 ) -> None:
-    batch = {name: np.stack([leaf] * 3) for name, leaf in OBSERVATION.items()}
+    batch: Any = {name: np.stack([leaf] * 3) for name, leaf in OBSERVATION.items()}
     with started() as (replica, url):
         for observation in (OBSERVATION, batch, batch):
             with PolicyClient(url) as client:
