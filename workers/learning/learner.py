@@ -205,9 +205,10 @@ class Learner:
     def _check_finite(self, metrics: Mapping[str, float], experience: Any) -> None:
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
+            advice = "lower the learning rate, or normalise observations and rewards"
             raise DistPolicyError(
                 f"training diverged in update {self._version + 1}: {', '.join(diverged)} not finite; "
-                f"{_beyond_float32(experience) or 'lower the learning rate, or normalise observations and rewards'}"
+                f"{_beyond_float32(experience) or advice}"
             )
 
     def state(self, kept_parts: Sequence[str] = ()) -> dict[str, np.ndarray]:
