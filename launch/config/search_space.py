@@ -120,6 +120,8 @@ class SearchSpace:
         for name, domain_ in self.domains.items():
             for value in domain_.values:
                 self._check_end(name, value)
+            if len(domain_.values) < 2:
+                raise ConfigError(f"--search {name} choice needs two values or more")
 
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
         """Returns values at random that fit together.
@@ -179,8 +181,6 @@ def _domain(name: str, text: str, hint: Any) -> Domain:
             f"--search {name} has the unknown kind {kind!r}{did_you_mean(kind, _KINDS)}; there are {ways}"
         )
     if kind == "choice":
-        if len(words) < 2:
-            raise ConfigError(f"--search {name} choice needs two values or more")
         values = tuple(setting_value(word, hint) for word in words)
         for place, value in enumerate(values):
             if value in values[:place]:

@@ -9,41 +9,55 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
 from launch.config.search_space import SearchSpace
-from launch.config.tune import TuneConfig
+from launch.config.setting_names import with_settings
+from launch.config.train import TrainConfig
+from launch.config.tune import TuneConfig, least_steps
 from launch.tuning.journal import TrialReport
 from launch.tuning.trial import GIVEN, SCORE, STEPS
-
-_EXCHANGES = 8
 
 
 class RememberingHalving(AsyncHyperBandScheduler):
     """Asynchronous successive halving (Li et al., 2018) that knows the reports of an interrupted search.
 
+    A trial is not compared before it has learned. If that is later than a look, it is compared at the next report with
+    those that have come to the same look.
+
     Args:
-        max_steps: Steps of a trial that is not stopped.
-        reduction: One part in so many goes on after each look.
-        mode: ``max`` or ``min``.
+        config: The search.
+        train: The settings that it begins from.
         before: Returns the reports that a trial of Tune's has made before the search was interrupted.
     """
 
-    def __init__(self, max_steps: int, reduction: int, mode: str, before: Callable[[Any], list[TrialReport]]) -> None:
+    def __init__(self, config: TuneConfig, train: TrainConfig, before: Callable[[Any], list[TrialReport]]) -> None:
+        first, last = config.planned_looks(train)
         super().__init__(
             time_attr=STEPS,
             metric=SCORE,
-            mode=mode,
-            # Two looks, at 1/9 and 1/3 with a reduction of 3. None at the end, where nothing is saved by stopping.
-            grace_period=max(max_steps // reduction**2, 1),
-            max_t=max(max_steps * 3 // (2 * reduction), 1),
-            reduction_factor=reduction,
+            mode=config.mode,
+            grace_period=first,
+            # Anything between the second look and a third one. None is at the end, where nothing is saved by stopping.
+            max_t=last * 3 // 2,
+            reduction_factor=config.reduction,
             # The trial ends by itself: steps of a rollout may go beyond the last one.
             stop_last_trials=False,
         )
-        self._before = before
+        self._train, self._max_steps, self._before = train, config.trial_steps(train), before
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, trial)
         for report in self._before(trial):
             self.remember(trial, report)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        # Batches may be searched, too: the least steps are the trial's own.
+        least = least_steps(with_settings(self._train, trial.config[GIVEN]["settings"]))
+        if not least <= result.get(STEPS, 0) < self._max_steps:
+            return TrialScheduler.CONTINUE
+        return super().on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        # What a trial has at its end is not compared with what others have before.
+        self._trial_info.pop(trial.trial_id, None)
 
     def remember(self, trial: Any, report: TrialReport) -> None:
         """Counts an earlier report, so that later trials are compared with it.
@@ -64,41 +78,34 @@ class RememberingHalving(AsyncHyperBandScheduler):
 
 def make_scheduler(
     config: TuneConfig,
+    train: TrainConfig,
     space: SearchSpace,
-    max_steps: int,
-    seed: int,
     before: Callable[[Any], list[TrialReport]],
 ) -> TrialScheduler:
     """Returns the scheduler that a search asks for.
 
     Args:
         config: The search.
+        train: The settings that it begins from.
         space: The searched settings.
-        max_steps: Steps of a trial.
-        seed: Seed of changed settings.
         before: As for :class:`RememberingHalving`.
     """
     if config.scheduler == "asha":
-        return RememberingHalving(max_steps, config.reduction, config.mode, before)
+        return RememberingHalving(config, train, before)
     if config.scheduler == "pbt":
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(train.seed)
         return PopulationBasedTraining(
             time_attr=STEPS,
             metric=SCORE,
             mode=config.mode,
             # Every report is a time to exchange. This is half of the steps between two reports: they are not all alike,
             # and Tune would leave out a report that comes a few steps early.
-            perturbation_interval=perturbation_steps(config, max_steps) / 2,
+            perturbation_interval=config.exchange_steps(train) / 2,
             custom_explore_fn=lambda donor: explored(donor, space, random),
             log_config=False,
             require_attrs=False,
         )
     return FIFOScheduler()
-
-
-def perturbation_steps(config: TuneConfig, max_steps: int) -> int:
-    """Returns the steps of a trial between two exchanges."""
-    return config.perturb_every or max(max_steps // _EXCHANGES, 1)
 
 
 def explored(donor: Mapping[str, Any], space: SearchSpace, random: np.random.Generator) -> dict[str, Any]:
