@@ -44,7 +44,7 @@ class TuningRun:
     ::
 
         search = {"ppo.learning-rate": "loguniform 1e-4 1e-2", "ppo.num-epochs": "choice 4 8 16"}
-        tuning = TuningRun(TuneConfig(search=search, samples=16), TrainConfig(total_steps=40_000))
+        tuning = TuningRun(TuneConfig(search=search, steps=40_000), TrainConfig(total_steps=200_000))
         result = tuning.run()
         print(result.best.settings, result.best.score)
 

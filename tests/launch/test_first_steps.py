@@ -19,7 +19,7 @@ SHORTER = [
     (r"^(distpolicy train(?!.*--total-steps).*)$", r"\1 --total-steps 4096"),
     (r"^(distpolicy train.*--total-steps) \d+", r"\1 4096"),
     (r"^(distpolicy train.*)$", r"\1 --eval-episodes 4"),
-    (r"--samples \d+ --steps \d+", "--samples 2 --steps 2048"),
+    (r"--samples \d+ --steps \w+", "--samples 2 --steps 2048"),
     (r"--episodes \d+", "--episodes 4"),
 ]
 

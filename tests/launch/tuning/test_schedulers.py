@@ -11,24 +11,28 @@ from ray.tune.schedulers import TrialScheduler
 
 from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
+from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialReport
 from launch.tuning.schedulers import RememberingHalving, explored
 from launch.tuning.trial import GIVEN, SCORE, STEPS
 
 STEPS_OF_A_TRIAL = 9000
 
-
-def trial(name: str) -> Any:
-    return SimpleNamespace(trial_id=name)
-
-
-def halving(mode: str = "max", before: list[TrialReport] | None = None) -> RememberingHalving:
-    return RememberingHalving(STEPS_OF_A_TRIAL, 3, mode, lambda trial: before or [])
+# An update has 64 steps, so that five of them come long before the first look.
+SMALL = TrainConfig(collectors=1, envs_per_collector=4, rollout_steps=16)
 
 
-def decisions(scheduler: RememberingHalving, name: str, score: float) -> list[int]:
+def trial(name: str, **settings: Any) -> Any:
+    return SimpleNamespace(trial_id=name, config={GIVEN: {"settings": settings}})
+
+
+def halving(mode: Any = "max", before: list[TrialReport] | None = None, train: TrainConfig = SMALL) -> Any:
+    return RememberingHalving(TuneConfig(steps=STEPS_OF_A_TRIAL, mode=mode), train, lambda trial: before or [])
+
+
+def decisions(scheduler: RememberingHalving, name: str, score: float, **settings: Any) -> list[int]:
     """Lets a trial report at every ninth of its steps; returns the steps at which it is stopped, if any."""
-    one = trial(name)
+    one = trial(name, **settings)
     scheduler.on_trial_add(None, one)
     for steps in range(1000, STEPS_OF_A_TRIAL + 1, 1000):
         if scheduler.on_trial_result(None, one, {STEPS: steps, SCORE: score}) == TrialScheduler.STOP:
@@ -46,6 +50,26 @@ def test_trials_behind_the_others_stop_at_a_ninth_or_a_third_and_never_at_the_en
     scheduler.on_trial_add(None, slow)
     assert scheduler.on_trial_result(None, slow, {STEPS: 1000, SCORE: sign * 15.0}) == TrialScheduler.CONTINUE
     assert scheduler.on_trial_result(None, slow, {STEPS: 3000, SCORE: sign * 15.0}) == TrialScheduler.STOP
+
+
+def test_no_trial_stops_before_its_own_fifth_update() -> None:
+    # 1,280 steps are five updates of 256, and come after the first look; 5,120 are five of 1,024, after the second one.
+    train = TrainConfig(collectors=1, envs_per_collector=16, rollout_steps=16)
+    scheduler = halving(train=train)
+    assert decisions(scheduler, "first", 10.0) == []
+    assert decisions(scheduler, "worse", 5.0) == [2000]
+    assert decisions(scheduler, "slow", 5.0, **{"rollout-steps": 64}) == [6000]
+    assert decisions(scheduler, "slower", 5.0, **{"rollout-steps": 128}) == []
+
+
+def test_the_end_of_a_trial_is_not_compared_with_what_others_have_before() -> None:
+    scheduler = halving()
+    slow, late = trial("slow", **{"rollout-steps": 1024}), trial("late")
+    for one in (slow, late):
+        scheduler.on_trial_add(None, one)
+    scheduler.on_trial_complete(None, slow, {STEPS: STEPS_OF_A_TRIAL, SCORE: 500.0})
+    scheduler.remember_ended(trial("ended", **{"rollout-steps": 1024}), [TrialReport(STEPS_OF_A_TRIAL, 500.0, 0.0)])
+    assert scheduler.on_trial_result(None, late, {STEPS: 3000, SCORE: 10.0}) == TrialScheduler.CONTINUE
 
 
 def test_a_resumed_search_compares_with_the_trials_before_it() -> None:
