@@ -29,7 +29,7 @@ def page_text(result: SearchResult, space: SearchSpace, strengths: Mapping[str, 
     made = HtmlPage({"steps": result.train.step_unit}, themes)
     cards = "".join(map(made.card, charts(result, space, strengths)))
     head, *rows = table_of_samples(result)
-    samples = tables.table(head, rows, range(1, 3))
+    samples = tables.table(head, [[trial, _shown(score), *more] for trial, score, *more in rows], range(1, 3))
     parts = [
         _tiles(result),
         titled("Best settings", f"<div class=pair>{_best_settings(result)}{_training(result)}</div>"),
@@ -43,11 +43,11 @@ def _tiles(result: SearchResult) -> str:
     best = result.best
     assert best is not None
     first = next((sample for sample in result.samples if sample.sample == 0), best)
-    given = f"as given: {score_text(first.score)}" if first is not best else "the settings as given"
+    given = f"as given: {_shown(score_text(first.score))}" if first is not best else "the settings as given"
     states = Counter(record.outcome for record in result.records)
     steps, whole = result.config.trial_steps(result.train), result.train.total_steps
     found = [
-        tables.tile(f"Best {result.config.metric}", best.score_with_interval, given),
+        tables.tile(f"Best {result.config.metric}", _shown(best.score_with_interval), given),
         tables.tile(
             "Trials", str(len(result.records)), ", ".join(f"{number} {state}" for state, number in states.items())
         ),
@@ -77,5 +77,10 @@ def _training(result: SearchResult) -> str:
     if result.best_file.is_file():
         what, command = "Train with them, by a seed that no trial had", result.train_command
     else:
-        what, command = "The search is not over", f"distpolicy tune --resume {shlex.quote(str(result.folder))}"
+        what, command = "The search has not ended. After a kill it goes on with", f"distpolicy tune --resume {shlex.quote(str(result.folder))}"
     return f"<div class=card><p class=note>{what}</p><pre>{html.escape(command)}</pre></div>"
+
+
+def _shown(score: str) -> str:
+    """Returns a score with the minus sign of other pages."""
+    return score.replace("-", "−")
