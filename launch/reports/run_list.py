@@ -20,7 +20,6 @@ from launch.reports.arguments import RunsArguments
 from launch.reports.run_data import RunData, is_training_run, read_run
 from launch.reports.text import count, moment, returned
 
-
 # Returns what is known of the search in a folder.
 DescribeSearch = Callable[[Path], Mapping[str, Any]]
 

@@ -77,7 +77,10 @@ def _training(result: SearchResult) -> str:
     if result.best_file.is_file():
         what, command = "Train with them, by a seed that no trial had", result.train_command
     else:
-        what, command = "The search has not ended. After a kill it goes on with", f"distpolicy tune --resume {shlex.quote(str(result.folder))}"
+        what, command = (
+            "The search has not ended. After a kill it goes on with",
+            f"distpolicy tune --resume {shlex.quote(str(result.folder))}",
+        )
     return f"<div class=card><p class=note>{what}</p><pre>{html.escape(command)}</pre></div>"
 
 

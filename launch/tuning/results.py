@@ -95,7 +95,7 @@ class SearchResult:
 
     @property
     def best_config(self) -> TrainConfig | None:
-        """The settings of the best sample with the steps of a whole run, as ``distpolicy train --config`` takes them."""
+        """The settings of the best sample with the steps of a whole run, for ``distpolicy train --config``."""
         if self.best is None:
             return None
         # A run that is shorter than its trial would not come to the trial's score.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -51,7 +50,10 @@ def shown(command: object, *arguments: str, capsys: pytest.CaptureFixture[str]) 
 def test_report_writes_the_page_of_a_search_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_search(tmp_path / "search", [200.0, 300.0, 100.0])
     output = shown(REPORT, str(folder), capsys=capsys)
-    assert re.findall(r"^(\w+): .*/search/(.*)$", output, re.M) == [("report", "search.html"), ("picture", "search.png")]
+    assert re.findall(r"^(\w+): .*/search/(.*)$", output, re.M) == [
+        ("report", "search.html"),
+        ("picture", "search.png"),
+    ]
     page = (folder / "search.html").read_text()
     for text in ("as given", "300.0", "stopped", "0.0005", "30,000", "of a whole run: 200,000"):
         assert f">{text}<" in page, text
@@ -124,18 +126,17 @@ def test_a_search_lists_itself_and_its_trials(tmp_path: Path, capsys: pytest.Cap
         list_runs(RunsArguments(tmp_path / "empty"), console, describe_search)
 
 
-def test_other_commands_say_where_the_runs_of_a_search_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_other_commands_say_where_the_runs_of_a_search_are(tmp_path: Path) -> None:
     folder = write_search(tmp_path / "search", [200.0])
     run = write_run(tmp_path / "run", 2).path
-    reason = "it is the folder of a search, whose runs are in search/trials"
-    for command, arguments in ((PLOT, ["search"]), (REPORT, ["search", str(run)]), (WATCH, ["search"])):
+    reason = f"it is the folder of a search, whose runs are in {folder}/trials"
+    for command, arguments in ((PLOT, [str(folder)]), (REPORT, [str(folder), str(run)]), (WATCH, [str(folder)])):
         with pytest.raises(ConfigError, match=f"search is not a run directory: {reason}"):
             command.run(arguments, 0.0)  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=f"search is not a run directory: {reason}"):
-        RunDirectory.open(Path(folder.name))
+        RunDirectory.open(folder)
     with pytest.raises(ConfigError, match=f"nor the folder of a policy's SavedModel: {reason}"):
-        saved_policy_folder(Path(folder.name), False, False)
+        saved_policy_folder(folder, False, False)
     (run / "policy").mkdir()
     with pytest.raises(ConfigError, match=r"nor the folder .*: its policy has no saved_model\.pb"):
-        saved_policy_folder(Path(os.path.relpath(run)), False, False)
+        saved_policy_folder(run, False, False)
