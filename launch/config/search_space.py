@@ -123,6 +123,21 @@ class SearchSpace:
             if len(domain_.values) < 2:
                 raise ConfigError(f"--search {name} choice needs two values or more")
 
+    @property
+    def largest_update(self) -> int:
+        """The most steps that an update of a trial may have."""
+        config = self._config
+        if config.is_offline:
+            return config.steps_per_update
+        sizes = {
+            "collectors": config.collectors,
+            "envs-per-collector": config.envs_per_collector,
+            "rollout-steps": config.rollout_steps,
+        }
+        return math.prod(
+            max(size, *self.domains[name].values) if name in self.domains else size for name, size in sizes.items()
+        )
+
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
         """Returns values at random that fit together.
 

@@ -101,46 +101,43 @@ class TuneConfig:
         return self.steps or train.total_steps
 
     def looks(self, train: TrainConfig) -> tuple[int, ...]:
-        """Returns the steps at which asha looks at a trial: at two parts of its length, but not before it has learned.
-
-        Args:
-            train: The settings of the trial.
-
-        Returns:
-            The steps; empty if the trial is over before.
-        """
-        steps, least = self.trial_steps(train), least_steps(train)
-        looks = {max(look, least) for look in self.planned_looks(train)}
-        return tuple(sorted(look for look in looks if look < steps))
-
-    def planned_looks(self, train: TrainConfig) -> tuple[int, int]:
-        """Returns the steps of both looks of asha at a trial that learns from its first steps on."""
+        """Returns the steps at which asha looks at all trials: one or two numbers; empty if trials end before."""
         steps = self.trial_steps(train)
-        first = max(steps // self.reduction**2, 1)
-        return first, first * self.reduction
+        first = max(steps // self.reduction**2, self._least_steps(train))
+        return tuple(look for look in (first, first * self.reduction) if look < steps)
 
     def exchange_steps(self, train: TrainConfig) -> int:
         """Returns the steps of a trial between two exchanges of pbt."""
-        return self.perturb_every or max(self.trial_steps(train) // _EXCHANGES, least_steps(train))
+        return self.perturb_every or max(self.trial_steps(train) // _EXCHANGES, self._least_steps(train))
 
     def note(self, train: TrainConfig) -> str:
         """Returns from when on trials are compared, if that is later than their length alone would have it; else an
         empty text."""
-        steps, least = self.trial_steps(train), least_steps(train)
-        if self.scheduler == "asha":
-            first, planned = next(iter(self.looks(train)), steps), self.planned_looks(train)[0]
-            what, none = "asha first looks at a trial after", "asha ends no trial early"
-        else:
-            first, planned = self.exchange_steps(train), self.perturb_every or steps // _EXCHANGES
-            what, none = "pbt exchanges checkpoints every", "pbt exchanges no checkpoints"
-        if self.scheduler == "none" or first == planned:
+        steps, least = self.trial_steps(train), self._least_steps(train)
+        part = {"asha": self.reduction**2, "pbt": _EXCHANGES}.get(self.scheduler)
+        is_told = self.scheduler == "pbt" and self.perturb_every is not None
+        if part is None or is_told or least <= steps // part:
             return ""
-        if first < steps:
-            return f"{what} {first:,} of {train.count(steps)}: a score before that says little about its settings"
+        if least < steps:
+            what = (
+                "asha first looks at a trial after" if self.scheduler == "asha" else "pbt exchanges checkpoints every"
+            )
+            return f"{what} {least:,} of {train.count(steps)}: a score before that says little about settings"
+        what = "asha ends no trial early" if self.scheduler == "asha" else "pbt exchanges no checkpoints"
         return (
-            f"{none}: a score says little about its settings before {train.count(least)}, and a trial has {steps:,}; "
-            "raise --steps"
+            f"{what}: a score says little about settings before {train.count(least)}, and a trial has {steps:,}; raise "
+            "--steps"
         )
+
+    def _least_steps(self, train: TrainConfig) -> int:
+        """Returns the steps of a trial before which its score says nothing about its settings.
+
+        These are some updates of the largest batches that are searched; with a replay buffer also as many steps again
+        as there are before the first gradient step.
+        """
+        experience = train.agent.experience(train.shape)
+        before = experience.first_call_at if isinstance(experience, Replay) else 0
+        return max(LEAST_UPDATES * SearchSpace(self.search, train).largest_update, 2 * before)
 
     def metric_column(self, train: TrainConfig) -> str:
         """Returns the column of metrics.csv that trials are compared by."""
@@ -193,16 +190,6 @@ class TuneConfig:
                     f"pbt cannot change {name}: a checkpoint is of a run with the same workers; search it with "
                     "--scheduler asha"
                 )
-
-
-def least_steps(train: TrainConfig) -> int:
-    """Returns the steps of a trial before which its score says nothing about its settings.
-
-    These are some updates; with a replay buffer also as many steps again as there are before the first gradient step.
-    """
-    experience = train.agent.experience(train.shape)
-    before = experience.first_call_at if isinstance(experience, Replay) else 0
-    return max(LEAST_UPDATES * train.steps_per_update, 2 * before)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class PlotArguments:
 
 @dataclass(frozen=True)
 class RunsArguments:
-    """Lists the runs in a folder, the newest first: env, agent, steps, return, state and times. Below them, searches and
-    their best scores."""
+    """Lists the runs in a folder, the newest first: env, agent, steps, return, state and times. Below them, searches
+    and their best scores."""
 
     runs_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
     """Folder that holds run directories and searches, or folders with some; or the folder of a search."""

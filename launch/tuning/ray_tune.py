@@ -142,7 +142,6 @@ class _Ended:
 
     def __init__(self, record: TrialRecord) -> None:
         self.trial_id = f"ended-{record.trial}"
-        self.config = {GIVEN: {"settings": record.settings}}
 
 
 class _Records(tune.Callback):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
 from launch.config.search_space import SearchSpace
-from launch.config.setting_names import with_settings
 from launch.config.train import TrainConfig
-from launch.config.tune import TuneConfig, least_steps
+from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialReport
 from launch.tuning.trial import GIVEN, SCORE, STEPS
 
@@ -19,45 +18,33 @@ from launch.tuning.trial import GIVEN, SCORE, STEPS
 class RememberingHalving(AsyncHyperBandScheduler):
     """Asynchronous successive halving (Li et al., 2018) that knows the reports of an interrupted search.
 
-    A trial is not compared before it has learned. If that is later than a look, it is compared at the next report with
-    those that have come to the same look.
-
     Args:
-        config: The search.
-        train: The settings that it begins from.
+        looks: The steps at which trials are compared: one number, or a second one that is ``reduction`` times as large.
+        reduction: One part in so many goes on after each look.
+        mode: ``max`` or ``min``.
         before: Returns the reports that a trial of Tune's has made before the search was interrupted.
     """
 
-    def __init__(self, config: TuneConfig, train: TrainConfig, before: Callable[[Any], list[TrialReport]]) -> None:
-        first, last = config.planned_looks(train)
+    def __init__(
+        self, looks: Sequence[int], reduction: int, mode: str, before: Callable[[Any], list[TrialReport]]
+    ) -> None:
         super().__init__(
             time_attr=STEPS,
             metric=SCORE,
-            mode=config.mode,
-            grace_period=first,
-            # Anything between the second look and a third one. None is at the end, where nothing is saved by stopping.
-            max_t=last * 3 // 2,
-            reduction_factor=config.reduction,
+            mode=mode,
+            grace_period=looks[0],
+            # Less than a third look. There is none at the end, where nothing is saved by stopping.
+            max_t=looks[-1] * 3 // 2,
+            reduction_factor=reduction,
             # The trial ends by itself: steps of a rollout may go beyond the last one.
             stop_last_trials=False,
         )
-        self._train, self._max_steps, self._before = train, config.trial_steps(train), before
+        self._before = before
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, trial)
         for report in self._before(trial):
             self.remember(trial, report)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        # Batches may be searched, too: the least steps are the trial's own.
-        least = least_steps(with_settings(self._train, trial.config[GIVEN]["settings"]))
-        if not least <= result.get(STEPS, 0) < self._max_steps:
-            return TrialScheduler.CONTINUE
-        return super().on_trial_result(tune_controller, trial, result)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        # What a trial has at its end is not compared with what others have before.
-        self._trial_info.pop(trial.trial_id, None)
 
     def remember(self, trial: Any, report: TrialReport) -> None:
         """Counts an earlier report, so that later trials are compared with it.
@@ -90,8 +77,8 @@ def make_scheduler(
         space: The searched settings.
         before: As for :class:`RememberingHalving`.
     """
-    if config.scheduler == "asha":
-        return RememberingHalving(config, train, before)
+    if config.scheduler == "asha" and (looks := config.looks(train)):
+        return RememberingHalving(looks, config.reduction, config.mode, before)
     if config.scheduler == "pbt":
         random = np.random.default_rng(train.seed)
         return PopulationBasedTraining(

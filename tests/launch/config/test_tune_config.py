@@ -40,9 +40,13 @@ def test_steps_are_those_of_a_trial_and_the_run_after_the_search_keeps_its_own()
     ("steps", "looks", "note"),
     [
         (180_000, (20_000, 60_000), ""),
-        (60_000, (10_240, 19_998), "asha first looks at a trial after 10,240 of 60,000 env steps"),
-        (30_000, (10_240,), "asha first looks at a trial after 10,240 of 30,000 env steps"),
-        (10_000, (), "asha ends no trial early: a score says little about its settings before 10,240 env steps"),
+        (60_000, (10_240, 30_720), "asha first looks at trials after 10,240 of 60,000 env steps"),
+        (30_000, (10_240,), "asha first looks at trials after 10,240 of 30,000 env steps"),
+        (
+            10_000,
+            (),
+            "asha ends no trial early: a score says little about settings before 10,240 env steps,",
+        ),
     ],
 )
 def test_asha_looks_at_no_trial_before_it_has_learned_and_says_so(
@@ -53,6 +57,12 @@ def test_asha_looks_at_no_trial_before_it_has_learned_and_says_so(
     told = parsed.tune.note(parsed.config)
     assert told.startswith(note) if note else told == ""
     assert not parse_tune([*RATE, "--steps", str(steps), "--scheduler", "none"]).tune.note(parsed.config)
+
+
+def test_the_largest_batches_that_are_searched_decide_when_all_trials_are_compared() -> None:
+    words = ["--search", "rollout-steps", "choice", "16", "64", "--search", "envs-per-collector", "int", "8", "16"]
+    parsed = parse_tune([*RATE, *words, "--steps", "90k"])
+    assert parsed.tune.looks(parsed.config) == (20_480, 61_440)
 
 
 def test_steps_before_the_first_gradient_step_do_not_count_as_learning() -> None:

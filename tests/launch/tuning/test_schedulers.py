@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialReport
-from launch.tuning.schedulers import RememberingHalving, explored
+from launch.tuning.schedulers import RememberingHalving, explored, make_scheduler
 from launch.tuning.trial import GIVEN, SCORE, STEPS
 
-STEPS_OF_A_TRIAL = 9000
-
-# An update has 64 steps, so that five of them come long before the first look.
-SMALL = TrainConfig(collectors=1, envs_per_collector=4, rollout_steps=16)
+STEPS_OF_A_TRIAL, LOOKS = 9000, (1000, 3000)
 
 
-def trial(name: str, **settings: Any) -> Any:
-    return SimpleNamespace(trial_id=name, config={GIVEN: {"settings": settings}})
+def trial(name: str) -> Any:
+    return SimpleNamespace(trial_id=name)
 
 
-def halving(mode: Any = "max", before: list[TrialReport] | None = None, train: TrainConfig = SMALL) -> Any:
-    return RememberingHalving(TuneConfig(steps=STEPS_OF_A_TRIAL, mode=mode), train, lambda trial: before or [])
+def halving(
+    mode: str = "max", before: list[TrialReport] | None = None, looks: Sequence[int] = LOOKS
+) -> RememberingHalving:
+    return RememberingHalving(looks, 3, mode, lambda trial: before or [])
 
 
-def decisions(scheduler: RememberingHalving, name: str, score: float, **settings: Any) -> list[int]:
+def decisions(scheduler: RememberingHalving, name: str, score: float) -> list[int]:
     """Lets a trial report at every ninth of its steps; returns the steps at which it is stopped, if any."""
-    one = trial(name, **settings)
+    one = trial(name)
     scheduler.on_trial_add(None, one)
     for steps in range(1000, STEPS_OF_A_TRIAL + 1, 1000):
         if scheduler.on_trial_result(None, one, {STEPS: steps, SCORE: score}) == TrialScheduler.STOP:
@@ -52,24 +52,21 @@ def test_trials_behind_the_others_stop_at_a_ninth_or_a_third_and_never_at_the_en
     assert scheduler.on_trial_result(None, slow, {STEPS: 3000, SCORE: sign * 15.0}) == TrialScheduler.STOP
 
 
-def test_no_trial_stops_before_its_own_fifth_update() -> None:
-    # 1,280 steps are five updates of 256, and come after the first look; 5,120 are five of 1,024, after the second one.
-    train = TrainConfig(collectors=1, envs_per_collector=16, rollout_steps=16)
-    scheduler = halving(train=train)
+def test_a_single_look_is_the_only_one() -> None:
+    scheduler = halving(looks=(4000,))
     assert decisions(scheduler, "first", 10.0) == []
-    assert decisions(scheduler, "worse", 5.0) == [2000]
-    assert decisions(scheduler, "slow", 5.0, **{"rollout-steps": 64}) == [6000]
-    assert decisions(scheduler, "slower", 5.0, **{"rollout-steps": 128}) == []
+    assert decisions(scheduler, "worse", 5.0) == [4000]
+    slow = trial("slow")
+    scheduler.on_trial_add(None, slow)
+    assert scheduler.on_trial_result(None, slow, {STEPS: 4000, SCORE: 15.0}) == TrialScheduler.CONTINUE
+    assert scheduler.on_trial_result(None, slow, {STEPS: 8000, SCORE: 1.0}) == TrialScheduler.CONTINUE
 
 
-def test_the_end_of_a_trial_is_not_compared_with_what_others_have_before() -> None:
-    scheduler = halving()
-    slow, late = trial("slow", **{"rollout-steps": 1024}), trial("late")
-    for one in (slow, late):
-        scheduler.on_trial_add(None, one)
-    scheduler.on_trial_complete(None, slow, {STEPS: STEPS_OF_A_TRIAL, SCORE: 500.0})
-    scheduler.remember_ended(trial("ended", **{"rollout-steps": 1024}), [TrialReport(STEPS_OF_A_TRIAL, 500.0, 0.0)])
-    assert scheduler.on_trial_result(None, late, {STEPS: 3000, SCORE: 10.0}) == TrialScheduler.CONTINUE
+def test_trials_that_are_over_before_their_scores_tell_anything_are_not_compared() -> None:
+    search = {"ppo.learning-rate": "loguniform 1e-4 1e-2"}
+    for steps, kind in ((10_000, FIFOScheduler), (11_000, RememberingHalving)):
+        config, train = TuneConfig(search, steps=steps), TrainConfig()
+        assert type(make_scheduler(config, train, SearchSpace(search, train), lambda trial: [])) is kind
 
 
 def test_a_resumed_search_compares_with_the_trials_before_it() -> None:

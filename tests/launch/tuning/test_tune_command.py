@@ -78,7 +78,7 @@ def test_trials_that_are_stopped_have_a_state_of_their_own_and_the_search_is_lis
     options = (*OPTIONS, "--samples", "6", "--steps", "1728", "--serial", "--concurrent", "1", "--out", "runs/found")
     done = distpolicy("tune", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "asha first looks at a trial after 320 of 1,728 env steps" in done.stdout
+    assert "asha first looks at trials after 320 of 1,728 env steps" in done.stdout
     folder = tmp_path / "runs" / "found"
     records = trials(folder)
     assert {record.state for record in records.values()} == {FINISHED, STOPPED}
