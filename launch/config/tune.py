@@ -119,9 +119,7 @@ class TuneConfig:
         if part is None or is_told or least <= steps // part:
             return ""
         if least < steps:
-            what = (
-                "asha first looks at a trial after" if self.scheduler == "asha" else "pbt exchanges checkpoints every"
-            )
+            what = "asha first looks at trials after" if self.scheduler == "asha" else "pbt exchanges checkpoints every"
             return f"{what} {least:,} of {train.count(steps)}: a score before that says little about settings"
         what = "asha ends no trial early" if self.scheduler == "asha" else "pbt exchanges no checkpoints"
         return (
