@@ -2,7 +2,8 @@
 
     python examples/serving_client.py RUN
 
-`distpolicy serve RUN` serves it from a shell instead; any number of clients, in any language, may then ask at once.
+`distpolicy serve RUN` serves it from a shell instead; any number of clients, in any language, may then ask at once. If
+that server wants a token (`--token-file FILE`), give `PolicyClient(url, token="...")`, or set DISTPOLICY_TOKEN.
 """
 
 import sys

@@ -27,9 +27,10 @@ from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.formatting import describe_evaluation
 from launch.output.run_directory import RunDirectory, policy_folder, why_not_a_run
+from launch.output.writable import check_writable
 from launch.process_end import wait_for_threads
 from workers.collection.evaluator import EvaluationResult, Evaluator
-from workers.collection.video import record_episode
+from workers.collection.video import check_videos_can_be_made, record_episode
 from workers.collection.watchdog import Watchdog, read_hang
 from workers.environments.atari import AtariConfig
 from workers.environments.factory import EnvironmentFactory
@@ -119,6 +120,10 @@ def evaluate(
         CheckpointError: If the policy is damaged.
         EnvironmentCrashedError: If an environment fails.
     """
+    if config.video is not None:
+        # Before the episodes are played.
+        check_videos_can_be_made()
+        check_writable(config.video)
     told = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True) if config.json else console
     # What an environment prints must not stand beside the JSON.
     with stdout_to_stderr() if config.json else contextlib.nullcontext():
@@ -245,7 +250,7 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         env = config.env or run.env
         folder = policy_folder(source, config.stochastic)
         # The run's arguments do not apply to another environment.
-        kwargs = config.env_kwargs or (run.env_kwargs if env == run.env else {})
+        kwargs = {**(run.env_kwargs if env == run.env else {}), **config.env_kwargs}
         wrappers = config.wrappers or (run.wrappers if env == run.env else ())
         vectorization = config.vectorization or run.vectorization
         atari = run.atari if env == run.env else AtariConfig()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from distpolicy.export.folder import check_unused
 from distpolicy.utils.quiet import without_stderr
+from launch.output.writable import check_writable
 
 
 def export_policy(folder: Path, target: str, out: Path, batch_size: int | None, console: Console) -> None:
@@ -21,11 +23,15 @@ def export_policy(folder: Path, target: str, out: Path, batch_size: int | None, 
         console: Where to print.
 
     Raises:
-        ConfigError: If the policy cannot be exported, or the program differs from it.
+        ConfigError: If the folder is in use or cannot be written, the policy cannot be exported, or the program
+            differs from it.
         CheckpointError: If the policy is damaged.
         DistPolicyError: If the folder cannot be written.
     """
-    # Before TensorFlow is imported: it is for the CPU alone, and its messages are for its developers.
+    # Before TensorFlow is imported, which takes seconds.
+    check_unused(out)
+    check_writable(out)
+    # TensorFlow is for the CPU alone, and its messages are for its developers.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with without_stderr():

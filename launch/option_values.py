@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing
 from collections.abc import Sequence
@@ -13,11 +14,15 @@ from typing import Any
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from distpolicy.errors import ConfigError
+from launch.output.writable import check_name
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 _COUNT = re.compile(r"([+-]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][+]?[0-9]{1,2})?)([kKmMgGbB]?)")
 # Python's words for values that JSON spells otherwise.
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}
+# Numbers that JSON spells otherwise: +5, 1_000, .5. What has zeros in front, such as 007, is a text.
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)")
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
 
@@ -46,7 +51,7 @@ def keyword_arguments(texts: Sequence[str]) -> dict[str, Any]:
     as Python's True, False or None. Any other value is a text.
 
     Raises:
-        ValueError: If a key has no value.
+        ValueError: If a key has no value, or occurs twice, or a number is too large.
     """
     arguments: dict[str, Any] = {}
     rest = list(texts)
@@ -58,6 +63,8 @@ def keyword_arguments(texts: Sequence[str]) -> dict[str, Any]:
             value = rest.pop(0)
         if not _KEY.fullmatch(key):
             raise ValueError(f"{key!r} is not the name of an argument: write KEY VALUE or KEY=VALUE")
+        if key in arguments:
+            raise ValueError(f"{key!r} is given twice; leave one out")
         arguments[key] = _value(value)
     return arguments
 
@@ -66,15 +73,30 @@ def _value(text: str) -> Any:
     if text in _PYTHON_WORDS:
         return _PYTHON_WORDS[text]
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, object_pairs_hook=_object, parse_float=_finite)
+    except json.JSONDecodeError:
         pass
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
+    except RecursionError:
+        raise ValueError("a value is nested too deeply") from None
+    if _NUMBER.fullmatch(text):
+        return int(text) if _WHOLE.fullmatch(text) else _finite(text)
+    return float(text) if text.lower().lstrip("+-") in ("nan", "inf", "infinity") else text
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice; leave one out")
+    return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text if len(text) <= 40 else text[:37] + '...'} is too large for a number")
+    return value
 
 
 def _shown_value(value: Any) -> str:
@@ -85,11 +107,13 @@ def absolute_path(text: str) -> Path:
     """Returns the absolute path, since an environment may change the working directory later.
 
     Raises:
-        ConfigError: If the text is empty, as a variable of the shell is that was never set.
+        ConfigError: If the text is empty, as a variable of the shell is that was never set. Or if it cannot be a path.
     """
     if not text:
         raise ConfigError("a path is empty: give the name of a file or folder")
-    return Path(text).expanduser().absolute()
+    path = Path(text).expanduser().absolute()
+    check_name(path)
+    return path
 
 
 REGISTRY = ConstructorRegistry()

@@ -7,6 +7,7 @@ the subclass.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import pkgutil
@@ -19,7 +20,9 @@ from distpolicy.agents.action_kinds import ActionKind
 from distpolicy.agents.experience_config import ExperienceConfig, OnPolicy
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.specs.array_spec import is_discrete
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
+from distpolicy.utils.nests.array_nest import flatten
 from distpolicy.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -103,6 +106,8 @@ class AgentConfig:
     _POSITIVE: ClassVar[tuple[str, ...]] = ()
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ()
     _SHARES: ClassVar[tuple[str, ...]] = ()
+    # Settings that mean nothing for a discrete action, and are refused then.
+    _FOR_FLOATS: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name in self._POSITIVE:
@@ -126,6 +131,20 @@ class AgentConfig:
             ConfigError: Says which setting to change.
         """
 
+    def check_actions(self, action_spec: Any) -> None:
+        """Checks that all settings mean something for these actions.
+
+        Args:
+            action_spec: Nest of the specs of one action.
+
+        Raises:
+            ConfigError: If a setting is for actions of floats, differs from its default, and an action is discrete.
+        """
+        for field in dataclasses.fields(self):
+            is_given = field.name in self._FOR_FLOATS and getattr(self, field.name) != field.default
+            if is_given and any(is_discrete(spec) for spec in flatten(action_spec)):
+                raise ConfigError(f"{self.kind}.{field.name} is for actions of floats: leave it at {field.default}")
+
     @property
     def reward_discount(self) -> float:
         """The discount of the running returns that collectors keep for reward normalisation."""
@@ -136,7 +155,12 @@ class AgentConfig:
         return OnPolicy(shape.max_policy_lag)
 
     def make_agent(self, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions) -> TFAgent:
-        """Builds the agent that learns, by ``make_agent`` in the module ``builder`` beside the settings."""
+        """Builds the agent that learns, by ``make_agent`` in the module ``builder`` beside the settings.
+
+        Raises:
+            ConfigError: As for :meth:`check_actions`.
+        """
+        self.check_actions(specs.action)
         return self._builder().make_agent(self, specs, networks, options)
 
     def make_policies(self, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> AgentPolicies:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import weakref
@@ -18,6 +17,7 @@ from distpolicy.environments.process_worker import CONSTRUCT, Failure, Request, 
 from distpolicy.environments.py_environment import PyEnvironment
 from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.waiting_sockets import socket_pair
 
 EnvConstructor = Callable[[], PyEnvironment]
 Promise = Callable[[], Any]
@@ -57,7 +57,7 @@ class ProcessPyEnvironment:
         Raises:
             EnvironmentCrashedError: If ``wait_to_start`` and the constructor raised.
         """
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         with theirs:
             process = subprocess.Popen(
                 # -P: the path below has all folders in their order. Not -m: the classes of messages must be a module's.

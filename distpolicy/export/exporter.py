@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from distpolicy.errors import ConfigError
 from distpolicy.export.check import Difference, compare
+from distpolicy.export.folder import check_unused
 from distpolicy.export.formats import FORMATS
 from distpolicy.export.frozen_action import FrozenAction
 from distpolicy.export.signature import SIGNATURE_FILE, Signature
 from distpolicy.policies.tf_policy import TFPolicy
-from distpolicy.utils.atomic_files import write_folder
+from distpolicy.utils.atomic_files import write_folder, writing
 
 
 class Exported(NamedTuple):
@@ -38,7 +38,7 @@ def export(
     Args:
         policy: The policy.
         to: ``tflite``, ``onnx`` or ``saved_model``.
-        folder: The folder to write, whole or not at all. It must not exist, or be empty.
+        folder: The folder to write, whole or not at all. It must not exist, or be empty. Folders above it are made.
         batch_size: Number of rows; None for any, or for 1 if the format takes one number alone.
         num_check_rows: Number of rows to compare in each of some steps.
 
@@ -47,10 +47,7 @@ def export(
         DistPolicyError: If the folder cannot be written.
     """
     form = FORMATS[to]
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists: choose another folder")
-    if not folder.absolute().parent.is_dir():
-        raise ConfigError(f"{folder.absolute().parent} does not exist: make it, or choose another folder")
+    check_unused(folder)
     if batch_size is None and not form.any_batch:
         batch_size = 1
     action = FrozenAction(policy, batch_size, form.single_precision)
@@ -59,6 +56,8 @@ def export(
     files[SIGNATURE_FILE] = action.signature.document(
         format=to, file=form.main_file or ".", policy=policy.name, max_difference=difference.largest
     )
+    with writing(folder):
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_folder(folder, files)
     size = sum(map(len, files.values()))
     return Exported(action.signature, difference, size, folder / form.main_file)

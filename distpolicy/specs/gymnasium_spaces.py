@@ -26,6 +26,10 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     Raises:
         SpecMismatchError: For any other space.
     """
+    if not isinstance(space, gym.Space):
+        raise SpecMismatchError(
+            f"{name} space is {space!r:.80}, not a space of Gymnasium; an environment sets both spaces when it is made"
+        )
     # The type's dtype is the one object that NumPy's arrays have, too, so that collectors may compare by identity.
     dtype = None if space.dtype is None else np.dtype(np.dtype(space.dtype).type)
     if isinstance(space, gym.spaces.Box) and dtype == np.bool_:
@@ -33,9 +37,11 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     if isinstance(space, gym.spaces.Box):
         return BoundedArraySpec(space.shape, dtype, space.low, space.high, name)
     if isinstance(space, gym.spaces.Discrete):
-        return BoundedArraySpec((), dtype, space.start, space.start + space.n - 1, name)
+        # Python's integers: the sum may not fit the dtype, and the largest value still does.
+        start = int(space.start)
+        return BoundedArraySpec((), dtype, start, start + int(space.n) - 1, name)
     if isinstance(space, gym.spaces.MultiDiscrete):
-        return BoundedArraySpec(space.shape, dtype, space.start, space.start + space.nvec - 1, name)
+        return BoundedArraySpec(space.shape, dtype, space.start, space.start + (space.nvec - 1), name)
     if isinstance(space, gym.spaces.MultiBinary):
         return BoundedArraySpec(space.shape, np.int8 if dtype is None else dtype, 0, 1, name)
     if isinstance(space, gym.spaces.Dict):

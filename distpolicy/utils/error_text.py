@@ -18,6 +18,8 @@ def one_line(error: BaseException) -> str:
         text = " ".join((str(error) or _assertion(error)).split())
     except Exception:
         return ""
+    # The name of a file that is not UTF-8 has characters in it that no file and no terminal takes.
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
 
 

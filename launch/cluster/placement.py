@@ -55,6 +55,8 @@ class Node:
     """Ray's id of the node."""
     object_store_bytes: int = 0
     """Size of the node's object store."""
+    metrics_url: str = ""
+    """Where Prometheus reads the metrics of the node's processes; empty if Ray gathers none."""
 
 
 @dataclass(frozen=True)

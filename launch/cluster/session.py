@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -206,8 +207,15 @@ def nodes() -> list[Node]:
         name = address if addresses.count(address) == 1 else f"{address}/{node_id[:6]}"
         if _HEAD_RESOURCE in total:
             name += " (head)"
-        found.append(Node(name, _requestable(total), _requestable(free.get(node_id, {})), node_id, store))
+        free_here = _requestable(free.get(node_id, {}))
+        found.append(Node(name, _requestable(total), free_here, node_id, store, _metrics_url(node)))
     return sorted(found, key=lambda node: (not node.name.endswith("(head)"), node.name))
+
+
+def _metrics_url(node: Mapping[str, Any]) -> str:
+    host, port = node["NodeManagerAddress"], node.get("MetricsExportPort", 0)
+    # Ray's number is below 1 if it gathers no metrics.
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics" if port > 0 else ""
 
 
 def _requestable(resources: Mapping[str, float]) -> dict[str, float]:

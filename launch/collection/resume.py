@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from distpolicy.errors import ConfigError
-from launch.config.collect import CollectConfig
+from launch.config.codec import to_dict
+from launch.config.collect import CollectConfig, load_collect_config
 from launch.output.writable import check_writable
 from workers.datasets.episode_index import SlotLimits
-from workers.datasets.files import MANIFEST_FILE, file_beside_shards
+from workers.datasets.files import CONFIG_FILE, MANIFEST_FILE, file_beside_shards
 from workers.datasets.manifest import DatasetManifest, prepare_resume
 from workers.datasets.reader import count_episodes
 
@@ -65,6 +68,7 @@ class StartingPoint:
             )
         if manifest.num_slots != config.num_envs:
             raise ConfigError(f"{out} has {manifest.num_slots} envs; go on with --num-envs {manifest.num_slots}")
+        _check_environment(out, config)
         next_steps, limits = manifest.next_steps(), limits_left(out, config)
         if not is_anything_left(limits, next_steps, range(config.num_envs)):
             raise ConfigError(
@@ -74,6 +78,25 @@ class StartingPoint:
         return cls(
             manifest, manifest.generations[-1].seed_generation + 1 if manifest.generations else 0, next_steps, limits
         )
+
+
+def _check_environment(out: Path, config: CollectConfig) -> None:
+    """Raises ConfigError if a dataset was collected with other settings of what its environment does."""
+    file = file_beside_shards(out, CONFIG_FILE)
+    if not file.is_file():
+        return
+    written, given = (_json_values(found) for found in (load_collect_config(file), config))
+    for name in ("env_kwargs", "wrappers", "atari"):
+        if written[name] != given[name]:
+            raise ConfigError(
+                f"{out} was collected with {name} {written[name]}, and not with {given[name]}: go on with these, or "
+                "choose another --out"
+            )
+
+
+def _json_values(config: CollectConfig) -> dict[str, Any]:
+    # Tuples in arguments are lists in files.
+    return json.loads(json.dumps(to_dict(config), default=str))
 
 
 def slot_limits(config: CollectConfig, num_ended: Sequence[int]) -> SlotLimits:

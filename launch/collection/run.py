@@ -78,6 +78,9 @@ class CollectionRun:
         self._config, self._folder = config, Path(out)
         self._observers = Observers(observers)
         inference = "auto" if config.inference == "server" else config.inference
+        if not resume:
+            # Before an environment is made and a policy is loaded.
+            StartingPoint.new(self._folder, config)
         policy = PolicySource(_absolute(config.policy), inference, config.seed)
         specs = env_specs(factory, for_training=False)
         policy.check(specs[1], specs[0].observation)
@@ -232,7 +235,6 @@ def _starting_point(folder: Path, config: CollectConfig, resume: bool, lock: con
         if folder.is_dir():
             lock.enter_context(used_alone(folder))
         return StartingPoint.after(folder, config)
-    StartingPoint.new(folder, config)
     lock.enter_context(used_alone(folder))
     # Another job may have collected into it meanwhile.
     return StartingPoint.new(folder, config)

@@ -45,9 +45,11 @@ def summary(
     env_s, policy_s = (sum(getattr(item, name) for item in totals) for name in ("env_s", "policy_s"))
     if env_s:
         num_env_steps = sum(item.num_env_steps for item in totals)
+        # Waiting for the next call and starting are not in it, as they are in the speed of the progress line.
+        speed = num_env_steps / total_s * len(totals)
         lines.append(
-            f"{num_env_steps / total_s * len(totals):,.0f} env steps/s, {env_s / total_s:.0%} of what the envs alone "
-            f"would do; policy {policy_s / total_s:.0%} of the time"
+            f"while collecting: {speed:,.0f} env steps/s, {env_s / total_s:.0%} of what the envs alone would do; "
+            f"policy {policy_s / total_s:.0%} of the time"
         )
     if server is not None:
         lines.append(

@@ -11,7 +11,7 @@ import tyro
 
 from distpolicy.errors import ConfigError
 from launch.cluster.authentication import use_token_at
-from launch.commands.parsing import UsualOptions, given_options, known_options, parse
+from launch.commands.parsing import UsualOptions, given_options, known_options, parse, with_env_kwargs_of
 from launch.config.collect import CollectConfig, load_collect_config
 from launch.config.seal import check_names_of_code
 from launch.option_values import absolute_path
@@ -92,6 +92,7 @@ def parse_collect(arguments: list[str]) -> CollectArguments:
         base = load_collect_config(file)
         check_names_of_code(file, base, given_options(arguments))
     parsed = parse(CollectArguments, arguments, CollectArguments(config=base), "collect", _USUAL)
+    parsed = dataclasses.replace(parsed, config=with_env_kwargs_of(base, parsed.config))
     policy = absolute_path(parsed.config.policy)
     if known.resume is not None and parsed.stochastic:
         raise ConfigError("--stochastic and --resume exclude each other: a dataset keeps its policy")

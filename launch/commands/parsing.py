@@ -17,10 +17,15 @@ import tyro
 from distpolicy.agents.agent_config import AgentConfig
 from distpolicy.errors import ConfigError
 from distpolicy.utils.suggestions import did_you_mean
+from launch.config.environment import EnvironmentConfig
 from launch.option_values import REGISTRY
 from launch.short_help import Choice, short_help
 
 _T = TypeVar("_T")
+_WithEnv = TypeVar("_WithEnv", bound=EnvironmentConfig)
+
+# Options that take several values.
+_LISTS = ("env-kwargs", "wrappers", "info-metrics", "dataset", "custom.kwargs", "custom.replay")
 
 
 UsualOptions = Mapping[str, Sequence[str]]
@@ -32,6 +37,7 @@ def parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: st
     if {"-h", "--help"} & set(arguments):
         print(_short_help(kind, defaults, command, usual), end="")
         raise SystemExit(0)
+    _check_lists_are_given_once(arguments)
     arguments = ["--help" if text == "--help-all" else text for text in arguments]
     output = io.StringIO()
     given: Any = {} if defaults is None else {"default": defaults}
@@ -45,6 +51,17 @@ def parse(kind: type[_T], arguments: list[str], defaults: _T | None, command: st
         if message.startswith("Unrecognized options"):
             message = _unknown_options(message, _option_names(kind, given))
         raise ConfigError(f"{message} (distpolicy {command} --help lists the options)") from None
+
+
+def _check_lists_are_given_once(arguments: list[str]) -> None:
+    """Refuses an option of several values that is given twice: the last one would count, and nobody would notice.
+
+    An option of one value may be given again, as scripts do to change a default.
+    """
+    names = _given(arguments)
+    for name in _LISTS:
+        if names.count(name) > 1:
+            raise ConfigError(f"--{name} is given twice: give all its values after one --{name}")
 
 
 def _without_box(text: str) -> str:
@@ -61,7 +78,19 @@ def _without_box(text: str) -> str:
 
 def given_options(arguments: list[str]) -> set[str]:
     """Returns the names of the options that are given."""
-    return {text[2:].partition("=")[0] for text in arguments if text.startswith("--")}
+    return set(_given(arguments))
+
+
+def _given(arguments: list[str]) -> list[str]:
+    # tyro takes --env_kwargs for --env-kwargs.
+    return [text[2:].partition("=")[0].replace("_", "-") for text in arguments if text.startswith("--")]
+
+
+def with_env_kwargs_of(base: _WithEnv, config: _WithEnv) -> _WithEnv:
+    """Returns settings that keep the environment's arguments of ``base`` which the command line has not changed."""
+    if config.env != base.env:
+        return config
+    return dataclasses.replace(config, env_kwargs={**base.env_kwargs, **config.env_kwargs})
 
 
 def known_options(arguments: list[str], *options: str) -> argparse.Namespace:

@@ -11,7 +11,7 @@ import tyro
 
 from distpolicy.errors import ConfigError
 from launch.cluster.authentication import use_token_at
-from launch.commands.parsing import UsualOptions, given_options, known_options, parse
+from launch.commands.parsing import UsualOptions, given_options, known_options, parse, with_env_kwargs_of
 from launch.commands.training_options import (
     agent_name,
     new_settings,
@@ -119,7 +119,7 @@ def parse_train(arguments: list[str]) -> TrainArguments:
         base = new_settings(known, arguments)
     defaults = TrainArguments(config=with_named_agent(base), agent=agent_name(base.agent))
     parsed = parse(TrainArguments, arguments, defaults, "train", _USUAL)
-    config = TrainConfig(**train_fields(parsed.config))
+    config = with_env_kwargs_of(base, TrainConfig(**train_fields(parsed.config)))
     if config.is_offline and config.dataset and known.config is None and known.resume is None and known.env is None:
         given = given_options(arguments)
         config = with_env_of_dataset(config, "env-kwargs" in given, "wrappers" in given)

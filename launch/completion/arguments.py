@@ -12,7 +12,7 @@ Shell = Literal["bash", "zsh", "fish"]
 
 @dataclass(frozen=True)
 class CompletionArguments:
-    """Prints a script for a shell, which completes commands, options and the names of presets, envs and agents.
+    """Prints a script for a shell, which completes commands, options and names of presets, envs, agents and settings.
 
     Its first line says where to keep it.
     """

@@ -24,6 +24,7 @@ from launch.commands.train import TrainArguments
 from launch.commands.tune import TuneArguments
 from launch.completion.arguments import CompletionArguments, Shell
 from launch.config.presets import preset_names, read_preset
+from launch.config.setting_names import compared_names, searched_names
 from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 from launch.short_help import field_documents
 
@@ -85,7 +86,13 @@ def commands() -> dict[str, Command]:
 
 
 def _command(kind: type, words: tuple[str, ...] = ()) -> Command:
-    values = {"--env": _env_names(), "--preset": tuple(preset_names()), "--agent": _agent_names()}
+    values = {
+        "--env": _env_names(),
+        "--preset": tuple(preset_names()),
+        "--agent": _agent_names(),
+        "--search": tuple(searched_names()),
+        "--by": tuple(compared_names()),
+    }
     options = [item._replace(values=values.get(item.name, item.values)) for item in options_of(kind)]
     help_options = [
         Option("--help", "Shows the most used options", is_flag=True),

@@ -22,9 +22,9 @@ _BASH = """\
 # bash: distpolicy completion bash > ~/.local/share/bash-completion/completions/distpolicy
 _distpolicy() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command= item words=
-  # The last one counts: submit CLUSTER train.
+  # The first one counts, as in plot runs, or the one after submit CLUSTER.
   for item in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-    case $item in {names}) command=$item ;; esac
+    case $item in {names}) if [[ -z $command || $command == submit ]]; then command=$item; fi ;; esac
   done
   # --env=NAME comes as three words.
   if [[ $word == "=" ]]; then word=; elif [[ $before == "=" ]]; then before=${{COMP_WORDS[COMP_CWORD-2]}}; fi
@@ -36,8 +36,8 @@ _distpolicy() {{
       " "*) words={commands} ;;
     esac ;;
   esac
-  # The options of agents and networks are offered once their beginning is there.
-  if [[ $word == --* && $word != *.* ]]; then
+  # The options and settings of agents and networks are offered once their beginning is there.
+  if [[ $word != *.* ]]; then
     words=$(printf '%s\\n' $words | sed 's/\\..*/./' | sort -u)
   fi
   COMPREPLY=($(compgen -W "$words" -- "$word"))
@@ -74,9 +74,9 @@ _ZSH = """\
 _distpolicy() {{
   local command= item
   local -a found
-  # The last one counts: submit CLUSTER train.
+  # The first one counts, as in plot runs, or the one after submit CLUSTER.
   for item in ${{words[2,CURRENT-1]}}; do
-    case $item in {names}) command=$item ;; esac
+    case $item in {names}) if [[ -z $command || $command == submit ]]; then command=$item; fi ;; esac
   done
   case "$command $words[CURRENT-1]" in
 {values}

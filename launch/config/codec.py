@@ -72,7 +72,7 @@ def from_dict(kind: Any, values: dict[str, Any], where: str, base: Any = None) -
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """Returns the value as the hint's type. Accepts an int as a float, a list as a tuple, and no other conversions."""
+    """Returns the value as the hint's type. Accepts a whole number in either form, and a list as a tuple."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in options:
@@ -91,12 +91,33 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected {len(options)} values, got {value!r}")
         return tuple(_checked(options[0], item, where) for item in value)
     if origin is dict and isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise ConfigError(f"{where}: the name {name!r} is not a text; put it in quotes")
+            _check_plain(item, f"{where}: {name}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: a number of {len(str(value))} digits is too large") from None
+    if hint is int and isinstance(value, float) and value.is_integer():
+        # 1e6 is a float in YAML, and a count on the command line.
+        return int(value)
+    if hint is bool and isinstance(value, str):
+        raise ConfigError(f"{where}: expected true or false, got {value!r}")
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Raises ConfigError for what JSON does not hold, such as YAML's sets and bytes."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_plain(item, where)
+    elif not (value is None or isinstance(value, bool | int | float | str)):
+        raise ConfigError(f"{where}: expected numbers, texts, lists or mappings, got a {type(value).__name__}")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -134,10 +155,24 @@ class _Loader(yaml.SafeLoader):
         return values
 
 
-# YAML 1.1 takes 1e-3 for a text, YAML 1.2 and everybody else for a number.
-_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+")
-for _kind in (_Dumper, _Loader):
-    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+_WHOLE = r"(?:0|[1-9][0-9_]*)"
+_EXPONENT = r"[eE][-+]?[0-9]+"
+_NUMBER = rf"{_WHOLE}{_EXPONENT}|(?:{_WHOLE}\.[0-9_]*|\.[0-9][0-9_]*)(?:{_EXPONENT})?"
+# As in YAML 1.2. In YAML 1.1, which PyYAML reads, 1e-3 is a text, 010 is 8, 12:30 is 750, "no" is False, and
+# 2024-01-01 is a date.
+_SCALARS = {
+    "null": (r"~|null|Null|NULL|", "~nN"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (rf"[-+]?{_WHOLE}|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
+    "float": (rf"[-+]?(?:{_NUMBER}|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)", "-+.0123456789"),
+}
+_Loader.yaml_implicit_resolvers = {}
+for _name, (_pattern, _first) in _SCALARS.items():
+    _regexp = re.compile(rf"(?:{_pattern})\Z")
+    _firsts = [*_first, ""] if _name == "null" else list(_first)
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _regexp, _firsts)
+    # Texts that look like a value to any reader are written in quotes.
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _regexp, _firsts)
 
 
 def dump(config: Any) -> str:

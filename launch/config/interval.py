@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from distpolicy.errors import ConfigError
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = re.compile(r"-?[0-9]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
 
 
@@ -36,7 +37,7 @@ class Interval:
             ConfigError: If it is neither, or is 0.
         """
         text = str(value).strip()
-        if text.lstrip("-").isdigit():
+        if _NUMBER.fullmatch(text):
             if int(text) < 1:
                 raise ConfigError(f"{name} must be 1 or more, but is {value}")
             return Interval(updates=int(text))

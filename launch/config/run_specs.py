@@ -104,12 +104,12 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process:
     return specs
 
 
-def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers: bool) -> TrainConfig:
+def with_env_of_dataset(config: TrainConfig, has_kwargs: bool, keeps_wrappers: bool) -> TrainConfig:
     """Returns a run's config with the environment of its first dataset, where that says what it is.
 
     Args:
         config: The run's config.
-        keeps_kwargs: Whether ``env_kwargs`` stay as they are.
+        has_kwargs: Whether ``env_kwargs`` stay, and change those of the dataset.
         keeps_wrappers: Whether ``wrappers`` stay as they are.
 
     Raises:
@@ -121,13 +121,14 @@ def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers:
     from workers.datasets.manifest import DatasetManifest
 
     folder = config.dataset[0]
+    own_kwargs = config.env_kwargs if has_kwargs else {}
     _check_is_dataset(folder)
     file = file_beside_shards(folder, CONFIG_FILE)
     if not file.exists():
         # As it was imported, or written by code of the user's own.
         manifest = DatasetManifest.load(folder)
         is_registered = bool(manifest.env_id) and ":" not in manifest.env_id
-        kwargs = config.env_kwargs if keeps_kwargs else manifest.env_kwargs
+        kwargs = {**manifest.env_kwargs, **own_kwargs}
         return dataclasses.replace(config, env=manifest.env_id, env_kwargs=kwargs) if is_registered else config
     written = load_collect_config(file)
     try:
@@ -140,7 +141,7 @@ def with_env_of_dataset(config: TrainConfig, keeps_kwargs: bool, keeps_wrappers:
     return dataclasses.replace(
         config,
         env=written.env,
-        env_kwargs=config.env_kwargs if keeps_kwargs else written.env_kwargs,
+        env_kwargs={**written.env_kwargs, **own_kwargs},
         wrappers=config.wrappers if keeps_wrappers else written.wrappers,
         atari=written.atari if config.atari == AtariConfig() else config.atari,
     )
@@ -174,9 +175,10 @@ def _check_is_dataset(folder: str) -> None:
 
 
 def _check_actions(specs: EnvironmentSpecs, config: TrainConfig, whose: str) -> None:
-    """Checks that an agent learns such actions; the error names agents that do."""
+    """Checks that an agent and its settings are for such actions; the error names agents or the setting."""
     kind = config.agent.actions
     if fits(kind, specs.action):
+        config.agent.check_actions(specs.action)
         return
     others = [
         name

@@ -9,10 +9,13 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from distpolicy.agents.agent_config import agent_kinds
 from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, to_dict
 from launch.config.train import TrainConfig
+from workers.environments.atari import AtariConfig
 
 # What a trial is, where it runs and what it writes; values of these would not be comparable, or mean nothing.
 _FIXED = (
@@ -33,20 +36,41 @@ _FIXED = (
     "compile-cache",
     "atari",
 )
+_NOT_SEARCHED = (*_FIXED, "network", "agent")
+
+# The settings that a search can change, beside those of the agent.
+_SEARCHED: Mapping[str, type] = {"": TrainConfig, "network.": NetworkConfig}
 
 
 def setting_hints(config: TrainConfig) -> dict[str, Any]:
     """Returns the type of every setting that a search can change, by the name of its option."""
-    groups: dict[str, Any] = {"": TrainConfig, "network.": type(config.network)}
-    groups[f"{config.agent.kind}."] = type(config.agent)
     found = {}
-    for prefix, kind in groups.items():
+    for prefix, kind in {**_SEARCHED, f"{config.agent.kind}.": type(config.agent)}.items():
         hints = typing.get_type_hints(kind)
-        for item in dataclasses.fields(kind):
-            name = prefix + item.name.replace("_", "-")
-            if name not in (*_FIXED, "network", "agent"):
-                found[name] = hints[item.name]
+        for name, field in _names(prefix, kind):
+            if name not in _NOT_SEARCHED:
+                found[name] = hints[field]
     return found
+
+
+def searched_names() -> list[str]:
+    """Returns the names of the settings that a search can change, with those of all agents."""
+    return [name for name in _all_names(_SEARCHED) if name not in _NOT_SEARCHED]
+
+
+def compared_names() -> list[str]:
+    """Returns the names of all settings of runs, with those of all agents. ``agent`` stands for the agent's name."""
+    return [name for name in _all_names({**_SEARCHED, "atari.": AtariConfig}) if name not in ("network", "atari")]
+
+
+def _all_names(groups: Mapping[str, type]) -> list[str]:
+    agents = {f"{kind}.": settings for kind, settings in agent_kinds().items()}
+    return [name for prefix, kind in {**groups, **agents}.items() for name, _ in _names(prefix, kind)]
+
+
+def _names(prefix: str, kind: Any) -> list[tuple[str, str]]:
+    """Returns the name of each setting of a group, and of its field."""
+    return [(prefix + item.name.replace("_", "-"), item.name) for item in dataclasses.fields(kind)]
 
 
 def setting_name(text: str, config: TrainConfig) -> str:

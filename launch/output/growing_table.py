@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distpolicy.errors import DistPolicyError
+from distpolicy.errors import DistPolicyError, DistPolicyWarning
 from distpolicy.utils.atomic_files import GrowingFile
 from distpolicy.utils.files.bounded_files import read_text
+from launch.output.set_aside import set_aside
 
 _MAX_BYTES = 2**30
 
@@ -20,7 +22,8 @@ class GrowingTable:
 
     Args:
         path: The file.
-        columns: Names of the columns. An earlier file with others is replaced.
+        columns: Names of the columns. An earlier file's rows lose others, and rows that lack one, or are damaged, go. A
+            warning says so, and the earlier file is kept under another name.
         keeps: Returns True for the rows of an earlier file that stay.
 
     Raises:
@@ -29,9 +32,27 @@ class GrowingTable:
 
     def __init__(self, path: Path, columns: Sequence[str], keeps: Callable[[Mapping[str, str]], bool]) -> None:
         self._path, self._columns = path, tuple(columns)
-        before = [row for row in read_table(path) if set(row) == set(columns)]
-        kept = [row for row in before if _is_kept(row, keeps)]
+        rows = _all_rows(path)
+        sound = [row for row in rows if self._is_sound(row, keeps)]
+        if len(sound) < len(rows) or any(len(row) > len(columns) for row in rows):
+            warnings.warn(
+                f"{path} was changed: it has columns or rows that the run did not write; it is written anew without "
+                f"them, and kept as it was in {set_aside(path).name}",
+                DistPolicyWarning,
+                stacklevel=2,
+            )
+        kept = [row for row in sound if keeps(row)]
         self._file = GrowingFile(path, self._text(kept)) if path.exists() else None
+
+    def _is_sound(self, row: Mapping[Any, Any], keeps: Callable[[Mapping[str, str]], bool]) -> bool:
+        """Returns True if a row has a value for each column, and none of its numbers is damaged."""
+        if not _is_complete(row) or not set(self._columns) <= set(row):
+            return False
+        try:
+            keeps(row)
+        except ValueError:
+            return False
+        return True
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Appends a row; columns that it lacks are empty."""
@@ -48,18 +69,10 @@ class GrowingTable:
 
     def _text(self, rows: Sequence[Mapping[str, str]]) -> bytes:
         text = io.StringIO()
-        table = csv.DictWriter(text, self._columns)
+        table = csv.DictWriter(text, self._columns, extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
         return text.getvalue().encode()
-
-
-def _is_kept(row: Mapping[str, str], keeps: Callable[[Mapping[str, str]], bool]) -> bool:
-    """Returns True for rows that stay; a row with a damaged number goes."""
-    try:
-        return keeps(row)
-    except ValueError:
-        return False
 
 
 def _short(value: Any) -> Any:
@@ -72,11 +85,29 @@ def read_table(path: Path) -> list[dict[str, str]]:
     Raises:
         DistPolicyError: If the file cannot be read.
     """
+    return [row for row in _all_rows(path) if _is_complete(row)]
+
+
+def _all_rows(path: Path) -> list[dict[Any, Any]]:
     if not path.is_file():
         return []
     try:
-        text = read_text(path, _MAX_BYTES)
-        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+        text = read_table_text(path)
+        return list(csv.DictReader(io.StringIO(text)))
     except (OSError, ValueError, csv.Error) as error:
         raise DistPolicyError(f"cannot read {path}: {error}; move it away to go on without it") from error
-    return [row for row in rows if None not in row and None not in row.values()]
+
+
+def _is_complete(row: Mapping[Any, Any]) -> bool:
+    return None not in row and None not in row.values()
+
+
+def read_table_text(path: Path) -> str:
+    """Returns the whole lines of a CSV file, without the byte order mark that spreadsheets write.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is too large, or not text.
+    """
+    text = read_text(path, _MAX_BYTES).removeprefix("\ufeff")
+    return text[: text.rfind("\n") + 1]

@@ -11,9 +11,8 @@ from typing import Any
 
 from distpolicy.errors import DistPolicyError, DistPolicyWarning
 from distpolicy.utils.atomic_files import GrowingFile
-from distpolicy.utils.files.bounded_files import read_text
-
-_MAX_BYTES = 2**30
+from launch.output.growing_table import read_table_text
+from launch.output.set_aside import set_aside
 
 # The columns of every run; the columns of its algorithm follow.
 RUN_COLUMNS = (
@@ -133,9 +132,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        text = read_text(path, _MAX_BYTES)
-        whole = text[: text.rfind("\n") + 1]
-        return [row for row in csv.DictReader(io.StringIO(whole)) if _is_sound(row)]
+        return [row for row in csv.DictReader(io.StringIO(read_table_text(path))) if _is_sound(row)]
     except (OSError, ValueError, csv.Error) as error:
         raise DistPolicyError(f"cannot read {path}: {error}; move it away to go on without it") from error
 
@@ -159,11 +156,11 @@ def _complete(path: Path, rows: Sequence[dict[str, str]], first_update: int) -> 
     if missing and path.exists():
         warnings.warn(
             f"{path} lacks {len(missing)} of {first_update - 1} updates, from {missing[0]} to {missing[-1]}: it was "
-            "cut or changed; their rows are empty",
+            f"cut or changed; their rows are empty, and it is kept as it was in {set_aside(path).name}",
             DistPolicyWarning,
             stacklevel=3,
         )
-    if not rows:
+    if not path.exists():
         return []
-    empty = dict.fromkeys(rows[0], "")
+    empty = dict.fromkeys(rows[0], "") if rows else {}
     return [found.get(update, {**empty, "update": str(update)}) for update in range(1, first_update)]

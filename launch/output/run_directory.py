@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from distpolicy.errors import ConfigError
 from distpolicy.utils.atomic_files import write_file
 from launch.config.codec import dump
+from launch.output.writable import check_name
 
 if TYPE_CHECKING:
     from launch.config.train import TrainConfig
@@ -161,8 +162,9 @@ def check_free(path: Path, what: str = "run directory", option: str = "--run-dir
         option: The option that names it.
 
     Raises:
-        ConfigError: If the path exists and is not an empty folder.
+        ConfigError: If the path exists and is not an empty folder, or cannot be a path.
     """
+    check_name(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{what} {path} exists: choose another {option}, or go on with it by --resume {path}")
 

@@ -21,6 +21,9 @@ CURVES = "curves"
 
 _MAX_POINTS = 500
 
+# How far beyond the curves the interval of a mean is shown at most, as a share of what the curves span.
+_BAND_SHARE = 0.5
+
 # The columns of a table, all of one length.
 Table = Mapping[str, Sequence[Any]]
 
@@ -127,10 +130,12 @@ def line_chart(
         is_log: Whether the y axis is logarithmic.
         legend: Names and colours.
     """
+    # A line of one point would not be seen.
+    single = [curve for curve in lines.main if np.isfinite(curve.y).sum() == 1]
     tables: dict[str, dict[str, list[Any]]] = {
         "main": _table(lines.main),
         "faint": _table(lines.faint),
-        "points": _table(lines.points),
+        "points": _table([*lines.points, *single]),
         "marks": {
             "steps": [short(mark.steps) for mark in lines.marks],
             "time": [short(mark.time) for mark in lines.marks],
@@ -140,6 +145,7 @@ def line_chart(
     }
     if not (tables["main"]["y"] or tables["points"]["y"]):
         return None
+    _cut(tables, from_zero)
     names = list(lines.names or dict.fromkeys(curve.name for curve in (*lines.main, *lines.points)))
     colour = coloured(names)
     scale = {"type": "log"} if is_log else _y_scale(tables, from_zero)
@@ -175,6 +181,28 @@ def line_chart(
 def coloured(names: Sequence[str]) -> dict[str, Any]:
     """Returns the colour by ``name``; the names are in the order of their colours."""
     return {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "legend": None}
+
+
+def _cut(tables: Mapping[str, dict[str, list[Any]]], from_zero: bool) -> None:
+    """Cuts the intervals of means in place.
+
+    The interval of few runs can be many times as wide as all curves, which it would make flat; and it can be below 0
+    where values cannot be negative.
+    """
+    main = tables["main"]
+    for axis in ("steps", "time"):
+        values = [float(value) for value in tables["target"]["target"]]
+        for name in ("main", "faint", "points"):
+            found = zip(tables[name]["y"], tables[name][axis], strict=True)
+            values += [float(y) for y, place in found if None not in (y, place)]
+        if not values:
+            continue
+        lowest, highest = min(values), max(values)
+        beyond = (highest - lowest) * _BAND_SHARE
+        for row, place in enumerate(main[axis]):
+            if place is not None and main["low"][row] is not None:
+                main["low"][row] = max(main["low"][row], 0.0 if from_zero else lowest - beyond)
+                main["high"][row] = min(main["high"][row], highest + beyond)
 
 
 def _y_scale(tables: Mapping[str, Mapping[str, Sequence[Any]]], from_zero: bool) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def report(arguments: ReportArguments, console: Console) -> None:
     """
     paths = run_paths(arguments.runs)
     out = arguments.out or _default_out(arguments.runs, paths)
-    _write(out, grouped(read_runs(paths)), console)
+    _write(out, grouped(read_runs(paths)), console, "report")
 
 
 def plot(arguments: PlotArguments, console: Console) -> None:
@@ -37,7 +37,8 @@ def plot(arguments: PlotArguments, console: Console) -> None:
     """
     groups = grouped(read_runs(run_paths(arguments.runs)), arguments.by)
     by = f" by {arguments.by}" if arguments.by else ""
-    _write(arguments.out, groups, console, f"{', '.join(dict.fromkeys(run.env for run in _all(groups)))}{by}")
+    title = f"{', '.join(dict.fromkeys(run.env for run in _all(groups)))}{by}"
+    _write(arguments.out, groups, console, "comparison", title)
 
 
 def run_paths(folders: Sequence[Path]) -> list[Path]:
@@ -81,12 +82,12 @@ def _default_out(given: Sequence[Path], paths: Sequence[Path]) -> Path:
     return RunDirectory(folder).report_file
 
 
-def _write(out: Path, groups: Sequence[Group], console: Console, title: str | None = None) -> None:
+def _write(out: Path, groups: Sequence[Group], console: Console, kind: str, title: str | None = None) -> None:
     check_page_file(out)
     check_writable(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_page(out, groups, title)
-    console.print(f"report: {out}")
+    console.print(f"{kind}: {out}")
     picture = out.with_suffix(".png")
     if write_picture(picture, groups, title):
         console.print(f"picture: {picture}")

@@ -90,6 +90,8 @@ class Figures:
         about = f"The {columns[column]} of each run"
         if any(len(group.runs) > 1 for group in self.groups):
             about += "; bold: the mean of a group, with its 95 % interval, as far as all its runs go"
+        if target is not None and any(run.state == "solved" and (run.last(column) or 0.0) < target for run in runs):
+            about += "; agents that explore while they learn reach the target in an evaluation"
         legend = tuple(
             item
             for item, group in zip(self.legend(), self.groups, strict=True)

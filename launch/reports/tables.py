@@ -56,7 +56,9 @@ def tiles_of_run(run: RunData) -> str:
     found.append(tile("Training", lasted(seconds), _whole_time(run)))
     if steps and seconds:
         rate = _env_rate(run)
-        found.append(tile("Speed", f"{steps / seconds:,.0f} /s", f"environments alone: {rate:,.0f} /s" if rate else ""))
+        found.append(
+            tile("Mean speed", f"{steps / seconds:,.0f} /s", f"environments alone: {rate:,.0f} /s" if rate else "")
+        )
     if not run.is_offline:
         length = run.last("episode_length")
         found.append(tile("Episodes", count(run.last("episodes")), f"last length: {count(length)}" if length else ""))
@@ -274,6 +276,8 @@ def groups_table(groups: Sequence[Group]) -> str:
             (
                 group.name,
                 str(len(group.runs)),
+                # Runs of one seed and the same settings repeat each other: their interval says nothing about seeds.
+                str(len({run.seed for run in group.runs})),
                 str(solved),
                 with_interval(*interval(last)) if last else "-",
                 with_interval(*interval(evaluated)) if evaluated else "-",
@@ -281,7 +285,7 @@ def groups_table(groups: Sequence[Group]) -> str:
                 lasted(float(np.mean(seconds))),
             )
         )
-    head = ("group", "runs", "solved", "last return (95 %)", "evaluated (95 %)", "steps", "training")
+    head = ("group", "runs", "seeds", "solved", "last return (95 %)", "evaluated (95 %)", "steps", "training")
     return table(head, rows, range(1, len(head)))
 
 

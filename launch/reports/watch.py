@@ -50,10 +50,15 @@ def watch(arguments: WatchArguments, console: Console) -> None:
                 live.update(picture(run, console), refresh=True)
         return
     said = ""
-    for run in _looks(path, arguments.every_s, lambda: None):
-        if (line := _line(run)) != said:
+
+    def say(line: str) -> None:
+        nonlocal said
+        if line != said:
             said = line
             console.print(line)
+
+    for run in _looks(path, arguments.every_s, lambda: say(_waiting(path).plain)):
+        say(_line(run))
 
 
 def _check(path: Path) -> None:
@@ -63,9 +68,13 @@ def _check(path: Path) -> None:
         raise ConfigError(f"{path} is a file: give a run directory")
     if not path.is_dir() or RunDirectory(path).config_file.is_file():
         return
-    inside = [item for item in sorted(path.iterdir()) if is_training_run(item)]
+    found = sorted(path.iterdir())
+    inside = [item for item in found if is_training_run(item)]
     if inside:
         raise ConfigError(f"{path} holds run directories and is not one: watch one of them, such as {inside[-1]}")
+    if found:
+        # A run begins in a folder that is new or empty.
+        raise ConfigError(f"{path} is not a run directory: it holds other files, and no config.yaml")
 
 
 def _has_begun(path: Path) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError, WorkerLostError
-from launch.cluster.placement import ActorGroup
+from launch.cluster.placement import ActorGroup, Node
 from launch.cluster.session import connected, nodes
 from launch.config.common import counted
 from launch.config.serve import ServeConfig
@@ -33,6 +33,7 @@ from workers.serving.loader import check_own
 
 _LOAD_TIMEOUT_S = 300.0
 _ANSWER_TIMEOUT_S = 10.0
+_COUNT_TIMEOUT_S = 2.0
 _POLL_S = 1.0
 _HEALTH_PERIOD_S = 1.0
 _GRACE_S = 5.0
@@ -52,6 +53,9 @@ class Endpoint:
         num_replicas: Number of replicas.
         note: Why replicas act in TensorFlow; empty if they do not.
         version: The version of the weights.
+        needs_token: Whether requests need a token.
+        metrics_urls: Where Prometheus reads the metrics of the nodes on which replicas may run; empty if Ray gathers
+            none.
     """
 
     host: str
@@ -60,11 +64,13 @@ class Endpoint:
     num_replicas: int
     note: str
     version: int
+    needs_token: bool
+    metrics_urls: tuple[str, ...]
 
     @property
     def url(self) -> str:
         """The address of HTTP."""
-        return f"http://{_in_url(self.host)}:{self.port}"
+        return _http(self.host, self.port)
 
     @property
     def grpc_address(self) -> str:
@@ -83,6 +89,7 @@ class PolicyServer:
 
     Attributes:
         endpoint: Where the policy is served.
+        num_actions: Number of actions that were computed, after the end; None if that is not known.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class PolicyServer:
         self._served: ServedPolicy
         self._num_loaded = 0
         self.endpoint: Endpoint
+        self.num_actions: int | None = None
 
     def __enter__(self) -> PolicyServer:
         try:
@@ -166,9 +174,19 @@ class PolicyServer:
         count = self._num_replicas()
         self._on_preparing(f"loading {self._folder}")
         self._load(port)
-        self._on_preparing(f"starting {counted(count, 'replica')}")
+        # With the address: clients may find the server before it is known that all replicas have started.
+        self._on_preparing(f"starting {counted(count, 'replica')} at {_http(config.host, port)}")
         self._deploy(port, grpc_port, count)
-        self.endpoint = Endpoint(config.host, port, grpc_port, count, self._served.note, self._served.version)
+        self.endpoint = Endpoint(
+            config.host,
+            port,
+            grpc_port,
+            count,
+            self._served.note,
+            self._served.version,
+            self._token_sha256 is not None,
+            tuple(node.metrics_url for node in self._places() if node.metrics_url),
+        )
 
     def _resources_of_replica(self) -> dict[str, float]:
         gpus = self._config.gpus_per_replica
@@ -180,17 +198,20 @@ class PolicyServer:
         Raises:
             ConfigError: If they may run on this machine only, and it has no room for those that are wanted.
         """
-        count, is_loopback = self._config.replicas, self._config.is_loopback
-        places = [node for node in nodes() if not is_loopback or _is_here(node)]
+        count, places = self._config.replicas, self._places()
         if count is None:
             return max(sum(self._room(node.free or node.total) for node in places), 1)
         # Ray Serve would wait for room for ever. Other nodes may still join.
-        if is_loopback and count > (room := sum(self._room(node.total) for node in places)):
+        if self._config.is_loopback and count > (room := sum(self._room(node.total) for node in places)):
             raise ConfigError(
                 f"--replicas {count} do not fit on this machine, which has room for {room}: give a smaller number, or "
                 f"another --host than {self._config.host} for the whole cluster"
             )
         return count
+
+    def _places(self) -> list[Node]:
+        """Returns the nodes on which replicas may run."""
+        return [node for node in nodes() if not self._config.is_loopback or _is_here(node)]
 
     def _room(self, resources: Mapping[str, float]) -> int:
         """Returns the number of replicas for which some resources are enough."""
@@ -293,11 +314,19 @@ class PolicyServer:
         with contextlib.suppress(Exception), _quiet(self._debug):
             serve.delete(self._name, _blocking=not is_own)
             deadline = time.monotonic() + _GRACE_S
-            while is_own and _is_listening(*self._place) and time.monotonic() < deadline:
+            while self._has_replicas() and is_own and time.monotonic() < deadline:
                 time.sleep(_END_POLL_S)
             # Others may use it by now.
             if not is_own and self._starts_serve and not serve.status().applications:
                 serve.shutdown()
+
+    def _has_replicas(self) -> bool:
+        """Returns True if some replicas have not ended. Notes the number of actions that all have computed."""
+        try:
+            num_replicas, self.num_actions = ray.get(self._keeper.totals.remote(), timeout=_COUNT_TIMEOUT_S)
+        except (ray.exceptions.RayError, TimeoutError):
+            num_replicas = 0
+        return num_replicas > 0 or _is_listening(*self._place)
 
 
 def _is_listening(host: str, port: int) -> bool:
@@ -313,8 +342,12 @@ def _need_serve() -> None:
         raise ConfigError("Ray Serve is not installed: pip install 'distpolicy[serve]'")
 
 
-def _is_here(node: Any) -> bool:
+def _is_here(node: Node) -> bool:
     return node.node_id == ray.get_runtime_context().get_node_id()
+
+
+def _http(host: str, port: int) -> str:
+    return f"http://{_in_url(host)}:{port}"
 
 
 def _in_url(host: str) -> str:

@@ -130,7 +130,7 @@ def note_fault(folder: Path, name: str, line: str, trace: str) -> Path | None:
     path = fault_file(folder, name)
     try:
         path.parent.mkdir(exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{line}\n{trace.rstrip()}\n\n")
     except OSError:
         return None

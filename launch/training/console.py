@@ -104,7 +104,8 @@ class ConsoleObserver(TrainingObserver):
         target = config.target_return
         mean = float(np.mean(totals.recent_returns)) if totals.recent_returns else math.nan
         if totals.solved and target is not None:
-            reached = mean if totals.solved_return is None else totals.solved_return
+            # Updates that were under way may have lowered it since.
+            reached = mean if totals.solved_return is None or mean >= target else totals.solved_return
             by_evaluation = not self._run.config.agent.deploys_collect_policy and mean < target
             over = "in an evaluation" if by_evaluation else "over 100 episodes"
             how = f"solved: mean return {show_return(reached)} {over} (target {target:g})"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import subprocess
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distpolicy.errors import ConfigError, DistPolicyWarning
+from distpolicy.errors import DistPolicyWarning
 from distpolicy.utils.error_text import one_line
 from launch.output.own_process import module_command, module_environment
 from launch.output.tensorboard import TensorBoardWriter
 from launch.output.tensorboard_plugins import animation_value
 from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from workers.collection.video import check_videos_can_be_made
 
 FOLDER = "videos"
 
@@ -43,8 +43,7 @@ class EpisodeVideos(TrainingObserver):
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        if find_spec("imageio") is None:
-            raise ConfigError("videos need imageio: pip install 'distpolicy[video]'")
+        check_videos_can_be_made()
         self._say = say
         self._run: ObservedRun | None = None
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -527,3 +528,157 @@ class ChecksItsAction(Observes):
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         assert self.action_space.contains(action), action
         return super().step(action)
+
+
+class ChangesItsArguments(Base):
+    """Takes its settings out of the dict that it is given, as configs of some libraries are read."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.length = config.pop("length", 50)
+        config["rewards"].append(1.0)
+        self.pay = sum(config["rewards"])
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation, self.pay, *rest
+
+
+class ChangesItsArgumentsToo(gym.RewardWrapper):
+    """A wrapper that does the same."""
+
+    def __init__(self, env: gym.Env, scales: list[float]) -> None:
+        super().__init__(env)
+        scales.append(2.0)
+        self.scale = sum(scales)
+
+    def reward(self, reward: Any) -> float:
+        return reward * self.scale
+
+
+class EndsNever(gym.vector.VectorEnv):
+    """A vectorised form that has no end of its own."""
+
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+    limit: int | None = None
+
+    def __init__(self, num_envs: int = 1) -> None:
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = Base.observation_space, Base.action_space
+        self.n = np.zeros(num_envs, np.int64)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self.n[:] = 0
+        return self.observe(), {}
+
+    def observe(self) -> np.ndarray:
+        return np.repeat(self.n[:, None] / 10, 2, axis=1).astype(np.float32)
+
+    def ended(self) -> np.ndarray:
+        return np.full(self.num_envs, False) if self.limit is None else self.n >= self.limit
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self.n = np.where(self.ended(), 0, self.n + 1)
+        return self.observe(), np.where(self.n == 0, 0.0, 1.0), self.ended(), np.full(self.num_envs, False), {}
+
+
+class ChangesItsArgumentsVector(EndsNever):
+    """A vectorised form that takes its settings out of a dict."""
+
+    def __init__(self, num_envs: int = 1, config: Any = None) -> None:
+        super().__init__(num_envs)
+        self.limit = config.pop("length", 50)
+
+
+class LeavesItsReward(EndsNever):
+    """Rewards, in the step that resets, what the episode's last step did."""
+
+    limit = 3
+    resets_with = 1.0
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, reward, *rest = super().step(actions)
+        return observation, np.where(self.n == 0, self.resets_with, reward), *rest
+
+
+class ResetsWithNaN(LeavesItsReward):
+    """Its reward in the step that resets is not a number."""
+
+    resets_with = np.nan
+
+
+class StaysEnded(EndsNever):
+    """Its flags stay True in the step that resets."""
+
+    limit = 3
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, reward, ended, *rest = super().step(actions)
+        return observation, reward, ended | (self.n == 0), *rest
+
+
+class SpacesLater(Base):
+    """Knows its spaces after its first reset only."""
+
+    observation_space = None  # type: ignore[assignment]
+
+
+class OtherSpaceLater(Base):
+    """Observes in a larger space from its second episode on."""
+
+    episodes = 0
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        self.episodes += 1
+        self.observation_space = S.Box(-1, 1, (1 + self.episodes,), np.float32)
+        return super().reset(**kwargs)
+
+    def observe(self) -> Any:
+        return np.zeros(1 + self.episodes, np.float32)
+
+
+class KeepsItsAction(Base):
+    """Observes the action before."""
+
+    action_space = S.Box(-1, 1, (2,), np.float32)
+    length = 9
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        self.last = np.zeros(2, np.float32)
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        before, self.last = self.last, action
+        _, *rest = super().step(action)
+        return before, *rest
+
+
+class SetsTimeout(Base):
+    """Lets all sockets give up soon, as downloaders do, and takes longer than that."""
+
+    def __init__(self) -> None:
+        socket.setdefaulttimeout(0.01)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        time.sleep(0.05)
+        return super().step(action)
+
+
+class EndsLater(Base):
+    """With seed 0, its process ends a moment after its first step. With seed 1, a step takes longer than that."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.seed = seed
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        if self.seed == 0:
+            threading.Timer(0.1, os._exit, (0,)).start()
+        time.sleep(0.5 * (self.seed == 1))
+        return super().step(action)
+
+
+class NamesAFile(Base):
+    """Its error names a file whose name is not in UTF-8."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        raise OSError(f"cannot open {os.fsdecode(b'map' + bytes([255]))}")

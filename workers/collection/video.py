@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from workers.environments.sync import SyncEnvironment
 from workers.restart_budget import RestartBudgetConfig
 
 DEFAULT_FPS = 30
+
+
+def check_videos_can_be_made() -> None:
+    """Checks that what writes videos is installed.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if find_spec("imageio") is None:
+        raise ConfigError("videos need imageio: pip install 'distpolicy[video]'")
 
 
 def record_episode(
@@ -42,10 +53,9 @@ def record_episode(
         ConfigError: If imageio is not installed, the environment cannot be rendered, or the file cannot be written.
         EnvironmentCrashedError: If the environment fails.
     """
-    try:
-        import imageio.v2 as imageio
-    except ImportError:
-        raise ConfigError("videos need imageio: pip install 'distpolicy[video]'") from None
+    check_videos_can_be_made()
+    import imageio.v2 as imageio
+
     # Gymnasium's environments draw with pygame, which needs a screen and a sound card unless told otherwise.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")

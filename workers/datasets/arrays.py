@@ -111,9 +111,12 @@ def fingerprint(manifests: Sequence[DatasetManifest]) -> np.ndarray:
 
 
 def load_arrays(
-    folders: Sequence[str], available_bytes: int | None = None, num_drawn_observations: int = 0
+    folders: Sequence[str],
+    available_bytes: int | None = None,
+    num_drawn_observations: int = 0,
+    manifests: Sequence[DatasetManifest] | None = None,
 ) -> DatasetArrays:
-    """Reads datasets into memory.
+    """Reads datasets into memory. Steps that a job adds meanwhile are left out.
 
     A row where a fault cut an episode is not a transition, and the step before it has none that follows.
 
@@ -122,12 +125,13 @@ def load_arrays(
         available_bytes: The memory that may be taken; None for what the machine has left.
         num_drawn_observations: Number of observations that are copied from the data at a time, for which there has to
             be room, too.
+        manifests: The datasets' manifests, from :func:`load_manifests`; None to load them.
 
     Raises:
         CheckpointError: If a manifest or a shard is missing or damaged.
         ConfigError: If the datasets do not fit together or into the memory, or have no transition.
     """
-    manifests = load_manifests(folders)
+    manifests = load_manifests(folders) if manifests is None else manifests
     num_rows = sum(manifest.num_rows for manifest in manifests)
     schema = manifests[0].schema
     specs = EnvironmentSpecs(schema.time_step_spec, schema.action_spec)
@@ -142,7 +146,7 @@ def load_arrays(
     transitions = order[is_transition[order]]
     if not len(transitions):
         raise ConfigError(f"{', '.join(folders)} has no transitions yet; collect some first")
-    observation, action = _read_nests(folders, specs, num_rows, is_end)
+    observation, action = _read_nests(folders, manifests, specs, num_rows, is_end)
     return DatasetArrays(
         observation,
         action,
@@ -198,7 +202,7 @@ def _read_numbers(folders: Sequence[str], manifests: Sequence[DatasetManifest]) 
     parts: list[dict[str, np.ndarray]] = []
     for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
         columns = {name: NestColumn(manifest.schema.columns[column]) for name, column in _NUMBERS.items()}
-        for chunk in read_columns(folder, *_NUMBERS.values()):
+        for chunk in read_columns(folder, manifest, [*_NUMBERS.values()]):
             part = {name: columns[name].decode(chunk[column]) for name, column in _NUMBERS.items()}
             parts.append({**part, "dataset": np.full(len(part["slot"]), index)})
     if not parts:
@@ -223,15 +227,21 @@ def _adjacent(numbers: dict[str, np.ndarray], before: np.ndarray, after: np.ndar
     return is_same & (numbers["t"][before] + 1 == numbers["t"][after])
 
 
-def _read_nests(folders: Sequence[str], specs: EnvironmentSpecs, num_rows: int, is_end: np.ndarray) -> tuple[Any, Any]:
+def _read_nests(
+    folders: Sequence[str],
+    manifests: Sequence[DatasetManifest],
+    specs: EnvironmentSpecs,
+    num_rows: int,
+    is_end: np.ndarray,
+) -> tuple[Any, Any]:
     """Returns the observations, followed by those after rows where ``is_end``, and the actions."""
     observation, action = NestColumn(specs.time_step.observation), NestColumn(specs.action)
     num_observations = num_rows + int(np.count_nonzero(is_end))
     observations = [_empty(leaf.spec, num_observations) for leaf in observation.leaves]
     actions = [_empty(leaf.spec, num_rows) for leaf in action.leaves]
     begin, extra = 0, num_rows
-    for folder in folders:
-        for chunk in read_columns(folder, "obs", "new_obs", "actions"):
+    for folder, manifest in zip(folders, manifests, strict=True):
+        for chunk in read_columns(folder, manifest, ["obs", "new_obs", "actions"]):
             rows = slice(begin, begin + len(chunk["obs"]))
             ends = is_end[rows]
             more = slice(extra, extra + int(np.count_nonzero(ends)))

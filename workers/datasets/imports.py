@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 
+from distpolicy.agents.action_kinds import fits
 from distpolicy.errors import ConfigError, SpecMismatchError
-from distpolicy.specs.array_spec import ArraySpec
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec, is_discrete
 from distpolicy.specs.gymnasium_spaces import spec_from_space
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.rollout import Rollout
@@ -87,11 +88,15 @@ def import_rllib(
     specs: EnvironmentSpecs,
     env_id: str,
     env_kwargs: Mapping[str, Any] | None = None,
+    normalized_actions: bool | None = None,
 ) -> DatasetManifest:
     """Writes RLlib's Parquet files with a row for each step as a dataset of this project.
 
     The rows of an episode are in order; those of several may alternate. An episode whose rows end before it is over
     counts as truncated.
+
+    RLlib writes actions as its policy has drawn them. With its setting ``normalize_actions``, which is on by default,
+    -1 and 1 stand for the bounds of an action of floats.
 
     Args:
         source: A file, or a folder of files, with the columns that RLlib's offline algorithms read.
@@ -100,13 +105,16 @@ def import_rllib(
             are one array each.
         env_id: The environment's id.
         env_kwargs: Its arguments; None for none.
+        normalized_actions: Whether -1 and 1 stand for the bounds of the action. May be left out unless the action is of
+            floats with other bounds than these.
 
     Returns:
         The manifest.
 
     Raises:
-        ConfigError: If the files cannot be read, a column is missing, or the folder holds a dataset already.
-        SpecMismatchError: If the data do not match the specs.
+        ConfigError: If the files cannot be read, a column is missing, ``normalized_actions`` has to be given, or the
+            folder holds a dataset already.
+        SpecMismatchError: If the data do not match the specs, or an episode's rows do not follow on one another.
     """
     try:
         files = pyarrow.dataset.dataset(str(source), format="parquet")
@@ -116,19 +124,37 @@ def import_rllib(
         raise ConfigError(
             f"{source} has no column {missing[0]}: let RLlib write steps and not episodes (output_write_episodes=False)"
         )
-    return _write(folder, specs, _rllib_episodes(files, specs), env_id, env_kwargs or {}, "rllib")
-
-
-def _rllib_episodes(files: pyarrow.dataset.Dataset, specs: EnvironmentSpecs) -> Iterator[_Episode]:
     observation_spec, action_spec = specs.time_step.observation, specs.action
     if not (isinstance(observation_spec, ArraySpec) and isinstance(action_spec, ArraySpec)):
         raise SpecMismatchError("RLlib's files have one array for an observation and one for an action, not a nest")
+    if normalized_actions is None and _has_other_bounds(action_spec):
+        raise ConfigError(
+            "normalized_actions is not given: RLlib writes an action of floats scaled to [-1, 1] unless its setting "
+            f"normalize_actions is off; say by True or False which it is, since the action has other bounds in {env_id}"
+        )
+    episodes = _rllib_episodes(files, observation_spec, action_spec, bool(normalized_actions))
+    return _write(folder, specs, episodes, env_id, env_kwargs or {}, "rllib")
+
+
+def _has_other_bounds(action_spec: ArraySpec) -> bool:
+    """Returns True if an action of floats has finite bounds, other than -1 and 1."""
+    if not fits("one of floats", action_spec):
+        return False
+    assert isinstance(action_spec, BoundedArraySpec)
+    return bool(np.any(action_spec.minimum != -1.0) or np.any(action_spec.maximum != 1.0))
+
+
+def _rllib_episodes(
+    files: pyarrow.dataset.Dataset, observation_spec: ArraySpec, action_spec: ArraySpec, is_normalized: bool
+) -> Iterator[_Episode]:
     shapes = {"obs": observation_spec, "new_obs": observation_spec, "actions": action_spec}
     pending: dict[Any, list[dict[str, np.ndarray]]] = {}
     for batch in files.to_batches(columns=list(_RLLIB_COLUMNS)):
         rows = {
             name: _column(batch.column(name), name, shapes.get(name)) for name in _RLLIB_COLUMNS if name != "eps_id"
         }
+        if is_normalized and _has_other_bounds(action_spec):
+            rows["actions"] = _unscaled(rows["actions"], action_spec)
         ids = np.asarray(batch.column("eps_id").to_pylist(), object)
         starts = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)] if len(ids) else []
         ends = np.flatnonzero(rows["terminateds"] | rows["truncateds"]) + 1
@@ -137,9 +163,15 @@ def _rllib_episodes(files: pyarrow.dataset.Dataset, specs: EnvironmentSpecs) -> 
             part = {name: column[start:end] for name, column in rows.items()}
             pending.setdefault(ids[start], []).append(part)
             if part["terminateds"][-1] or part["truncateds"][-1]:
-                yield _joined(pending.pop(ids[start]))
-    for parts in pending.values():
-        yield _joined(parts)
+                yield _joined(pending.pop(ids[start]), ids[start])
+    for episode, parts in pending.items():
+        yield _joined(parts, episode)
+
+
+def _unscaled(actions: np.ndarray, spec: Any) -> np.ndarray:
+    """Returns actions of which -1 and 1 stood for the bounds. Like a policy's, they may lie beyond."""
+    low, high = (np.asarray(bound, np.float64) for bound in (spec.minimum, spec.maximum))
+    return low + (actions + 1.0) * (high - low) / 2.0
 
 
 def _column(column: pa.Array, name: str, spec: ArraySpec | None) -> np.ndarray:
@@ -161,11 +193,36 @@ def _column(column: pa.Array, name: str, spec: ArraySpec | None) -> np.ndarray:
         raise SpecMismatchError(
             f"column {name} has {found.size // max(len(column), 1)} numbers a row, not {spec.shape}"
         )
-    return found.reshape(len(column), *spec.shape)
+    rows = found.reshape(len(column), *spec.shape)
+    _check_values(rows, name, spec)
+    return rows
 
 
-def _joined(parts: list[dict[str, np.ndarray]]) -> _Episode:
+def _check_values(rows: np.ndarray, name: str, spec: ArraySpec) -> None:
+    """Raises SpecMismatchError if rows ``[N, *shape]`` hold numbers that are not such integers as the spec says."""
+    if not is_discrete(spec):
+        return
+    limits = np.iinfo(spec.dtype)
+    low, high = (spec.minimum, spec.maximum) if isinstance(spec, BoundedArraySpec) else (limits.min, limits.max)
+    is_wrong = (rows < low) | (rows > high)
+    if rows.dtype.kind == "f":
+        is_wrong |= rows != np.floor(rows)
+    if is_wrong.any():
+        raise SpecMismatchError(
+            f"column {name} holds {rows[is_wrong][0]}, and the specs say integers from {np.min(low)} to "
+            f"{np.max(high)}: give the specs of the environment that the data are from"
+        )
+
+
+def _joined(parts: list[dict[str, np.ndarray]], episode: Any) -> _Episode:
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    after, following = rows["new_obs"][:-1], rows["obs"][1:]
+    # Of the observations after the rows, only the last one is kept.
+    if not np.array_equal(after, following, equal_nan=after.dtype.kind == "f"):
+        raise SpecMismatchError(
+            f"the rows of episode {episode} do not follow on one another, since new_obs is not obs of its next row: "
+            "give the files as RLlib wrote them, whole and not shuffled"
+        )
     observation = np.concatenate([rows["obs"], rows["new_obs"][-1:]])
     return _Episode(observation, rows["actions"], rows["rewards"], bool(rows["terminateds"][-1]))
 

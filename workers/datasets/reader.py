@@ -138,20 +138,20 @@ def count_episodes(folder: str | Path, num_slots: int) -> list[int]:
     return counts.tolist()
 
 
-def read_columns(folder: str | Path, *names: str) -> Iterator[dict[str, pa.Array]]:
+def read_columns(folder: str | Path, manifest: DatasetManifest, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]:
     """Yields some columns of each row group, in the order in which :func:`read_steps` yields the same rows.
 
     Args:
         folder: The dataset's folder.
+        manifest: Its manifest. Shards that were added since are left out, so that two passes yield the same rows.
         names: The columns by their names in the files; see :class:`workers.datasets.schema.DatasetSchema`.
 
     Yields:
         An Arrow array for each name.
 
     Raises:
-        CheckpointError: If the manifest or a shard is missing or damaged.
+        CheckpointError: If a shard is missing or damaged.
     """
-    manifest = DatasetManifest.load(folder)
     schema = DatasetColumns(manifest.schema).arrow_schema
     for shard in _ordered(manifest):
         for table in _row_groups(Path(folder) / shard.file, schema, names):

@@ -109,6 +109,9 @@ def rllib_offline_data(folder: str | Path) -> dict[str, Any]:
 
     Rows where a fault cut an episode are left out; see :func:`workers.datasets.without_cuts.shards_without_cuts`.
 
+    Actions are in the environment's units, and RLlib takes them as they are. With actions of floats, give
+    ``config.environment(normalize_actions=False)``: RLlib would otherwise scale what it has learned a second time.
+
     Args:
         folder: The dataset's folder.
 

@@ -85,9 +85,14 @@ class BatchedEnvironment(Environment):
             terminated = flags(terminated, num_slots, "terminated")
             ended = terminated | flags(truncated, num_slots, "truncated")
             observation = self._arranged(observation)
+            before = self._ended
+            if before.any():
+                self._check_resets(ended & before)
+                # Some forms return the last reward once more. It belongs to no step. (The array may be the form's own.)
+                reward = np.where(before, np.float32(0.0), reward)
         except InterfaceError as error:
             raise self._mismatch(error) from error
-        self._ended, before = ended, self._ended
+        self._ended = ended
         self._ended_infos = {}
         if info:
             rows = np.flatnonzero(ended & ~before).tolist()
@@ -107,6 +112,15 @@ class BatchedEnvironment(Environment):
     @abc.abstractmethod
     def _stepped(self) -> Any:
         """What ``reset`` and ``step`` are called on."""
+
+    def _check_resets(self, ended: np.ndarray) -> None:
+        """Raises InterfaceError if an environment ends an episode in the step that begins it: it never plays."""
+        if ended.any():
+            raise InterfaceError(
+                "returned terminated or truncated in the step that resets it; both are False there, as in "
+                "AutoresetMode.NEXT_STEP",
+                int(np.argmax(ended)),
+            )
 
     def _arranged(self, observation: Any) -> Any:
         """Returns a batch's observation as arrays of its spaces' dtypes, as far as they have its structure."""

@@ -23,7 +23,13 @@ from workers.environments.envpool import EnvPoolEnvironment
 from workers.environments.fault_log import is_fault
 from workers.environments.process_state import close_quietly, signal_handlers_kept
 from workers.environments.processes.environment import ProcessEnvironment
-from workers.environments.single import SingleEnvironmentMaker, Target, WrapperConfig, resolve_target
+from workers.environments.single import (
+    SingleEnvironmentMaker,
+    Target,
+    WrapperConfig,
+    own_arguments,
+    resolve_target,
+)
 from workers.environments.sync import SyncEnvironment
 from workers.pickled_callable import PickledCallable
 from workers.restart_budget import RestartBudgetConfig
@@ -181,6 +187,11 @@ class EnvironmentFactory:
                     f"env {self.env_id} is registered with wrappers, which its vectorised form cannot have; use "
                     "--vectorization sync or async"
                 )
+            if self.vectorization == "vector_entry_point" and not _takes_step_limit(target):
+                raise ConfigError(
+                    f"env {self.env_id} has a limit of {spec.max_episode_steps} steps, and its vectorised form has no "
+                    "argument max_episode_steps; use --vectorization sync or async"
+                )
             return self.vectorization, "as asked for"
         if not has_vector_form:
             hint = "async gives each slot a process"
@@ -191,6 +202,8 @@ class EnvironmentFactory:
             return "vector_entry_point", "auto: the env has no other form"
         if spec.additional_wrappers:
             return "sync", "auto: the env is registered with wrappers, which its vectorised form cannot have"
+        if not _takes_step_limit(target):
+            return "sync", "auto: the env's vectorised form has no argument max_episode_steps for the limit of its id"
         if not _resets_in_the_next_step(target):
             return "sync", "auto: the env's vectorised form does not reset in the step after an episode's last one"
         if self.wrappers and not all(_is_vector_wrapper(wrapper) for wrapper in self._wrapper_configs):
@@ -214,7 +227,7 @@ class EnvironmentFactory:
     def _make_vector(self, num_slots: int) -> VectorEnvironment:
         target = self._target()
         atari = is_atari(self._bare_id)
-        arguments = dict(self.kwargs)
+        arguments = own_arguments(self.kwargs)
         if atari:
             arguments = {**vector_arguments(self.atari), "num_threads": self.num_threads, **arguments}
         if "autoreset_mode" not in arguments and _takes_autoreset_mode(target):
@@ -291,6 +304,16 @@ def _resets_in_the_next_step(target: Any) -> bool:
     if not isinstance(metadata, Mapping) or _takes_autoreset_mode(target):
         return True
     return metadata.get("autoreset_mode", gym.vector.AutoresetMode.NEXT_STEP) == gym.vector.AutoresetMode.NEXT_STEP
+
+
+def _takes_step_limit(target: Any) -> bool:
+    """Returns False if an id limits the steps of an episode, and its vectorised form cannot be told the limit."""
+    if target.max_episode_steps is None:
+        return True
+    parameters = inspect.signature(_vector_creator(target)).parameters
+    return "max_episode_steps" in parameters or any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
 
 
 def _vector_creator(target: Any) -> Any:

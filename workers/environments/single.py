@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import json
 import operator
@@ -139,15 +140,16 @@ class SingleEnvironmentMaker:
         return env
 
     def _bare(self) -> gym.Env:
+        kwargs = own_arguments(self.kwargs)
         if not isinstance(self.target, gym.envs.registration.EnvSpec):
-            return self.target(**self.kwargs)
+            return _with_own_arguments(self.target)(**kwargs)
         spec = copy.copy(self.target)
         # The checks of Gymnasium's wrappers are not needed: the stream resets before it steps, and checks the results.
         spec.order_enforce = False
         spec.disable_env_checker = True
         if self.atari is None or not is_atari(spec.id):
-            return gym.make(spec, **self.kwargs)
-        env = gym.make(spec, **{**self.kwargs, "frameskip": 1})
+            return gym.make(spec, **kwargs)
+        env = gym.make(spec, **{**kwargs, "frameskip": 1})
         return wrap_atari(env, self.atari)
 
     def checked_wrappers(self, vectorized: bool) -> list[tuple[type, dict[str, Any]]]:
@@ -159,7 +161,7 @@ class SingleEnvironmentMaker:
         Raises:
             ConfigError: If a wrapper is of the other kind.
         """
-        loaded = [(wrapper.load(), wrapper.kwargs) for wrapper in self.wrappers]
+        loaded = [(wrapper.load(), own_arguments(wrapper.kwargs)) for wrapper in self.wrappers]
         for wrapper, (kind, _) in zip(self.wrappers, loaded, strict=True):
             is_vector = isinstance(kind, type) and issubclass(kind, gym.vector.VectorWrapper)
             if is_vector != vectorized:
@@ -169,10 +171,32 @@ class SingleEnvironmentMaker:
         return loaded
 
 
+def own_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns arguments whose dicts and lists are copies, at any depth.
+
+    An environment may change them, as by ``config.pop("size", 8)``. The next one must get what was given, too.
+    """
+    return {name: _own(value) for name, value in kwargs.items()}
+
+
+def _with_own_arguments(target: Callable[..., gym.Env]) -> Callable[..., gym.Env]:
+    """Returns a callable whose arguments are copies, if it is a partial, which holds some."""
+    if type(target) is not functools.partial:
+        return target
+    return functools.partial(target.func, *map(_own, target.args), **own_arguments(target.keywords))
+
+
+def _own(value: Any) -> Any:
+    # Subclasses and arrays stay as they are: a copy of a large map for each environment would take too much memory.
+    if type(value) is dict:
+        return own_arguments(value)
+    return [_own(item) for item in value] if type(value) is list else value
+
+
 def _wrapped(env: gym.Env, wrapper: WrapperConfig) -> gym.Env:
     """Returns an environment with a wrapper around it. What the wrapper raises names it."""
     try:
-        return wrapper.load()(env, **wrapper.kwargs)
+        return wrapper.load()(env, **own_arguments(wrapper.kwargs))
     except DistPolicyError:
         raise
     except BaseException as error:  # The constructor of a wrapper may raise anything.

@@ -46,10 +46,12 @@ class OfflineExperience(Experience):
 
     def __init__(self, config: Offline, available_bytes: int | None = None) -> None:
         self._config = config
-        self._fingerprint = fingerprint(load_manifests(config.folders))
+        # Once: a job may add steps meanwhile.
+        manifests = load_manifests(config.folders)
+        self._fingerprint = fingerprint(manifests)
         # The first observation, the last one, and that of the episode's end.
         num_drawn = config.num_updates * config.batch_size * (3 if config.returns else 2)
-        self._arrays = load_arrays(config.folders, available_bytes, num_drawn)
+        self._arrays = load_arrays(config.folders, available_bytes, num_drawn, manifests)
         self._returns = returns_to_go(self._arrays, config.discount) if config.returns else None
 
     def insert(self, rollouts: Sequence[Rollout]) -> None:

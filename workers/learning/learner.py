@@ -16,7 +16,7 @@ from distpolicy.trajectories.rollout import Rollout
 from distpolicy.utils.compilation.compile_cache import seal_compile_cache
 from distpolicy.utils.compilation.litert_program import LiteRTError
 from distpolicy.utils.memory import peak_memory_bytes
-from distpolicy.utils.nests.array_nest import map_structure
+from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 from distpolicy.weights import Weights, WeightsPacker
 from workers.experience.experience import Sample
 from workers.experience.factory import make_experience
@@ -147,7 +147,7 @@ class Learner:
         found: list[dict[str, float]] = []
         for number, sample in enumerate(self._experience.due(progress, (*draws, 0))):
             found.append(self._train(sample, progress, (*draws, 1, number)))
-            self._check_finite(found[-1])
+            self._check_finite(found[-1], sample.experience)
         metrics = {name: float(np.mean([one[name] for one in found])) for name in (found[0] if found else ())}
         self._version += 1
         self._agent.explore(progress, has_begun=bool(self._agent.train_step_counter))
@@ -202,12 +202,13 @@ class Learner:
             )
         return lags
 
-    def _check_finite(self, metrics: Mapping[str, float]) -> None:
+    def _check_finite(self, metrics: Mapping[str, float], experience: Any) -> None:
         diverged = [name for name, value in metrics.items() if not np.isfinite(value)]
         if diverged:
+            advice = "lower the learning rate, or normalise observations and rewards"
             raise DistPolicyError(
                 f"training diverged in update {self._version + 1}: {', '.join(diverged)} not finite; "
-                "lower the learning rate, or normalise observations and rewards"
+                f"{_beyond_float32(experience) or advice}"
             )
 
     def state(self, kept_parts: Sequence[str] = ()) -> dict[str, np.ndarray]:
@@ -330,6 +331,16 @@ def lag_metrics(lags: np.ndarray, max_policy_lag: int) -> dict[str, float]:
     mean = float(lags.mean()) if lags.size else 0.0
     counts = {f"{LAG_ROWS}{lag}": float(count) for lag, count in enumerate(rows)}
     return {"policy_lag": float(lags.max(initial=0)), "policy_lag_mean": mean, **counts}
+
+
+def _beyond_float32(experience: Any) -> str:
+    """Returns which observation has a number that float32, and so a network, does not hold; empty for none."""
+    observation = getattr(experience, "observation", ())
+    for path, leaf in zip(paths(observation), flatten(observation), strict=True):
+        array = np.asarray(leaf)
+        if array.dtype == np.float64 and array.size and (most := np.abs(array).max()) > np.finfo(np.float32).max:
+            return f"observation{path} has a number of the size {most:g}, which float32 does not hold: scale it"
+    return ""
 
 
 def _priorities(extra: Any) -> np.ndarray:

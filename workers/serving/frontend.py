@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import logging
@@ -23,7 +24,6 @@ _CONNECT_TIMEOUT_S = 5.0
 _ADDRESSES_S = 10.0
 # A policy may fail at every request.
 _LOG_PERIOD_S = 1.0
-_BEARER = "Bearer "
 
 _logger = logging.getLogger(__name__)
 
@@ -79,18 +79,25 @@ class Frontend:
         return self._token_sha256 is not None
 
     def check_token(self, authorization: str | None) -> None:
-        """Checks the value of the header ``authorization``.
+        """Checks the value of the header ``authorization``: ``Bearer TOKEN``, or Basic with the token as the password.
+
+        Basic is for browsers, which ask their user for a password and can send no other header. A browser keeps it, but
+        pages of other sites gain nothing by that: it does not let them read the answers, and sends DELETE and POST of
+        the content types that are taken here only if this server allows it, which it never does.
 
         Raises:
             ServingError: If it does not have the token.
         """
         if self._token_sha256 is None:
             return
-        given = "" if authorization is None else authorization
-        token = given[len(_BEARER) :] if given.startswith(_BEARER) else ""
+        token = _token_of("" if authorization is None else authorization)
         # A comparison of sums takes the same time whatever is wrong.
-        if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self._token_sha256):
-            raise ServingError("a token is needed: send the header Authorization: Bearer TOKEN", Kind.UNAUTHENTICATED)
+        if not hmac.compare_digest(hashlib.sha256(token).digest(), self._token_sha256):
+            raise ServingError(
+                "a token is needed: send the header Authorization: Bearer TOKEN; in Python, PolicyClient(token=...) "
+                "or the variable DISTPOLICY_TOKEN",
+                Kind.UNAUTHENTICATED,
+            )
 
     def is_forwarded(self, header: str | None) -> bool:
         """Returns True if another replica has sent a request, by the value of its header.
@@ -213,3 +220,17 @@ class Frontend:
         if address is not None:
             self._addresses[replica] = address
         return address
+
+
+def _token_of(authorization: str) -> bytes:
+    """Returns the token in a header ``authorization``; empty if it has none."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.encode()
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        # The user's name is before the first colon. Any will do.
+        return base64.b64decode(given, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""

@@ -157,7 +157,9 @@ class HttpApp:
     def _headers_of(self, error: ServingError, path: str) -> list[tuple[bytes, bytes]]:
         """Returns the headers that HTTP asks for beside an error."""
         if error.kind is Kind.UNAUTHENTICATED:
-            return [(b"www-authenticate", b"Bearer")]
+            # Where there is a token, a browser asks for it as a password.
+            schemes = [b"Bearer", *([b'Basic realm="distpolicy"'] if self._frontend.needs_token else [])]
+            return [(b"www-authenticate", scheme) for scheme in schemes]
         if error.kind is Kind.NOT_ALLOWED:
             return [(b"allow", (self._method_of(path) or "").encode())]
         # The rest of the body may still come.

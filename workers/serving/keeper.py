@@ -50,6 +50,8 @@ class PolicyKeeper:
         self._policy: ServedPolicy | None = None
         # For each replica its address, and when it was told.
         self._addresses: dict[str, tuple[str, float]] = {}
+        # Also of replicas that have ended.
+        self._num_actions: dict[str, int] = {}
 
     def put(self, policy: ServedPolicy) -> None:
         """Keeps a policy in place of the one before."""
@@ -63,19 +65,35 @@ class PolicyKeeper:
         """Returns the number of the policy; -1 if there is none."""
         return -1 if self._policy is None else self._policy.number
 
-    def check_in(self, replica: str, address: str, number: int) -> ServedPolicy | None:
+    def check_in(self, replica: str, address: str, number: int, num_actions: int) -> ServedPolicy | None:
         """Notes where a replica is. Returns the policy if its number is above the replica's.
 
         Args:
             replica: The replica's name.
             address: ``HOST:PORT`` at which it takes requests for its sessions.
             number: The number of the policy that it has.
+            num_actions: Number of actions that it has computed.
         """
         now = self._clock()
         self._addresses[replica] = address, now
+        self._num_actions[replica] = num_actions
         # Replicas that have ended tell nobody. Another program may get their ports.
         self._addresses = {name: told for name, told in self._addresses.items() if now - told[1] < _GONE_S}
         return self._policy if self._policy is not None and self._policy.number > number else None
+
+    def leave(self, replica: str, num_actions: int) -> None:
+        """Notes that a replica has ended.
+
+        Args:
+            replica: The replica's name.
+            num_actions: Number of actions that it has computed.
+        """
+        self._addresses.pop(replica, None)
+        self._num_actions[replica] = num_actions
+
+    def totals(self) -> tuple[int, int]:
+        """Returns the number of replicas that have not ended, and of the actions that all have computed."""
+        return len(self._addresses), sum(self._num_actions.values())
 
     def address_of(self, replica: str) -> str | None:
         """Returns a replica's address; None if there is no such replica, or it has ended.

@@ -13,39 +13,43 @@ import numpy as np
 from distpolicy.serving.documents import FORMS, JSON, MSGPACK
 from distpolicy.serving.protobuf_messages import proto_text
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
-from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
+from distpolicy.utils.nests.array_nest import flatten, map_structure, pack_leaves, paths
 from workers.serving.service import PolicyService
 
 _HTML = "text/html; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 
-def pages(name: str, service: PolicyService, needs_token: bool) -> Mapping[str, tuple[str, bytes]]:
+def pages(name: str, service: PolicyService, needs_token: bool, url: str) -> Mapping[str, tuple[str, bytes]]:
     """Returns the content type and body of each page by its path.
 
     Args:
         name: Name of what is served.
         service: The service.
         needs_token: Whether requests need a token.
+        url: The address of the server.
     """
     document = openapi(name, service, needs_token)
     return {
         "/v1/policy": (JSON, FORMS[JSON].encode(describe(name, service))),
         "/openapi.json": (JSON, FORMS[JSON].encode(document)),
-        "/docs": (_HTML, _page(name, service, document).encode()),
+        "/docs": (_HTML, _page(name, service, document, needs_token, url).encode()),
         "/docs/policy.proto": (_TEXT, proto_text().encode()),
     }
 
 
 def describe(name: str, service: PolicyService) -> dict[str, Any]:
-    """Returns what a client has to know of the policy: names, shapes, dtypes and bounds."""
+    """Returns what a client has to know of the policy: names, shapes, dtypes and bounds.
+
+    A leaf's name is its path in the nest, as in messages of gRPC. It says what a place in a list stands for.
+    """
     policy = service.policy
     return {
         "name": name,
-        "observation": map_structure(_spec, policy.time_step_spec.observation),
-        "action": map_structure(_spec, policy.action_spec),
-        "info": map_structure(_spec, policy.info_spec),
-        "state": map_structure(_spec, policy.policy_state_spec),
+        "observation": _named(policy.time_step_spec.observation),
+        "action": _named(policy.action_spec),
+        "info": _named(policy.info_spec),
+        "state": _named(policy.policy_state_spec),
         "state_kept_by": service.config.state if service.has_state else None,
         "max_rows": service.config.max_batch,
     }
@@ -90,8 +94,12 @@ def openapi(name: str, service: PolicyService, needs_token: bool) -> dict[str, A
         "paths": places,
     }
     if needs_token:
-        document["components"] = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
-        document["security"] = [{"token": []}]
+        schemes = {"token": "bearer", "password": "basic"}
+        document["components"] = {
+            "securitySchemes": {name: {"type": "http", "scheme": scheme} for name, scheme in schemes.items()}
+        }
+        # Any one of them.
+        document["security"] = [{name: []} for name in schemes]
     return document
 
 
@@ -122,7 +130,8 @@ def _reply_schema(service: PolicyService) -> dict[str, Any]:
     }
     if flatten(policy.info_spec):
         # Numbers that JSON does not have are null there.
-        answered["info"] = {"description": "what else the policy tells"}
+        names = ", ".join(path for path in paths(policy.info_spec) if path)
+        answered["info"] = {"description": f"what else the policy tells{': ' * bool(names)}{names}"}
     if service.keeps_sessions:
         answered["session"] = {"type": "string", "description": "to name in the next request"}
     elif service.has_state:
@@ -154,6 +163,12 @@ def schema(spec: Any, max_rows: int | None = None) -> dict[str, Any]:
     return found if max_rows is None else {"type": "array", "items": found, "minItems": 1, "maxItems": max_rows}
 
 
+def _named(nest: Any) -> Any:
+    """Returns a nest of specs as plain values, with the path of each leaf."""
+    leaves = zip(paths(nest), flatten(nest), strict=True)
+    return pack_leaves(nest, [{"name": path, **_spec(spec)} if path else _spec(spec) for path, spec in leaves])
+
+
 def _spec(spec: ArraySpec) -> dict[str, Any]:
     found: dict[str, Any] = {"shape": list(spec.shape), "dtype": spec.dtype.name}
     if isinstance(spec, BoundedArraySpec):
@@ -178,11 +193,12 @@ def _both(content: dict[str, Any]) -> dict[str, Any]:
     return {form: {"schema": content} for form in (JSON, MSGPACK)}
 
 
-def _page(name: str, service: PolicyService, document: Mapping[str, Any]) -> str:
+def _page(name: str, service: PolicyService, document: Mapping[str, Any], needs_token: bool, url: str) -> str:
     """Returns a page that needs no network."""
     policy = service.policy
     example = json.dumps({"observation": map_structure(_example, policy.time_step_spec.observation)})
     example = example if len(example) < 2000 else '{"observation": ...}'
+    token = " \\\n  -H 'Authorization: Bearer TOKEN'" if needs_token else ""
     rows = "".join(
         f"<tr><td><code>{method.upper()} {html.escape(path)}</code></td><td>{html.escape(item['summary'])}</td></tr>"
         for path, methods in document["paths"].items()
@@ -204,14 +220,22 @@ def _page(name: str, service: PolicyService, document: Mapping[str, Any]) -> str
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
 td {{ padding: .2rem 1rem .2rem 0; vertical-align: top }}
-pre {{ overflow-x: auto; padding: .8rem; border: 1px solid #8886; border-radius: 4px; font-size: 14px }}
+td:last-child {{ overflow-wrap: anywhere }}
+pre {{ padding: .8rem; border: 1px solid #8886; border-radius: 4px; font-size: 14px }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}
 </style><h1>{html.escape(name)}</h1><p>A policy served by distpolicy.</p><table>{rows}
-<tr><td><a href="/openapi.json"><code>GET /openapi.json</code></a></td>
+<tr><td><a href="openapi.json"><code>GET /openapi.json</code></a></td>
 <td>The interface as an OpenAPI document</td></tr>
-<tr><td><a href="/docs/policy.proto"><code>GET /docs/policy.proto</code></a></td>
+<tr><td><a href="docs/policy.proto"><code>GET /docs/policy.proto</code></a></td>
 <td>The interface of gRPC</td></tr></table>
-<h2>An action</h2><pre>curl -H 'content-type: {JSON}' -d '{html.escape(example)}' URL/v1/act</pre>
-<p>With a token: <code>-H "Authorization: Bearer TOKEN"</code>. Bodies are JSON, or msgpack
+<h2>An action</h2><pre>curl <span id="url">{html.escape(url)}</span>/v1/act \\
+  -H 'content-type: {JSON}'{token} \\
+  -d '{html.escape(example)}'</pre>
+<script>
+// A proxy may have given this page another address.
+document.getElementById("url").textContent = location.origin + location.pathname.replace(/\\/docs$/, "")
+</script>
+<p>Bodies are JSON, or msgpack
 (<code>content-type: {MSGPACK}</code>) with arrays as maps of dtype, shape and data.</p>
 <h2>The policy</h2><table>{specs}</table></html>
 """

@@ -7,6 +7,8 @@ a small policy: all replicas of a node listen at the same port, and the kernel d
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import os
 import secrets
@@ -91,9 +93,8 @@ class PolicyReplica:
         # Of the newest policy that was taken or refused.
         self._number = served.number
         self._metrics = ServingMetrics(config.name, self._name)
-        self._service = PolicyService(
-            make_policy(served), config.service, self._name, served.version, self._metrics.on_batch
-        )
+        self._num_actions = 0
+        self._service = PolicyService(make_policy(served), config.service, self._name, served.version, self._on_batch)
         self._loop: Any = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -163,7 +164,10 @@ class PolicyReplica:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         service, metrics = self._service, self._metrics
         frontend = Frontend(service, self._name, config.token_sha256, config.forward_key, self._address_of, metrics)
-        app = HttpApp(frontend, pages(config.name, service, frontend.needs_token), config.max_body_bytes)
+        is_everywhere = ipaddress.ip_address(config.host).is_unspecified
+        url = f"http://{_address(ray.util.get_node_ip_address() if is_everywhere else config.host, config.port)}"
+        described = pages(config.name, service, frontend.needs_token, url)
+        app = HttpApp(frontend, described, config.max_body_bytes)
         shared = _listen(config.host, config.port)
         # For requests that other replicas pass on because this one has their session.
         own = _listen(config.host if config.is_loopback else ray.util.get_node_ip_address(), 0)
@@ -183,8 +187,7 @@ class PolicyReplica:
                 timeout_graceful_shutdown=int(_GRACE_S),
             )
         )
-        host, port = own.getsockname()[:2]
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = _address(*own.getsockname()[:2])
         await self._check_in(address)
         grpc_server = None if config.grpc_port is None else await _start_grpc(config, frontend)
         tasks = [
@@ -203,6 +206,7 @@ class PolicyReplica:
         await asyncio.wait(tasks[:1], timeout=_GRACE_S)
         for task in tasks[1:3]:
             task.cancel()
+        await self._leave()
         await frontend.close()
         service.close()
         for task in done:
@@ -221,11 +225,20 @@ class PolicyReplica:
     async def _check_in(self, address: str) -> ServedPolicy | None:
         try:
             served: ServedPolicy | None = await self._ask(
-                self._keeper.check_in.remote(self._name, address, self._number)
+                self._keeper.check_in.remote(self._name, address, self._number, self._num_actions)
             )
         except (ray.exceptions.RayError, TimeoutError):
             return None  # The driver is ending, or the keeper is being started again: the policy stays as it is.
         return served
+
+    async def _leave(self) -> None:
+        """Tells the keeper that this replica has ended, after its last answer."""
+        with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
+            await self._ask(self._keeper.leave.remote(self._name, self._num_actions))
+
+    def _on_batch(self, num_rows: int, seconds: float) -> None:
+        self._num_actions += num_rows
+        self._metrics.on_batch(num_rows, seconds)
 
     async def _take(self, served: ServedPolicy) -> None:
         """Serves a newer policy. The policy stays as it is if that one cannot be loaded or does not compute."""
@@ -295,8 +308,8 @@ async def _start_grpc(config: ReplicaConfig, frontend: Any) -> Any:
         options=[("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", config.max_body_bytes)]
     )
     server.add_generic_rpc_handlers(grpc_handlers(frontend))
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    server.add_insecure_port(f"{host}:{config.grpc_port}")
+    assert config.grpc_port is not None
+    server.add_insecure_port(_address(config.host, config.grpc_port))
     await server.start()
     return server
 
@@ -306,6 +319,10 @@ async def _flush(metrics: Any, service: PolicyService) -> None:
         await asyncio.sleep(_FLUSH_S)
         service.sessions.expire()
         metrics.flush(len(service.sessions))
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -33,12 +33,14 @@ class CQLConfig(OfflineCriticConfig):
     deploys_collect_policy: ClassVar[bool] = False
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OfflineCriticConfig._POSITIVE, "actor_learning_rate", "num_cql_samples")
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ("cql_alpha", "num_bc_steps")
+    # Not num_cql_samples and actor_learning_rate: the preset, which is for any dataset, has its own.
+    _FOR_FLOATS: ClassVar[tuple[str, ...]] = ("learn_cql_alpha", "cql_tau", "num_bc_steps")
 
     max_gradient_norm: float = 10.0
     """Bound of the gradient's global norm; for actions of floats, of the norm of each variable's gradient."""
     cql_alpha: float = 1.0
     """How much the values of other actions are kept below those of the data's actions. With learn_cql_alpha, at the
-    start."""
+    start, which must be above 0."""
     learn_cql_alpha: bool = False
     """For actions of floats: learn cql_alpha, so that the values of other actions reach cql_tau above those of the
     data's actions."""
@@ -50,3 +52,8 @@ class CQLConfig(OfflineCriticConfig):
     """For actions of floats: Adam's step size for the actor and for the temperature of its entropy."""
     num_bc_steps: int = 0
     """For actions of floats: number of gradient steps at first in which the actor imitates the data."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learn_cql_alpha:
+            self._require("cql_alpha", self.cql_alpha > 0, "above 0 with learn_cql_alpha")

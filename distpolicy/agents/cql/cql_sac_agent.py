@@ -24,6 +24,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.sampling.action_distributions import log_probability
+from distpolicy.utils.spec_scaling import clip_to_spec
 
 
 class CqlSacAgent(SacAgent):
@@ -33,6 +34,8 @@ class CqlSacAgent(SacAgent):
     ``log sum_a exp(Q(s, a)) - Q(s, a_data)``. The sum is estimated from ``num_cql_samples`` actions of the policy and
     as many uniform ones, each divided by the density that it was drawn with (appendix F). As in TF-Agents, it is a sum
     and not a mean over these actions, which is larger by ``log(2 num_cql_samples)``.
+
+    The data's actions are clipped to their bounds, as environments do it.
 
     Args:
         time_step_spec: See :class:`SacAgent`.
@@ -67,7 +70,7 @@ class CqlSacAgent(SacAgent):
         use_log_alpha_in_alpha_loss: The same.
         target_entropy: The same.
         gradient_clipping: The same.
-        log_cql_alpha_clipping: Bounds of the weight's logarithm; None for no bounds.
+        log_cql_alpha_clipping: Bounds of the logarithm of a weight that is learned; None for no bounds.
         softmax_temperature: Factor of the values in the exponent; the sum's logarithm is divided by it.
         bc_debug_mode: Must be False.
         debug_summaries: Has no effect.
@@ -79,7 +82,7 @@ class CqlSacAgent(SacAgent):
         mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
 
     Raises:
-        ValueError: As in the base class, and if an action has no finite bounds.
+        ValueError: As in the base class, and if an action has no finite bounds, or the weight is learned from 0 on.
         NotImplementedError: If ``reward_noise_variance`` or ``bc_debug_mode`` is set.
     """
 
@@ -132,6 +135,10 @@ class CqlSacAgent(SacAgent):
         if any(tf.nest.flatten(network.state_spec) for network in (actor_network, critic_network)):
             raise ConfigError(
                 "CqlSacAgent learns from transitions, but a network has a state: use networks without one"
+            )
+        if use_lagrange_cql_alpha and not cql_alpha > 0:
+            raise ConfigError(
+                f"cql_alpha must be above 0 with use_lagrange_cql_alpha, which learns its logarithm, but is {cql_alpha}"
             )
         if reward_noise_variance or bc_debug_mode:
             raise NotImplementedError("reward_noise_variance and bc_debug_mode are not supported: leave them out")
@@ -197,7 +204,8 @@ class CqlSacAgent(SacAgent):
     def cql_alpha(self) -> tf.Tensor:
         """The weight of what is added to the critics' loss, float32 scalar."""
         log_alpha = tf.convert_to_tensor(self._log_cql_alpha)
-        if self._log_cql_alpha_clipping is not None:
+        # As in TF-Agents, a weight that is given and not learned has no bounds.
+        if self._log_cql_alpha_clipping is not None and self._cql_alpha_optimizer is not None:
             log_alpha = tf.clip_by_value(log_alpha, *self._log_cql_alpha_clipping)
         return tf.exp(log_alpha)
 
@@ -213,6 +221,17 @@ class CqlSacAgent(SacAgent):
             apply_gradients(self._cql_alpha_optimizer, gradient, [self._log_cql_alpha])
         return info
 
+    def _transition(self, experience: Transition | Trajectory) -> Transition:
+        """Returns the batch as transitions, with actions within their bounds.
+
+        PPO's policies, among others, write actions beyond them. Drawn and uniform actions are within. Without clipping,
+        the critics would learn nothing good about any action that the policy can take.
+        """
+        transition = super()._transition(experience)
+        step = transition.action_step
+        action = tf.nest.map_structure(clip_to_spec, step.action, self.action_spec)
+        return transition.replace(action_step=step._replace(action=action))
+
     def _next_values(self, after: TimeStep, noise: tf.Tensor) -> tf.Tensor:
         if self._include_critic_entropy_term:
             return super()._next_values(after, noise)
@@ -227,8 +246,7 @@ class CqlSacAgent(SacAgent):
         distribution, _ = self._actor_network(now.observation, step_type=now.step_type, training=training)
         likelihood = log_probability(distribution, transition.action_step.action, self.action_spec)
         imitating = self.alpha * log_probs - tf.cast(likelihood, tf.float32)
-        # The counter holds this step already.
-        return tf.where(self.train_step_counter <= self._num_bc_steps, imitating, rows), log_probs
+        return tf.where(self.train_step_counter < self._num_bc_steps, imitating, rows), log_probs
 
     def _more_critic_loss(
         self, transition: Transition, values: tf.Tensor, weights: tf.Tensor, noise: tf.Tensor

@@ -134,22 +134,44 @@ class R2d2Agent(DqnAgent):
     def _train(  # type: ignore[override]  # What it asks for beside is given by keyword.
         self, experience: Trajectory, weights: tf.Tensor, *, policy_state: Any
     ) -> LossInfo:
+        with in_bfloat16(self._layers_in_bfloat16):
+            td_loss = self._loss_after_burn_in(experience, weights, policy_state)
+        return self._improve(lambda: td_loss(True), self._learned_weights(weights))
+
+    def _loss(  # type: ignore[override]  # As for _train.
+        self, experience: Trajectory, weights: tf.Tensor, training: bool = False, *, policy_state: Any
+    ) -> LossInfo:
+        td = self._loss_after_burn_in(experience, weights, policy_state)(training)
+        loss = self._mean_loss(td.loss, self._learned_weights(weights))
+        if penalties := self._q_network.losses:
+            loss += tf.add_n(penalties)
+        return LossInfo(loss, {"td_loss": td.loss, "td_error": td.error})
+
+    def _learned_weights(self, weights: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of the steps that are learned from, ``[B, L]``."""
+        return weights[:, self._burn_in : self._burn_in + self._sequence_length]
+
+    def _loss_after_burn_in(
+        self, experience: Trajectory, weights: tf.Tensor, policy_state: Any
+    ) -> Callable[[bool], TDLoss]:
+        """Returns the function of training mode to the loss of each step that is learned from.
+
+        The burn-in and the target network's values are computed at once, and are constants for the function's gradient.
+        """
         if experience.reward.shape[1] != self.train_sequence_length:
             raise SpecMismatchError(
                 f"sequences must have {self.train_sequence_length} steps, but have {experience.reward.shape[1]}"
             )
         state = policy_state[0] if self._has_spread else policy_state
         learned = map_structure(lambda leaf: leaf[:, self._burn_in :], experience)
-        counts = weights[:, self._burn_in :]
-        with in_bfloat16(self._layers_in_bfloat16):
-            own_state, target_state = (
-                self._state_after_burn_in(network, experience, state)
-                for network in (self._q_network, self._target_q_network)
-            )
-            target_values, _ = self._unrolled(self._target_q_network, learned, target_state)
-        return self._improve(
-            lambda: self._sequence_loss(learned, counts, own_state, target_values), counts[:, : self._sequence_length]
+        own_state, target_state = (
+            self._state_after_burn_in(network, experience, state)
+            for network in (self._q_network, self._target_q_network)
         )
+        target_values, _ = self._unrolled(self._target_q_network, learned, target_state)
+        own_state, target_values = tf.nest.map_structure(tf.stop_gradient, (own_state, target_values))
+        counts = weights[:, self._burn_in :]
+        return lambda training: self._sequence_loss(learned, counts, own_state, target_values, training)
 
     def _state_after_burn_in(self, network: Network, experience: Trajectory, state: Any) -> Any:
         if not self._burn_in:
@@ -162,7 +184,9 @@ class R2d2Agent(DqnAgent):
         values, state = network(network_input, step_type=steps.step_type, network_state=state, training=training)
         return tf.cast(values, tf.float32), state
 
-    def _sequence_loss(self, steps: Trajectory, weights: tf.Tensor, state: Any, target_values: tf.Tensor) -> TDLoss:
+    def _sequence_loss(
+        self, steps: Trajectory, weights: tf.Tensor, state: Any, target_values: tf.Tensor, training: bool
+    ) -> TDLoss:
         """Returns the loss of each step that is learned from, ``[B, L]``.
 
         Args:
@@ -170,9 +194,10 @@ class R2d2Agent(DqnAgent):
             weights: float32 ``[B, L + n]``.
             state: The network's state before them.
             target_values: The target network's values, float32 ``[B, L + n, num_actions]``.
+            training: Whether the network is called in training mode.
         """
         length, is_transition = self._sequence_length, weights > 0.0
-        q_values, _ = self._unrolled(self._q_network, steps, state, training=True)
+        q_values, _ = self._unrolled(self._q_network, steps, state, training)
         mask = split_mask(self._splitter, steps.observation, self._spec)[1]
         bootstrap = values_of(target_values, greedy_actions(q_values, mask))
         goal = n_step_returns(

@@ -16,7 +16,6 @@ from distpolicy.agents.sac.sac_agent import SacAgent
 from distpolicy.agents.sac.soft_actor_critic_agent import SoftActorCriticAgent
 from distpolicy.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
 from distpolicy.distributions.utils import action_scale
-from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.network import Network
 from distpolicy.networks.network_config import NetworkConfig
@@ -96,8 +95,6 @@ def _own_arguments(config: SACConfig, action_spec: Any, is_discrete: bool) -> di
     """Returns the arguments that are not for both agents. For floats the entropy is in the units of the actions."""
     target, correlation = config.target_entropy, config.exploration_correlation
     if is_discrete:
-        if correlation:
-            raise ConfigError("sac.exploration_correlation is for actions of floats: set it to 0")
         return {} if target is None else {"target_entropy_share": target}
     scales = [action_scale(spec)[1].numpy() for spec in tf.nest.flatten(action_spec)]
     scaled = -sum(np.size(scale) for scale in scales) if target is None else target

@@ -28,6 +28,7 @@ class SACConfig(OffPolicyActorCriticConfig):
         }
     )
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyActorCriticConfig._POSITIVE, "initial_alpha")
+    _FOR_FLOATS: ClassVar[tuple[str, ...]] = ("exploration_correlation",)
 
     alpha_learning_rate: float | None = None
     """Adam's step size for the temperature; None for learning_rate."""

@@ -193,11 +193,11 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         """Takes a gradient step; ``noise`` is for the abstract methods."""
         settings = self._self_settings
         weights = self._valid(transition, weights)
-        step = self.train_step_counter.assign_add(1)
         with in_bfloat16(self._self_layers_in_bfloat16):
             critic_loss, values, errors, more = self._train_critics(transition, weights, noise)
             actor_loss, log_probs = self._train_actor(transition, weights, noise)
         alpha_loss = self._train_alpha(transition.time_step, log_probs, weights)
+        step = self.train_step_counter.assign_add(1)
         self._critics.update_targets(step, settings.target_update_tau, settings.target_update_period)
         counts = tf.cast(weights > 0, tf.float32)
         figures = {

@@ -207,6 +207,11 @@ def test_dict_tuple_and_multi_discrete_spaces_are_collected_and_read_again(tmp_p
         (("--steps", "5"), "give either --out for a new dataset or --resume"),
         (("--steps", "5", "--episodes", "5", "--out", "new"), "--steps and --episodes exclude each other"),
         (("--steps", "5", "--out", "taken"), "taken exists: choose another --out"),
+        # Before the policy and the environment are looked at, which takes longer.
+        (
+            ("--steps", "5", "--out", "taken", "--policy", "best", "--env", "Nope-v0"),
+            "taken exists: choose another --out",
+        ),
         (("--steps", "5", "--out", "taken/file"), "taken/file exists: choose another --out"),
         (("--steps", "5", "--out", "taken/file/data"), "cannot write into taken/file/data"),
         (("--steps", "5", "--out", "taken/file/data", "--address", "127.0.0.1:1"), "taken/file: Not a directory"),

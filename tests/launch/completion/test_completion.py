@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from distpolicy.agents.agent_config import agent_kinds
 from launch import cli
 from launch.commands.collect import parse_collect
 from launch.commands.doctor import parse_doctor
@@ -25,6 +26,10 @@ from launch.commands.train import parse_train
 from launch.commands.tune import parse_tune
 from launch.completion.options import commands
 from launch.completion.scripts import completion_script
+from launch.config.codec import to_dict
+from launch.config.flat_settings import flat
+from launch.config.setting_names import setting_hints
+from launch.config.train import TrainConfig
 
 # Completes the last argument as bash does when TAB is pressed after it.
 IN_BASH = """
@@ -72,9 +77,35 @@ def test_bash_offers_the_options_of_an_agent_once_its_name_is_there(script: Path
     assert completed(script, "train", "--sac.learning-r") == ["--sac.learning-rate"]
 
 
+def test_bash_completes_the_names_of_settings(script: Path) -> None:
+    assert completed(script, "tune", "--search", "pp") == ["ppo."]
+    assert {"ppo.learning-rate", "ppo.num-epochs"} <= set(completed(script, "tune", "--search", "ppo."))
+    assert completed(script, "tune", "--search", "rollout-s") == ["rollout-steps"]
+    # They are the same in all trials.
+    assert completed(script, "tune", "--search", "total") == []
+    offered = completed(script, "plot", "runs", "--by", "")
+    assert {"agent", "env", "seed", "collectors", "network.", "ppo."} <= set(offered)
+    assert completed(script, "plot", "runs", "--by", "ppo.num-ep") == ["ppo.num-epochs"]
+
+
+def test_settings_are_offered_that_the_commands_take() -> None:
+    config = TrainConfig()
+    others = tuple(f"{kind}." for kind in agent_kinds() if kind != config.agent.kind)
+    options = {name: [option for option in found()[name].options if option.values] for name in ("tune", "plot")}
+    values = {option.name: option.values for name in options for option in options[name]}
+    assert [name for name in values["--search"] if not name.startswith(others)] == list(setting_hints(config))
+    by = {name for name in values["--by"] if not name.startswith(others)}
+    assert by == {name.replace("_", "-") for name in flat(to_dict(config))}
+
+
 def test_bash_completes_the_command_of_a_job(script: Path) -> None:
     assert completed(script, "submit", "auto", "tr") == ["train"]
     assert completed(script, "submit", "auto", "train", "--env", "Pen") == ["Pendulum-v1"]
+
+
+def test_bash_does_not_take_a_folder_for_a_command(script: Path) -> None:
+    assert completed(script, "watch", "runs", "--onc") == ["--once"]
+    assert completed(script, "submit", "auto", "train", "--run-dir", "report", "--env", "Pen") == ["Pendulum-v1"]
 
 
 def test_bash_leaves_files_to_itself(script: Path) -> None:

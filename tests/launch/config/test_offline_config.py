@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
+from distpolicy.agents.cql.config import CQLConfig
 from distpolicy.errors import ConfigError
 from distpolicy.specs.array_spec import BoundedArraySpec
 from distpolicy.trajectories.time_step import time_step_spec
 from launch.commands.train import parse_train
 from launch.config.codec import dump
 from launch.config.collect import CollectConfig
+from launch.config.presets import load_preset
 from launch.config.run_specs import run_specs
 from launch.config.seal import sealed
 from launch.config.train import TrainConfig
@@ -75,6 +78,7 @@ def test_the_environment_is_the_datasets_unless_another_is_given(tmp_path: Path)
     assert (config.env, config.env_kwargs) == ("Acrobot-v1", {"a": 1})
     assert config.wrappers == ("gymnasium.wrappers.FlattenObservation",)
     assert parse_train([*start, "--env-kwargs", "a", "2"]).config.env_kwargs == {"a": 2}
+    assert parse_train([*start, "--env-kwargs", "b", "2"]).config.env_kwargs == {"a": 1, "b": 2}
     assert parse_train([*start, "--env", "CartPole-v1"]).config.env_kwargs == {}
 
 
@@ -129,3 +133,29 @@ def test_an_environment_with_more_actions_is_refused(tmp_path: Path) -> None:
     config = TrainConfig(env="MountainCar-v0", agent=BC, dataset=(str(folder),))
     with pytest.raises(ConfigError, match=r"has the action int64\[\] from 0 to 2, and .* has int64\[\] from 0 to 1"):
         run_specs(config, config.environment_factory)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learn_cql_alpha": True},
+        {"cql_tau": 5.0},
+        {"num_bc_steps": 100},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_settings_for_floats_are_refused_with_a_discrete_action(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = dataset(tmp_path / "data")
+    (name,) = changes
+    config = TrainConfig(agent=CQLConfig(**changes), dataset=(folder,), eval_episodes=0)
+    with pytest.raises(ConfigError, match=rf"^cql\.{name} is for actions of floats: leave it at "):
+        run_specs(config, config.environment_factory)
+    # The preset is for any dataset.
+    config = dataclasses.replace(load_preset("cql"), dataset=(folder,), eval_episodes=0)
+    assert run_specs(config, config.environment_factory).action == CARTPOLE.action_spec
+
+
+def test_a_weight_that_is_learned_cannot_begin_at_0() -> None:
+    with pytest.raises(ConfigError, match=r"cql\.cql_alpha must be above 0 with learn_cql_alpha, but is 0"):
+        CQLConfig(learn_cql_alpha=True, cql_alpha=0.0)
+    assert CQLConfig(cql_alpha=0.0).cql_alpha == 0.0

@@ -261,7 +261,7 @@ def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
         ({"agent": {"kind": "ppo", "gamma": 0.9}}, r"^here: agent: unknown key 'gamma'; known are .*discount"),
         ({1: 2}, r"^here: unknown key 1"),
         ({"collectors": "2"}, r"^here: collectors: expected int, got '2'"),
-        ({"collectors": 2.0}, r"^here: collectors: expected int, got 2.0"),
+        ({"collectors": 2.5}, r"^here: collectors: expected int, got 2.5"),
         ({"collectors": True}, r"^here: collectors: expected int, got True"),
         ({"collectors": None}, r"^here: collectors: expected int, got None"),
         ({"jit_compile": 1}, r"^here: jit_compile: expected bool, got 1"),

@@ -86,7 +86,7 @@ def test_the_head_of_a_page_says_what_was_run_and_what_came_out(tmp_path: Path) 
     assert "± 5.0 (95 %), target 475" in page.texts["div"]
     assert tiles["Env steps"] == f"{40 * STEPS:,}"
     assert tiles["Training"] == "1 min 20 s"
-    assert tiles["Speed"] == "64 /s"
+    assert tiles["Mean speed"] == "64 /s"
     assert tiles["Faults"] == "1"
 
 
@@ -226,6 +226,38 @@ def test_runs_that_differ_by_their_seed_are_shown_with_their_mean(tmp_path: Path
     # Student's t with two degrees of freedom: 4.303 · 10 / √3.
     assert by_steps[0][2] == pytest.approx(24.84, abs=0.02)
     assert "ppo (3 runs)" in text
+
+
+def test_the_wide_interval_of_two_runs_neither_flattens_the_curves_nor_goes_below_zero(tmp_path: Path) -> None:
+    paths = []
+    for seed in (0, 1):
+        returns, more = np.linspace(0.0, 100.0, 30) + 10.0 * seed, {"steps_per_s": 1000.0 + 200.0 * seed}
+        paths.append(write_run(tmp_path / f"seed{seed}", 30, TrainConfig(seed=seed), returns, more).path)
+    text = page_of(*paths)
+    band = chart(text, "Return")["tables"]["band"]
+    # Student's t with one degree of freedom: 12.7 · 5 on either side of the mean, 5 to 105.
+    assert band["high"][0] == pytest.approx(68.5, abs=0.2)
+    # The curves are from 0 to 110; the interval is shown for half as much beyond them.
+    assert min(band["low"]) == pytest.approx(-55.0)
+    assert max(band["high"]) == pytest.approx(165.0)
+    speed = chart(text, "Env steps a second")["tables"]["band"]
+    assert (min(speed["low"]), max(speed["high"])) == (0.0, pytest.approx(1300.0))
+    assert "<td class=n>2</td><td class=n>2</td>" in text, "runs and seeds"
+    again = write_run(tmp_path / "again", 30, TrainConfig(seed=1)).path
+    assert "<td class=n>3</td><td class=n>2</td>" in page_of(*paths, again), "a repeated seed is none more"
+
+
+def test_a_run_with_a_single_evaluation_is_a_point_beside_the_curve_of_another(tmp_path: Path) -> None:
+    many = write_run(tmp_path / "many", 12, TrainConfig(seed=0), more={"eval_return_mean": 50.0})
+    one = write_run(tmp_path / "one", 12, TrainConfig(seed=0, rollout_steps=16))
+    lines = one.metrics_file.read_text().splitlines()
+    column = lines[0].split(",").index("eval_return_mean")
+    last = lines[-1].split(",")
+    last[column] = "70.0"
+    one.metrics_file.write_text("\n".join([*lines[:-1], ",".join(last)]) + "\n")
+    tables = chart(page_of(many.path, one.path), "Return, evaluated")["tables"]
+    assert tables["points"]["y"] == [70.0]
+    assert set(tables["main"]["y"]) == {50.0, 70.0}
 
 
 def three_runs(folder: Path) -> list[Path]:

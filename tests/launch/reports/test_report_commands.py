@@ -143,6 +143,7 @@ def test_watch_waits_for_a_run_and_ends_with_it(tmp_path: Path) -> None:
     time.sleep(0.2)
     assert watching.is_alive()
     directory = write_run(path, 3, ends=False)
+    assert shown.export_text(clear=False).split("\n")[0] == f"waiting for {path} to begin (Ctrl-C ends)"
     deadline = time.monotonic() + 20.0
     while "env steps 384/384 · return 400.0" not in shown.export_text(clear=False):
         assert time.monotonic() < deadline
@@ -157,6 +158,10 @@ def test_watch_waits_for_a_run_and_ends_with_it(tmp_path: Path) -> None:
 def test_watch_refuses_what_will_never_be_a_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs" / "one", 2).path
     (tmp_path / "file").touch()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").touch()
+    with pytest.raises(ConfigError, match=r"docs is not a run directory: it holds other files, and no config\.yaml"):
+        watch(WatchArguments(tmp_path / "docs"), console())
     with pytest.raises(ConfigError, match="is a file"):
         watch(WatchArguments(tmp_path / "file"), console())
     with pytest.raises(ConfigError, match=r"holds run directories and is not one: watch one of them, such as .*/one"):

@@ -11,14 +11,19 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import grpc
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from commands import distpolicy, environment, our_processes
+from rich.console import Console
 
 from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
@@ -110,9 +115,14 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
     with serving(str(run), *options, cwd=tmp_path) as (process, output):
         token = (tmp_path / "token").read_text().strip()
         assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
-        found = re.search(r"http: (http://127\.0\.0\.1:\d+).*\ngrpc: (127\.0\.0\.1:\d+)", output)
+        found = re.search(r"http: (http://127\.0\.0\.1:\d+).*\ngrpc: (127\.0\.0\.1:\d+)\nmetrics: (\S+)\n", output)
         assert found, output
-        urls = [found[1], f"grpc://{found[2]}"]
+        urls, metrics = [found[1], f"grpc://{found[2]}"], found[3]
+        # Before a replica listens, for whoever waits for it and reads the address afterwards.
+        assert f"starting 2 replicas at {urls[0]} ..." in output
+        assert f"documentation: {urls[0]}/docs; the token is the password" in output
+        check_reached_from_here_alone(urlsplit(metrics).port)
+        check_rays_token_is_needed()
         for url in urls:
             with PolicyClient(url, "another-token-than-that") as client, pytest.raises(ServingError, match="a token"):
                 client.act(np.zeros(3))
@@ -131,6 +141,8 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
                 np.testing.assert_allclose(reply.action, expected[number], rtol=1e-4, atol=1e-5)
             names.add(str(session).split("-")[0])
         assert len(names) == 2  # Both replicas have begun sessions.
+
+        wait_for(lambda: "ray_distpolicy_serve_requests" in text_of(metrics))
 
         # A newer policy.
         for variable in policy.variables():
@@ -170,7 +182,35 @@ def test_a_run_is_served_followed_and_survives_a_killed_replica(policy: Any, run
 
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
-        assert "Traceback" not in (tmp_path / "serve.log").read_text()
+        log = (tmp_path / "serve.log").read_text()
+        assert "Traceback" not in log
+        assert re.search(r"\nended after [\d.]+ s: [\d,]+ actions computed\n$", log), log
+
+
+def text_of(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as page:
+        return str(page.read().decode())
+
+
+def listening(place: Any) -> list[Any]:
+    """The addresses at which a process listens, or, of psutil itself, all processes."""
+    return [item.laddr for item in place.net_connections("inet") if item.status == psutil.CONN_LISTEN]
+
+
+def check_reached_from_here_alone(port: int | None) -> None:
+    assert {place.ip for place in listening(psutil) if place.port == port} == {"127.0.0.1"}
+
+
+def check_rays_token_is_needed() -> None:
+    """Asks the ports that Ray Serve has opened in the replicas, at all addresses."""
+    ports = [place.port for replica in replicas() for place in listening(psutil.Process(replica)) if place.ip == "::"]
+    assert len(ports) == 2
+    for port in ports:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for name in ("HandleRequest", "HandleRequestWithRejection"):
+                with pytest.raises(grpc.RpcError) as caught:
+                    channel.unary_unary(f"/ray.serve.ASGIService/{name}")(b"", timeout=10)
+                assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def versions(url: str, token: str) -> set[int]:
@@ -216,6 +256,8 @@ def test_tensorflow_serves_a_saved_model_whose_client_keeps_the_state(policy: An
             client._session = None
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+        # Those of the last second, too, and not the request that was refused.
+        assert re.search(r"\nended after [\d.]+ s: 4 actions computed\n", (tmp_path / "serve.log").read_text())
 
 
 @pytest.mark.parametrize(
@@ -280,6 +322,31 @@ def test_export_tells_the_inputs_and_the_difference(run: Path, tmp_path: Path) -
     assert done.stderr == ""
     assert "input observation: float32[1, 3]" in done.stdout
     assert re.search(r"compared with the policy on 1,024 random observations: max difference \S+", done.stdout)
-    again = distpolicy("export", "run", "out", "--to", "tflite", cwd=tmp_path)
-    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
-    assert "out exists: choose another folder" in again.stderr
+    deeper = distpolicy("export", "run", "some/where/out", "--to", "saved_model", cwd=tmp_path)
+    assert deeper.returncode == 0, deeper.stderr
+    assert (tmp_path / "some" / "where" / "out" / "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("used", "used exists: choose another folder"),
+        ("used/file", "used/file exists: choose another folder"),
+        ("used/file/out", "cannot write into used/file/out: "),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_a_policy_is_loaded(
+    out: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "saved_model.pb").write_bytes(b"cannot be loaded")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    # It is not even imported.
+    monkeypatch.setitem(sys.modules, "distpolicy.export.exporter", None)
+    monkeypatch.chdir(tmp_path)
+    from distpolicy.errors import ConfigError
+    from launch.export import export_policy
+
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        export_policy(Path("policy"), "tflite", Path(out), None, Console())

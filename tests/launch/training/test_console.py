@@ -15,6 +15,7 @@ from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.train import TrainConfig
 from launch.training.console import ConsoleObserver
+from launch.training.totals import TrainingTotals
 
 
 def said_at_the_start_of(config: TrainConfig) -> str:
@@ -61,3 +62,17 @@ def test_a_run_that_is_too_short_to_learn_says_so(kind: str, settings: dict[str,
 @pytest.mark.parametrize("agent", [AgentConfig.of_kind("ppo")(), CustomAgentConfig("module:make", replay={})])
 def test_other_runs_say_nothing(agent: AgentConfig) -> None:
     assert said_at_the_start_of(TrainConfig(total_steps=1, agent=agent)) == ""
+
+
+@pytest.mark.parametrize(("final", "told"), [(485.5, "485.5"), (474.2, "476.0")])
+def test_a_solved_run_tells_its_mean_or_the_one_that_reached_the_target(final: float, told: str) -> None:
+    # Updates that were under way have changed the mean since.
+    said = io.StringIO()
+    observer = ConsoleObserver(Console(file=said, width=300), 0.0)
+    config = TrainConfig(target_return=475.0)
+    run: Any = SimpleNamespace(config=config, generation=0, directory=SimpleNamespace(path=Path()), warm_up_s=1.0)
+    observer.on_start(run)
+    observer.on_trained(
+        TrainingTotals(solved=True, solved_return=476.0, recent_returns=(final,) * 100, env_steps=93_751, train_s=3.8)
+    )
+    assert said.getvalue().startswith(f"solved: mean return {told} over 100 episodes (target 475) after 93,751")

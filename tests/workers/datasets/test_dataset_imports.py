@@ -12,7 +12,7 @@ import pytest
 from dataset_rollouts import CARTPOLE, NESTED, same_bits, write_dataset
 
 from distpolicy.errors import ConfigError, SpecMismatchError
-from distpolicy.specs.array_spec import ArraySpec
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import time_step_spec
 from workers.datasets.arrays import load_arrays
@@ -21,7 +21,8 @@ from workers.datasets.manifest import verify
 from workers.datasets.minari import export_minari
 from workers.datasets.reader import read_episodes
 
-SPECS = EnvironmentSpecs(CARTPOLE.time_step_spec, CARTPOLE.action_spec)
+# The actions of random rollouts are any integers.
+SPECS = EnvironmentSpecs(CARTPOLE.time_step_spec, ArraySpec((), np.int64))
 NAMES = ("observation", "next_observation", "action", "reward", "discount", "terminated", "step_type")
 
 
@@ -93,3 +94,65 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         import_rllib(tmp_path / "bare.parquet", tmp_path / "bare", SPECS, "CartPole-v1")
     with pytest.raises(ConfigError, match="cannot read"):
         import_rllib(tmp_path / "nowhere", tmp_path / "none", SPECS, "CartPole-v1")
+
+
+def write_steps(path: Path, actions: Any, observations: Any = None, next_observations: Any = None) -> Path:
+    """Writes one episode as RLlib does, which counts its steps."""
+    count = len(actions)
+    observations = np.arange(count) if observations is None else observations
+    next_observations = np.asarray(observations) + 1 if next_observations is None else next_observations
+    columns = {
+        "eps_id": ["a"] * count,
+        "obs": [[float(value)] for value in observations],
+        "new_obs": [[float(value)] for value in next_observations],
+        "actions": list(actions),
+        "rewards": [1.0] * count,
+        "terminateds": [False] * (count - 1) + [True],
+        "truncateds": [False] * count,
+    }
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def specs_of(action: ArraySpec) -> EnvironmentSpecs:
+    return EnvironmentSpecs(time_step_spec(ArraySpec((1,), np.float32)), action)
+
+
+def test_normalised_actions_become_those_of_the_environment(tmp_path: Path) -> None:
+    specs = specs_of(BoundedArraySpec((2,), np.float32, [-2.0, 0.0], [2.0, 10.0]))
+    steps = write_steps(tmp_path / "steps.parquet", [[-1.0, -1.0], [0.0, 0.5], [1.0, 1.5]])
+    with pytest.raises(ConfigError, match="normalized_actions is not given: RLlib writes an action of floats scaled"):
+        import_rllib(steps, tmp_path / "none", specs, "Pendulum-v1")
+    wanted = {True: [[-2.0, 0.0], [0.0, 7.5], [2.0, 12.5]], False: [[-1.0, -1.0], [0.0, 0.5], [1.0, 1.5]]}
+    for is_normalized, expected in wanted.items():
+        folder = tmp_path / str(is_normalized)
+        import_rllib(steps, folder, specs, "Pendulum-v1", normalized_actions=is_normalized)
+        (episode,) = read_episodes(folder)
+        np.testing.assert_allclose(episode["action"], expected)
+        assert episode["action"].dtype == np.float32
+    # Where it makes no difference, it need not be known.
+    for name, bound in (("same", 1.0), ("open", np.inf)):
+        specs = specs_of(BoundedArraySpec((2,), np.float32, -bound, bound))
+        import_rllib(steps, tmp_path / name, specs, "Hopper-v5")
+        (episode,) = read_episodes(tmp_path / name)
+        np.testing.assert_allclose(episode["action"], wanted[False])
+
+
+def test_rows_that_do_not_follow_on_one_another_are_refused(tmp_path: Path) -> None:
+    specs = specs_of(BoundedArraySpec((), np.int64, 0, 1))
+    shuffled = write_steps(tmp_path / "shuffled.parquet", [0, 1, 0], observations=[1, 0, 2])
+    lost = write_steps(tmp_path / "lost.parquet", [0, 1, 0], observations=[0, 1, 3])
+    for steps in (shuffled, lost):
+        with pytest.raises(SpecMismatchError, match="rows of episode a do not follow on one another"):
+            import_rllib(steps, tmp_path / "imported", specs, "CartPole-v1")
+    # NaN is the same number in both columns.
+    gap = write_steps(tmp_path / "gap.parquet", [0, 1], [0, float("nan")], [float("nan"), 2])
+    import_rllib(gap, tmp_path / "imported", specs, "CartPole-v1")
+
+
+@pytest.mark.parametrize("actions", [[0, 1, 2], [0, 1, -1], [0.0, 0.5, 1.0]], ids=["above", "below", "float"])
+def test_integers_that_the_specs_do_not_know_are_refused(tmp_path: Path, actions: list[Any]) -> None:
+    specs = specs_of(BoundedArraySpec((), np.int64, 0, 1))
+    steps = write_steps(tmp_path / "steps.parquet", actions)
+    with pytest.raises(SpecMismatchError, match=r"column actions holds .*, and the specs say integers from 0 to 1"):
+        import_rllib(steps, tmp_path / "imported", specs, "CartPole-v1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from distpolicy.errors import CheckpointError, ConfigError
 from distpolicy.trajectories.rollout import zero_rollout
 from distpolicy.utils.nests.array_nest import flatten, map_structure
 from workers.datasets.arrays import load_arrays
+from workers.datasets.manifest import DatasetManifest
 from workers.datasets.reader import read_episodes
 from workers.experience.experience import Sample
 from workers.experience.factory import make_experience
@@ -123,6 +126,33 @@ def test_several_datasets_are_learned_from_together(tmp_path: Path) -> None:
     write_dataset(tmp_path / "other", NESTED)
     with pytest.raises(ConfigError, match="other has another time_step_spec than"):
         experience(tmp_path / "0", tmp_path / "other")
+
+
+def test_a_dataset_that_grows_while_it_is_read_is_taken_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path / "whole", CARTPOLE)
+    shutil.copytree(tmp_path / "whole", tmp_path / "growing")
+    whole = DatasetManifest.load(tmp_path / "whole")
+    begun = dataclasses.replace(whole, shards=whole.shards[:1])
+    assert 0 < begun.num_rows < whole.num_rows
+    begun.save(tmp_path / "growing")
+    expected = references(tmp_path / "growing", 3)
+    load = DatasetManifest.load
+
+    def load_and_grow(folder: Any) -> DatasetManifest:
+        found = load(folder)
+        whole.save(folder)
+        return found
+
+    monkeypatch.setattr(DatasetManifest, "load", staticmethod(load_and_grow))
+    made = experience(tmp_path / "growing", n_step=3, num_updates=40)
+    begun.save(tmp_path / "growing")
+    assert same_bits(made.state(), experience(tmp_path / "growing").state())
+    step, action_step, after = drawn(made).experience
+    names = [a + b for a, b in zip(rows_of(step.observation), rows_of(action_step.action), strict=True)]
+    assert set(names) == set(expected)
+    assert rows_of(after.observation) == [expected[name][2] for name in names]
 
 
 def test_a_sample_of_zeros_has_the_shape_of_all_others(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -80,19 +81,20 @@ class Served:
             return self.others.get(replica)
 
         frontend = Frontend(self.service, self._replica, self._token_sha256, "a-key", address_of, self.counted)
-        described = pages("summing", self.service, frontend.needs_token)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        described = pages("summing", self.service, frontend.needs_token, self.http)
         app = HttpApp(frontend, described, 10_000, self._body_timeout_s)
         grpc_server = grpc.aio.server()
         grpc_server.add_generic_rpc_handlers(grpc_handlers(frontend))
         self.grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
         await grpc_server.start()
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="error", ws="none")
+        config = uvicorn.Config(app, lifespan="off", log_level="error", ws="none")
         config.timeout_keep_alive = self.keep_alive_s  # type: ignore[assignment]
         self._server = uvicorn.Server(config)
-        serving = asyncio.create_task(self._server.serve())
+        serving = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started:
             await asyncio.sleep(0.01)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
         self._started.set()
         await serving
         await grpc_server.stop(0)

@@ -19,7 +19,7 @@ class SummingPolicy:
             {"value": BoundedArraySpec((2,), np.float32, -100, 100), "picture": ArraySpec((2, 2), np.uint8)}
         )
         self.action_spec = ArraySpec((2,), np.float32)
-        self.info_spec = {"steps": ArraySpec((), np.int64)} if has_state else ()
+        self.info_spec: Any = {"steps": ArraySpec((), np.int64)} if has_state else ()
         self.policy_state_spec = (ArraySpec((2,), np.float32), ArraySpec((), np.int64)) if has_state else ()
         self.factor = 1.0
         self.error: Exception | None = None

@@ -50,7 +50,9 @@ class Handle:
     """Stands for the keeper's handle."""
 
     def __init__(self, keeper: PolicyKeeper) -> None:
-        self.newest, self.check_in, self.address_of = map(Method, (keeper.newest, keeper.check_in, keeper.address_of))
+        self.newest, self.check_in, self.address_of, self.leave = map(
+            Method, (keeper.newest, keeper.check_in, keeper.address_of, keeper.leave)
+        )
 
 
 @pytest.fixture
@@ -164,9 +166,23 @@ def test_idle_sessions_end_although_nobody_asks(policies: dict[int, Any]) -> Non
 def test_a_loopback_address_is_one_however_it_is_spelt(keeper: PolicyKeeper, policies: dict[int, Any]) -> None:
     told: list[str] = []
     check_in = keeper.check_in
-    keeper.check_in = lambda replica, address, number: (  # type: ignore[method-assign]
+    keeper.check_in = lambda replica, address, *numbers: (  # type: ignore[method-assign]
         told.append(address),
-        check_in(replica, address, number),
+        check_in(replica, address, *numbers),
     )[1]
     with started("0:0:0:0:0:0:0:1"):
         assert told[0].startswith("[::1]:")
+
+
+def test_a_replica_that_ends_tells_how_many_actions_it_has_computed(
+    keeper: PolicyKeeper, policies: dict[int, Any]
+) -> None:
+    batch: Any = {name: np.stack([leaf] * 3) for name, leaf in OBSERVATION.items()}
+    with started() as (replica, url):
+        for observation in (OBSERVATION, batch, batch):
+            with PolicyClient(url) as client:
+                client.act(observation)
+        assert keeper.totals()[0] == 1
+        # At once: the last actions have not been told before.
+        replica.stop()
+        assert keeper.totals() == (0, 7)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import http.server
 import json
+import re
 import socket
+import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import msgpack
 import numpy as np
 import pytest
+from summing_policy import SummingPolicy
 
 from distpolicy.serving import PolicyClient, ServingError
 from distpolicy.serving.messages import Kind
+from distpolicy.specs.array_spec import ArraySpec
+from distpolicy.trajectories.policy_step import PolicyInfo
+from workers.serving.pages import describe, openapi
+from workers.serving.service import PolicyService, ServiceConfig
 
 PICTURE = np.zeros((2, 2), np.uint8)
+TOKEN = "a-token-of-some-length"
 Serve = Callable[..., Any]
 
 
@@ -356,7 +367,11 @@ def test_a_newer_policy_is_taken_between_requests(serve: Serve) -> None:
 def test_pages_describe_the_policy(serve: Serve) -> None:
     url = serve().http
     _, policy = ask(f"{url}/v1/policy")
-    assert policy["observation"]["value"] == {"shape": [2], "dtype": "float32", "minimum": -100.0, "maximum": 100.0}
+    bounds = {"minimum": -100.0, "maximum": 100.0}
+    assert policy["observation"]["value"] == {"name": "/value", "shape": [2], "dtype": "float32", **bounds}
+    assert policy["action"] == {"shape": [2], "dtype": "float32"}
+    # In a reply it is a list.
+    assert policy["state"][1] == {"name": "/1", "shape": [], "dtype": "int64"}
     assert policy["state_kept_by"] == "server"
     _, document = ask(f"{url}/openapi.json")
     asked = document["paths"]["/v1/act"]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -369,6 +384,45 @@ def test_pages_describe_the_policy(serve: Serve) -> None:
     assert "src=" not in text  # It needs no network.
     with urllib.request.urlopen(f"{url}/docs/policy.proto", timeout=10) as page:
         assert "rpc Act(ActRequest) returns (ActReply);" in page.read().decode()
+
+
+def test_the_description_names_what_a_reply_has_in_a_list() -> None:
+    class Named(SummingPolicy):
+        def __init__(self) -> None:
+            super().__init__(has_state=False)
+            self.info_spec = PolicyInfo(ArraySpec((), np.float32))
+
+        def action(self, time_step: Any, policy_state: Any, seed: Any) -> Any:
+            step = super().action(time_step, policy_state, seed)
+            return step._replace(info=PolicyInfo(np.zeros(len(step.action), np.float32)))
+
+    service = PolicyService(Named(), ServiceConfig(max_batch=8))
+    assert describe("named", service)["info"] == ({"name": "/log_probability", "shape": [], "dtype": "float32"},)
+    reply = openapi("named", service, needs_token=False)["paths"]["/v1/act"]["post"]["responses"]["200"]["content"]
+    assert "/log_probability" in reply["application/json"]["schema"]["properties"]["info"]["description"]
+    service.close()
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_the_call_on_the_page_works_as_it_is(serve: Serve, token: str | None, tmp_path: Path) -> None:
+    url = serve(token=token).http
+    given = {} if token is None else {"authorization": f"Bearer {token}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/docs", headers=given), timeout=10) as page:
+        found = re.search(r"<pre>(curl .*?)</pre>", page.read().decode(), re.DOTALL)
+    assert found
+    command = html.unescape(re.sub("<[^>]*>", "", found[1]))
+    assert f"{url}/v1/act" in command
+    # Such lines need no scroll bar in a narrow window.
+    assert max(map(len, command.splitlines())) < 88
+    program = tmp_path / "curl"
+    program.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    program.chmod(0o755)
+    command = command.replace("curl", str(program), 1).replace("TOKEN", TOKEN)
+    words = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.splitlines()
+    headers = dict(words[index + 1].split(": ", 1) for index, word in enumerate(words) if word == "-H")
+    body = words[words.index("-d") + 1].encode()
+    status, answer = ask(words[0], body, **{name.lower().replace("-", "_"): text for name, text in headers.items()})
+    assert (status, answer["version"]) == (200, 3)
 
 
 @pytest.mark.parametrize("state", ["server", "client", None])
@@ -414,11 +468,10 @@ def test_the_interface_says_whether_a_token_is_needed(serve: Serve) -> None:
     token = {"authorization": "Bearer a-token-of-some-length"}
     assert "security" not in ask(f"{serve().http}/openapi.json")[1]
     document = ask(f"{serve(token='a-token-of-some-length').http}/openapi.json", **token)[1]
-    assert document["security"] == [{"token": []}]
+    assert document["security"] == [{"token": []}, {"password": []}]
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["token"]["scheme"], schemes["password"]["scheme"]) == ("bearer", "basic")
     assert document["paths"]["/healthz"]["get"]["security"] == []
-
-
-TOKEN = "a-token-of-some-length"
 
 
 def raw(served: Any, request: bytes) -> bytes:
@@ -474,8 +527,49 @@ def test_errors_have_the_headers_that_http_asks_for(serve: Serve) -> None:
     status, headers = headers_of(f"{served.http}/v1/policy", "DELETE")
     assert (status, headers["allow"]) == (405, "GET")
     assert headers_of(f"{served.http}/v1/policy", "HEAD")[0] == 200
-    status, headers = headers_of(f"{serve(replica='b2', token=TOKEN).http}/v1/policy")
-    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    status, headers = headers_of(f"{serve(replica='b2', token=TOKEN).http}/docs")
+    assert (status, headers.get_all("www-authenticate")) == (401, ["Bearer", 'Basic realm="distpolicy"'])
+    # There is no token, so that a browser must not ask for a password.
+    status, headers = headers_of(f"{served.http}/docs", host="a-site.example")
+    assert (status, headers.get_all("www-authenticate")) == (401, ["Bearer"])
+
+
+def basic(text: bytes) -> str:
+    return f"Basic {base64.b64encode(text).decode()}"
+
+
+@pytest.mark.parametrize("user", [b"", b"me", b"gr\xc3\xb6\xc3\x9fe"])
+def test_a_browser_may_send_the_token_as_a_password(serve: Serve, user: bytes) -> None:
+    served = serve(token=TOKEN)
+    given = basic(user + b":" + TOKEN.encode())
+    for path in ("/docs", "/openapi.json", "/v1/policy"):
+        assert headers_of(served.http + path, authorization=given)[0] == 200
+    assert ask(f"{served.http}/v1/act", {"observation": OBSERVATION}, authorization=given)[0] == 200
+    # As urllib does it, and other libraries: at first without a password, then with one for the answer's realm.
+    passwords = urllib.request.HTTPPasswordMgr()
+    passwords.add_password("distpolicy", served.http, user.decode(), TOKEN)
+    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
+    with opener.open(f"{served.http}/docs", timeout=10) as page:
+        assert page.status == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "Basic",
+        "Basic ",
+        "Basic ???",
+        "Basic größe".encode().decode("latin-1"),
+        basic(b"a-token-of-some-length"),
+        basic(b"a-token-of-some-length:"),
+        basic(b"me:a-token-of-some-lengtH"),
+        basic(b"me:a-token-of-some-length:"),
+        "Digest a-token-of-some-length",
+        "a-token-of-some-length",
+    ],
+)
+def test_what_does_not_have_the_token_as_a_password_is_refused(serve: Serve, given: str) -> None:
+    assert headers_of(f"{serve(token=TOKEN).http}/docs", authorization=given)[0] == 401
 
 
 def test_pages_of_other_sites_cannot_ask_a_server_without_a_token(serve: Serve) -> None:

@@ -225,19 +225,28 @@ class ProcessEnvironment(Environment):
         """
         start = time.monotonic()
         deadlines = {row: start + self._timeouts_s[row] for row in calls}
-        pending, failed = set(calls), []
-        while pending:
-            remaining_s = min(deadlines[row] for row in pending) - time.monotonic()
-            events = self._selector.select(max(remaining_s, 0.0))
-            for key, _ in events:
-                pending.discard(key.data)
-                if not self._read(key.data, calls[key.data]):
-                    failed.append(key.data)
-            if not events:
-                for row in [row for row in pending if deadlines[row] <= time.monotonic()]:
-                    pending.discard(row)
-                    self._fail_hung(row, calls[row])
-                    failed.append(row)
+        pending, failed, ended = set(calls), [], []
+        try:
+            while pending:
+                remaining_s = min(deadlines[row] for row in pending) - time.monotonic()
+                events = self._selector.select(max(remaining_s, 0.0))
+                for key, _ in events:
+                    if key.data not in pending:
+                        # A process that has ended after its answer. Its next call finds out.
+                        self._selector.unregister(key.fileobj)
+                        ended.append(key)
+                        continue
+                    pending.discard(key.data)
+                    if not self._read(key.data, calls[key.data]):
+                        failed.append(key.data)
+                if not events:
+                    for row in [row for row in pending if deadlines[row] <= time.monotonic()]:
+                        pending.discard(row)
+                        self._fail_hung(row, calls[row])
+                        failed.append(row)
+        finally:
+            for key in ended:
+                self._selector.register(key.fileobj, selectors.EVENT_READ, key.data)
         return sorted(failed)
 
     def _read(self, row: int, call: str) -> bool:

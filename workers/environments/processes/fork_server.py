@@ -23,6 +23,7 @@ import cloudpickle
 import gymnasium as gym
 
 from distpolicy.errors import EnvironmentCrashedError
+from distpolicy.utils.waiting_sockets import inherited_socket, socket_pair
 from workers.environments.processes.env_process import EnvProcessJob, die_with_parent, serve_environment
 from workers.environments.processes.protocol import receive
 
@@ -98,7 +99,7 @@ class ForkServer:
             process.wait()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         with theirs:
             environment = {
                 **os.environ,
@@ -130,7 +131,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # So processes that end do not become zombies.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    server = socket.socket(fileno=descriptor)
+    server = inherited_socket(descriptor)
     with suppress(EOFError, ConnectionError):
         (size,) = _NUMBER.unpack(receive(server, _NUMBER.size))
         job = cloudpickle.loads(receive(server, size))
@@ -183,7 +184,7 @@ def _run_process(job: EnvProcessJob, row: int, connection: int, memory_file: int
     try:
         die_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        serve_environment(job, row, socket.socket(fileno=connection), memory_file, stacks_file)
+        serve_environment(job, row, inherited_socket(connection), memory_file, stacks_file)
         status = 0
     except ConnectionError:
         pass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import tempfile
 import time
 from contextlib import suppress
 
+from distpolicy.utils.waiting_sockets import socket_pair
 from workers.environments.processes.env_process import DUMP_SIGNAL
 from workers.environments.processes.fork_server import ForkServer
 
@@ -33,7 +33,7 @@ class ProcessHandle:
     def __init__(self, fork_server: ForkServer, row: int, memory_file: int) -> None:
         self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._process: int | None = None
-        self.connection, theirs = socket.socketpair()
+        self.connection, theirs = socket_pair()
         try:
             with theirs:
                 self._process = fork_server.fork(row, theirs, memory_file, self._stacks.fileno())

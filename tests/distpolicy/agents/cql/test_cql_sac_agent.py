@@ -155,6 +155,23 @@ def test_the_weight_is_learned_towards_the_threshold() -> None:
         assert (float(agent.cql_alpha) > before) == grows
     clipped, _ = make(use_lagrange_cql_alpha=True, log_cql_alpha_clipping=(-5.0, -1.0))
     np.testing.assert_allclose(clipped.cql_alpha, np.exp(-1.0), rtol=1e-6)
+    given, _ = make(log_cql_alpha_clipping=(-5.0, -1.0))
+    np.testing.assert_allclose(given.cql_alpha, CQL_ALPHA, rtol=1e-6)
+    with pytest.raises(ConfigError, match="cql_alpha must be above 0 with use_lagrange_cql_alpha"):
+        make(use_lagrange_cql_alpha=True, cql_alpha=0.0)
+
+
+def test_actions_beyond_the_bounds_count_as_those_at_the_bounds() -> None:
+    batch, noise = transitions(CONTINUOUS), np.random.default_rng(1).normal(size=(B, 2 + 2 * SAMPLES, 2))
+    # The bounds are those of BOX.
+    actions = np.array([[3.0, -7.0], [0.5, 9.0], [-1.5, 1.0], [1.0, 4.0], [2.0, -2.0], [0.0, 0.0]], np.float32)
+    infos = []
+    for action in (actions, np.clip(actions, [-1.0, -2.0], [1.0, 4.0]).astype(np.float32)):
+        agent, _ = make(num_bc_steps=1)
+        clipped = batch.replace(action_step=batch.action_step._replace(action=action))
+        infos.append(agent.train(clipped, noise=noise.astype(np.float32)).extra)
+    for name in ("critic_loss", "cql_loss", "q_mean", "actor_loss"):
+        np.testing.assert_allclose(infos[0][name], infos[1][name], rtol=1e-6, err_msg=name)
 
 
 def test_the_actor_imitates_the_data_at_first() -> None:
@@ -168,6 +185,15 @@ def test_the_actor_imitates_the_data_at_first() -> None:
     np.testing.assert_allclose(losses[1][0], -np.mean(likelihood), rtol=1e-4)
     assert losses[1][0] != losses[0][0]
     np.testing.assert_allclose(losses[1][1], losses[0][1], rtol=1e-5)
+
+
+def test_the_loss_is_that_of_the_next_step_also_where_imitation_ends() -> None:
+    batch, noise = transitions(CONTINUOUS), np.zeros((B, 2 + 2 * SAMPLES, 2), np.float32)
+    # The critics, which learn before the actor, stay as they are.
+    agent, _ = make(num_bc_steps=1, critic_loss_weight=0.0, cql_alpha=0.0)
+    for _ in range(2):
+        told = float(agent.loss(batch, noise=noise).extra["actor_loss"])
+        np.testing.assert_allclose(agent.train(batch, noise=noise).extra["actor_loss"], told, rtol=1e-5)
 
 
 def test_the_settings_choose_the_agent_by_the_actions() -> None:

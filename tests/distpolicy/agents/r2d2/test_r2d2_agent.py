@@ -156,6 +156,9 @@ def test_loss_priorities_and_gradient_are_the_papers(epsilon: float) -> None:
     data, start = (trajectory, weights), parameters(own)
     goal = goals(start, parameters(target), state, data, epsilon)
     loss, errors = loss_of(start, state, data, goal)
+    told = agent.loss(trajectory, weights, policy_state=[state])
+    np.testing.assert_allclose(told.loss, loss, rtol=1e-4)
+    np.testing.assert_allclose(told.extra["td_error"], errors, rtol=1e-3, atol=1e-4)
     info = agent.train(trajectory, weights, policy_state=[state])
     np.testing.assert_allclose(info.loss, loss, rtol=1e-4)
     for row in range(BATCH):
