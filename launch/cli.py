@@ -39,7 +39,7 @@ usage: distpolicy COMMAND [OPTIONS]
   distpolicy report RUN...      writes the report of a run, or of several on one page
   distpolicy plot RUN... --by SETTING
                                 compares groups of runs
-  distpolicy runs [FOLDER]      lists the runs in a folder
+  distpolicy runs [FOLDER]      lists the runs and the searches in a folder
   distpolicy watch RUN          shows a run live in this terminal
   distpolicy serve RUN          serves a run's policy, or a SavedModel, over HTTP and gRPC
   distpolicy export RUN OUT     writes a policy for LiteRT, ONNX Runtime or TensorFlow alone

@@ -26,7 +26,7 @@ from launch.config.evaluate import EvaluateConfig
 from launch.config.seal import check_names_of_code
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.formatting import describe_evaluation
-from launch.output.run_directory import RunDirectory, policy_folder, why_not_a_folder
+from launch.output.run_directory import RunDirectory, policy_folder, why_not_a_run
 from launch.output.writable import check_writable
 from launch.process_end import wait_for_threads
 from workers.collection.evaluator import EvaluationResult, Evaluator
@@ -258,7 +258,7 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         if config.env is None:
             if not is_saved_model(str(source)) or (source / "saved_model.pb").is_file():
                 raise ConfigError(f"{source} is not a run directory, which has an environment: give --env")
-            reason = "it has no config.yaml" if source.is_dir() else why_not_a_folder(source)
+            reason = why_not_a_run(source)
             raise ConfigError(f"{source} is neither a run directory nor the folder of a SavedModel: {reason}")
         folder = policy_folder(source, config.stochastic)
         env, kwargs, wrappers = config.env, config.env_kwargs, config.wrappers

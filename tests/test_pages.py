@@ -46,7 +46,7 @@ PARSERS: Mapping[str, Callable[[list[str]], Any]] = {
     "watch": WATCH.parse,
 }
 # Those whose options stand for something, such as a folder that the reader has.
-SHOWN_ONLY = ("runs/x", "runs/ant", "trained", "cloned", "my_", "…", "COMMAND", "CLUSTER")
+SHOWN_ONLY = ("runs/x", "runs/ant", "runs/search", "trained", "cloned", "my_", "…", "COMMAND", "CLUSTER")
 
 
 class Block(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from rich.console import Console
 
 from launch.commands.parsing import UsualOptions, parse
+from launch.config.tune import holds_search
 from launch.output.shown_paths import PathsConsole
 from launch.reports.arguments import PlotArguments, ReportArguments, RunsArguments, WatchArguments
 
@@ -48,6 +49,11 @@ class ReportCommand(Generic[_Arguments]):
 
 # Plotting libraries, and what reads runs, are for these commands alone.
 def _report(arguments: ReportArguments, console: Console) -> None:
+    if len(arguments.runs) == 1 and holds_search(arguments.runs[0]):
+        from launch.tuning.report import report_search
+
+        report_search(arguments.runs[0], arguments.out, console)
+        return
     from launch.reports.commands import report
 
     report(arguments, console)
@@ -61,8 +67,9 @@ def _plot(arguments: PlotArguments, console: Console) -> None:
 
 def _list(arguments: RunsArguments, console: Console) -> None:
     from launch.reports.run_list import list_runs
+    from launch.tuning.found import describe_search
 
-    list_runs(arguments, console)
+    list_runs(arguments, console, describe_search)
 
 
 def _watch(arguments: WatchArguments, console: Console) -> None:

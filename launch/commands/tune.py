@@ -32,7 +32,7 @@ from launch.output.shown_paths import PathsConsole
 class TuneArguments:
     """Searches for better settings on Ray Tune: many training runs, the bad ones ended early. Writes a folder with a
     run directory for each trial, a table, the best settings and a picture of what mattered. All options of train
-    are options of the trials; --steps is --total-steps.
+    are options of the trials; --steps is the length of a trial.
     """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
@@ -61,6 +61,7 @@ _USUAL: UsualOptions = {
         "tune.mode",
     ),
     "how": (
+        "tune.steps",
         "tune.samples",
         "tune.scheduler",
         "tune.searcher",
@@ -97,7 +98,7 @@ def parse_tune(arguments: list[str]) -> TuneArguments:
         ConfigError: If a value is invalid.
         SystemExit: After help.
     """
-    arguments = ["--total-steps" if text == "--steps" else text for text in with_range(_with_search(arguments))]
+    arguments = with_range(_with_search(arguments))
     known = known_options(arguments, "--preset", "--env", "--resume", "--agent", "--config")
     tune = TuneConfig()
     if known.resume is None:

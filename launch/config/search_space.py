@@ -120,6 +120,23 @@ class SearchSpace:
         for name, domain_ in self.domains.items():
             for value in domain_.values:
                 self._check_end(name, value)
+            if len(domain_.values) < 2:
+                raise ConfigError(f"--search {name} choice needs two values or more")
+
+    @property
+    def largest_update(self) -> int:
+        """The most steps that an update of a trial may have."""
+        config = self._config
+        if config.is_offline:
+            return config.steps_per_update
+        sizes = {
+            "collectors": config.collectors,
+            "envs-per-collector": config.envs_per_collector,
+            "rollout-steps": config.rollout_steps,
+        }
+        return math.prod(
+            max(size, *self.domains[name].values) if name in self.domains else size for name, size in sizes.items()
+        )
 
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
         """Returns values at random that fit together.
@@ -179,8 +196,6 @@ def _domain(name: str, text: str, hint: Any) -> Domain:
             f"--search {name} has the unknown kind {kind!r}{did_you_mean(kind, _KINDS)}; there are {ways}"
         )
     if kind == "choice":
-        if len(words) < 2:
-            raise ConfigError(f"--search {name} choice needs two values or more")
         values = tuple(setting_value(word, hint) for word in words)
         for place, value in enumerate(values):
             if value in values[:place]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from distpolicy.agents.experience_config import Replay
 from distpolicy.errors import ConfigError
 from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, load_yaml
@@ -21,6 +22,12 @@ SEARCH_FILE, BEST_FILE = "tune.yaml", "best.yaml"
 # Reports of a trial over its whole length.
 NUM_REPORTS = 27
 
+# Updates of a trial before which it is not compared with others: until then all policies are nearly the first one.
+LEAST_UPDATES = 5
+
+# Exchanges of a population over the length of a trial.
+_EXCHANGES = 8
+
 _OFF_POLICY_METRIC = "eval_return_mean"
 
 
@@ -31,11 +38,15 @@ class TuneConfig:
     search: dict[str, EnvValue] = field(default_factory=dict)
     """A setting that is searched, and its values: NAME uniform LOW HIGH, loguniform LOW HIGH, int LOW HIGH, logint LOW
     HIGH, or choice VALUE VALUE. Give --search once for each setting."""
+    steps: int | None = None
+    """Number of env steps of a trial; of gradient steps with an offline agent. None for total_steps, which the best
+    settings are trained with."""
     samples: int = 16
     """Number of settings that are tried. The first are those that the search begins from, to compare with."""
     scheduler: Literal["asha", "pbt", "none"] = "asha"
-    """What ends bad trials early: asha stops those that are behind the others at a ninth and a third of their length;
-    pbt lets them go on from a better trial's checkpoint with changed settings; none trains all to the end."""
+    """What ends bad trials early: asha stops those that are behind the others at a ninth and a third of their length,
+    but not before their fifth update; pbt lets them go on from a better trial's checkpoint with changed settings; none
+    trains all to the end."""
     searcher: Literal["random", "optuna"] = "random"
     """What chooses the settings: at random, or by Optuna's model of the trials so far (pip install
     'distpolicy[tune]')."""
@@ -52,13 +63,13 @@ class TuneConfig:
     """With asha, one part in so many of the trials goes on after each of two looks. The looks are at 1/9 and 1/3 of a
     trial for 3, at 1/4 and 1/2 for 2."""
     perturb_every: int | None = None
-    """With pbt, the steps between two exchanges; None for an eighth of a trial."""
+    """With pbt, the steps between two exchanges; None for an eighth of a trial, and five updates or more."""
 
     def __post_init__(self) -> None:
         for name in ("samples", "seeds"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        for name in ("concurrent", "perturb_every"):
+        for name in ("steps", "concurrent", "perturb_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be 1 or more, but is {value}")
@@ -84,6 +95,47 @@ class TuneConfig:
         if self.scheduler == "pbt":
             self._check_population(space)
         return space
+
+    def trial_steps(self, train: TrainConfig) -> int:
+        """Returns the steps of a trial that is not stopped."""
+        return self.steps or train.total_steps
+
+    def looks(self, train: TrainConfig) -> tuple[int, ...]:
+        """Returns the steps at which asha looks at all trials: one or two numbers; empty if trials end before."""
+        steps = self.trial_steps(train)
+        first = max(steps // self.reduction**2, self._least_steps(train))
+        return tuple(look for look in (first, first * self.reduction) if look < steps)
+
+    def exchange_steps(self, train: TrainConfig) -> int:
+        """Returns the steps of a trial between two exchanges of pbt."""
+        return self.perturb_every or max(self.trial_steps(train) // _EXCHANGES, self._least_steps(train))
+
+    def note(self, train: TrainConfig) -> str:
+        """Returns from when on trials are compared, if that is later than their length alone would have it; else an
+        empty text."""
+        steps, least = self.trial_steps(train), self._least_steps(train)
+        part = {"asha": self.reduction**2, "pbt": _EXCHANGES}.get(self.scheduler)
+        is_told = self.scheduler == "pbt" and self.perturb_every is not None
+        if part is None or is_told or least <= steps // part:
+            return ""
+        if least < steps:
+            what = "asha first looks at trials after" if self.scheduler == "asha" else "pbt exchanges checkpoints every"
+            return f"{what} {least:,} of {train.count(steps)}: a score before that says little about settings"
+        what = "asha ends no trial early" if self.scheduler == "asha" else "pbt exchanges no checkpoints"
+        return (
+            f"{what}: a score says little about settings before {train.count(least)}, and a trial has {steps:,}; raise "
+            "--steps"
+        )
+
+    def _least_steps(self, train: TrainConfig) -> int:
+        """Returns the steps of a trial before which its score says nothing about its settings.
+
+        These are some updates of the largest batches that are searched; with a replay buffer also as many steps again
+        as there are before the first gradient step.
+        """
+        experience = train.agent.experience(train.shape)
+        before = experience.first_call_at if isinstance(experience, Replay) else 0
+        return max(LEAST_UPDATES * SearchSpace(self.search, train).largest_update, 2 * before)
 
     def metric_column(self, train: TrainConfig) -> str:
         """Returns the column of metrics.csv that trials are compared by."""
@@ -161,6 +213,11 @@ def load_tune_file(path: Path) -> TuneFile:
     return from_dict(TuneFile, load_yaml(path), str(path))
 
 
+def holds_search(folder: Path) -> bool:
+    """Returns True if a folder is the folder of a search."""
+    return (folder / SEARCH_FILE).is_file()
+
+
 def open_search(folder: Path) -> TuneFile:
     """Returns the search in a folder, and the settings that it begins from.
 
@@ -168,7 +225,7 @@ def open_search(folder: Path) -> TuneFile:
         ConfigError: If the folder does not hold a search, or its file names code and is not the user's own.
     """
     path = folder / SEARCH_FILE
-    if not path.is_file():
+    if not holds_search(folder):
         raise ConfigError(f"{folder} is not the folder of a search: it has no {path.name}")
     file = load_tune_file(path)
     check_names_of_code(path, file.train)

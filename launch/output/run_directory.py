@@ -84,14 +84,25 @@ class RunDirectory:
         """
         run = cls(path)
         if not run.config_file.is_file():
-            reason = "it has no config.yaml" if path.is_dir() else why_not_a_folder(path)
-            raise ConfigError(f"{path} is not a run directory: {reason}")
+            raise ConfigError(f"{path} is not a run directory: {why_not_a_run(path)}")
         return run
 
 
 def why_not_a_folder(path: Path) -> str:
     """Returns in a few words why a path is not a folder."""
     return "it is a file" if path.exists() else "there is no such folder"
+
+
+def why_not_a_run(path: Path) -> str:
+    """Returns in a few words why a path is not a run directory."""
+    # Imported here: reading a run directory needs no settings of searches.
+    from launch.config.tune import holds_search
+
+    if not path.is_dir():
+        return why_not_a_folder(path)
+    if holds_search(path):
+        return f"it is the folder of a search, whose runs are in {path / 'trials'}"
+    return "it has no config.yaml"
 
 
 def policy_folder(path: Path, stochastic: bool, is_best: bool = False) -> Path:
@@ -136,12 +147,9 @@ def saved_policy_folder(path: Path, stochastic: bool, is_best: bool) -> Path:
         ConfigError: As :func:`policy_folder`, and if there is none.
     """
     folder = policy_folder(path, stochastic, is_best)
-    if not path.is_dir():
-        raise ConfigError(
-            f"{path} is neither a run directory nor the folder of a policy's SavedModel: {why_not_a_folder(path)}"
-        )
     if not any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise ConfigError(f"{path} is neither a run directory nor the folder of a policy's SavedModel")
+        reason = why_not_a_run(path) if folder == path else f"its {folder.name} has no saved_model.pb"
+        raise ConfigError(f"{path} is neither a run directory nor the folder of a policy's SavedModel: {reason}")
     return folder
 
 

@@ -139,7 +139,7 @@ def read_record(directory: RunDirectory) -> dict[str, Any]:
 
 
 def run_state(record: Mapping[str, Any], directory: RunDirectory) -> str:
-    """Returns whether a run is ``running``, ``solved``, ``ended``, ``failed`` or ``interrupted``.
+    """Returns whether a run is ``running``, ``solved``, ``ended``, ``stopped``, ``failed`` or ``interrupted``.
 
     A run whose process is gone and that has told no end was killed, and counts as interrupted. Nothing is known of the
     processes of other machines: their runs count as running if they have written in the last quarter of an hour.

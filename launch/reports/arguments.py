@@ -13,14 +13,15 @@ import tyro
 class ReportArguments:
     """Writes the report of a run, or of several on one page, from the files of their run directories.
 
-    Runs that differ by their seed only are shown with their mean and its 95 % interval.
+    Runs that differ by their seed only are shown with their mean and its 95 % interval. The folder of a search gets its
+    page anew.
     """
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
-    """Run directories, or folders that hold some."""
+    """Run directories, or folders that hold some; or the folder of one search."""
     out: Path | None = None
     """HTML file to write, with a PNG file beside it. Default: report.html in the run directory, or in the folder that
-    holds all runs."""
+    holds all runs; search.html in the folder of a search."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -42,10 +43,11 @@ class PlotArguments:
 
 @dataclass(frozen=True)
 class RunsArguments:
-    """Lists the runs in a folder, the newest first: env, agent, steps, return, state and times."""
+    """Lists the runs in a folder, the newest first: env, agent, steps, return, state and times. Below them, searches
+    and their best scores."""
 
     runs_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
-    """Folder that holds run directories, or folders with some."""
+    """Folder that holds run directories and searches, or folders with some; or the folder of a search."""
     json: bool = False
     """Print JSON, for programs."""
     debug: bool = False

@@ -8,11 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from distpolicy.errors import ConfigError
-from launch.output.run_directory import RunDirectory, why_not_a_folder
+from launch.config.tune import holds_search
+from launch.output.run_directory import RunDirectory, why_not_a_run
 from launch.output.writable import check_writable
 from launch.reports.arguments import PlotArguments, ReportArguments
 from launch.reports.groups import Group, grouped
-from launch.reports.page_writer import write_page
+from launch.reports.page_writer import check_page_file, write_page
 from launch.reports.picture import write_picture
 from launch.reports.run_data import RunData, is_training_run, read_run
 
@@ -51,13 +52,14 @@ def run_paths(folders: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigError(f"{folder} is not a run directory: {why_not_a_folder(folder)}")
+            raise ConfigError(f"{folder} is not a run directory: {why_not_a_run(folder)}")
         if RunDirectory(folder).config_file.is_file():
             found[folder.resolve()] = None
             continue
         inside = [path for path in sorted(folder.iterdir()) if is_training_run(path)]
         if not inside:
-            raise ConfigError(f"{folder} is not a run directory: it has no config.yaml, and no folder in it is one")
+            more = "" if holds_search(folder) else ", and no folder in it is one"
+            raise ConfigError(f"{folder} is not a run directory: {why_not_a_run(folder)}{more}")
         found |= dict.fromkeys(path.resolve() for path in inside)
     return list(found)
 
@@ -81,8 +83,7 @@ def _default_out(given: Sequence[Path], paths: Sequence[Path]) -> Path:
 
 
 def _write(out: Path, groups: Sequence[Group], console: Console, kind: str, title: str | None = None) -> None:
-    if out.is_dir() or out.suffix not in (".html", ".htm"):
-        raise ConfigError(f"--out must be an HTML file, such as report.html, but is {out}")
+    check_page_file(out)
     check_writable(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_page(out, groups, title)

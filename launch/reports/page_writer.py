@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from distpolicy.errors import ConfigError
 from distpolicy.utils.atomic_files import write_file
 from launch.config.common import counted
 from launch.reports import tables
@@ -15,6 +16,16 @@ from launch.reports.html_page import HtmlPage, titled
 from launch.reports.run_data import RunData
 from launch.reports.text import count, moment
 from launch.reports.theme import DARK, LIGHT, chart_config
+
+
+def check_page_file(out: Path) -> None:
+    """Checks that a page can be written to the file that ``--out`` names.
+
+    Raises:
+        ConfigError: If it is not an HTML file.
+    """
+    if out.is_dir() or out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out must be an HTML file, such as report.html, but is {out}")
 
 
 def write_page(path: Path, groups: Sequence[Group], title: str | None = None) -> None:

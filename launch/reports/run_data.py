@@ -36,7 +36,7 @@ class RunData:
         faults: The rows of ``faults.csv``.
         worker_times: The rows of ``worker_times.csv``.
         record: What ``run.json`` holds.
-        state: ``running``, ``solved``, ``ended``, ``failed`` or ``interrupted``.
+        state: ``running``, ``solved``, ``ended``, ``stopped``, ``failed`` or ``interrupted``.
     """
 
     path: Path

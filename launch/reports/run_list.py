@@ -1,16 +1,17 @@
-"""distpolicy runs: a table of the runs in a folder."""
+"""distpolicy runs: tables of the runs and of the searches in a folder."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.config.tune import holds_search
 from launch.output.progress_line import duration
 from launch.output.run_directory import why_not_a_folder
 from launch.output.shown_paths import shown_from
@@ -19,12 +20,21 @@ from launch.reports.arguments import RunsArguments
 from launch.reports.run_data import RunData, is_training_run, read_run
 from launch.reports.text import count, moment, returned
 
+# Returns what is known of the search in a folder.
+DescribeSearch = Callable[[Path], Mapping[str, Any]]
 
-def list_runs(arguments: RunsArguments, console: Console) -> None:
-    """Prints the runs in a folder, the newest first, as a table or as JSON.
+
+def list_runs(arguments: RunsArguments, console: Console, describe_search: DescribeSearch | None = None) -> None:
+    """Prints the runs and the searches in a folder, the newest first, as tables or as JSON.
+
+    Args:
+        arguments: The command's arguments.
+        console: Where to print.
+        describe_search: Returns the values of :data:`SEARCH_COLUMNS` for the folder of a search; None to leave searches
+            out.
 
     Raises:
-        ConfigError: If there is no such folder, or no run in it.
+        ConfigError: If there is no such folder, or nothing in it.
     """
     folder = arguments.runs_folder
     if not folder.is_dir():
@@ -32,14 +42,18 @@ def list_runs(arguments: RunsArguments, console: Console) -> None:
             f"{folder} is not a folder of runs: {why_not_a_folder(folder)}; distpolicy train makes runs/ where it is "
             "started, or give another folder"
         )
-    paths = find_runs(folder)
-    if not paths:
+    found = [_described(folder, path) for path in find_runs(folder)]
+    if describe_search is not None:
+        found += [_described_search(folder, path, describe_search) for path in find_searches(folder)]
+    if not found:
         raise ConfigError(f"{folder} holds no run directory: a run makes one with distpolicy train")
-    found = sorted((_described(folder, path) for path in paths), key=lambda one: one["began"] or 0.0, reverse=True)
+    found.sort(key=lambda one: one["began"] or 0.0, reverse=True)
     if arguments.json:
         console.print(json.dumps(found, indent=1), soft_wrap=True)
         return
-    console.print(_table(found), end="", soft_wrap=True)
+    runs, searches = ([one for one in found if one["kind"] == kind] for kind in ("run", "search"))
+    tables = [make(some) for make, some in ((_table, runs), (_table_of_searches, searches)) if some]
+    console.print("\n".join(tables), end="", soft_wrap=True)
 
 
 def text_of_runs(folder: Path) -> str:
@@ -57,6 +71,16 @@ def find_runs(folder: Path) -> list[Path]:
     return found
 
 
+def find_searches(folder: Path) -> list[Path]:
+    """Returns the folders of searches: the folder itself, or those in it and in the folders in it."""
+    if holds_search(folder):
+        return [folder]
+    found = []
+    for path in _inside(folder):
+        found += [path] if holds_search(path) else [inner for inner in _inside(path) if holds_search(inner)]
+    return found
+
+
 def _inside(folder: Path) -> list[Path]:
     """Returns what is in a folder; nothing if it is none, or may not be read."""
     try:
@@ -67,12 +91,25 @@ def _inside(folder: Path) -> list[Path]:
 
 def _described(folder: Path, path: Path) -> dict[str, Any]:
     """Returns what is known of a run, as JSON has it; a run that cannot be read has the reason as its state."""
-    name = str(path.relative_to(folder)) if path != folder else path.resolve().name
+    known = {"run": _name(folder, path), "kind": "run"}
     try:
         run = read_run(path)
     except DistPolicyError as error:
-        return {"run": name, **dict.fromkeys(_COLUMNS), "state": "unreadable", "error": str(error)}
-    return {"run": name, **_facts(run)}
+        return {**known, **dict.fromkeys(_COLUMNS), "state": "unreadable", "error": str(error)}
+    return {**known, **_facts(run)}
+
+
+def _described_search(folder: Path, path: Path, describe: DescribeSearch) -> dict[str, Any]:
+    """Returns what is known of a search, likewise."""
+    known = {"run": _name(folder, path), "kind": "search"}
+    try:
+        return {**known, **describe(path)}
+    except DistPolicyError as error:
+        return {**known, **dict.fromkeys(SEARCH_COLUMNS), "state": "unreadable", "error": str(error)}
+
+
+def _name(folder: Path, path: Path) -> str:
+    return str(path.relative_to(folder)) if path != folder else path.resolve().name
 
 
 def _facts(run: RunData) -> dict[str, Any]:
@@ -98,6 +135,8 @@ _COLUMNS = (
     *("env", "agent", "seed", "state", "steps", "return", "evaluated", "began", "train_s", "faults"),
     "error",
 )
+
+SEARCH_COLUMNS = ("env", "agent", "state", "trials", "trials_over", "metric", "best", "began", "train_s", "error")
 
 
 def _modified(run: RunData) -> float:
@@ -126,6 +165,25 @@ def _table(found: Sequence[dict[str, Any]]) -> str:
         for one in found
     ]
     return text_table([_TITLES, *rows], numbers=(3, 4, 5, 6, 9))
+
+
+_SEARCH_TITLES = ("search", "env", "agent", "trials", "metric", "best", "state", "began", "training")
+
+
+def _table_of_searches(found: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        (
+            *(_plain(one[name]) for name in ("run", "env", "agent")),
+            "-" if one["trials"] is None else f"{one['trials_over']}/{one['trials']}",
+            _plain(one["metric"]),
+            returned(one["best"]),
+            one["state"],
+            moment(one["began"], zone=False),
+            duration(math.nan if one["train_s"] is None else one["train_s"]),
+        )
+        for one in found
+    ]
+    return text_table([_SEARCH_TITLES, *rows], numbers=(3, 5, 8))
 
 
 def _plain(value: Any) -> str:

@@ -180,16 +180,9 @@ def configuration(run: RunData, has_seed: bool = True) -> str:
     preset = record.get("preset")
     parts = []
     if changed:
-        rows = "".join(
-            f"<tr class=changed><td class=key>{html.escape(key)}</td><td class=value>{_value(settings.get(key))}</td>"
-            f"<td class=value style='font-weight:400;color:var(--muted)'>{_value(before)}</td></tr>"
-            for key, before in changed.items()
-        )
         title = f"preset {preset}" if preset else "default"
-        parts.append(
-            f"<div class=scroll><table><thead><tr><th>changed</th><th>this run</th><th>{html.escape(title)}</th></tr>"
-            f"</thead><tbody>{rows}</tbody></table></div>"
-        )
+        rows = [(key, _plain_value(settings.get(key)), _plain_value(before)) for key, before in changed.items()]
+        parts.append(changes(("changed", "this run", title), rows))
     elif preset:
         parts.append(f"<p class=note>As in the preset {html.escape(preset)}.</p>")
     parts.append(
@@ -199,8 +192,15 @@ def configuration(run: RunData, has_seed: bool = True) -> str:
     return "".join(parts)
 
 
-def _value(value: Any) -> str:
-    return html.escape(_plain_value(value))
+def changes(head: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> str:
+    """Returns a table of settings that are not as before: the name, the value now and the one before."""
+    titles = "".join(f"<th>{html.escape(title)}</th>" for title in head)
+    body = "".join(
+        f"<tr class=changed><td class=key>{html.escape(key)}</td><td class=value>{html.escape(now)}</td>"
+        f"<td class=value style='font-weight:400;color:var(--muted)'>{html.escape(before)}</td></tr>"
+        for key, now, before in rows
+    )
+    return f"<div class=scroll><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _plain_value(value: Any) -> str:

@@ -102,8 +102,12 @@ def chart_config(theme: Theme, font: str = FONT, colours: Sequence[str] | None =
 
 def css_variables(theme: Theme) -> str:
     """Returns the theme's colours as custom properties of CSS."""
+    return ";".join(f"--{name}:{colour}" for name, colour in colours_by_name(theme).items())
+
+
+def colours_by_name(theme: Theme) -> dict[str, str]:
+    """Returns the theme's colours by the names of their custom properties, without the dashes."""
     names = ("background", "card", "text", "muted", "faint", "grid", "alert", "good")
-    values = [f"--{name}:{getattr(theme, name)}" for name in names]
-    values += [f"--run{index}:{colour}" for index, colour in enumerate(theme.runs)]
-    values += [f"--time{index}:{colour}" for index, colour in enumerate(theme.times)]
-    return ";".join(values)
+    found = {name: str(getattr(theme, name)) for name in names}
+    found |= {f"run{index}": colour for index, colour in enumerate(theme.runs)}
+    return found | {f"time{index}": colour for index, colour in enumerate(theme.times)}

@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from distpolicy.errors import ConfigError
+from launch.config.tune import holds_search
 from launch.output.progress_line import duration
-from launch.output.run_directory import RunDirectory
+from launch.output.run_directory import RunDirectory, why_not_a_run
 from launch.output.shown_paths import shown_from
 from launch.reports.arguments import WatchArguments
 from launch.reports.run_data import RunData, is_training_run, number, read_run
@@ -61,6 +62,8 @@ def watch(arguments: WatchArguments, console: Console) -> None:
 
 
 def _check(path: Path) -> None:
+    if holds_search(path):
+        raise ConfigError(f"{path} is not a run directory: {why_not_a_run(path)}; watch one of them")
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file: give a run directory")
     if not path.is_dir() or RunDirectory(path).config_file.is_file():

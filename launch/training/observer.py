@@ -43,6 +43,10 @@ class ObservedRun(Protocol):
         """Ends the run after the updates that are under way."""
 
 
+class RunAbandoned(KeyboardInterrupt):
+    """A run was ended at once by what runs it, such as a search that stops a trial."""
+
+
 @dataclass(frozen=True)
 class RunEnd:
     """The end of a run.

@@ -27,7 +27,7 @@ from launch.output.run_directory import RunDirectory, check_free
 from launch.output.writable import check_writable
 from launch.training.checkpoint_store import Checkpoint, CheckpointStore
 from launch.training.exported_policy import ExportedPolicies, load_policy, policy_from_files
-from launch.training.observer import Observers, RunEnd, TrainingObserver
+from launch.training.observer import Observers, RunAbandoned, RunEnd, TrainingObserver
 from launch.training.run_files import Report, run_files
 from launch.training.totals import TrainingTotals, UpdateResult
 from launch.training.trainer import Trainer
@@ -329,7 +329,7 @@ class TrainingRun:
 
     def abandon(self) -> None:
         """Ends the run at once: without a last checkpoint, and without its policies. What was written stays."""
-        self._end(KeyboardInterrupt("the run was abandoned"), save=False)
+        self._end(RunAbandoned("the run was abandoned"), save=False)
         self.close()
 
     def __enter__(self) -> TrainingRun:

@@ -21,7 +21,7 @@ from launch.output.growing_table import GrowingTable
 from launch.output.intervals import interval
 from launch.output.run_directory import RunDirectory
 from launch.output.run_record import RECORD_FORMAT, describe_start, read_record, write_record
-from launch.training.observer import ObservedRun, RunEnd, TrainingObserver
+from launch.training.observer import ObservedRun, RunAbandoned, RunEnd, TrainingObserver
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
 from workers.collection.rollout_report import RolloutReport
@@ -81,7 +81,9 @@ class RunRecord(TrainingObserver):
     def on_end(self, end: RunEnd) -> None:
         assert self._run is not None
         state = "solved" if end.totals.solved else "ended"
-        if end.error is not None:
+        if isinstance(end.error, RunAbandoned):
+            state = "stopped"
+        elif end.error is not None:
             state = "interrupted" if isinstance(end.error, KeyboardInterrupt) else "failed"
         told: dict[str, Any] = {
             "time": time.time(),

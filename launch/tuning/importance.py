@@ -48,7 +48,7 @@ def order_of_merit(result: SearchResult, samples: Sequence[SampleResult]) -> np.
     """
     sign = 1.0 if result.config.mode == "max" else -1.0
     # Trials that end at the same time may differ by the steps of a rollout.
-    turns = [round(sample.steps / result.train.total_steps * NUM_REPORTS) for sample in samples]
+    turns = [round(sample.steps / result.config.trial_steps(result.train) * NUM_REPORTS) for sample in samples]
     keys = [(turn, sign * sample.score) for turn, sample in zip(turns, samples, strict=True)]
     order = sorted(set(keys))
     return _ranks(np.asarray([order.index(key) for key in keys], np.float64))

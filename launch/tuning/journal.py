@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,19 @@ from distpolicy.errors import DistPolicyError
 from distpolicy.utils.atomic_files import GrowingFile
 from distpolicy.utils.files.bounded_files import parse_json, read_text
 
+# The journal's file in the folder of a search.
+JOURNAL_FILE = "trials.jsonl"
+
+# What stands between the numbers in the name of a trial.
+SEED_MARK = "-seed"
+
 _MAX_BYTES = 2**30
 
 # States of a trial. A trial that waits or runs when the command is killed goes on after --resume.
 WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"
+
+# What a trial is that has not ended, for whoever reads the journal: it may wait, run, or have been killed.
+UNFINISHED = "unfinished"
 
 
 class TrialReport(NamedTuple):
@@ -85,6 +94,11 @@ class TrialRecord:
         return self.reports[-1].steps if self.reports else 0
 
     @property
+    def outcome(self) -> str:
+        """How it has ended: its state, or ``unfinished``."""
+        return self.state if self.is_over else UNFINISHED
+
+    @property
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self.state in (FINISHED, STOPPED, FAILED)
@@ -104,16 +118,8 @@ class TrialJournal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.records: dict[int, TrialRecord] = {}
         events = _events(path)
-        for number, event in enumerate(events, 1):
-            try:
-                self._apply(event)
-            except (KeyError, TypeError, ValueError) as error:
-                raise DistPolicyError(
-                    f"cannot read {path}: line {number} is not an event of a search; move the file away to begin the "
-                    "search anew"
-                ) from error
+        self.records = _records(events, path)
         lines = "".join(_line(event) for event in events)
         self._file = GrowingFile(path, lines.encode())
 
@@ -145,24 +151,52 @@ class TrialJournal:
         self._file.close()
 
     def _note(self, event: dict[str, Any]) -> None:
-        self._apply(event)
+        _apply(self.records, event)
         self._file.append(_line(event).encode())
 
-    def _apply(self, event: dict[str, Any]) -> None:
-        kind, trial = event["event"], int(event["trial"])
-        if kind == "trial":
-            self.records[trial] = TrialRecord(trial, int(event["sample"]), int(event["seed"]), dict(event["settings"]))
-            return
-        record = self.records[trial]
-        if kind == "report":
-            score = math.nan if event["score"] is None else float(event["score"])
-            record.reports.append(TrialReport(int(event["steps"]), score, float(event["train_s"])))
-        elif kind == "exchange":
-            found = Exchange(int(event["steps"]), int(event["source"]), dict(event["settings"]))
-            record.exchanges.append(found)
-            record.settings = found.settings
-        elif kind == "end":
-            record.state, record.reason = str(event["state"]), str(event["reason"])
+
+def trial_name(sample: int, seed: int) -> str:
+    """Returns the name of a trial and of its run directory."""
+    return f"{sample:04d}{SEED_MARK}{seed}"
+
+
+def read_trials(path: Path) -> dict[int, TrialRecord]:
+    """Returns the trials of a search by number, without writing anything; none if there is no journal yet.
+
+    Raises:
+        DistPolicyError: If the file cannot be read.
+    """
+    return _records(_events(path), path)
+
+
+def _records(events: Sequence[dict[str, Any]], path: Path) -> dict[int, TrialRecord]:
+    records: dict[int, TrialRecord] = {}
+    for number, event in enumerate(events, 1):
+        try:
+            _apply(records, event)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DistPolicyError(
+                f"cannot read {path}: line {number} is not an event of a search; move the file away to begin the "
+                "search anew"
+            ) from error
+    return records
+
+
+def _apply(records: dict[int, TrialRecord], event: dict[str, Any]) -> None:
+    kind, trial = event["event"], int(event["trial"])
+    if kind == "trial":
+        records[trial] = TrialRecord(trial, int(event["sample"]), int(event["seed"]), dict(event["settings"]))
+        return
+    record = records[trial]
+    if kind == "report":
+        score = math.nan if event["score"] is None else float(event["score"])
+        record.reports.append(TrialReport(int(event["steps"]), score, float(event["train_s"])))
+    elif kind == "exchange":
+        found = Exchange(int(event["steps"]), int(event["source"]), dict(event["settings"]))
+        record.exchanges.append(found)
+        record.settings = found.settings
+    elif kind == "end":
+        record.state, record.reason = str(event["state"]), str(event["reason"])
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -16,6 +16,9 @@ class TuningObserver:
     def on_preparing(self, what: str) -> None:
         """Something that may take long begins, such as ``starting Ray``."""
 
+    def on_note(self, text: str) -> None:
+        """Something about the search is good to know before its trials begin."""
+
     def on_trial(self, record: TrialRecord) -> None:
         """A trial begins, or goes on after an interruption."""
 

@@ -20,12 +20,21 @@ from launch.config.search_space import SearchSpace
 from launch.config.setting_names import with_settings
 from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
-from launch.tuning.journal import FAILED, FINISHED, STOPPED, Exchange, TrialJournal, TrialRecord, TrialReport
+from launch.tuning.journal import (
+    FAILED,
+    FINISHED,
+    STOPPED,
+    Exchange,
+    TrialJournal,
+    TrialRecord,
+    TrialReport,
+    trial_name,
+)
 from launch.tuning.observer import TuningObserver
 from launch.tuning.samplers import Sampler
 from launch.tuning.schedulers import RememberingHalving, make_scheduler
 from launch.tuning.searcher import TrialQueue
-from launch.tuning.trial import COMPLETE, FAILURE, GIVEN, SCORE, STEPS, TRAIN_S, TrialRun, TrialSpec, trial_name
+from launch.tuning.trial import COMPLETE, FAILURE, GIVEN, SCORE, STEPS, TRAIN_S, TrialRun, TrialSpec
 
 _RAY_FOLDER = ".ray-tune"
 
@@ -87,7 +96,7 @@ def run_on_tune(
     # Tune's scheduler takes a population that is there from the start, and no searcher.
     is_population = config.scheduler == "pbt"
     records = _Records(journal, queue, observer)
-    scheduler = make_scheduler(config, space, train.total_steps, train.seed, records.reports_before)
+    scheduler = make_scheduler(config, train, space, records.reports_before)
     if isinstance(scheduler, RememberingHalving):
         for record in journal.records.values():
             if record.is_over:

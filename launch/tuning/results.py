@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from distpolicy.utils.atomic_files import write_file
-from launch.config.codec import dump
+from launch.config.codec import dump, to_dict
+from launch.config.flat_settings import flat
 from launch.config.seal import sealed
-from launch.config.setting_names import option_texts, setting_text, with_settings
+from launch.config.setting_names import option_texts, setting_text, settings_of, with_settings
 from launch.config.train import TrainConfig
 from launch.config.tune import BEST_FILE, TuneConfig
+from launch.output.formatting import show_return
 from launch.output.intervals import interval
-from launch.tuning.journal import TrialRecord
-from launch.tuning.trial import trial_name
+from launch.tuning.journal import TrialRecord, trial_name
 
 _COLUMNS = ("sample", "trial", "seed", "state", "score", "steps", "train_s", "exchanges", "run", "reason")
 
@@ -52,6 +53,12 @@ class SampleResult:
         return interval([record.score for record in self.records]).half
 
     @property
+    def score_with_interval(self) -> str:
+        """The score with half of its interval."""
+        half = self.half_interval
+        return score_text(self.score) + ("" if math.isnan(half) else f" ± {show_return(half, self.score)}")
+
+    @property
     def steps(self) -> int:
         """The steps of the trial that went furthest."""
         return max(record.steps for record in self.records)
@@ -59,7 +66,7 @@ class SampleResult:
     @property
     def state(self) -> str:
         """How the trials ended."""
-        return ", ".join(dict.fromkeys(record.state for record in self.records))
+        return ", ".join(dict.fromkeys(record.outcome for record in self.records))
 
 
 @dataclass(frozen=True)
@@ -88,13 +95,53 @@ class SearchResult:
 
     @property
     def best_config(self) -> TrainConfig | None:
-        """The settings of the best sample, as ``distpolicy train --config`` takes them."""
-        return None if self.best is None else with_settings(self.train, self.best.settings)
+        """The settings of the best sample with the steps of a whole run, for ``distpolicy train --config``."""
+        if self.best is None:
+            return None
+        # A run that is shorter than its trial would not come to the trial's score.
+        steps = max(self.train.total_steps, self.config.trial_steps(self.train))
+        return dataclasses.replace(with_settings(self.train, self.best.settings), total_steps=steps)
 
     @property
     def best_file(self) -> Path:
         """The file of :attr:`best_config`."""
         return self.folder / BEST_FILE
+
+    @property
+    def scored(self) -> list[SampleResult]:
+        """The samples that have a score, the best first."""
+        return [sample for sample in self.samples if not math.isnan(sample.score)]
+
+    @property
+    def agent(self) -> str:
+        """The algorithm: its kind, or the function that makes it."""
+        return str(flat(to_dict(self.train))["agent"])
+
+    @property
+    def train_command(self) -> str:
+        """The command that trains with the best settings, with a seed that no trial had."""
+        seed = 1 + max((record.seed for record in self.records), default=self.train.seed)
+        return f"distpolicy train --config {shlex.quote(str(self.best_file))} --seed {seed}"
+
+    @property
+    def page_file(self) -> Path:
+        """The page on the search."""
+        return self.folder / "search.html"
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All trials, those of the best sample first."""
+        return [record for sample in self.samples for record in sample.records]
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training of all trials."""
+        return sum(record.reports[-1].train_s for record in self.records if record.reports)
+
+    @property
+    def settings_as_given(self) -> dict[str, Any]:
+        """The searched settings that the search began from."""
+        return settings_of(self.train, self.config.search)
 
     @property
     def table_file(self) -> Path:
@@ -127,22 +174,38 @@ class SearchResult:
         text = io.StringIO()
         rows = csv.DictWriter(text, [*_COLUMNS, *names], restval="", lineterminator="\n")
         rows.writeheader()
-        for sample in self.samples:
-            for record in sample.records:
-                rows.writerow(
-                    {
-                        **{
-                            name: getattr(record, name)
-                            for name in ("sample", "trial", "seed", "state", "reason", "steps")
-                        },
-                        "score": "" if math.isnan(record.score) else f"{record.score:.6g}",
-                        "train_s": f"{record.reports[-1].train_s:.3f}" if record.reports else "",
-                        "exchanges": len(record.exchanges),
-                        "run": str(self.run_folder(record).relative_to(self.folder)),
-                        **{name: setting_text(value) for name, value in record.settings.items()},
-                    }
-                )
+        for record in self.records:
+            rows.writerow(
+                {
+                    **{name: getattr(record, name) for name in ("sample", "trial", "seed", "steps", "reason")},
+                    "state": record.outcome,
+                    "score": "" if math.isnan(record.score) else f"{record.score:.6g}",
+                    "train_s": f"{record.reports[-1].train_s:.3f}" if record.reports else "",
+                    "exchanges": len(record.exchanges),
+                    "run": str(self.run_folder(record).relative_to(self.folder)),
+                    **{name: setting_text(value) for name, value in record.settings.items()},
+                }
+            )
         return text.getvalue()
+
+
+def table_of_samples(result: SearchResult) -> list[list[str]]:
+    """Returns the samples of a search as a table, the best first, below a row of titles."""
+    names = list(result.config.search)
+    # Without the group where that leaves no doubt.
+    ends = [name.rpartition(".")[2] for name in names]
+    titles = [name if ends.count(end) > 1 else end for name, end in zip(names, ends, strict=True)]
+    rows = [["trial", result.config.metric, "steps", "state", *titles]]
+    for sample in result.samples:
+        values = [setting_text(sample.settings[name]) for name in names]
+        name = "as given" if sample.sample == 0 else str(sample.sample)
+        rows.append([name, sample.score_with_interval, f"{sample.steps:,}", sample.state, *values])
+    return rows
+
+
+def score_text(score: float) -> str:
+    """Returns a score as text."""
+    return "no score" if math.isnan(score) else show_return(score)
 
 
 def search_result(

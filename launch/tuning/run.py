@@ -26,7 +26,7 @@ from launch.output.seeds_folder import preset_of
 from launch.output.writable import check_writable
 from launch.training.followers import make_followers
 from launch.tuning.importance import importances
-from launch.tuning.journal import FAILED, TrialJournal
+from launch.tuning.journal import FAILED, JOURNAL_FILE, TrialJournal
 from launch.tuning.observer import TuningObserver
 from launch.tuning.results import SearchResult, search_result
 from launch.tuning.samplers import make_sampler
@@ -44,7 +44,7 @@ class TuningRun:
     ::
 
         search = {"ppo.learning-rate": "loguniform 1e-4 1e-2", "ppo.num-epochs": "choice 4 8 16"}
-        tuning = TuningRun(TuneConfig(search=search, samples=16), TrainConfig(total_steps=40_000))
+        tuning = TuningRun(TuneConfig(search=search, steps=40_000), TrainConfig(total_steps=200_000))
         result = tuning.run()
         print(result.best.settings, result.best.score)
 
@@ -134,8 +134,10 @@ class TuningRun:
                 resources.enter_context(self)
             folder = self._make_folder()
             resources.enter_context(used_alone(folder))
-            journal = TrialJournal(folder / "trials.jsonl")
+            journal = TrialJournal(folder / JOURNAL_FILE)
             resources.callback(journal.close)
+            if note := self._config.note(self._train):
+                self._observer.on_note(note)
             try:
                 self._run_trials(folder, journal)
             finally:
@@ -193,15 +195,12 @@ class TuningRun:
     def _spec(self, folder: Path) -> TrialSpec:
         from launch.tuning.trial import TrialSpec
 
-        config, train = self._config, dataclasses.replace(self._train, target_return=None)
+        config = self._config
+        train = dataclasses.replace(self._train, total_steps=config.trial_steps(self._train), target_return=None)
         if not config.needs_evaluation(train):
             train = dataclasses.replace(train, eval_episodes=0, eval_every=None)
-        steps = train.total_steps / NUM_REPORTS
-        if config.scheduler == "pbt":
-            from launch.tuning.schedulers import perturbation_steps
-
-            # An exchange takes the checkpoint of the same update.
-            steps = perturbation_steps(config, train.total_steps)
+        # An exchange of a population takes the checkpoint of the same update.
+        steps = config.exchange_steps(train) if config.scheduler == "pbt" else train.total_steps / NUM_REPORTS
         every = max(round(steps / train.steps_per_update), 1)
         if config.scheduler == "pbt":
             train = dataclasses.replace(train, checkpoint_every=every)

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
 from launch.config.search_space import SearchSpace
+from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialReport
 from launch.tuning.trial import GIVEN, SCORE, STEPS
-
-_EXCHANGES = 8
 
 
 class RememberingHalving(AsyncHyperBandScheduler):
     """Asynchronous successive halving (Li et al., 2018) that knows the reports of an interrupted search.
 
     Args:
-        max_steps: Steps of a trial that is not stopped.
+        looks: The steps at which trials are compared: one number, or a second one that is ``reduction`` times as large.
         reduction: One part in so many goes on after each look.
         mode: ``max`` or ``min``.
         before: Returns the reports that a trial of Tune's has made before the search was interrupted.
     """
 
-    def __init__(self, max_steps: int, reduction: int, mode: str, before: Callable[[Any], list[TrialReport]]) -> None:
+    def __init__(
+        self, looks: Sequence[int], reduction: int, mode: str, before: Callable[[Any], list[TrialReport]]
+    ) -> None:
         super().__init__(
             time_attr=STEPS,
             metric=SCORE,
             mode=mode,
-            # Two looks, at 1/9 and 1/3 with a reduction of 3. None at the end, where nothing is saved by stopping.
-            grace_period=max(max_steps // reduction**2, 1),
-            max_t=max(max_steps * 3 // (2 * reduction), 1),
+            grace_period=looks[0],
+            # Less than a third look. There is none at the end, where nothing is saved by stopping.
+            max_t=looks[-1] * 3 // 2,
             reduction_factor=reduction,
             # The trial ends by itself: steps of a rollout may go beyond the last one.
             stop_last_trials=False,
@@ -64,41 +65,34 @@ class RememberingHalving(AsyncHyperBandScheduler):
 
 def make_scheduler(
     config: TuneConfig,
+    train: TrainConfig,
     space: SearchSpace,
-    max_steps: int,
-    seed: int,
     before: Callable[[Any], list[TrialReport]],
 ) -> TrialScheduler:
     """Returns the scheduler that a search asks for.
 
     Args:
         config: The search.
+        train: The settings that it begins from.
         space: The searched settings.
-        max_steps: Steps of a trial.
-        seed: Seed of changed settings.
         before: As for :class:`RememberingHalving`.
     """
-    if config.scheduler == "asha":
-        return RememberingHalving(max_steps, config.reduction, config.mode, before)
+    if config.scheduler == "asha" and (looks := config.looks(train)):
+        return RememberingHalving(looks, config.reduction, config.mode, before)
     if config.scheduler == "pbt":
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(train.seed)
         return PopulationBasedTraining(
             time_attr=STEPS,
             metric=SCORE,
             mode=config.mode,
             # Every report is a time to exchange. This is half of the steps between two reports: they are not all alike,
             # and Tune would leave out a report that comes a few steps early.
-            perturbation_interval=perturbation_steps(config, max_steps) / 2,
+            perturbation_interval=config.exchange_steps(train) / 2,
             custom_explore_fn=lambda donor: explored(donor, space, random),
             log_config=False,
             require_attrs=False,
         )
     return FIFOScheduler()
-
-
-def perturbation_steps(config: TuneConfig, max_steps: int) -> int:
-    """Returns the steps of a trial between two exchanges."""
-    return config.perturb_every or max(max_steps // _EXCHANGES, 1)
 
 
 def explored(donor: Mapping[str, Any], space: SearchSpace, random: np.random.Generator) -> dict[str, Any]:

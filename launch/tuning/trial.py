@@ -33,6 +33,7 @@ from launch.training.followers import make_followers
 from launch.training.observer import TrainingObserver
 from launch.training.run import TrainingRun
 from launch.training.totals import TrainingTotals, UpdateResult
+from launch.tuning.journal import SEED_MARK
 from workers.collection.evaluator import EvaluationResult
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ STEPS, SCORE, TRAIN_S, FAILURE, COMPLETE = "steps", "score", "train_s", "failure
 
 # Key of what Tune's configuration of a trial says.
 GIVEN = "given"
-
-SEED_MARK = "-seed"
 
 # Seconds that a killed trial's folder may still be locked by its processes.
 _LOCK_S = 30.0
@@ -245,8 +244,3 @@ def _wait_until_free(path: Path) -> None:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.5)
-
-
-def trial_name(sample: int, seed: int) -> str:
-    """Returns the name of a trial and of its run directory."""
-    return f"{sample:04d}{SEED_MARK}{seed}"

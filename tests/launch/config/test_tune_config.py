@@ -22,7 +22,71 @@ def test_each_search_option_is_a_setting_and_options_of_train_pass_through() -> 
         [*RATE, "--search", "ppo.num_epochs", "choice", "4", "8", "--steps", "40k", "--collectors", "1", "--seed", "3"]
     )
     assert parsed.tune.search == {"ppo.learning-rate": "loguniform 1e-4 1e-2", "ppo.num-epochs": "choice 4 8"}
-    assert (parsed.config.total_steps, parsed.config.collectors, parsed.config.seed) == (40_000, 1, 3)
+    assert (parsed.tune.steps, parsed.config.collectors, parsed.config.seed) == (40_000, 1, 3)
+
+
+def test_steps_are_those_of_a_trial_and_the_run_after_the_search_keeps_its_own() -> None:
+    preset = parse_train([]).config.total_steps
+    short = parse_tune([*RATE, "--steps", "40k"])
+    assert (short.tune.trial_steps(short.config), short.config.total_steps) == (40_000, preset)
+    both = parse_tune([*RATE, "--steps", "40k", "--total-steps", "90k"])
+    assert (both.tune.trial_steps(both.config), both.config.total_steps) == (40_000, 90_000)
+    whole = parse_tune([*RATE, "--total-steps", "90k"])
+    assert (whole.tune.trial_steps(whole.config), whole.config.total_steps) == (90_000, 90_000)
+
+
+# With 2 x 32 environments and 32 steps of each, five updates are 10,240 steps.
+@pytest.mark.parametrize(
+    ("steps", "looks", "note"),
+    [
+        (180_000, (20_000, 60_000), ""),
+        (60_000, (10_240, 30_720), "asha first looks at trials after 10,240 of 60,000 env steps"),
+        (30_000, (10_240,), "asha first looks at trials after 10,240 of 30,000 env steps"),
+        (
+            10_000,
+            (),
+            "asha ends no trial early: a score says little about settings before 10,240 env steps,",
+        ),
+    ],
+)
+def test_asha_looks_at_no_trial_before_it_has_learned_and_says_so(
+    steps: int, looks: tuple[int, ...], note: str
+) -> None:
+    parsed = parse_tune([*RATE, "--steps", str(steps)])
+    assert parsed.tune.looks(parsed.config) == looks
+    told = parsed.tune.note(parsed.config)
+    assert told.startswith(note) if note else told == ""
+    assert not parse_tune([*RATE, "--steps", str(steps), "--scheduler", "none"]).tune.note(parsed.config)
+
+
+def test_the_largest_batches_that_are_searched_decide_when_all_trials_are_compared() -> None:
+    words = ["--search", "rollout-steps", "choice", "16", "64", "--search", "envs-per-collector", "int", "8", "16"]
+    parsed = parse_tune([*RATE, *words, "--steps", "90k"])
+    assert parsed.tune.looks(parsed.config) == (20_480, 61_440)
+
+
+def test_steps_before_the_first_gradient_step_do_not_count_as_learning() -> None:
+    words = ["--preset", "sac", "--env", "Pendulum-v1", "--search", "sac.learning-rate", "loguniform", "1e-4", "1e-2"]
+    parsed = parse_tune([*words, "--steps", "60k"])
+    starts = parsed.config.agent.learning_starts  # type: ignore[attr-defined]
+    first, *_ = parsed.tune.looks(parsed.config)
+    assert 2 * starts < first < 3 * starts
+    assert f"after {first:,} of 60,000 env steps" in parsed.tune.note(parsed.config)
+
+
+def test_a_population_exchanges_nothing_before_it_has_learned_unless_told_to() -> None:
+    words = [*RATE, "--scheduler", "pbt", "--samples", "4", "--steps"]
+    for steps, every, note in (
+        (160_000, 20_000, ""),
+        (40_000, 10_240, "pbt exchanges checkpoints every 10,240 of 40,000 env steps"),
+        (8_000, 10_240, "pbt exchanges no checkpoints: a score says little"),
+    ):
+        parsed = parse_tune([*words, str(steps)])
+        assert parsed.tune.exchange_steps(parsed.config) == every
+        told = parsed.tune.note(parsed.config)
+        assert told.startswith(note) if note else told == ""
+    parsed = parse_tune([*words, "40000", "--perturb-every", "4000"])
+    assert (parsed.tune.exchange_steps(parsed.config), parsed.tune.note(parsed.config)) == (4000, "")
 
 
 def test_a_preset_is_what_the_search_begins_from() -> None:
@@ -39,6 +103,7 @@ def test_a_preset_is_what_the_search_begins_from() -> None:
         ((*RATE, *RATE), "--search ppo.learning-rate is given twice"),
         ((*RATE, "--sampls", "3"), "unknown option --sampls; did you mean --samples?"),
         ((*RATE, "--samples", "0"), "samples must be 1 or more"),
+        ((*RATE, "--steps", "0"), "steps must be 1 or more"),
         ((*RATE, "--metric", "retrun"), "unknown metric 'retrun'; did you mean return?"),
         ((*RATE, "--metric", "eval_return_mean"), "give --eval-every, or --scheduler none"),
         ((*RATE, "--metric", "eval_return_mean", "--eval-episodes", "0"), "needs --eval-episodes above 0"),
@@ -79,11 +144,16 @@ def test_the_file_of_a_search_holds_it_all(tmp_path) -> None:  # type: ignore[no
 
 def test_a_resumed_search_may_be_made_larger_and_be_followed(tmp_path: Path) -> None:
     file = TuneFile(TuneConfig(search={"ppo.num-epochs": "choice 4 8"}), TrainConfig(seed=4))
-    (tmp_path / "tune.yaml").write_text(dump(file))
+    text = dump(file)
+    assert "  steps: null\n" in text
+    (tmp_path / "tune.yaml").write_text(text.replace("  steps: null\n", ""))
     parsed = parse_tune(["--resume", str(tmp_path), "--samples", "40", "--videos"])
     assert (parsed.tune.samples, parsed.tracking.videos, parsed.config.seed) == (40, True, 4)
-    with pytest.raises(ConfigError, match="leave --seeds out"):
-        parse_tune(["--resume", str(tmp_path), "--seeds", "2"])
+    # A search that was begun before trials had steps of their own.
+    assert parsed.tune.trial_steps(parsed.config) == parsed.config.total_steps
+    for option in ("seeds", "steps", "total-steps"):
+        with pytest.raises(ConfigError, match=f"leave --{option} out"):
+            parse_tune(["--resume", str(tmp_path), f"--{option}", "2"])
     with pytest.raises(ConfigError, match=r"is not the folder of a search: it has no tune\.yaml"):
         parse_tune(["--resume", str(tmp_path / "other")])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distpolicy.errors import ConfigError
-from launch.output.folder_lock import used_alone
+from launch.output.folder_lock import is_used, used_alone
 
 HOLD = """
 import sys, time
@@ -21,10 +21,13 @@ with used_alone(Path(sys.argv[1])):
 
 def test_the_second_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
     folder = tmp_path / "data"
+    assert not is_used(folder)
     with used_alone(folder):
+        assert is_used(folder)
         with pytest.raises(ConfigError, match=f"{folder} is in use"), used_alone(folder):
             pass
         (folder / "file").touch()
+    assert not is_used(folder)
     with used_alone(folder):
         pass
     assert [path.name for path in folder.iterdir()] == ["file"]

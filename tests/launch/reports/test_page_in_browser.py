@@ -181,6 +181,7 @@ def test_the_page_of_a_search_is_drawn_as_well(browser: Any, theme: str, width: 
     assert browser.get_log("browser") == []
     pixels = browser.execute_script(PIXELS)
     assert len(pixels) == 4
+    assert len(browser.find_elements("css selector", "section:last-of-type tbody tr")) == 9
     assert all(drawn > 500 and colours > 3 for drawn, colours in pixels), pixels
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     brightness = float(picture(browser, width).mean())

@@ -92,7 +92,8 @@ def test_runs_lists_the_newest_first_with_their_states(tmp_path: Path) -> None:
     }
     assert list(found)[-2:] == ["first", "later version"]
     assert found["first"] | {"train_s": 0} == {
-        **{"run": "first", "env": "CartPole-v1", "agent": "ppo", "seed": 3, "state": "solved", "steps": 640},
+        **{"run": "first", "kind": "run", "env": "CartPole-v1", "agent": "ppo", "seed": 3, "state": "solved"},
+        "steps": 640,
         **{"return": 480.0, "evaluated": None, "began": 100.0, "train_s": 0, "faults": 0, "error": None},
     }
     table = console()

@@ -15,7 +15,7 @@ from distpolicy.errors import ConfigError, DistPolicyError
 from launch.config.train import TrainConfig, load_train_config
 from launch.output.growing_table import read_table
 from launch.output.run_directory import RunDirectory
-from launch.training.observer import Observers, RunEnd
+from launch.training.observer import Observers, RunAbandoned, RunEnd
 from launch.training.run_record import EvaluationTable, RunRecord, WorkerTimes
 from launch.training.totals import TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluationResult
@@ -55,6 +55,7 @@ def evaluation(*returns: float) -> EvaluationResult:
         (None, False, "ended"),
         (None, True, "solved"),
         (KeyboardInterrupt(), True, "interrupted"),
+        (RunAbandoned(), False, "stopped"),
         (DistPolicyError("the disk\nis full"), False, "failed"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from scipy.stats import spearmanr
 
 from distpolicy.agents.ppo.config import PPOConfig
 from launch.config.search_space import SearchSpace
+from launch.config.setting_names import setting_text
 from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
+from launch.tuning.charts import charts
 from launch.tuning.importance import importances
-from launch.tuning.journal import FINISHED, STOPPED, TrialRecord, TrialReport
-from launch.tuning.picture import charts, write_picture
+from launch.tuning.journal import FAILED, FINISHED, STOPPED, WAITING, TrialRecord, TrialReport
+from launch.tuning.page import page_text
+from launch.tuning.picture import write_picture
 from launch.tuning.results import SearchResult, search_result
 
 SEARCH = {
@@ -111,6 +115,43 @@ def test_settings_that_no_axis_or_rank_fits_are_left_out(tmp_path: Path) -> None
     sizes = {panel.title: len(panel.tables["samples"]["value"]) for panel in charts(result, space, strengths)[2:]}
     assert sizes == {"network.actor-units": 9, "ppo.entropy-weight": 8, "min-collectors": 8}
     assert write_picture(result, space, strengths) is not None
+
+
+def test_the_legend_names_the_settings_as_given_also_where_they_are_the_best(tmp_path: Path) -> None:
+    legends = {}
+    for best in (0, 1):
+        records = [
+            TrialRecord(trial, trial, 0, SPACE.draw(np.random.default_rng(trial)), state, reports=[report])
+            for trial, state in enumerate((FINISHED, FINISHED, FINISHED, STOPPED, FAILED, WAITING))
+            for report in [TrialReport(100, 50.0 if trial == best else float(trial), 1.0)]
+        ]
+        result = search_result(CONFIG, TRAIN, records, tmp_path, list(SEARCH))
+        curves = charts(result, SPACE, {})[0]
+        legends[best] = dict(curves.legend)
+        assert set(legends[best]) == set(curves.tables["reports"]["name"])
+        assert curves.spec["encoding"]["color"]["scale"]["domain"] == list(legends[best])
+    others = {"failed": "--alert", "stopped": "--faint", "unfinished": "--run2", "finished": "--muted"}
+    assert legends[0] == {**others, "as given and best": "--run1"}
+    assert legends[1] == {**others, "as given": "--run0", "best": "--run1"}
+
+
+def test_the_page_has_the_best_settings_their_command_and_a_table_of_all_trials(tmp_path: Path) -> None:
+    result = found(tmp_path, 8, early=2)
+    result.write()
+    text = page_text(result, SPACE, {})
+    assert f"distpolicy train --config {tmp_path}/best.yaml --seed 1</pre>" in text
+    assert result.best is not None
+    for name, value in result.best.settings.items():
+        assert f"<td class=key>{name}</td><td class=value>{setting_text(value)}</td>" in text
+    (rows,) = re.findall(r"<section><h2>Trials</h2>.*?<tbody>(.*?)</tbody>", text)
+    assert rows.count("<tr>") == 8
+    assert rows.count("<td>stopped</td>") == 2
+    assert "6 finished, 2 stopped" in text
+    # Settings that the search began from are told apart from others, and so is a search without any better ones.
+    records = [TrialRecord(0, 0, 0, result.settings_as_given, FINISHED, reports=[TrialReport(100, 1.0, 1.0)])]
+    alone = page_text(search_result(CONFIG, TRAIN, records, tmp_path, list(SEARCH)), SPACE, {})
+    assert "<th>as given and best</th>" in alone
+    assert "<td>as given</td><td class=n>1.000</td>" in alone
 
 
 def test_without_a_score_there_is_no_picture(tmp_path: Path) -> None:

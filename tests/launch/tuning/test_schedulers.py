@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from launch.config.search_space import SearchSpace
 from launch.config.train import TrainConfig
+from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialReport
-from launch.tuning.schedulers import RememberingHalving, explored
+from launch.tuning.schedulers import RememberingHalving, explored, make_scheduler
 from launch.tuning.trial import GIVEN, SCORE, STEPS
 
-STEPS_OF_A_TRIAL = 9000
+STEPS_OF_A_TRIAL, LOOKS = 9000, (1000, 3000)
 
 
 def trial(name: str) -> Any:
     return SimpleNamespace(trial_id=name)
 
 
-def halving(mode: str = "max", before: list[TrialReport] | None = None) -> RememberingHalving:
-    return RememberingHalving(STEPS_OF_A_TRIAL, 3, mode, lambda trial: before or [])
+def halving(
+    mode: str = "max", before: list[TrialReport] | None = None, looks: Sequence[int] = LOOKS
+) -> RememberingHalving:
+    return RememberingHalving(looks, 3, mode, lambda trial: before or [])
 
 
 def decisions(scheduler: RememberingHalving, name: str, score: float) -> list[int]:
@@ -46,6 +50,23 @@ def test_trials_behind_the_others_stop_at_a_ninth_or_a_third_and_never_at_the_en
     scheduler.on_trial_add(None, slow)
     assert scheduler.on_trial_result(None, slow, {STEPS: 1000, SCORE: sign * 15.0}) == TrialScheduler.CONTINUE
     assert scheduler.on_trial_result(None, slow, {STEPS: 3000, SCORE: sign * 15.0}) == TrialScheduler.STOP
+
+
+def test_a_single_look_is_the_only_one() -> None:
+    scheduler = halving(looks=(4000,))
+    assert decisions(scheduler, "first", 10.0) == []
+    assert decisions(scheduler, "worse", 5.0) == [4000]
+    slow = trial("slow")
+    scheduler.on_trial_add(None, slow)
+    assert scheduler.on_trial_result(None, slow, {STEPS: 4000, SCORE: 15.0}) == TrialScheduler.CONTINUE
+    assert scheduler.on_trial_result(None, slow, {STEPS: 8000, SCORE: 1.0}) == TrialScheduler.CONTINUE
+
+
+def test_trials_that_are_over_before_their_scores_tell_anything_are_not_compared() -> None:
+    search = {"ppo.learning-rate": "loguniform 1e-4 1e-2"}
+    for steps, kind in ((10_000, FIFOScheduler), (11_000, RememberingHalving)):
+        config, train = TuneConfig(search, steps=steps), TrainConfig()
+        assert type(make_scheduler(config, train, SearchSpace(search, train), lambda trial: [])) is kind
 
 
 def test_a_resumed_search_compares_with_the_trials_before_it() -> None:

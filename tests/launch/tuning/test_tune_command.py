@@ -19,7 +19,8 @@ from launch.commands.train import parse_train
 from launch.config.train import load_train_config
 from launch.config.tune import open_search
 from launch.output.seeds_folder import preset_of
-from launch.tuning.journal import FINISHED, STOPPED, TrialJournal, TrialRecord
+from launch.reports.run_data import read_run
+from launch.tuning.journal import FINISHED, STOPPED, TrialRecord, read_trials, trial_name
 
 SMALL = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--no-jit-compile")
 NETWORK = ("--network.actor-units", "8", "--ppo.value-units", "8", "--ppo.num-minibatches", "2")
@@ -28,11 +29,7 @@ OPTIONS = (*SMALL, *NETWORK, *RATE, "--out", "found")
 
 
 def trials(folder: Path) -> dict[int, TrialRecord]:
-    copy = folder.parent / "copy.jsonl"  # A journal writes what it has read.
-    copy.write_bytes((folder / "trials.jsonl").read_bytes())
-    journal = TrialJournal(copy)
-    journal.close()
-    return journal.records
+    return read_trials(folder / "trials.jsonl")
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -55,13 +52,15 @@ def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_tr
     rows = table(folder)
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
-    assert re.search(r"trial +return +steps +ended +learning-rate +num-epochs\n", done.stdout)
+    assert re.search(r"trial +return +steps +state +learning-rate +num-epochs\n", done.stdout)
     best = load_train_config(folder / "best.yaml")
     assert best.agent.learning_rate == float(rows[0]["ppo.learning-rate"])  # type: ignore[attr-defined]
     assert best.target_return == 475.0  # That of the preset, which the trials leave out.
     words = re.search(r"^best: (.*)$", done.stdout, re.MULTILINE)
     assert words is not None
-    assert parse_train([*SMALL, *NETWORK, *words[1].split(), "--total-steps", "1728"]).config == best
+    # A whole run, with the steps of the preset, and not a trial once more.
+    assert parse_train([*SMALL, *NETWORK, *words[1].split()]).config == best
+    assert "train with it: distpolicy train --config found/best.yaml --seed 1\n" in done.stdout
     for row in rows:
         run = folder / row["run"]
         assert load_train_config(run / "config.yaml").agent.num_epochs == int(row["ppo.num-epochs"])  # type: ignore[attr-defined]
@@ -71,6 +70,25 @@ def test_trials_with_actors_of_their_own_share_two_cpus_and_the_best_settings_tr
     left = {path.name for path in folder.iterdir()}
     assert left == {"trials", "trials.jsonl", "trials.csv", "tune.yaml", "best.yaml", "search.png", "search.html"}
     assert not list(folder.rglob("*.pkl"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_trials_that_are_stopped_have_a_state_of_their_own_and_the_search_is_listed(tmp_path: Path) -> None:
+    options = (*OPTIONS, "--samples", "6", "--steps", "1728", "--serial", "--concurrent", "1", "--out", "runs/found")
+    done = distpolicy("tune", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "asha first looks at trials after 320 of 1,728 env steps" in done.stdout
+    folder = tmp_path / "runs" / "found"
+    records = trials(folder)
+    assert {record.state for record in records.values()} == {FINISHED, STOPPED}
+    for record in records.values():
+        assert f"trial {record.trial}: {record.state} after {record.steps:,} steps: " in done.stdout
+        run = read_run(folder / "trials" / trial_name(record.sample, record.seed))
+        assert (run.state, run.config["total_steps"]) == ("stopped" if record.state == STOPPED else "ended", 1728)
+    listed = distpolicy("runs", cwd=tmp_path)
+    assert re.search(r"^found +CartPole-v1 +ppo +6/6 +return +[\d.]+ +ended ", listed.stdout, re.M), listed.stdout
+    assert load_train_config(folder / "best.yaml").total_steps == parse_train([]).config.total_steps
 
 
 @pytest.mark.slow
