@@ -258,8 +258,9 @@ def _environment(source: Path, config: EvaluateConfig) -> tuple[EnvironmentFacto
         if config.env is None:
             if not is_saved_model(str(source)) or (source / "saved_model.pb").is_file():
                 raise ConfigError(f"{source} is not a run directory, which has an environment: give --env")
-            reason = why_not_a_run(source)
-            raise ConfigError(f"{source} is neither a run directory nor the folder of a SavedModel: {reason}")
+            raise ConfigError(
+                f"{source} is neither a run directory nor the folder of a SavedModel: {why_not_a_run(source)}"
+            )
         folder = policy_folder(source, config.stochastic)
         env, kwargs, wrappers = config.env, config.env_kwargs, config.wrappers
         vectorization, atari = config.vectorization or "auto", AtariConfig()

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError
+from distpolicy.utils.addresses import host_and_port
 from launch.child_processes import none_left
 from launch.cluster import authentication
 from launch.cluster.placement import ActorGroup, Node, check_places, this_machine, total_resources
@@ -215,7 +216,7 @@ def nodes() -> list[Node]:
 def _metrics_url(node: Mapping[str, Any]) -> str:
     host, port = node["NodeManagerAddress"], node.get("MetricsExportPort", 0)
     # Ray's number is below 1 if it gathers no metrics.
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics" if port > 0 else ""
+    return f"http://{host_and_port(host, port)}/metrics" if port > 0 else ""
 
 
 def _requestable(resources: Mapping[str, float]) -> dict[str, float]:

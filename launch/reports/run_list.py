@@ -42,42 +42,39 @@ def list_runs(arguments: RunsArguments, console: Console, describe_search: Descr
             f"{folder} is not a folder of runs: {why_not_a_folder(folder)}; distpolicy train makes runs/ where it is "
             "started, or give another folder"
         )
-    found = [_described(folder, path) for path in find_runs(folder)]
+    found = [_described_run(folder, path) for path in find_runs(folder)]
     if describe_search is not None:
-        found += [_described_search(folder, path, describe_search) for path in find_searches(folder)]
+        searches = _found(folder, holds_search)
+        found += [_described(folder, path, "search", SEARCH_COLUMNS, describe_search) for path in searches]
     if not found:
         raise ConfigError(f"{folder} holds no run directory: a run makes one with distpolicy train")
     found.sort(key=lambda one: one["began"] or 0.0, reverse=True)
     if arguments.json:
         console.print(json.dumps(found, indent=1), soft_wrap=True)
         return
-    runs, searches = ([one for one in found if one["kind"] == kind] for kind in ("run", "search"))
-    tables = [make(some) for make, some in ((_table, runs), (_table_of_searches, searches)) if some]
+    makers = {"run": _table, "search": _table_of_searches}
+    kinds = {kind: [one for one in found if one["kind"] == kind] for kind in makers}
+    tables = [makers[kind](some) for kind, some in kinds.items() if some]
     console.print("\n".join(tables), end="", soft_wrap=True)
 
 
 def text_of_runs(folder: Path) -> str:
     """Returns a table of the runs in a folder, by their names."""
-    return _table([_described(folder, path) for path in find_runs(folder)])
+    return _table([_described_run(folder, path) for path in find_runs(folder)])
 
 
 def find_runs(folder: Path) -> list[Path]:
     """Returns the run directories in a folder, and in the folders in it, such as those of several seeds."""
-    if is_training_run(folder):
+    return _found(folder, is_training_run)
+
+
+def _found(folder: Path, is_wanted: Callable[[Path], bool]) -> list[Path]:
+    """Returns the folders that are wanted: the folder itself, or those in it and in the folders in it."""
+    if is_wanted(folder):
         return [folder]
     found = []
     for path in _inside(folder):
-        found += [path] if is_training_run(path) else [inner for inner in _inside(path) if is_training_run(inner)]
-    return found
-
-
-def find_searches(folder: Path) -> list[Path]:
-    """Returns the folders of searches: the folder itself, or those in it and in the folders in it."""
-    if holds_search(folder):
-        return [folder]
-    found = []
-    for path in _inside(folder):
-        found += [path] if holds_search(path) else [inner for inner in _inside(path) if holds_search(inner)]
+        found += [path] if is_wanted(path) else [inner for inner in _inside(path) if is_wanted(inner)]
     return found
 
 
@@ -89,27 +86,19 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _described(folder: Path, path: Path) -> dict[str, Any]:
-    """Returns what is known of a run, as JSON has it; a run that cannot be read has the reason as its state."""
-    known = {"run": _name(folder, path), "kind": "run"}
-    try:
-        run = read_run(path)
-    except DistPolicyError as error:
-        return {**known, **dict.fromkeys(_COLUMNS), "state": "unreadable", "error": str(error)}
-    return {**known, **_facts(run)}
+def _described_run(folder: Path, path: Path) -> dict[str, Any]:
+    return _described(folder, path, "run", _COLUMNS, lambda path: _facts(read_run(path)))
 
 
-def _described_search(folder: Path, path: Path, describe: DescribeSearch) -> dict[str, Any]:
-    """Returns what is known of a search, likewise."""
-    known = {"run": _name(folder, path), "kind": "search"}
+def _described(
+    folder: Path, path: Path, kind: str, columns: Sequence[str], describe: Callable[[Path], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns what is known of a run or a search, as JSON has it; of one that cannot be read, the reason."""
+    known = {"run": str(path.relative_to(folder)) if path != folder else path.resolve().name, "kind": kind}
     try:
         return {**known, **describe(path)}
     except DistPolicyError as error:
-        return {**known, **dict.fromkeys(SEARCH_COLUMNS), "state": "unreadable", "error": str(error)}
-
-
-def _name(folder: Path, path: Path) -> str:
-    return str(path.relative_to(folder)) if path != folder else path.resolve().name
+        return {**known, **dict.fromkeys(columns), "state": "unreadable", "error": str(error)}
 
 
 def _facts(run: RunData) -> dict[str, Any]:

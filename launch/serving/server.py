@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from distpolicy.errors import ConfigError, DistPolicyError, WorkerLostError
+from distpolicy.utils.addresses import host_and_port
 from launch.cluster.placement import ActorGroup, Node
 from launch.cluster.session import connected, nodes
 from launch.config.common import counted
@@ -70,12 +71,13 @@ class Endpoint:
     @property
     def url(self) -> str:
         """The address of HTTP."""
-        return _http(self.host, self.port)
+        return f"http://{host_and_port(self.host, self.port)}"
 
     @property
     def grpc_address(self) -> str:
         """The address of gRPC."""
-        return f"{_in_url(self.host)}:{self.grpc_port}"
+        assert self.grpc_port is not None
+        return host_and_port(self.host, self.grpc_port)
 
 
 class PolicyServer:
@@ -175,7 +177,7 @@ class PolicyServer:
         self._on_preparing(f"loading {self._folder}")
         self._load(port)
         # With the address: clients may find the server before it is known that all replicas have started.
-        self._on_preparing(f"starting {counted(count, 'replica')} at {_http(config.host, port)}")
+        self._on_preparing(f"starting {counted(count, 'replica')} at http://{host_and_port(config.host, port)}")
         self._deploy(port, grpc_port, count)
         self.endpoint = Endpoint(
             config.host,
@@ -344,14 +346,6 @@ def _need_serve() -> None:
 
 def _is_here(node: Node) -> bool:
     return node.node_id == ray.get_runtime_context().get_node_id()
-
-
-def _http(host: str, port: int) -> str:
-    return f"http://{_in_url(host)}:{port}"
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 @contextlib.contextmanager

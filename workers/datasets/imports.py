@@ -127,12 +127,13 @@ def import_rllib(
     observation_spec, action_spec = specs.time_step.observation, specs.action
     if not (isinstance(observation_spec, ArraySpec) and isinstance(action_spec, ArraySpec)):
         raise SpecMismatchError("RLlib's files have one array for an observation and one for an action, not a nest")
-    if normalized_actions is None and _has_other_bounds(action_spec):
+    has_other_bounds = _has_other_bounds(action_spec)
+    if normalized_actions is None and has_other_bounds:
         raise ConfigError(
             "normalized_actions is not given: RLlib writes an action of floats scaled to [-1, 1] unless its setting "
             f"normalize_actions is off; say by True or False which it is, since the action has other bounds in {env_id}"
         )
-    episodes = _rllib_episodes(files, observation_spec, action_spec, bool(normalized_actions))
+    episodes = _rllib_episodes(files, observation_spec, action_spec, has_other_bounds and bool(normalized_actions))
     return _write(folder, specs, episodes, env_id, env_kwargs or {}, "rllib")
 
 
@@ -145,7 +146,7 @@ def _has_other_bounds(action_spec: ArraySpec) -> bool:
 
 
 def _rllib_episodes(
-    files: pyarrow.dataset.Dataset, observation_spec: ArraySpec, action_spec: ArraySpec, is_normalized: bool
+    files: pyarrow.dataset.Dataset, observation_spec: ArraySpec, action_spec: ArraySpec, is_scaled: bool
 ) -> Iterator[_Episode]:
     shapes = {"obs": observation_spec, "new_obs": observation_spec, "actions": action_spec}
     pending: dict[Any, list[dict[str, np.ndarray]]] = {}
@@ -153,7 +154,7 @@ def _rllib_episodes(
         rows = {
             name: _column(batch.column(name), name, shapes.get(name)) for name in _RLLIB_COLUMNS if name != "eps_id"
         }
-        if is_normalized and _has_other_bounds(action_spec):
+        if is_scaled:
             rows["actions"] = _unscaled(rows["actions"], action_spec)
         ids = np.asarray(batch.column("eps_id").to_pylist(), object)
         starts = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)] if len(ids) else []

@@ -27,6 +27,7 @@ from distpolicy.errors import WorkerLostError
 from distpolicy.policies.policy_program import ProgramPolicy
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.serving.messages import Kind, ServingError
+from distpolicy.utils.addresses import host_and_port
 from distpolicy.utils.atomic_files import write_folder
 from distpolicy.utils.error_text import one_line
 from workers.serving.keeper import NAMESPACE, ServedPolicy
@@ -165,7 +166,7 @@ class PolicyReplica:
         service, metrics = self._service, self._metrics
         frontend = Frontend(service, self._name, config.token_sha256, config.forward_key, self._address_of, metrics)
         is_everywhere = ipaddress.ip_address(config.host).is_unspecified
-        url = f"http://{_address(ray.util.get_node_ip_address() if is_everywhere else config.host, config.port)}"
+        url = f"http://{host_and_port(ray.util.get_node_ip_address() if is_everywhere else config.host, config.port)}"
         described = pages(config.name, service, frontend.needs_token, url)
         app = HttpApp(frontend, described, config.max_body_bytes)
         shared = _listen(config.host, config.port)
@@ -187,7 +188,7 @@ class PolicyReplica:
                 timeout_graceful_shutdown=int(_GRACE_S),
             )
         )
-        address = _address(*own.getsockname()[:2])
+        address = host_and_port(*own.getsockname()[:2])
         await self._check_in(address)
         grpc_server = None if config.grpc_port is None else await _start_grpc(config, frontend)
         tasks = [
@@ -309,7 +310,7 @@ async def _start_grpc(config: ReplicaConfig, frontend: Any) -> Any:
     )
     server.add_generic_rpc_handlers(grpc_handlers(frontend))
     assert config.grpc_port is not None
-    server.add_insecure_port(_address(config.host, config.grpc_port))
+    server.add_insecure_port(host_and_port(config.host, config.grpc_port))
     await server.start()
     return server
 
@@ -319,10 +320,6 @@ async def _flush(metrics: Any, service: PolicyService) -> None:
         await asyncio.sleep(_FLUSH_S)
         service.sessions.expire()
         metrics.flush(len(service.sessions))
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from headless_browser import MARKS, started_browser
 from written_runs import write_run
 
 from launch.config.search_space import SearchSpace
@@ -26,12 +25,7 @@ from launch.tuning.journal import FINISHED, STOPPED, TrialRecord, TrialReport
 from launch.tuning.picture import write_picture
 from launch.tuning.results import search_result
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +40,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(DRIVER, env={**os.environ, "SE_OFFLINE": "true"})
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
+    with started_browser("--hide-scrollbars") as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def show(browser: Any, page: str, theme: str, width: int) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from headless_browser import MARKS, started_browser
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 TOKEN = "a-token-of-some-length"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"),
-]
+pytestmark = MARKS
 
 # The elements that are wider inside than outside.
 SCROLLED = """
@@ -26,18 +20,8 @@ return [document.documentElement, ...document.querySelectorAll('*')]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    service = webdriver.ChromeService(DRIVER, env={**os.environ, "SE_OFFLINE": "true"})
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
+    with started_browser() as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def test_a_browser_that_has_the_password_shows_the_page_and_those_that_it_leads_to(
