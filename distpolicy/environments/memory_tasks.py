@@ -12,8 +12,9 @@ The second task tests only a longer delay, which is why its symbols are far apar
 delay of 32, a policy would have to remember 32 symbols at once. It might then fail for lack of memory or training time,
 not because of the delay.
 
-An action affects only its own reward. A discount of 0 is therefore enough for a learner; a discount near 1 adds the
-noise of all later answers to the credit of each action.
+An action affects only its own reward. A discount of 0 therefore tells a learner all about its actions, and one near 1
+adds the noise of all later answers to the credit of each. In the second task a discount between them helps: values then
+depend on the number of steps to the next answer, and a network that learns to count them learns to remember.
 
 References:
     Morad and others, "POPGym: Benchmarking Partially Observable Reinforcement Learning" (2023), for the task and the
