@@ -84,8 +84,9 @@ def test_what_is_under_way_stays_within_its_bound(lag: int, order: str, monkeypa
     # In a fixed order, a collector's next rollouts wait in its mailbox for their weights.
     assert max(under_way) == NUM_COLLECTORS * (lag + (PIPELINE_DEPTH if order == "fixed" else 1))
     assert max(updates) <= PIPELINE_DEPTH + (lag if order == "fixed" else 0)
-    # In one process nothing is under way between two calls.
-    assert [result.metrics["rollouts_in_flight"] for result in notes.results] == [0.0] * NUM_UPDATES
+    # In one process rollouts come at once. By arrival they are in flight until the driver looks.
+    most = 0 if order == "fixed" else NUM_COLLECTORS
+    assert all(0 <= result.metrics["rollouts_in_flight"] <= most for result in notes.results)
 
 
 @pytest.mark.slow
