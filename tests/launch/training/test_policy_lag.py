@@ -11,6 +11,7 @@ import pytest
 from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, numbers_of, run_until_stopped, trained
 
 from distpolicy.networks.network_config import NetworkConfig
+from launch.config.presets import load_preset
 from launch.config.train import TrainConfig
 from launch.training.totals import UpdateResult
 from launch.training.trainer import Trainer
@@ -41,7 +42,10 @@ def test_the_bytes_do_not_depend_on_the_timing_or_on_the_number_of_collectors(la
         expected = number - 1 - max(number - 1 - lag, 0)
         assert outcome.metrics["policy_lag"] == expected
         # In lock step the mean and the histogram would say the same.
-        told = {"policy_lag_mean": expected, **{f"lag_rows/{item}": 8.0 * (item == expected) for item in range(lag + 1)}}
+        told = {
+            "policy_lag_mean": expected,
+            **{f"lag_rows/{item}": 8.0 * (item == expected) for item in range(lag + 1)},
+        }
         assert {name: outcome.metrics.get(name) for name in told} == (told if lag else dict.fromkeys(told))
 
 
@@ -203,3 +207,19 @@ def test_several_learners_with_a_lag_come_to_what_one_learner_does() -> None:
         assert [one.metrics[name] for name in names] == [other.metrics[name] for name in names]
     for path, value in alone.items():
         np.testing.assert_allclose(value, together[path], rtol=1e-2, atol=1e-3, err_msg=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+@pytest.mark.parametrize("preset", ["cartpole-impala", "cartpole-appo"])
+def test_agents_with_v_trace_learn_from_data_of_older_versions(preset: str, order: str) -> None:
+    config = dataclasses.replace(
+        load_preset(preset), max_policy_lag=2, rollout_order=order, total_steps=60_000, jit_compile=False, seed=3
+    )
+    _, outcomes = trained(config)
+    lags = [outcome.metrics["policy_lag"] for outcome in outcomes]
+    assert max(lags) <= 2
+    assert max(lags) == 2 if order == "fixed" else max(lags) >= 1
+    # Chance has about 20.
+    first, last = (outcomes[place].metrics["return_mean_100"] for place in (2, -1))
+    assert first < 40 < 2 * first < last
