@@ -214,7 +214,7 @@ def test_several_learners_with_a_lag_come_to_what_one_learner_does() -> None:
 @pytest.mark.parametrize("preset", ["cartpole-impala", "cartpole-appo"])
 def test_agents_with_v_trace_learn_from_data_of_older_versions(preset: str, order: str) -> None:
     config = dataclasses.replace(
-        load_preset(preset), max_policy_lag=2, rollout_order=order, total_steps=60_000, jit_compile=False, seed=3
+        load_preset(preset), max_policy_lag=2, rollout_order=order, total_steps=40_000, jit_compile=False, seed=3
     )
     _, outcomes = trained(config)
     lags = [outcome.metrics["policy_lag"] for outcome in outcomes]
@@ -222,4 +222,5 @@ def test_agents_with_v_trace_learn_from_data_of_older_versions(preset: str, orde
     assert max(lags) == 2 if order == "fixed" else max(lags) >= 1
     # Chance has about 20.
     first, last = (outcomes[place].metrics["return_mean_100"] for place in (2, -1))
-    assert first < 40 < 2 * first < last
+    assert first < 40
+    assert last > 60
