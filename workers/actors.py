@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -69,6 +70,15 @@ def _collector_options(resources: Mapping[str, float]) -> dict[str, Any]:
     return {**_options(resources), "scheduling_strategy": "SPREAD"}
 
 
+def actor_namespace(env: str) -> str:
+    """Returns a new namespace for the names of a run's actors: the same process may have several runs.
+
+    Args:
+        env: Id of the environment, which the namespace begins with.
+    """
+    return f"{env}-{uuid.uuid4().hex[:6]}"
+
+
 def _named(name: str, generation: int, namespace: str | None) -> dict[str, Any]:
     """Returns the options that give an actor a name, as ``ray list actors`` and the dashboard show it.
 
@@ -123,14 +133,23 @@ def start_dataset_collector(
     return actor.remote(config, environment_factory, policy_factory, writer_config)
 
 
-def start_policy_builder(policy_factory: PolicyFactory, time_step_spec: TimeStep, action_spec: Any) -> Any:
+def start_policy_builder(
+    policy_factory: PolicyFactory, time_step_spec: TimeStep, action_spec: Any, namespace: str | None = None
+) -> Any:
     """Starts a :class:`workers.inference.policy_builder.PolicyBuilder` as an actor.
 
     It does not reserve a CPU, since it works while the collectors wait.
+
+    Args:
+        policy_factory: Makes the policy.
+        time_step_spec: Array specs of one time step.
+        action_spec: Nest of array specs of one action.
+        namespace: As for :func:`start_collector`; the name is ``policy-builder``.
     """
     from workers.inference.policy_builder import PolicyBuilder
 
-    actor = _actor_class(PolicyBuilder, _COLLECTOR_ENVIRONMENT).options(**_options({}))
+    options = {**_options({}), **_named("policy-builder", 0, namespace)}
+    actor = _actor_class(PolicyBuilder, _COLLECTOR_ENVIRONMENT).options(**options)
     return actor.remote(policy_factory, time_step_spec, action_spec)
 
 
@@ -168,14 +187,16 @@ def start_inference_server(
     return actor.remote(policy_factory, time_step_spec, action_spec, max_rows, window_s, num_versions)
 
 
-def start_policy_loader(folder: Path, inference: Inference, max_batch: int, trust_shared: bool) -> Any:
-    """Starts a :class:`workers.serving.loader.PolicyLoader` as an actor. It does not reserve a CPU.
+def start_policy_loader(
+    folder: Path, inference: Inference, max_batch: int, trust_shared: bool, name: str, namespace: str
+) -> Any:
+    """Starts a :class:`workers.serving.loader.PolicyLoader` as an actor with a name. It does not reserve a CPU.
 
     Ray starts it again if its process dies, as it does with the keeper.
     """
     from workers.serving.loader import PolicyLoader
 
-    options = {**_options({}), "max_restarts": -1}
+    options = {**_options({}), "name": name, "namespace": namespace, "max_restarts": -1}
     actor = _actor_class(PolicyLoader, _COLLECTOR_ENVIRONMENT).options(**options)
     return actor.remote(folder, inference, max_batch, trust_shared)
 

@@ -18,7 +18,12 @@ from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool, WorkerLoss
 from launch.supervision.faults import RunFault, collector_name
 from launch.supervision.program_note import program_note
-from workers.actors import start_dataset_collector, start_inference_server, start_policy_builder
+from workers.actors import (
+    actor_namespace,
+    start_dataset_collector,
+    start_inference_server,
+    start_policy_builder,
+)
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import read_hang
 from workers.datasets.collector import CollectorDescription
@@ -56,6 +61,7 @@ class CollectionWorkers:
         groups = collecting_actors(config, ray.cluster_resources())
         self._resources = {group.name: group.resources for group in groups}
         self._config, self._dataset = config, dataset
+        self._namespace = actor_namespace(config.env)
         self._policy: PolicySource | RemotePolicySource | ProgramSource = policy
         self._builder: Any = None
         self._program: Any = None
@@ -80,10 +86,12 @@ class CollectionWorkers:
             window_s = config.server_window_ms / 1000.0
             # A full batch is one group of every collector. With a larger limit, each batch would wait the whole window.
             rows = sum(-(-len(slots) // config.env_groups) for slots in self._slots)
-            self._server = start_inference_server(self._policy, *self._specs, rows, window_s, self._resources[SERVER])
+            self._server = start_inference_server(
+                self._policy, *self._specs, rows, window_s, self._resources[SERVER], namespace=self._namespace
+            )
             self._policy = RemotePolicySource(self._server, config.timeout_s)
         elif isinstance(self._policy, PolicySource) and self._policy.may_be_program:
-            self._builder = start_policy_builder(self._policy, *self._specs)
+            self._builder = start_policy_builder(self._policy, *self._specs, self._namespace)
             sizes = [size for slots in self._slots for size in split_evenly(len(slots), config.env_groups)]
             self._program = self._builder.program.remote(sorted(set(sizes)))
             self._policy = ProgramSource((self._program,), self._policy, config.timeout_s)
@@ -150,4 +158,5 @@ class CollectionWorkers:
             num_groups=config.env_groups,
         )
         writer = self._dataset.writer_config(collector_name(index, generation), slots)
-        return start_dataset_collector(settings, self._factory, self._policy, writer, self._resources[COLLECTOR])
+        resources = self._resources[COLLECTOR]
+        return start_dataset_collector(settings, self._factory, self._policy, writer, resources, self._namespace)

@@ -209,12 +209,15 @@ class Figures:
         )
 
     def _lag(self) -> list[Chart | None]:
-        charts = [self._lag_histogram()]
-        charts += [
+        charts = [
+            self._lag_histogram(),
             self._chart("policy_lag_mean", "Mean policy lag", "versions", is_smooth=True, from_zero=True),
             self._chart("rows_dropped", "Rows dropped as too old", "rows", from_zero=True),
-            self._chart("rollouts_in_flight", "Rollouts in flight", "rollouts", is_smooth=True, from_zero=True),
         ]
+        # In lock step the next rollouts are always under way.
+        if any(run.last("policy_lag_mean") is not None for run in self.runs):
+            title = "Rollouts in flight"
+            charts.append(self._chart("rollouts_in_flight", title, "rollouts", is_smooth=True, from_zero=True))
         return charts
 
     def _lag_histogram(self) -> Chart | None:

@@ -229,7 +229,9 @@ class PolicyServer:
         # A cluster may have a server with this port on another node.
         self._name = f"distpolicy-{port}-{secrets.token_hex(4)}"
         self._keeper = start_policy_keeper(f"{self._name}-keeper", NAMESPACE)
-        self._loader = start_policy_loader(self._folder, inference, config.max_batch, config.trust_shared)
+        self._loader = start_policy_loader(
+            self._folder, inference, config.max_batch, config.trust_shared, f"{self._name}-loader", NAMESPACE
+        )
         self._loads()
         self._give()
         if not config.follow:

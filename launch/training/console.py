@@ -33,6 +33,7 @@ class ConsoleObserver(TrainingObserver):
         self._say = self._terminal.say
         self._run: ObservedRun | None = None
         self._has_stepped = False
+        self._num_dropped = 0
 
     def on_preparing(self, what: str) -> None:
         self._say(what)
@@ -54,6 +55,7 @@ class ConsoleObserver(TrainingObserver):
             self._has_stepped = True
             what = "first gradient step" if config.is_offline else "first env step"
             self._say(f"{what} after {result.first_step_time - self._command_start:.1f} s")
+        self._num_dropped += round(result.metrics.get("rows_dropped", 0.0))
         speed = float(result.metrics["steps_per_s"])
         eta_s = max(config.total_steps - steps, 0) / speed if speed else math.inf
         if config.is_offline:
@@ -68,7 +70,7 @@ class ConsoleObserver(TrainingObserver):
             mean_return=result.metrics.get("return_mean_100"),
             target=config.target_return,
             steps_per_s=speed,
-            lag=describe_lag(result),
+            lag=describe_lag(result, self._num_dropped),
             eta_s=eta_s,
         )
 
@@ -160,20 +162,22 @@ def _learns_nothing(config: TrainConfig) -> str | None:
     )
 
 
-def describe_lag(result: UpdateResult) -> str:
+def describe_lag(result: UpdateResult, num_dropped: int = 0) -> str:
     """Returns the policy lag of an update as text; in asynchronous runs also the share of time that each side is busy.
 
     Args:
         result: The update.
+        num_dropped: Number of rows that were dropped so far since they were too old.
     """
     metrics, reports = result.metrics, result.reports
+    dropped = f" · {num_dropped:,} rows dropped" if num_dropped else ""
     if "policy_lag_mean" not in metrics:
-        return f"lag {metrics['policy_lag']:.0f}"
+        return f"lag {metrics['policy_lag']:.0f}{dropped}"
     learner = _busy(metrics["update_s"], metrics["learner_wait_s"])
     # Of all collectors together: a fast one may wait for long while the slowest one is always busy.
     collectors = _busy(sum(report.total_s for report in reports), sum(report.wait_s for report in reports))
     return (
-        f"lag {metrics['policy_lag_mean']:.1f} (max {metrics['policy_lag']:.0f}) · "
+        f"lag {metrics['policy_lag_mean']:.1f} (max {metrics['policy_lag']:.0f}){dropped} · "
         f"busy: learner {learner:.0%}, collectors {collectors:.0%}"
     )
 

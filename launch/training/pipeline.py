@@ -281,9 +281,7 @@ class FixedOrder(UpdatePipeline):
             self._submit(totals, [part for part in update.parts if part in kept])
 
     def metrics(self) -> dict[str, float]:
-        """Returns the number of rollouts in flight; nothing in lock step, where it is always the same."""
-        if not self._config.max_policy_lag:
-            return {}
+        """Returns the number of rollouts in flight."""
         return {"rollouts_in_flight": float(num_missing([part for update in self.pending for part in update.parts]))}
 
     def _submit(self, totals: TrainingTotals, kept: Sequence[PendingRollout] = ()) -> None:

@@ -26,7 +26,7 @@ from launch.training.learner_group import LearnerGroup
 from launch.training.pipeline import PIPELINE_DEPTH
 from launch.training.policy_server import PolicyServer
 from launch.training.serial_workers import start_serial_collector, start_serial_learner
-from workers.actors import start_collector, start_inference_server, start_learners
+from workers.actors import actor_namespace, start_collector, start_inference_server, start_learners
 from workers.collection.collector import CollectorConfig
 from workers.collection.watchdog import RUN_PREFIX, read_hang
 from workers.environments.factory import EnvironmentFactory
@@ -85,8 +85,7 @@ class TrainingWorkers:
     ) -> tuple[LearnerGroup, Callable[[int, int], Any]]:
         """Returns the learner, and the function that starts a collector for an index and a generation."""
         config = self._config
-        # Names of actors are unique in it: the same process may have several runs.
-        namespace = f"{config.env}-{uuid.uuid4().hex[:6]}"
+        namespace = actor_namespace(config.env)
         groups = {group.name: group.resources for group in training_actors(config, ray.cluster_resources())}
         self.learner_has_gpu = "GPU" in groups[LEARNER]
         # Rows of a policy call: of one collector, or of all if a server acts for them.

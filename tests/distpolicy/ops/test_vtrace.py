@@ -242,12 +242,14 @@ def test_value_without_the_last_step_is_refused() -> None:
 
 _RLLIB = """
 import json, sys
+import numpy as np
+import tensorflow.compat.v1 as tf
 try:
-    import numpy as np
-    import tensorflow.compat.v1 as tf
     from ray.rllib.algorithms.impala.vtrace_tf import from_importance_weights
-except Exception as error:
-    print(json.dumps({"missing": f"{type(error).__name__}: {error}"}))
+except ModuleNotFoundError as error:
+    if error.name != "ray.rllib.algorithms.impala.vtrace_tf":
+        raise
+    print(json.dumps({"missing": error.name}))
     sys.exit()
 arrays = {name: np.asarray(value, np.float32).T for name, value in json.loads(sys.stdin.read()).items()}
 with tf.Graph().as_default(), tf.Session() as session:
@@ -266,10 +268,11 @@ def test_estimates_equal_rllibs(tmp_path: Path) -> None:
     arrays["is_boundary"] = np.zeros_like(arrays["is_boundary"])
     text = json.dumps({name: array.tolist() for name, array in arrays.items()})
     command = [sys.executable, "-c", _RLLIB]
-    result = subprocess.run(command, input=text, capture_output=True, text=True, timeout=180, cwd=tmp_path, check=True)
+    result = subprocess.run(command, input=text, capture_output=True, text=True, timeout=180, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stderr
     expected = json.loads(result.stdout.splitlines()[-1])
     if "missing" in expected:
-        pytest.skip(f"RLlib's vtrace_tf is not to be had: {expected['missing']}")
+        pytest.skip(f"this Ray has no {expected['missing']} any more")
     found = run(arrays, clip_rho=1.5, clip_pg_rho=1.25)
     np.testing.assert_allclose(found.target, expected["target"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.advantage, expected["advantage"], rtol=1e-4, atol=1e-4)

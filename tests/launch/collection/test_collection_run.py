@@ -79,7 +79,9 @@ def test_a_run_collects_tells_its_observers_prints_nothing_and_leaves_ray_and_si
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    first, second = Recorder(), Recorder()
+    named: list[dict[str, str]] = []
+    first = Recorder(lambda run: named.extend(ray.util.list_named_actors(all_namespaces=True)))
+    second = Recorder()
     manifest = CollectionRun(CONFIG, tmp_path / "data", [first, second]).run()
     assert capfd.readouterr() == ("", "")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -87,6 +89,8 @@ def test_a_run_collects_tells_its_observers_prints_nothing_and_leaves_ray_and_si
     assert manifest == check_whole(tmp_path / "data", 2_000)
     assert manifest.finished
     check_tidy(tmp_path / "data")
+    assert {actor["name"] for actor in named} == {"collector-0", "collector-1"}
+    assert all(actor["namespace"].startswith("CartPole-v1-") for actor in named)
     for recorder in (first, second):
         assert recorder.events == ["start", "progress", "end"]
         assert recorder.run is not None

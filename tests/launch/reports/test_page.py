@@ -333,8 +333,17 @@ def test_what_workers_wait_for_at_a_start_is_left_out(tmp_path: Path) -> None:
 
 
 def test_lock_step_has_no_chart_of_policy_lags(tmp_path: Path) -> None:
-    text = page_of(write_run(tmp_path / "run", 5, more={"lag_rows/0": 128.0}).path)
-    assert "Policy lag of the rows learned from" not in [one["title"] for one in data_of(text)["charts"]]
+    more = {"lag_rows/0": 128.0, "rollouts_in_flight": 2.0}
+    text = page_of(write_run(tmp_path / "run", 5, more=more).path)
+    titles = {one["title"] for one in data_of(text)["charts"]}
+    assert not titles & {"Policy lag of the rows learned from", "Rollouts in flight", "Rows dropped as too old"}
+
+
+def test_dropped_rows_and_rollouts_in_flight_of_a_run_with_a_lag_are_charts(tmp_path: Path) -> None:
+    more = {"policy_lag_mean": 1.0, "rollouts_in_flight": 3.0, "rows_dropped": 16.0}
+    text = page_of(write_run(tmp_path / "run", 5, more=more).path)
+    for title, value in (("Rollouts in flight", 3.0), ("Rows dropped as too old", 16.0)):
+        assert chart(text, title)["tables"]["main"]["y"] == [value] * 5
 
 
 def test_runs_are_grouped_by_what_differs(tmp_path: Path) -> None:

@@ -131,6 +131,57 @@ def test_the_pointer_shows_the_nearest_value(browser: Any, page: str) -> None:
     assert steps.startswith("env steps ")
 
 
+def steps_left_of_the_middle(browser: Any, chart: Any) -> float:
+    """The env steps of the point that is nearest to a place left of the chart's middle, as its tooltip tells them."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    def tip() -> list[Any]:
+        return browser.find_elements("css selector", "#vg-tooltip-element.visible")
+
+    heading = browser.find_element("css selector", "h1")
+    deadline = time.monotonic() + 10.0
+    ActionChains(browser).move_to_element(heading).perform()
+    while tip():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ActionChains(browser).move_to_element_with_offset(chart, -chart.size["width"] // 5, 0).perform()
+    while not tip():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return float(tip()[0].text.split("env steps ")[1].replace(",", ""))
+
+
+def wheel_over(browser: Any, chart: Any, modifiers: int) -> None:
+    """Turns the wheel over the middle of a chart, so that it comes nearer."""
+    script = "const box = arguments[0].getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]"
+    x, y = browser.execute_script(script, chart)
+    event = {"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": -200, "modifiers": modifiers}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+
+@pytest.mark.parametrize("modifiers", [2, 8], ids=["ctrl", "shift"])
+def test_the_wheel_with_a_key_zooms_dragging_moves_and_a_double_click_goes_back(
+    browser: Any, page: str, modifiers: int
+) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    show(browser, page, "light", 1280)
+    chart = browser.find_element("css selector", "[data-chart] canvas")
+    before = steps_left_of_the_middle(browser, chart)
+    wheel_over(browser, chart, 0)
+    browser.execute_script("scrollTo(0, 0)")
+    assert steps_left_of_the_middle(browser, chart) == before, "the wheel alone scrolls the page"
+    wheel_over(browser, chart, modifiers)
+    zoomed = steps_left_of_the_middle(browser, chart)
+    # The middle stays where it is, and what is beside it comes from nearer to it.
+    assert zoomed > before * 1.05
+    ActionChains(browser).drag_and_drop_by_offset(chart, chart.size["width"] // 5, 0).perform()
+    assert steps_left_of_the_middle(browser, chart) < zoomed * 0.95
+    ActionChains(browser).double_click(chart).perform()
+    assert steps_left_of_the_middle(browser, chart) == before
+    assert browser.execute_script("return window.reportFailures") == []
+
+
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 400)])
 def test_the_page_of_several_runs_is_drawn_as_well(browser: Any, theme: str, width: int, tmp_path: Path) -> None:
     more = {"eval_return_mean": 50.0, "lag_rows/0": 96.0, "lag_rows/1": 32.0}

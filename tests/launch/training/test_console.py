@@ -15,7 +15,7 @@ from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.networks.network_config import NetworkConfig
 from launch.config.train import TrainConfig
 from launch.training.console import ConsoleObserver
-from launch.training.totals import TrainingTotals
+from launch.training.totals import TrainingTotals, UpdateResult
 
 
 def said_at_the_start_of(config: TrainConfig) -> str:
@@ -76,3 +76,17 @@ def test_a_solved_run_tells_its_mean_or_the_one_that_reached_the_target(final: f
         TrainingTotals(solved=True, solved_return=476.0, recent_returns=(final,) * 100, env_steps=93_751, train_s=3.8)
     )
     assert said.getvalue().startswith(f"solved: mean return {told} over 100 episodes (target 475) after 93,751")
+
+
+def test_the_progress_line_counts_all_rows_that_were_dropped() -> None:
+    said = io.StringIO()
+    observer = ConsoleObserver(Console(file=said, width=300), 0.0)
+    run: Any = SimpleNamespace(config=TrainConfig(), generation=0, directory=SimpleNamespace(path=Path()))
+    observer.on_start(run)
+    for dropped in (0.0, 1_024.0, 0.0, 512.0):
+        metrics = {"steps_per_s": 1.0, "policy_lag": 1.0, "rows_dropped": dropped}
+        observer.on_update(UpdateResult(TrainingTotals(), metrics, 0.0, []))
+    observer._terminal.end()
+    first, *_, last = [line for line in said.getvalue().splitlines() if line.startswith("env steps")]
+    assert "dropped" not in first
+    assert " · lag 1 · 1,536 rows dropped · " in last

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from light_workers import LightCollector, Notes, light_driver
+from light_workers import LightCollector, LightLearner, Notes, light_driver
 
 from distpolicy.errors import InferenceLostError
 from launch.supervision.local_actor import LocalActor
 from launch.training import pipeline
+from launch.training.pipeline import PIPELINE_DEPTH
 from launch.training.policy_server import PolicyServer
 from workers.collection.evaluator import EvaluationResult
 from workers.collection.rollout_report import RolloutReport
@@ -54,6 +55,58 @@ def test_rollouts_act_by_weights_within_the_lag_and_each_is_learned_from_once(
     assert numbers == [(index, number) for index in range(NUM_COLLECTORS) for number in range(NUM_UPDATES)]
     evaluated = [result.totals.updates for result in notes.results if "eval_return_mean" in result.metrics]
     assert evaluated == ([3, 6] if more else [])
+
+
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_what_is_under_way_stays_within_its_bound(lag: int, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_asked, under_way, updates = 0, [], []
+    collect, learn = LightCollector.rollout, LightLearner.update
+
+    def rollout(self: LightCollector, weights: np.ndarray) -> tuple[np.ndarray, RolloutReport]:
+        nonlocal num_asked
+        num_asked += 1
+        under_way.append(num_asked - NUM_COLLECTORS * len(notes.results))
+        return collect(self, weights)
+
+    def update(self: LightLearner, *arguments: Any, **named: Any) -> tuple[np.ndarray, dict[str, float]]:
+        # The one that is being submitted counts, too.
+        updates.append(len(driver.pipeline.pending) + 1)
+        return learn(self, *arguments, **named)
+
+    monkeypatch.setattr(LightCollector, "rollout", rollout)
+    monkeypatch.setattr(LightLearner, "update", update)
+    notes = Notes()
+    settings: dict[str, Any] = {"max_policy_lag": lag, "rollout_order": order}
+    driver = light_driver(NUM_COLLECTORS, 1_000, NUM_UPDATES, notes, serial=True, **settings)
+    list(driver.updates())
+    assert len(notes.results) == NUM_UPDATES
+    # In a fixed order, a collector's next rollouts wait in its mailbox for their weights.
+    assert max(under_way) == NUM_COLLECTORS * (lag + (PIPELINE_DEPTH if order == "fixed" else 1))
+    assert max(updates) <= PIPELINE_DEPTH + (lag if order == "fixed" else 0)
+    # In one process rollouts come at once. By arrival they are in flight until the driver looks.
+    most = 0 if order == "fixed" else NUM_COLLECTORS
+    assert all(0 <= result.metrics["rollouts_in_flight"] <= most for result in notes.results)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("order", ["fixed", "arrival"])
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_rollouts_in_flight_are_those_that_slow_collectors_have_not_brought_yet(lag: int, order: str) -> None:
+    notes = Notes()
+    settings: dict[str, Any] = {"max_policy_lag": lag, "rollout_order": order}
+    driver = light_driver(2, 1_000, NUM_UPDATES, notes, rollout_s=lambda index, generation: 0.3, **settings)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    found = [result.metrics["rollouts_in_flight"] for result in notes.results]
+    # In a fixed order all rollouts of the updates under way are missing. By arrival a collector has one at a time, and
+    # without lag it is asked for the next one only after this.
+    most = {"fixed": 2 * (lag + 1), "arrival": 2 if lag else 0}[order]
+    assert max(found) == most if order == "fixed" else min(lag, 1) <= max(found) <= most
+    assert found[-1] == 0.0
 
 
 @pytest.mark.parametrize("order", ["fixed", "arrival"])

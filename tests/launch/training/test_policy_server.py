@@ -22,16 +22,9 @@ RECURRENT = NetworkConfig(actor_units=(8,), recurrent="gru", recurrent_units=(6,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("network", "lag", "order"),
-    [
-        (CONFIG.network, 0, "fixed"),
-        pytest.param(RECURRENT, 0, "fixed", marks=pytest.mark.slow),
-        pytest.param(RECURRENT, 2, "fixed", marks=pytest.mark.slow),
-    ],
-)
-def test_a_server_gives_the_rollouts_that_collectors_make_themselves(network: Any, lag: int, order: str) -> None:
-    more: dict[str, Any] = {"network": network, "max_policy_lag": lag, "rollout_order": order}
+@pytest.mark.parametrize(("network", "lag"), [(CONFIG.network, 0), (RECURRENT, 0), (RECURRENT, 2)])
+def test_a_server_gives_the_rollouts_that_collectors_make_themselves(network: NetworkConfig, lag: int) -> None:
+    more: dict[str, Any] = {"network": network, "max_policy_lag": lag}
     own, outcomes = trained(dataclasses.replace(SHORT, **more))
     served, served_outcomes = trained(dataclasses.replace(SERVED, **more))
     # A larger batch may round otherwise in the last bit of a policy's output, and actions are drawn alike.

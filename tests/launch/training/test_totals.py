@@ -150,3 +150,4 @@ def test_the_share_of_time_that_collectors_are_busy_is_of_all_of_them_together()
     learned = {"policy_lag": 2.0, "policy_lag_mean": 1.5, **timings}
     result = TotalsTracker(TrainConfig(), TrainingTotals()).add([slow, fast, fast], learned)
     assert describe_lag(result) == "lag 1.5 (max 2) · busy: learner 25%, collectors 56%"
+    assert describe_lag(result, 1_024).startswith("lag 1.5 (max 2) · 1,024 rows dropped · busy: ")

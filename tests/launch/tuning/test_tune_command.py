@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,31 @@ def test_trials_are_compared_with_the_preset_of_the_search_and_more_trials_are_k
         # The default preset of CartPole-v1 is another one.
         assert json.loads((folder / "trials" / run / "run.json").read_text())["preset"] == "ppo"
     assert preset_of(folder / "best.yaml") == "ppo"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.skipif(find_spec("optuna") is None, reason="needs Optuna")
+def test_a_search_by_optuna_draws_its_own_settings_and_goes_on_with_more_trials(tmp_path: Path) -> None:
+    found = {}
+    for searcher in ("optuna", "random"):
+        options = (*OPTIONS, "--searcher", searcher, "--samples", "2", "--steps", "640", "--scheduler", "none")
+        done = distpolicy("tune", *options, "--serial", "--concurrent", "1", "--out", searcher, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        records = trials(tmp_path / searcher)
+        assert [record.state for record in records.values()] == [FINISHED] * 2
+        found[searcher] = [record.settings["ppo.learning-rate"] for record in records.values()]
+        assert len(table(tmp_path / searcher)) == 2
+    # The first trial has the preset's settings.
+    assert found["optuna"][0] == found["random"][0]
+    assert found["optuna"][1] != found["random"][1]
+    assert 1e-4 <= found["optuna"][1] <= 1e-2
+    # It takes in the trials that there are.
+    done = distpolicy("tune", "--resume", "optuna", "--samples", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = trials(tmp_path / "optuna")
+    assert [record.state for record in records.values()] == [FINISHED] * 3
+    assert len({record.settings["ppo.learning-rate"] for record in records.values()}) == 3
 
 
 @pytest.mark.slow

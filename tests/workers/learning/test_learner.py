@@ -168,6 +168,21 @@ def test_policy_lag_is_the_distance_to_the_oldest_behaviour_policy(fresh: Learne
     assert fresh.update(0.0, *newest)[1]["policy_lag"] == 0.0
 
 
+def test_rows_that_are_older_than_the_lag_allows_are_refused_and_change_nothing(
+    beginning: dict[str, np.ndarray], rollouts: list[Update]
+) -> None:
+    strict = Learner(AgentFactory(CONFIG, SPECS), max_policy_lag=1)
+    strict.restore({**beginning, "learner/version": np.array(2)})
+    before = strict.state()
+    first, second, third = (of_versions(part, 2, 1) for part in rollouts[0])
+    with pytest.raises(DistPolicyError, match=r"^update 3 got a rollout .* 2 versions old; max_policy_lag allows 1"):
+        strict.update(0.0, first, of_versions(second, 1, 0), third)
+    assert not differing(strict.state(), before)
+    weights, metrics = strict.update(0.0, first, second, third)
+    assert weights.version == 3
+    assert (metrics["policy_lag"], metrics["policy_lag_mean"]) == (1.0, 0.5)
+
+
 def test_metrics_are_finite_floats_with_timings(fresh: Learner, rollouts: list[Update]) -> None:
     metrics = fresh.update(0.25, *rollouts[0])[1]
     wanted = {"policy_loss", "value_loss", "entropy", "approx_kl", "learning_rate", "update_s", "learner_wait_s"}
