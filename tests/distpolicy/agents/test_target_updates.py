@@ -95,13 +95,14 @@ def sac(**settings: Any) -> Case:
     actor = ActorDistributionNetwork(
         OBSERVATION, FLOATS, fc_layer_params=(4,), continuous_projection_net=TanhNormalProjectionNetwork
     )
-    optimizers = [keras.optimizers.SGD(0.1) for _ in range(3)]
     agent = SacAgent(
         STEPS,
         FLOATS,
         networks[0],
         actor,
-        *optimizers,
+        keras.optimizers.SGD(0.1),
+        keras.optimizers.SGD(0.1),
+        keras.optimizers.SGD(0.1),
         critic_network_2=networks[2],
         target_critic_network=networks[1],
         target_critic_network_2=networks[3],
