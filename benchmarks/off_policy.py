@@ -168,9 +168,10 @@ class OurSteps:
     Args:
         case: A key of :data:`STEPS`.
         draws: Whether batches are drawn; otherwise the first one is used again.
+        mixed_precision: Whether hidden layers compute in bfloat16.
     """
 
-    def __init__(self, case: str, draws: bool) -> None:
+    def __init__(self, case: str, draws: bool, mixed_precision: bool = False) -> None:
         from distpolicy.agents.agent_config import AgentConfig
         from distpolicy.networks.network_config import NetworkConfig
         from launch.config.train import TrainConfig
@@ -196,6 +197,7 @@ class OurSteps:
             rollout_steps=64,
             network=NetworkConfig(**layers, activation="relu"),
             agent=AgentConfig.of_kind(kind)(**settings, **more),
+            mixed_precision=mixed_precision,
         )
         learner = Learner(
             AgentFactory(config, probe(config.environment_factory)), 0, 0, config.agent.experience(config.shape), 0
@@ -227,13 +229,15 @@ class OurSteps:
         """Does nothing: it has no process of its own."""
 
 
-def steps(case: str, turns: int, peers: dict[str, str]) -> None:
+def steps(case: str, turns: int, peers: dict[str, str], mixed_precision: bool) -> None:
     """Takes turns with gradient steps, and prints the medians."""
     with ExitStack() as stack:
         sides: dict[str, Any] = {
             "ours": OurSteps(case, draws=True),
             "ours, compiled loop": OurSteps(case, draws=False),
         }
+        if mixed_precision:
+            sides["ours, bfloat16"] = OurSteps(case, draws=True, mixed_precision=True)
         for peer, python in peers.items():
             sides[peer] = PeerProcess(TurnPeer(peer, SCRIPT, "", 0.0, {}), python, [peer.lower(), case, "--turns"])
             stack.callback(sides[peer].close)
@@ -261,6 +265,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of the races or of the kinds of steps")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--turns", type=int, default=15, help="turns of gradient steps")
+    parser.add_argument("--mixed-precision", action="store_true", help="take gradient steps in bfloat16 as well")
     parser.add_argument("--sb3-python", help="a Python that has stable-baselines3")
     parser.add_argument("--sbx-python", help="a Python that has sbx-rl")
     arguments = parser.parse_args()
@@ -273,7 +278,7 @@ def main() -> None:
     if "steps" in arguments.cases:
         for case in STEPS:
             if not arguments.only or case in arguments.only:
-                steps(case, arguments.turns, peers)
+                steps(case, arguments.turns, peers, arguments.mixed_precision)
     if "score" in arguments.cases:
         for name in RACES:
             if not arguments.only or name in arguments.only:

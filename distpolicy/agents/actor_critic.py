@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 from distpolicy.networks.sequential import Sequential
@@ -26,8 +26,8 @@ class ActorCritic(tf.Module):
         actor_network: From observations, or from encodings, to distributions.
         value_network: From observations, or from encodings, to values.
         encoding_network: From observations to encodings; None for networks that read observations themselves.
-        mixed_precision: Whether it computes in bfloat16. Inputs and outputs stay float32, and policies of the same
-            networks compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16. Inputs and outputs stay float32, and policies of the
+            same networks compute in float32.
         has_value_state: Whether the value network may have a state. The state is then the pair of the policy's and the
             value network's.
 
@@ -66,7 +66,7 @@ class ActorCritic(tf.Module):
         value_network.create_variables()
         parts = [part for part in (encoding_network, actor_network, value_network) if part is not None]
         # Hidden from tf.Module's tracking: the networks track these layers already.
-        object.__setattr__(self, "_layers_in_bfloat16", encoder_layers(parts) if mixed_precision else [])
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers_in_bfloat16(parts, mixed_precision))
         if tf.nest.flatten(self._policy_network.state_spec):
             _check_resets(self._policy_network, observation_spec)
         if self._has_value_state:
@@ -109,7 +109,7 @@ class ActorCritic(tf.Module):
         Returns:
             A nest of distributions, float32 values of the outer dimensions, and the state after the last step.
         """
-        with in_bfloat16(self._layers_in_bfloat16):
+        with in_bfloat16(self._self_layers_in_bfloat16):
             return self._call(observation, step_type, state)
 
     def _call(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class RunShape(NamedTuple):
-    """The sizes of a run that algorithms check.
+    """The sizes and settings of a run that algorithms check.
 
     Attributes:
         collectors: Collectors of the run.
@@ -42,6 +42,7 @@ class RunShape(NamedTuple):
         max_policy_lag: Versions by which the policy that acts may be older than the one that learns.
         recurrent: Whether the policy has a state.
         dataset: Folders of the data that an offline agent learns from.
+        mixed_precision: Whether networks are to compute in bfloat16.
     """
 
     collectors: int
@@ -51,6 +52,7 @@ class RunShape(NamedTuple):
     max_policy_lag: int
     recurrent: bool
     dataset: tuple[str, ...] = ()
+    mixed_precision: bool = False
 
 
 class LearnerOptions(NamedTuple):
@@ -59,7 +61,7 @@ class LearnerOptions(NamedTuple):
     Attributes:
         seed: Seed of all random numbers.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether networks compute in bfloat16.
+        mixed_precision: Whether hidden layers compute in bfloat16.
         replicas: The replicas that learn together; None for a single learner.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from distpolicy.agents.off_policy_agent import update_targets
+from distpolicy.agents.target_updates import update_targets
 from distpolicy.agents.twin_critic_network import TwinCriticNetwork
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -82,7 +82,7 @@ class Critics(tf.Module):
         update_targets(self._self_sources, self._self_copies, tf.constant(0, tf.int64), tau=1.0, period=1)
 
     def update_targets(self, step: tf.Tensor, tau: float, period: int) -> None:
-        """Moves the targets towards the networks; see :func:`distpolicy.agents.off_policy_agent.update_targets`."""
+        """Moves the targets towards the networks; see :func:`distpolicy.agents.target_updates.update_targets`."""
         update_targets(self._self_sources, self._self_copies, step, tau, period)
 
     def values(self, inputs: Any, step_type: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.critics import Critics
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
-from distpolicy.agents.off_policy_agent import OffPolicyAgent, update_targets
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
+from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
+from distpolicy.agents.target_updates import update_targets
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -55,7 +56,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If there is not one action of floats.
@@ -110,7 +111,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         # Hidden from tf.Module's tracking: the networks hold these variables already.
         object.__setattr__(self, "_self_actor_variables", trained)
         networks = [actor_network, self._target_actor_network, *critics.networks]
-        layers = encoder_layers(networks) if mixed_precision else []
+        layers = layers_in_bfloat16(networks, mixed_precision)
         object.__setattr__(self, "_self_layers_in_bfloat16", layers)
         self._actor_optimizer, self._critic_optimizer = actor_optimizer, critic_optimizer
         self._target_update_tau, self._target_update_period = target_update_tau, target_update_period

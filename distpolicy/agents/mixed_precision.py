@@ -1,4 +1,4 @@
-"""Mixed precision: the large layers of networks compute in bfloat16, and their last layers in float32.
+"""Mixed precision: the hidden layers of networks compute in bfloat16, and their last layers in float32.
 
 bfloat16 has float32's range, so that losses need no scaling.
 """
@@ -7,44 +7,46 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
-import tensorflow as tf
 
-from distpolicy.keras_layers.dynamic_unroll_layer import DynamicUnroll
-from distpolicy.networks.encoding_network import EncodingNetwork
-from distpolicy.networks.lstm_encoding_network import LSTMEncodingNetwork
+from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
 
-_POLICY = "mixed_bfloat16"
-_KINDS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
+_POLICY = keras.DTypePolicy("mixed_bfloat16")
 
 
-def encoder_layers(networks: Sequence[Network]) -> list[keras.Layer]:
-    """Returns the dense layers, convolutions and cells of all encoders in networks.
+def layers_in_bfloat16(networks: Sequence[Network], mixed_precision: bool) -> list[Any]:
+    """Returns the hidden layers of networks, and of all networks in them, each once; none without mixed precision.
 
-    The layers that turn an encoding into logits, means or values are not included.
+    The layers that turn an encoding into logits, means or values are not among them.
 
     Args:
         networks: The networks to search.
+        mixed_precision: Whether the agent's user asks for mixed precision.
+
+    Raises:
+        ConfigError: If he does, and there is no such layer.
     """
-    found: dict[int, keras.Layer] = {}
+    if not mixed_precision:
+        return []
+    found: dict[int, Any] = {}
     for network in networks:
         for module in (network, *network.submodules):
-            if isinstance(module, EncodingNetwork | LSTMEncodingNetwork):
-                for held in tf.nest.flatten(list(vars(module).values())):
-                    found |= {id(layer): layer for layer in _parts(held)}
+            if isinstance(module, Network):
+                found |= {id(layer): layer for layer in module.hidden_layers}
+    if not found:
+        names = ", ".join(dict.fromkeys(network.name for network in networks))
+        raise ConfigError(
+            f"mixed_precision would change nothing, since {names} have no hidden_layers: leave it out, or take "
+            "networks of distpolicy with hidden layers"
+        )
     return list(found.values())
 
 
-def _parts(held: object) -> list[keras.Layer]:
-    if isinstance(held, DynamicUnroll):
-        return list(getattr(held.cell, "cells", [held.cell]))
-    return [held] if isinstance(held, _KINDS) else []
-
-
 @contextlib.contextmanager
-def in_bfloat16(layers: Sequence[keras.Layer]) -> Iterator[None]:
+def in_bfloat16(layers: Sequence[Any]) -> Iterator[None]:
     """Makes layers compute in bfloat16 inside the ``with`` block; their variables stay float32.
 
     Args:

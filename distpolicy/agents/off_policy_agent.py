@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -131,30 +131,3 @@ class OffPolicyAgent(TFAgent):
     def _priorities(self, errors: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Returns the rows' priorities, float32 ``[B]``, from the absolute errors of transitions."""
         return sequence_priority(errors, weights > 0.0) if self._is_recurrent else errors
-
-
-def update_targets(
-    sources: Sequence[tf.Variable], targets: Sequence[tf.Variable], step: tf.Tensor, tau: float, period: int
-) -> None:
-    """Moves target variables towards their sources, every ``period`` steps: ``target += tau (source - target)``.
-
-    Integers are copied. It stands inside the compiled update.
-
-    Args:
-        sources: The variables.
-        targets: Their targets, in the same order.
-        step: int64 scalar: gradient steps so far, with this one.
-        tau: Share of the sources, in (0, 1].
-        period: Steps between two updates.
-    """
-
-    def move() -> tf.Tensor:
-        for source, target in zip(sources, targets, strict=True):
-            is_copied = tau == 1.0 or not target.dtype.is_floating
-            target.assign(source if is_copied else target + tau * (source - target))
-        return tf.constant(True)
-
-    if period == 1:
-        move()
-    else:
-        tf.cond(tf.equal(step % period, 0), move, lambda: tf.constant(False))

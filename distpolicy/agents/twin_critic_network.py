@@ -34,6 +34,9 @@ class TwinCriticNetwork(Network):
         num_actions: Number of discrete actions; None for actions of floats.
         seed: Seed of the initial weights; None to draw one.
 
+    Attributes:
+        dtype_policy: In which dtype the products of hidden layers are computed. The last layer computes in float32.
+
     Raises:
         ValueError: If there is no encoder, and the observation has several leaves.
     """
@@ -57,6 +60,7 @@ class TwinCriticNetwork(Network):
         encoding = observation_spec if self.encoder is None else self.encoder.create_variables()
         if len(leaves := tf.nest.flatten(encoding)) != 1:
             raise ConfigError(f"{self.name}: an observation of {len(leaves)} leaves needs an encoder; pass one")
+        self.dtype_policy = keras.DTypePolicy("float32")
         self._activation = keras.activations.get(activation_fn)
         sizes = [np.prod(spec.shape, dtype=int) for spec in (*leaves, *tf.nest.flatten(action_spec))]
         widths = [int(sum(sizes)), *(int(width) for width in fc_layer_params), num_actions or 1]
@@ -67,6 +71,11 @@ class TwinCriticNetwork(Network):
             kernel = draws.uniform(-bound, bound, (num_critics, inputs, outputs)).astype(np.float32)
             self._kernels.append(tf.Variable(kernel, name=f"kernel_{index}"))
             self._biases.append(tf.Variable(tf.zeros([num_critics, 1, outputs]), name=f"bias_{index}"))
+
+    @property
+    def hidden_layers(self) -> list[Any]:
+        """The network itself, if it has hidden layers."""
+        return [self] if len(self._kernels) > 1 else []
 
     def call(
         self,
@@ -98,11 +107,14 @@ class TwinCriticNetwork(Network):
             center, half_width = action_scale(spec)
             parts.append(flatten_inner(tf.cast((leaf - center) / half_width, tf.float32), 1))
         joined = tf.concat(parts, axis=-1)
-        kernels = [kernel[:num_critics] for kernel in self._kernels]
-        biases = [bias[:num_critics] for bias in self._biases]
-        values = tf.einsum("bi,nio->nbo", joined, kernels[0]) + biases[0]
-        for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
-            values = tf.matmul(self._activation(values), kernel) + bias
+        last, values = len(self._kernels) - 1, joined
+        for place, (kernel, bias) in enumerate(zip(self._kernels, self._biases, strict=True)):
+            dtype = tf.float32 if place == last else self.dtype_policy.compute_dtype
+            kernel, bias = tf.cast(kernel[:num_critics], dtype), tf.cast(bias[:num_critics], dtype)
+            if place == 0:
+                values = tf.einsum("bi,nio->nbo", tf.cast(values, dtype), kernel) + bias
+            else:
+                values = tf.matmul(tf.cast(self._activation(values), dtype), kernel) + bias
         if self._has_actions:
             return tf.transpose(values[..., 0]), network_state
         return tf.transpose(values, [1, 0, 2]), network_state

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from distpolicy.networks.encoding_network import EncodingNetwork
@@ -73,6 +74,11 @@ class DuelingQNetwork(Network):
             ]
             for shift, outputs in ((0, 1), (width, num_actions))
         )
+
+    @property
+    def hidden_layers(self) -> list[keras.Layer]:
+        """The dense layers of both streams, without their last ones."""
+        return [*self._value_layers[:-1], *self._advantage_layers[:-1]]
 
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
         """Returns the values.

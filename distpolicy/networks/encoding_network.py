@@ -110,6 +110,13 @@ class EncodingNetwork(Network):
         # Dense layers accept any number of outer dimensions, so nothing needs to be squashed.
         self._only_dense = not self._conv_layers and preprocessing_layers is None and preprocessing_combiner is None
 
+    @property
+    def hidden_layers(self) -> list[keras.Layer]:
+        """The dense layers and convolutions."""
+        held = [self._preprocessing_layers, self._preprocessing_combiner, self._conv_layers, self._layers]
+        kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
+        return [layer for layer in tf.nest.flatten(held) if isinstance(layer, kinds)]
+
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
         """Returns the encoding.
 

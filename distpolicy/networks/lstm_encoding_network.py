@@ -108,6 +108,12 @@ class LSTMEncodingNetwork(Network):
         """Number of seeds that the initial weights take. Layers added later use the seeds after these."""
         return self._num_layers
 
+    @property
+    def hidden_layers(self) -> list[keras.Layer]:
+        """The cells, and the dense layers after them."""
+        cell = self._unroll.cell
+        return [*getattr(cell, "cells", [cell]), *self._output_layers]
+
     def call(self, observation: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
         """Returns the encodings.
 

@@ -64,6 +64,14 @@ class Network(KerasHabits, abc.ABC):
         return self._state_spec
 
     @property
+    def hidden_layers(self) -> list[Any]:
+        """The layers that compute in bfloat16 with mixed precision: those whose outputs other layers read.
+
+        They have a Keras ``dtype_policy``. Networks in this network have their own.
+        """
+        return []
+
+    @property
     def built(self) -> bool:
         """Whether the variables exist."""
         return self._built

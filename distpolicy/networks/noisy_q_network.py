@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from distpolicy.keras_layers.noisy_dense import NoisyDense
@@ -77,6 +78,11 @@ class NoisyQNetwork(Network):
             ]
             for stack, outputs in enumerate([num_actions, 1] if dueling else [num_actions])
         ]
+
+    @property
+    def hidden_layers(self) -> list[keras.Layer]:
+        """The noisy layers, without the last one of each stack."""
+        return [layer for stack in self._stacks for layer in stack[:-1]]
 
     @property
     def num_noise(self) -> int:

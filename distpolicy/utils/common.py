@@ -40,6 +40,7 @@ from distpolicy.utils.value_sums import (
     get_contiguous_sub_episodes,
     shift_values,
 )
+from distpolicy.utils.variables.blending import blend
 from distpolicy.utils.variables.creation import create_variable, extract_shared_variables
 from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.utils.variables.pairing import SourceVariable, check_tau, paired_variables
@@ -175,17 +176,8 @@ class SoftUpdate:
         return copy_and_tell
 
     def _blend_all(self, values: list[tf.Tensor], tau: tf.Tensor, tau_non_trainable: tf.Tensor) -> None:
-        for item, value in zip(self._target, values, strict=True):
-            weight = tau if item.variable.trainable else tau_non_trainable
-            if item.variable.dtype.is_floating or item.variable.dtype.is_complex:
-                share = tf.cast(weight, item.variable.dtype)
-                # A share of exactly 1 copies, even over a NaN, and a share of exactly 0 keeps the value.
-                blended = item.variable * (1 - share) + value * share
-                new = tf.where(weight >= 1.0, value, tf.where(weight <= 0.0, item.variable, blended))
-            else:
-                # Counters and seeds cannot be averaged, so they are copied unless their tau is 0.
-                new = tf.where(weight > 0.0, value, item.variable)
-            item.variable.assign(new)
+        targets = [item.variable for item in self._target]
+        blend(targets, values, [variable.trainable for variable in targets], tau, tau_non_trainable)
 
 
 def _tensor(value: Any) -> tf.Tensor:

@@ -92,7 +92,7 @@ class TrainConfig(EnvironmentConfig):
     jit_compile: bool = True
     """Compile the learner's update with XLA, unless it has convolutions and there is no GPU."""
     mixed_precision: bool = False
-    """Compute the learner's networks in bfloat16. Their variables and outputs stay float32."""
+    """Compute the hidden layers of the learner's networks in bfloat16. Their variables and outputs stay float32."""
     compile_cache: bool = True
     """Keep the compiled update in the user's cache folder for the next run."""
     step_timeout_s: float = 60.0
@@ -203,6 +203,7 @@ class TrainConfig(EnvironmentConfig):
             self.max_policy_lag,
             self.network.is_recurrent,
             self.dataset,
+            self.mixed_precision,
         )
 
     @property

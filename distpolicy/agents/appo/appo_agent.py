@@ -13,6 +13,7 @@ from distpolicy.agents.appo.config import APPOConfig
 from distpolicy.agents.batch_statistics import MinibatchStatistics
 from distpolicy.agents.rollout_batch import RolloutBatch
 from distpolicy.agents.surrogate_loss import METRICS, surrogate_loss
+from distpolicy.agents.target_updates import update_targets
 from distpolicy.agents.vtrace_estimates import vtrace_of
 
 
@@ -33,26 +34,22 @@ class APPOAgent(ActorCriticAgent[APPOConfig]):
         network = self._actor_critic.policy_network
         self._target_network = network.copy()
         self._target_network.create_variables(self.time_step_spec.observation)
-        self._target_pairs = list(zip(self._target_network.variables, network.variables, strict=True))
-        for target, source in self._target_pairs:
-            target.assign(source)
+        update_targets(network.variables, self._target_network.variables, self.train_step_counter, tau=1.0, period=1)
         self._target_log_probability = self._between(self._target_log_probability_of)
 
     def _checkpointed(self) -> dict[str, tf.Module]:
         return {**super()._checkpointed(), "target_network": self._target_network}
 
     def _further_samples(self, batch: RolloutBatch) -> dict[str, tf.Tensor]:
-        self._update_target()
-        return {"target_log_probability": self._target_log_probability(batch)}
-
-    def _update_target(self) -> None:
-        """Moves the target network towards the policy, in the updates in which it is due."""
         config = self._config
-        is_due = self.train_step_counter % config.target_update_period == 0
-        tau = tf.where(is_due, config.target_update_tau, 0.0)
-        for target, source in self._target_pairs:
-            share = tf.cast(tau, target.dtype)
-            target.assign((1.0 - share) * target + share * source)
+        update_targets(
+            self._actor_critic.policy_network.variables,
+            self._target_network.variables,
+            self.train_step_counter,
+            config.target_update_tau,
+            config.target_update_period,
+        )
+        return {"target_log_probability": self._target_log_probability(batch)}
 
     def _target_log_probability_of(self, batch: RolloutBatch) -> tf.Tensor:
         samples = batch.samples()

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.adam import apply_gradients
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
 from distpolicy.agents.off_policy_losses import clip_each
 from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.errors import ConfigError
@@ -55,7 +55,7 @@ class BehavioralCloningAgent(TFAgent):
         train_step_counter: int64 variable that counts updates; None to make one.
         name: Name of the module.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If the network's outputs do not match the action spec.
@@ -99,7 +99,7 @@ class BehavioralCloningAgent(TFAgent):
         self._loss_fn, self._gradient_clipping = loss_fn, gradient_clipping
         self._trained = list(cloning_network.trainable_variables)
         # Hidden from tf.Module's tracking: the network tracks these layers already.
-        layers = encoder_layers([cloning_network]) if mixed_precision else []
+        layers = layers_in_bfloat16([cloning_network], mixed_precision)
         object.__setattr__(self, "_self_layers_in_bfloat16", layers)
 
     @property

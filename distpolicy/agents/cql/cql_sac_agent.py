@@ -79,7 +79,7 @@ class CqlSacAgent(SacAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: As in the base class, and if an action has no finite bounds, or the weight is learned from 0 on.

@@ -23,11 +23,17 @@ def make_agent(
     """Calls the function that makes the agent.
 
     Raises:
-        ConfigError: If it cannot be found, or does not return a TFAgent.
+        ConfigError: If it cannot be found, does not return a TFAgent, or ignores the options although there is mixed
+            precision.
     """
     function = _function(config)
     known = {"networks": networks, "seed": options.seed, "options": options}
     parameters = inspect.signature(function).parameters
+    if options.mixed_precision and "options" not in parameters:
+        raise ConfigError(
+            f"mixed_precision would change nothing, since {config.name} has no parameter options: leave it out, or "
+            "give it one, and pass options.mixed_precision to the agent"
+        )
     asked = {key: value for key, value in known.items() if key in parameters}
     agent = function(specs.time_step, specs.action, **asked, **config.kwargs)
     if not isinstance(agent, TFAgent):

@@ -43,7 +43,7 @@ class DdpgAgent(DeterministicActorAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If there is not one action of floats.

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from distpolicy.agents.adam import apply_gradients
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
-from distpolicy.agents.off_policy_agent import OffPolicyAgent, update_targets
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
+from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
+from distpolicy.agents.target_updates import update_targets
 from distpolicy.agents.tf_agent import LossInfo
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network import Network
@@ -88,7 +89,7 @@ class DqnAgent(OffPolicyAgent):
         epsilon_spread: If above 0, episodes explore by different powers of epsilon; see :class:`EpsilonSpreadPolicy`.
         noise_seed: Seed of the noise that a NoisyQNetwork has when it learns.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether networks compute in bfloat16 when they learn.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If the action is not one bounded scalar integer, a network does not match the specs, both networks
@@ -161,7 +162,7 @@ class DqnAgent(OffPolicyAgent):
         self._reward_scale_factor, self._gradient_clipping = reward_scale_factor, gradient_clipping
         networks = [self._q_network, self._target_q_network]
         # Hidden from tf.Module's tracking: the networks track these layers already.
-        object.__setattr__(self, "_layers_in_bfloat16", encoder_layers(networks) if mixed_precision else [])
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers_in_bfloat16(networks, mixed_precision))
 
     def explore(self, progress: float, has_begun: bool) -> None:
         """Sets the probability of a random action by ``epsilon_schedule``, if there is one; see the base class."""
@@ -208,7 +209,7 @@ class DqnAgent(OffPolicyAgent):
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
-            with in_bfloat16(self._layers_in_bfloat16):
+            with in_bfloat16(self._self_layers_in_bfloat16):
                 td = td_loss()
             loss = self._mean_loss(td.loss, weights)
             if penalties := self._q_network.losses:

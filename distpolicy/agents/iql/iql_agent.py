@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.critics import make_twin_critics
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
@@ -53,7 +53,7 @@ class IqlAgent(OffPolicyAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If a network has a state, or a copy of the critic has the same weights.
@@ -109,7 +109,7 @@ class IqlAgent(OffPolicyAgent):
 
         networks = [actor_network, value_network, *self._critics.networks]
         # Hidden from tf.Module's tracking: the networks track these layers already.
-        object.__setattr__(self, "_self_layers_in_bfloat16", encoder_layers(networks) if mixed_precision else [])
+        object.__setattr__(self, "_self_layers_in_bfloat16", layers_in_bfloat16(networks, mixed_precision))
 
     def _initialize(self) -> None:
         self._critics.reset_targets()

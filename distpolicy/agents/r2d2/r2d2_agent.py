@@ -134,7 +134,7 @@ class R2d2Agent(DqnAgent):
     def _train(  # type: ignore[override]  # What it asks for beside is given by keyword.
         self, experience: Trajectory, weights: tf.Tensor, *, policy_state: Any
     ) -> LossInfo:
-        with in_bfloat16(self._layers_in_bfloat16):
+        with in_bfloat16(self._self_layers_in_bfloat16):
             td_loss = self._loss_after_burn_in(experience, weights, policy_state)
         return self._improve(lambda: td_loss(True), self._learned_weights(weights))
 

@@ -36,10 +36,12 @@ class ReinforceConfig(AgentConfig):
     """Bound of the gradient's global norm."""
 
     def check(self, shape: RunShape) -> None:
-        """Checks that there is one learner.
+        """Checks that there is one learner, and no mixed precision.
 
         Raises:
             ConfigError: Says which setting to change.
         """
         if shape.learners > 1:
             raise ConfigError("learners above 1 is not for reinforce, which does not add up gradients: set it to 1")
+        if shape.mixed_precision:
+            raise ConfigError("mixed_precision is not for reinforce, whose networks compute in float32: leave it out")

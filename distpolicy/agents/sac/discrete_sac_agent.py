@@ -62,7 +62,7 @@ class DiscreteSacAgent(SoftActorCriticAgent):
         name: Name of the module.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If the action is not one scalar integer, a network has a state, there is a target for a second

@@ -57,7 +57,7 @@ class SacAgent(NoisyUpdate, SoftActorCriticAgent):
             collect policy explores by this noise from the start, and does not act uniformly before.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         NotImplementedError: If an action is not of floats. If a network has a state, and ``n_step_update`` is not 1.

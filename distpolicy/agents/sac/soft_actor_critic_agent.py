@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from distpolicy.agents.adam import apply_gradients
 from distpolicy.agents.critics import Critics
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
 from distpolicy.agents.off_policy_agent import OffPolicyAgent
 from distpolicy.agents.off_policy_losses import clip_each, row_mean
 from distpolicy.agents.tf_agent import LossInfo
@@ -87,7 +87,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         n_step_update: n, the steps of a transition.
         train_step_counter: int64 variable that counts gradient steps; None to make one.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
         name: Name of the module.
         exploration_correlation: Correlation of the exploration noise of two successive steps, in [0, 1). Above 0, the
             collect policy explores by this noise from the start, and does not act uniformly before.
@@ -134,7 +134,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         # Hidden from tf.Module's tracking: the networks hold these variables already.
         object.__setattr__(self, "_self_actor_variables", trained)
         object.__setattr__(self, "_self_settings", settings)
-        layers = encoder_layers([actor_network, *critics.networks]) if mixed_precision else []
+        layers = layers_in_bfloat16([actor_network, *critics.networks], mixed_precision)
         object.__setattr__(self, "_self_layers_in_bfloat16", layers)
         self._actor_optimizer, self._critic_optimizer, self._alpha_optimizer = optimizers
         self._log_alpha = tf.Variable(

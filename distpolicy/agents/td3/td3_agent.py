@@ -54,7 +54,7 @@ class Td3Agent(NoisyUpdate, DeterministicActorAgent):
             collect policy explores by this noise from the start, and does not act uniformly before.
         n_step_update: n, the steps of a transition.
         jit_compile: Whether XLA compiles the update.
-        mixed_precision: Whether encoders compute in bfloat16. Policies compute in float32.
+        mixed_precision: Whether hidden layers compute in bfloat16 when they learn. Policies compute in float32.
 
     Raises:
         ValueError: If there is not one action of floats, there is a target for a second critic that is not there, or a

@@ -79,6 +79,4 @@ def _moved(own: np.ndarray, source: Any, share: float) -> np.ndarray:
     # Counters and seeds cannot be averaged, so they are copied.
     if share == 1.0 or not (value.dtype.kind in "fc" or value.dtype.name == "bfloat16"):
         return value.copy() if value.flags.writeable else value
-    one = np.ones((), own.dtype)
-    part = np.asarray(share, own.dtype)
-    return np.asarray(own * (one - part) + value * part)
+    return np.asarray(own + np.asarray(share, own.dtype) * (value - own))

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from distpolicy.agents.agent_config import RunShape
+from distpolicy.agents.agent_config import LearnerOptions, RunShape
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.agents.dqn.dqn_agent import DqnAgent
 from distpolicy.agents.experience_config import AgentsOwn, OnPolicy, Replay
 from distpolicy.agents.reinforce.reinforce_agent import ReinforceAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
+from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.networks.q_network import QNetwork
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories import trajectory
+from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.time_step import time_step_spec
 
 OBSERVATION = ArraySpec((3,), np.float32)
@@ -102,3 +104,13 @@ def test_the_loss_is_what_training_returns_and_changes_nothing(make: Any) -> Non
         np.testing.assert_array_equal(old, new)
     assert int(agent.train_step_counter) == 0
     np.testing.assert_allclose(float(agent.train(experience).loss), loss, rtol=1e-5)
+
+
+def test_a_function_without_options_is_refused_with_mixed_precision() -> None:
+    specs, networks = EnvironmentSpecs(time_step_spec(OBSERVATION), ACTION), NetworkConfig()
+    with pytest.raises(ConfigError, match=r"has no parameter options: leave it out, or give it one, and pass options"):
+        CustomAgentConfig(lambda *_: dqn()).make_agent(specs, networks, LearnerOptions(mixed_precision=True))
+    given = []
+    takes = CustomAgentConfig(lambda *_, options: given.append(options) or dqn())
+    takes.make_agent(specs, networks, LearnerOptions(mixed_precision=True))
+    assert [options.mixed_precision for options in given] == [True]

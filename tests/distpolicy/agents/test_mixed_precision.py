@@ -13,7 +13,7 @@ from rollout_training import train
 
 from distpolicy.agents.actor_critic import ActorCritic
 from distpolicy.agents.agent_training import zero_rollout_for
-from distpolicy.agents.mixed_precision import encoder_layers, in_bfloat16
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.ppo.surrogate_agent import SurrogateAgent
 from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
@@ -151,7 +151,8 @@ def test_encoders_compute_in_bfloat16_and_heads_do_not(kind: str, expected: list
     encoding = make_encoding(kind)
     network = ValueNetwork(FLOATS, fc_layer_params=(16,)) if encoding is None else encoding
     network.create_variables()
-    layers = encoder_layers([network, network])
+    layers = layers_in_bfloat16([network, network], True)
+    assert layers_in_bfloat16([network], False) == []
     assert sorted(type(layer).__name__ for layer in layers) == expected
     with in_bfloat16(layers):
         assert {layer.compute_dtype for layer in layers} == {"bfloat16"}

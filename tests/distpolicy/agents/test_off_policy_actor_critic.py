@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from off_policy_reference import random_transitions
 
 from distpolicy.agents.agent_config import AgentConfig, LearnerOptions, RunShape
 from distpolicy.agents.ddpg.config import DDPGConfig
+from distpolicy.agents.mixed_precision import in_bfloat16, layers_in_bfloat16
 from distpolicy.agents.sac.config import SACConfig
 from distpolicy.agents.td3.config import TD3Config
 from distpolicy.agents.tf_agent import TFAgent
@@ -29,9 +31,9 @@ CONFIGS = [kind(critic_units=(7,)) for kind in (SACConfig, TD3Config, DDPGConfig
 SHAPE = RunShape(1, 2, 8, 1, 0, recurrent=False)
 
 
-def make(config: AgentConfig, action: Any = ACTION, **options: Any) -> TFAgent:
+def make(config: AgentConfig, action: Any = ACTION, networks: NetworkConfig = NETWORKS, **options: Any) -> TFAgent:
     specs = EnvironmentSpecs(time_step_spec(OBSERVATION), action)
-    return config.make_agent(specs, NETWORKS, LearnerOptions(seed=1, jit_compile=False, **options))
+    return config.make_agent(specs, networks, LearnerOptions(seed=1, jit_compile=False, **options))
 
 
 def train(agent: TFAgent) -> Any:
@@ -63,16 +65,57 @@ def test_the_actor_and_the_critics_share_an_encoder_that_the_critics_train(confi
     assert moved
 
 
+@pytest.mark.parametrize("encoder_units", [(5,), ()], ids=["encoder", "no encoder"])
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
-def test_mixed_precision_is_near_and_leaves_policies_in_float32(config: AgentConfig) -> None:
-    exact, mixed = make(config), make(config, mixed_precision=True)
+def test_mixed_precision_is_near_and_leaves_policies_in_float32(
+    config: AgentConfig, encoder_units: tuple[int, ...]
+) -> None:
+    networks = dataclasses.replace(NETWORKS, encoder_units=encoder_units)
+    exact, mixed = make(config, networks=networks), make(config, networks=networks, mixed_precision=True)
     figures = [train(agent) for agent in (exact, mixed)]
+    # The values of the data's actions: no actor has a part in them.
+    assert figures[0]["q_mean"] != figures[1]["q_mean"]
     for name in ("critic_loss", "q_mean"):
         np.testing.assert_allclose(figures[1][name], figures[0][name], rtol=0.05, atol=0.02, err_msg=name)
-    assert not np.array_equal(figures[0]["priorities"], figures[1]["priorities"])
+    assert figures[1]["q_mean"].dtype == figures[1]["priorities"].dtype == tf.float32
+    assert [(item.path, item.variable.dtype) for item in mixed.named_variables()] == [
+        (item.path, item.variable.dtype) for item in exact.named_variables()
+    ]
     mixed.policy.update(exact.policy)
     step = tf.nest.map_structure(lambda spec: tf.ones([4, *spec.shape], spec.dtype), exact.time_step_spec)
     np.testing.assert_array_equal(mixed.policy.action(step).action, exact.policy.action(step).action)
+
+
+@pytest.mark.parametrize("kind", [SACConfig, TD3Config, DDPGConfig], ids=lambda kind: kind.kind)
+def test_mixed_precision_is_refused_where_it_would_change_nothing(kind: type[AgentConfig]) -> None:
+    config, networks = kind(critic_units=()), NetworkConfig(actor_units=())
+    make(config, networks=networks)
+    with pytest.raises(ConfigError, match=r"mixed_precision would change nothing, .* leave it out, or take networks"):
+        make(config, networks=networks, mixed_precision=True)
+
+
+def test_critics_compute_hidden_products_in_bfloat16_and_values_in_float32() -> None:
+    """Beside NumPy that rounds to bfloat16 where the network does."""
+    critic = TwinCriticNetwork(from_spec((OBSERVATION, ACTION)), (7, 5), seed=1)
+    weights = {item.path: item.variable.numpy() for item in critic.named_variables()}
+    draws = np.random.default_rng(0)
+    observation, unit = draws.normal(size=(6, 3)).astype(np.float32), draws.uniform(-1, 1, (6, 2)).astype(np.float32)
+    center, half_width = np.array([1.0, 0.25], np.float32), np.array([2.0, 0.25], np.float32)
+    with in_bfloat16(layers_in_bfloat16([critic], True)):
+        found, _ = critic((observation, center + half_width * unit))
+
+    def rounded(array: np.ndarray) -> np.ndarray:
+        return array.astype(tf.bfloat16.as_numpy_dtype).astype(np.float32)
+
+    values = np.broadcast_to(np.concatenate([observation, unit], axis=1), (2, 6, 5))
+    for layer in (0, 1):
+        product = rounded(rounded(values) @ rounded(weights[f"kernels/{layer}"]))
+        values = np.maximum(rounded(product + rounded(weights[f"biases/{layer}"])), 0.0)
+    expected = (values @ weights["kernels/2"] + weights["biases/2"])[..., 0].T
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
+    exact, _ = critic((observation, center + half_width * unit))
+    assert np.abs(found - expected).max() < 0.5 * np.abs(exact - expected).max()
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)

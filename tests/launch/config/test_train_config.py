@@ -305,6 +305,10 @@ def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, me
             {"max_policy_lag": 1, "agent": {"kind": "reinforce"}},
             "max_policy_lag must be at most 0 with the agent reinf",
         ),
+        (
+            {"mixed_precision": True, "agent": {"kind": "reinforce"}},
+            "mixed_precision is not for reinforce, whose networks compute in float32: leave it out",
+        ),
         ({"timeout_s": 0}, "timeout_s must be above 0"),
         ({"timeout_s": math.nan}, "timeout_s must be above 0"),
         ({"network": {"actor_units": [64, 0]}}, r"network.actor_units must be widths of 1 or more"),
