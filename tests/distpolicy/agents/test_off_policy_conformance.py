@@ -61,6 +61,12 @@ class TestC51Agent(OffPolicyAgentConformance):
         return make(C51Config(num_atoms=5))
 
 
+@pytest.mark.slow
+class TestC51AgentOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(C51Config(num_atoms=5, target_update_tau=0.5, epsilon_spread=7.0), observation=NESTED)
+
+
 class TestSacAgent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(SACConfig(critic_units=(4,)), FLOATS)
@@ -99,6 +105,12 @@ class TestDdpgAgent(OffPolicyAgentConformance):
 
 
 @pytest.mark.slow
+class TestDdpgAgentOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DDPGConfig(critic_units=(4,)), {"push": FLOATS}, NESTED)
+
+
+@pytest.mark.slow
 class TestR2d2Agent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(R2D2Config(burn_in=2, sequence_length=4, n_step=2, epsilon_spread=7.0), networks=LSTM)
@@ -106,6 +118,13 @@ class TestR2d2Agent(OffPolicyAgentConformance):
     def make_batch(self, agent: TFAgent, rollout: Rollout) -> Batch:
         arguments = {**self.arguments(agent, self.num_slots), "policy_state": rollout.policy_state}
         return Batch(rollout.trajectory, rollout.step_weights, arguments)
+
+
+@pytest.mark.slow
+class TestR2d2AgentOverNests(TestR2d2Agent):
+    def make_agent(self) -> TFAgent:
+        config = R2D2Config(burn_in=0, sequence_length=6, n_step=2)
+        return make(config, observation=NESTED, networks=dataclasses.replace(LSTM, recurrent="gru"))
 
 
 @pytest.mark.parametrize(
