@@ -1,4 +1,4 @@
-"""An agent with discrete actions is trained by the same command as PPO: the options that are not its own are the same."""
+"""An agent with discrete actions is trained by the same command as PPO: all options but its own are the same."""
 
 from __future__ import annotations
 
