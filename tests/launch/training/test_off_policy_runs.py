@@ -1,9 +1,8 @@
-"""Off-policy training on a real Ray: what is learned, the same bytes however it is spread and timed."""
+"""Off-policy training on a real Ray: the same bytes however it is spread and timed, also when it goes on."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,7 @@ from distpolicy.agents.r2d2.config import R2D2Config
 from distpolicy.agents.sac.config import SACConfig
 from distpolicy.agents.td3.config import TD3Config
 from distpolicy.networks.network_config import NetworkConfig
-from launch.config.presets import load_preset
 from launch.config.train import TrainConfig
-from launch.training.run import TrainingRun
 from launch.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -44,29 +41,6 @@ R2D2 = dataclasses.replace(
     agent=R2D2Config(**{**SMALL, "samples_per_insert": 16.0}, sequence_length=8, burn_in=2, epsilon_spread=7.0),
 )
 PRIORITISED = dataclasses.replace(DQN, agent=dataclasses.replace(DQN.agent, priority_exponent=0.6, n_step=3))
-
-
-# Its chance level is about -1,200.
-PENDULUM = dataclasses.replace(load_preset("pendulum-sac"), seed=3, target_return=-300.0)
-# One symbol at a time to remember, for 8 steps. Its chance level is -0.5.
-FAR = load_preset("repeat-previous-far-r2d2")
-MEMORY = dataclasses.replace(
-    FAR,
-    seed=1,
-    env_kwargs={"delay": 8, "spacing": 8, "episode_length": 33},
-    envs_per_collector=32,
-    rollout_steps=16,
-    total_steps=150_000,
-    target_return=0.8,
-    network=dataclasses.replace(FAR.network, actor_units=(32,), recurrent_units=(32,)),
-    agent=dataclasses.replace(FAR.agent, sequence_length=24),  # type: ignore[call-arg]  # Of R2D2.
-)
-
-
-@pytest.mark.parametrize("config", [PENDULUM, MEMORY], ids=["pendulum-sac", "repeat-previous-r2d2"])
-def test_a_task_is_learned(config: TrainConfig, tmp_path: Path) -> None:
-    with TrainingRun(config, run_dir=tmp_path / "run", reports=False) as run:
-        assert run.run().solved
 
 
 def with_lag(config: TrainConfig, lag: int) -> TrainConfig:
