@@ -51,7 +51,7 @@ def with_lag(config: TrainConfig, lag: int) -> TrainConfig:
     "config",
     [
         pytest.param(with_lag(DQN, 1), id="dqn-lag"),
-        pytest.param(PRIORITISED, id="prioritised"),
+        pytest.param(PRIORITISED, id="prioritised", marks=pytest.mark.slow),
         pytest.param(C51, id="c51", marks=pytest.mark.slow),
         pytest.param(R2D2, id="r2d2", marks=pytest.mark.slow),
         pytest.param(with_lag(R2D2, 1), id="r2d2-lag", marks=pytest.mark.slow),

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from commands import distpolicy
 
-
 # One symbol at a time to remember, for 8 steps. Chance is -0.5.
 NEAR = (
     *("--preset", "repeat-previous-far-r2d2", "--env-kwargs", "delay", "8", "spacing", "8", "episode_length", "33"),
