@@ -61,6 +61,12 @@ class TestC51Agent(OffPolicyAgentConformance):
         return make(C51Config(num_atoms=5))
 
 
+@pytest.mark.slow
+class TestC51AgentOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(C51Config(num_atoms=5, target_update_tau=0.5, epsilon_spread=7.0), observation=NESTED)
+
+
 class TestSacAgent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(SACConfig(critic_units=(4,)), FLOATS)
@@ -68,6 +74,9 @@ class TestSacAgent(OffPolicyAgentConformance):
 
 @pytest.mark.slow
 class TestSacAgentOverNests(OffPolicyAgentConformance):
+    # Correlated noise is there from the start, and stays as it is.
+    explores = False
+
     def make_agent(self) -> TFAgent:
         networks = NetworkConfig(actor_units=(4,), encoder_units=(5,))
         config = SACConfig(critic_units=(4,), learn_alpha=False, target_update_period=2, exploration_correlation=0.9)
@@ -89,13 +98,20 @@ class TestTd3Agent(OffPolicyAgentConformance):
 @pytest.mark.slow
 class TestTd3AgentOverNests(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
-        return make(TD3Config(critic_units=(4,), exploration_correlation=0.9), {"push": FLOATS}, NESTED)
+        config = TD3Config(critic_units=(4,), exploration_correlation=0.9, final_exploration_noise=0.5)
+        return make(config, {"push": FLOATS}, NESTED)
 
 
 @pytest.mark.slow
 class TestDdpgAgent(OffPolicyAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(DDPGConfig(critic_units=(4,)), FLOATS)
+
+
+@pytest.mark.slow
+class TestDdpgAgentOverNests(OffPolicyAgentConformance):
+    def make_agent(self) -> TFAgent:
+        return make(DDPGConfig(critic_units=(4,)), {"push": FLOATS}, NESTED)
 
 
 @pytest.mark.slow
@@ -106,6 +122,13 @@ class TestR2d2Agent(OffPolicyAgentConformance):
     def make_batch(self, agent: TFAgent, rollout: Rollout) -> Batch:
         arguments = {**self.arguments(agent, self.num_slots), "policy_state": rollout.policy_state}
         return Batch(rollout.trajectory, rollout.step_weights, arguments)
+
+
+@pytest.mark.slow
+class TestR2d2AgentOverNests(TestR2d2Agent):
+    def make_agent(self) -> TFAgent:
+        config = R2D2Config(burn_in=0, sequence_length=6, n_step=2)
+        return make(config, observation=NESTED, networks=dataclasses.replace(LSTM, recurrent="gru"))
 
 
 @pytest.mark.parametrize(

@@ -26,19 +26,26 @@ def make(config: AgentConfig, action: Any, observation: Any = OBSERVATION) -> TF
     return config.make_agent(specs_of(action, observation), networks, LearnerOptions(seed=3, jit_compile=False))
 
 
-class TestBehavioralCloningAgent(OffPolicyAgentConformance):
+class OfflineAgentConformance(OffPolicyAgentConformance):
+    """Of agents without collectors, for whose data nothing explores, and of which all rows are drawn alike."""
+
+    returns_priorities = False
+    explores = False
+
+
+class TestBehavioralCloningAgent(OfflineAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(BehavioralCloningConfig(), NESTED)
 
 
 @pytest.mark.slow
-class TestBehavioralCloningAgentOverNests(OffPolicyAgentConformance):
+class TestBehavioralCloningAgentOverNests(OfflineAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(BehavioralCloningConfig(), NESTED, SEEN)
 
 
 @pytest.mark.slow
-class TestMarwilAgent(OffPolicyAgentConformance):
+class TestMarwilAgent(OfflineAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(MarwilConfig(value_units=(4,)), NESTED, SEEN)
 
@@ -54,19 +61,19 @@ class TestMarwilAgent(OffPolicyAgentConformance):
 
 
 @pytest.mark.slow
-class TestIqlAgent(OffPolicyAgentConformance):
+class TestIqlAgent(OfflineAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(IqlConfig(critic_units=(4,)), NESTED, SEEN)
 
 
 @pytest.mark.slow
-class TestCqlDqnAgent(OffPolicyAgentConformance):
+class TestCqlDqnAgent(OfflineAgentConformance):
     def make_agent(self) -> TFAgent:
         return make(CQLConfig(critic_units=(4,)), DISCRETE)
 
 
 @pytest.mark.slow
-class TestCqlSacAgent(OffPolicyAgentConformance):
+class TestCqlSacAgent(OfflineAgentConformance):
     def make_agent(self) -> TFAgent:
         config = CQLConfig(critic_units=(4,), num_cql_samples=2, learn_cql_alpha=True, num_bc_steps=2)
         return make(config, CONTINUOUS, SEEN)

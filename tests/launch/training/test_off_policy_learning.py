@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +41,45 @@ def test_no_update_is_made_beyond_the_evaluation_that_ends_a_run(options: tuple[
     train(tmp_path, "--agent", "dqn", "--seed", "1", *few, *options)
     assert [row["update"] for row in read_evaluations(tmp_path / "run")] == ["10", "10"]
     assert len(read_metrics(tmp_path / "run")) == 10
+
+
+TO_100 = ("--c51.min-q-value", "0", "--c51.max-q-value", "100")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        # Chance is about 20.
+        pytest.param(("--agent", "c51", *TO_100, "--total-steps", "30000"), 100.0, id="c51"),
+        pytest.param(("--agent", "sac", "--sac.learning-starts", "500", "--serial"), 1.0, id="discrete-sac"),
+        pytest.param(
+            ("--agent", "ddpg", "--env", "Pendulum-v1", "--ddpg.learning-starts", "500", "--serial"), -1900.0, id="ddpg"
+        ),
+    ],
+)
+def test_an_agent_is_trained_by_its_name_and_its_policy_loads(
+    options: tuple[str, ...], least: float, tmp_path: Path
+) -> None:
+    train(tmp_path, "--seed", "1", "--total-steps", "2000", "--eval-episodes", "5", *options)
+    last = read_metrics(tmp_path / "run")[-1]
+    assert np.isfinite(float(last["loss"]))
+    result = distpolicy("evaluate", "run", "--episodes", "20", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (mean,) = re.findall(r"mean return (-?[\d,.]+)", result.stdout)
+    assert float(mean.replace(",", "")) > least
+
+
+@pytest.mark.parametrize("where", ["--serial", pytest.param("--debug", marks=pytest.mark.slow, id="on Ray")])
+def test_a_replay_buffer_that_does_not_fit_ends_the_command_with_one_line(where: str, tmp_path: Path) -> None:
+    options = ("--agent", "dqn", "--dqn.replay-capacity", "1e12", where)
+    result = distpolicy("train", *options, "--run-dir", "run", cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    # TensorFlow says on the way that there is no GPU.
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("distpolicy: error:"))
+    assert "a replay buffer of 1000000000000 steps takes" in line
+    assert "set replay_capacity to" in line
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 @pytest.mark.slow

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, numbers_of, run_until_stopped, trained
 
+from distpolicy.agents.categorical_dqn.config import C51Config
+from distpolicy.agents.ddpg.config import DDPGConfig
 from distpolicy.agents.dqn.config import DQNConfig
+from distpolicy.agents.experience_config import Replay
+from distpolicy.agents.r2d2.config import R2D2Config
 from distpolicy.agents.sac.config import SACConfig
+from distpolicy.agents.td3.config import TD3Config
+from distpolicy.networks.network_config import NetworkConfig
 from launch.config.train import TrainConfig
 from launch.training.trainer import Trainer
 
@@ -25,6 +31,15 @@ SMALL: dict[str, Any] = {
 }
 DQN = dataclasses.replace(CONFIG, env="uneven_env:UnevenCartPole", total_steps=800, agent=DQNConfig(**SMALL))
 SAC = dataclasses.replace(CONFIG, env="Pendulum-v1", total_steps=800, agent=SACConfig(**SMALL, critic_units=(8,)))
+TD3 = dataclasses.replace(SAC, agent=TD3Config(**SMALL, critic_units=(8,)))
+DDPG = dataclasses.replace(SAC, agent=DDPGConfig(**SMALL, critic_units=(8,)))
+DISCRETE_SAC = dataclasses.replace(DQN, agent=SAC.agent)
+C51 = dataclasses.replace(DQN, agent=C51Config(**SMALL, num_atoms=5))
+R2D2 = dataclasses.replace(
+    DQN,
+    network=NetworkConfig(actor_units=(8,), recurrent="lstm", recurrent_units=(4,)),
+    agent=R2D2Config(**{**SMALL, "samples_per_insert": 16.0}, sequence_length=8, burn_in=2, epsilon_spread=7.0),
+)
 PRIORITISED = dataclasses.replace(DQN, agent=dataclasses.replace(DQN.agent, priority_exponent=0.6, n_step=3))
 
 
@@ -35,8 +50,14 @@ def with_lag(config: TrainConfig, lag: int) -> TrainConfig:
 @pytest.mark.parametrize(
     "config",
     [
-        pytest.param(with_lag(DQN, 1), id="dqn"),
+        pytest.param(with_lag(DQN, 1), id="dqn-lag"),
         pytest.param(PRIORITISED, id="prioritised", marks=pytest.mark.slow),
+        pytest.param(C51, id="c51", marks=pytest.mark.slow),
+        pytest.param(R2D2, id="r2d2", marks=pytest.mark.slow),
+        pytest.param(with_lag(R2D2, 1), id="r2d2-lag", marks=pytest.mark.slow),
+        pytest.param(DISCRETE_SAC, id="discrete-sac", marks=pytest.mark.slow),
+        pytest.param(TD3, id="td3", marks=pytest.mark.slow),
+        pytest.param(DDPG, id="ddpg", marks=pytest.mark.slow),
         pytest.param(SAC, id="sac", marks=pytest.mark.slow),
         pytest.param(with_lag(SAC, 2), id="sac-lag", marks=pytest.mark.slow),
     ],
@@ -50,10 +71,13 @@ def test_two_runs_and_one_collector_end_with_the_same_bytes(config: TrainConfig)
     assert_same_state(first, alone)
     assert "loss" not in outcomes[0].metrics, "nothing is learned before learning_starts"
     assert np.isfinite(outcomes[-1].metrics["loss"])
-    # Two samples for each transition after the first hundred, in whole calls of 32.
+    # Samples for each transition after the first hundred, in whole calls.
     inserted = int(first["experience/debt/num_inserted"])
     (step,) = (value for path, value in first.items() if path.endswith("train_step_counter"))
-    assert int(step) == (inserted - 100) * 2 // 32 * 4
+    replay = config.agent.experience(config.shape)
+    assert isinstance(replay, Replay)
+    due = int((inserted - replay.min_size) * replay.samples_per_insert)
+    assert int(step) == due // replay.samples_per_call * replay.num_updates
 
 
 @pytest.mark.slow

@@ -40,17 +40,17 @@ SMALL = {
 }
 
 
-def config_of(kind: str, **settings: Any) -> TrainConfig:
+def config_of(kind: str, env: str = "CartPole-v1", **settings: Any) -> TrainConfig:
     agent = AgentConfig.of_kind(kind)
     more = {"critic_units": (8,)} if hasattr(agent, "critic_units") else {}
     return TrainConfig(
-        env="Pendulum-v1" if kind in ("sac", "td3", "ddpg") else "CartPole-v1",
+        env=env,
         collectors=1,
         envs_per_collector=3,
         rollout_steps=8,
         vectorization="sync",
         jit_compile=False,
-        network=NetworkConfig(actor_units=(8,)),
+        network=NetworkConfig(actor_units=(8,), recurrent="lstm" if kind == "r2d2" else "none", recurrent_units=(4,)),
         agent=agent(**{**SMALL, **more, **settings}),
     )
 
@@ -68,17 +68,31 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     return learner.update(0.1, rollout._replace(weights_version=version))[1]
 
 
-@pytest.fixture(
-    name="config",
-    params=["dqn", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("prioritised", "sac", "td3"))],
+# A gradient step of R2D2 takes 64 samples.
+SEQUENCES = {"sequence_length": 8, "burn_in": 2, "n_step": 2, "samples_per_insert": 6.0, "priority_exponent": 0.9}
+SPREAD = {"epsilon_spread": 7.0, "epsilon_final": 0.4}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dqn": ("dqn", {}),
+    "r2d2": ("r2d2", SEQUENCES),
+    "prioritised": ("dqn", {"priority_exponent": 0.6, "n_step": 3, "target_update_period": 5}),
+    "noisy": ("dqn", {"exploration": "noisy", "dueling": True}),
+    "spread": ("dqn", SPREAD),
+    "r2d2-spread": ("r2d2", {**SEQUENCES, **SPREAD}),
+    "c51": ("c51", {"num_atoms": 5}),
+    "sac": ("sac", {"env": "Pendulum-v1"}),
+    "discrete-sac": ("sac", {}),
+    "td3": ("td3", {"env": "Pendulum-v1"}),
+    "ddpg": ("ddpg", {"env": "Pendulum-v1"}),
+}
+QUICK = ("dqn", "r2d2")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
 )
-def config_fixture(request: pytest.FixtureRequest) -> TrainConfig:
-    if request.param == "prioritised":
-        return config_of("dqn", priority_exponent=0.6, n_step=3, target_update_period=5)
-    return config_of(request.param)
-
-
-def test_a_checkpoint_in_the_middle_changes_nothing(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_checkpoint_in_the_middle_changes_nothing(case: str, tmp_path: Path) -> None:
+    kind, settings = CASES[case]
+    config = config_of(kind, **settings)
     learner = make_learner(config)
     collector = Collector(CollectorConfig(0, 0, 3, 8, 0), config.environment_factory, PolicyFactory(config))
     rollouts = [map_structure(np.array, collector.rollout(learner.weights())[0]) for _ in range(2 * NUM_UPDATES)]

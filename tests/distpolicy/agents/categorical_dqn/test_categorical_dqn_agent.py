@@ -28,9 +28,9 @@ def linear(seed: int) -> CategoricalQNetwork:
     return CategoricalQNetwork(OBSERVATION, ACTION, num_atoms=ATOMS, seed=seed)
 
 
-def make(network: Any, target: Any = None) -> CategoricalDqnAgent:
+def make(network: Any, target: Any = None, observation: Any = OBSERVATION, splitter: Any = None) -> CategoricalDqnAgent:
     return CategoricalDqnAgent(
-        time_step_spec(OBSERVATION),
+        time_step_spec(observation),
         ACTION,
         network,
         keras.optimizers.SGD(RATE),
@@ -40,6 +40,7 @@ def make(network: Any, target: Any = None) -> CategoricalDqnAgent:
         target_update_period=100,
         gamma=GAMMA,
         reward_scale_factor=SCALE,
+        observation_and_action_constraint_splitter=splitter,
         jit_compile=False,
     )
 
@@ -58,24 +59,33 @@ def projected(value: float, share: float, onto: np.ndarray) -> None:
     onto[lower + 1] += share * (place - lower)
 
 
+def goal_of(following: np.ndarray, reward: float, discount: float, allowed: Any = range(3)) -> np.ndarray:
+    """Returns the projection of what the best allowed action leads to; ``following`` is ``[3, ATOMS]``."""
+    best = max(allowed, key=lambda action: following[action] @ SUPPORT)
+    goal = np.zeros(ATOMS)
+    for atom in range(ATOMS):
+        projected(SCALE * reward + GAMMA * discount * SUPPORT[atom], following[best, atom], goal)
+    return goal
+
+
+def far_away(network: CategoricalQNetwork, seed: int = 3) -> None:
+    """Sets a network's variables to others, whose distributions are far from uniform."""
+    for copy, other in zip(network.variables, linear(seed).variables, strict=True):
+        copy.assign(40 * other)
+
+
 def test_loss_and_gradient_are_the_papers() -> None:
     network, target = linear(1), linear(2)
     agent = make(network, target)
     agent.initialize()
-    for copy, other in zip(target.variables, linear(3).variables, strict=True):
-        copy.assign(40 * other)
+    far_away(target)
     data = random_transitions((BATCH,), np.random.default_rng(0).integers(1, 4, size=BATCH))
     weights = np.linspace(0.5, 1.5, BATCH, dtype=np.float32)
     own = probabilities(network, data.time_step.observation)
     following = probabilities(target, data.next_time_step.observation)
     loss, priority, steps = 0.0, np.zeros(BATCH), [np.zeros(variable.shape) for variable in network.variables]
     for row in range(BATCH):
-        best = int(np.argmax(following[row] @ SUPPORT))
-        goal = np.zeros(ATOMS)
-        for atom in range(ATOMS):
-            step = data.next_time_step
-            value = SCALE * step.reward[row] + GAMMA * step.discount[row] * SUPPORT[atom]
-            projected(value, following[row, best, atom], goal)
+        goal = goal_of(following[row], data.next_time_step.reward[row], data.next_time_step.discount[row])
         action = data.action_step.action[row] - 1
         priority[row] = -np.sum(goal * np.log(own[row, action]))
         loss += weights[row] * priority[row] / BATCH
@@ -90,6 +100,32 @@ def test_loss_and_gradient_are_the_papers() -> None:
     for variable, start, total in zip(network.variables, before, steps, strict=True):
         np.testing.assert_allclose(variable, start - RATE * total, atol=1e-6)
         assert np.abs(total).max() > 0.01
+
+
+def test_only_allowed_actions_are_bootstrapped_from() -> None:
+    specs = {"values": OBSERVATION, "mask": BoundedArraySpec((3,), np.int32, 0, 1)}
+    mask = np.array([[0, 1, 1], [1, 0, 0]] * BATCH, np.int32)[:BATCH]
+    network, target = linear(1), linear(2)
+    agent = make(network, target, specs, lambda observation: (observation["values"], observation["mask"]))
+    agent.initialize()
+    far_away(network, 4)
+    far_away(target)
+    data = random_transitions((BATCH,), np.random.default_rng(0).integers(1, 4, size=BATCH))
+    step, following = data.next_time_step, data.next_time_step.observation
+    own, other = probabilities(network, data.time_step.observation), probabilities(target, following)
+    expected = np.zeros((2, BATCH))
+    for row, action in enumerate(data.action_step.action - 1):
+        for place, allowed in enumerate((np.flatnonzero(mask[row]), range(3))):
+            goal = goal_of(other[row], step.reward[row], step.discount[row], allowed)
+            expected[place, row] = -np.sum(goal * np.log(own[row, action]))
+    assert np.abs(expected[0] - expected[1]).max() > 0.1, "the best actions are allowed anyway"
+    masked = data._replace(
+        time_step=data.time_step._replace(observation={"values": data.time_step.observation, "mask": mask}),
+        next_time_step=step._replace(observation={"values": following, "mask": mask}),
+    )
+    info = agent.train(masked)
+    np.testing.assert_allclose(info.extra["priorities"], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(info.loss, expected[0].mean(), rtol=1e-5)
 
 
 def test_both_policies_act_by_expected_values() -> None:

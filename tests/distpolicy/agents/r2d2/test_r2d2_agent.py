@@ -54,10 +54,10 @@ def network(seed: int) -> QRnnNetwork:
     )
 
 
-def make(own: Any, target: Any = None, **changes: Any) -> R2d2Agent:
+def make(own: Any, target: Any = None, observation: Any = OBSERVATION, **changes: Any) -> R2d2Agent:
     settings = {"sequence_length": LENGTH, "burn_in": BURN_IN, "n_step_update": N_STEP, **changes}
     return R2d2Agent(
-        time_step_spec(OBSERVATION),
+        time_step_spec(observation),
         ACTION,
         own,
         keras.optimizers.SGD(RATE),
@@ -109,10 +109,13 @@ def inverted(x: float, epsilon: float) -> float:
     return np.sign(x) * (((np.sqrt(1 + 4 * epsilon * (abs(x) + 1 + epsilon)) - 1) / (2 * epsilon)) ** 2 - 1)
 
 
-def goals(own: list[np.ndarray], target: list[np.ndarray], state: np.ndarray, data: Any, epsilon: float) -> np.ndarray:
-    """Returns the targets of the steps that are learned from, ``[B, L]``."""
+def goals(
+    own: list[np.ndarray], target: list[np.ndarray], state: np.ndarray, data: Any, epsilon: float, mask: Any = True
+) -> np.ndarray:
+    """Returns the targets of the steps that are learned from, ``[B, L]``; a mask is ``[B, T, 3]``."""
     trajectory, weights = data
     judged, valued = (unrolled(values, trajectory, state, 0) for values in (own, target))
+    judged = np.where(mask, judged, -np.inf)
     found = np.zeros((BATCH, LENGTH))
     for row in range(BATCH):
         for t in range(LENGTH):
@@ -143,15 +146,20 @@ def parameters(network: Any) -> list[np.ndarray]:
     return [named[name].numpy().astype(np.float64) for name in ("w", "u", "kernel", "bias")]
 
 
+def far_away(target: QRnnNetwork) -> None:
+    """Sets the target network's variables to others, whose values are large."""
+    other = network(3)
+    other.create_variables()
+    for copy, value in zip(target.variables, other.variables, strict=True):
+        copy.assign(20 * value)
+
+
 @pytest.mark.parametrize("epsilon", [0.0, 1e-2])
 def test_loss_priorities_and_gradient_are_the_papers(epsilon: float) -> None:
     own, target = network(1), network(2)
     agent = make(own, target, value_rescaling=epsilon)
     agent.initialize()
-    other = network(3)
-    other.create_variables()
-    for copy, value in zip(target.variables, other.variables, strict=True):
-        copy.assign(20 * value)
+    far_away(target)
     trajectory, weights, state = sequences()
     data, start = (trajectory, weights), parameters(own)
     goal = goals(start, parameters(target), state, data, epsilon)
@@ -175,6 +183,31 @@ def test_loss_priorities_and_gradient_are_the_papers(epsilon: float) -> None:
                 slopes.append(loss_of_rest(moved, after, data, goal))
             slope = (slopes[0] - slopes[1]) / 2e-5
             np.testing.assert_allclose(value[index], start[place][index] - RATE * slope, atol=2e-5)
+
+
+def test_only_allowed_actions_are_bootstrapped_from() -> None:
+    own, target, epsilon = network(1), network(2), 1e-2
+    specs = {"values": OBSERVATION, "mask": BoundedArraySpec((3,), np.int32, 0, 1)}
+    agent = make(
+        own,
+        target,
+        specs,
+        value_rescaling=epsilon,
+        observation_and_action_constraint_splitter=lambda observation: (observation["values"], observation["mask"]),
+    )
+    agent.initialize()
+    far_away(target)
+    trajectory, weights, state = sequences()
+    mask = np.random.default_rng(1).integers(0, 2, size=(BATCH, TOTAL, 3)).astype(np.int32)
+    mask[..., 1] |= ~mask.any(axis=-1)
+    data, start, other = (trajectory, weights), parameters(own), parameters(target)
+    goal, unmasked = (goals(start, other, state, data, epsilon, allowed) for allowed in (mask > 0, True))
+    assert np.abs(goal - unmasked).max() > 0.1, "the best actions are allowed anyway"
+    loss, errors = loss_of(start, state, data, goal)
+    masked = trajectory.replace(observation={"values": trajectory.observation, "mask": mask})
+    told = agent.loss(masked, weights, policy_state=[state])
+    np.testing.assert_allclose(told.loss, loss, rtol=1e-4)
+    np.testing.assert_allclose(told.extra["td_error"], errors, rtol=1e-3, atol=1e-4)
 
 
 def unrolled_state(values: list[np.ndarray], data: Trajectory, state: np.ndarray) -> np.ndarray:
