@@ -54,6 +54,7 @@ class Recorder(TrainingObserver):
         self.losses: list[RunFault] = []
         self.recoveries: list[RunFault] = []
         self.returns_to: list[TrainingTotals] = []
+        self.replay_losses: list[int] = []
 
     @property
     def kept_parts(self) -> tuple[str, ...]:
@@ -84,6 +85,9 @@ class Recorder(TrainingObserver):
 
     def on_rollback(self, totals: TrainingTotals) -> None:
         self.returns_to.append(totals)
+
+    def on_replay_lost(self, num_transitions: int) -> None:
+        self.replay_losses.append(num_transitions)
 
 
 def make_driver(
