@@ -162,6 +162,23 @@ def run_until_stopped(
     return recorder
 
 
+def run_until_done(config: TrainConfig, then: Callable[[Trainer, Recorder], None]) -> Recorder:
+    """Runs to the end, so that the last checkpoint holds all that was learned; returns what the run has told.
+
+    Args:
+        config: The settings.
+        then: Called after each update; may stop the driver.
+    """
+    recorder = Recorder(lambda recorder: then(driver, recorder))
+    driver = make_driver(config, recorder=recorder)
+    try:
+        for _ in driver.updates():
+            pass
+    finally:
+        driver.close()
+    return recorder
+
+
 def assert_same_state(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
     """Asserts that two states have the same bytes."""
     assert left.keys() == right.keys()
