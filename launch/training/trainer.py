@@ -101,7 +101,7 @@ class Trainer:
         self._recovered_at_start: list[RunFault] = []
         # The state and totals that the learner goes back to if there is no checkpoint yet.
         self._first: tuple[dict[str, np.ndarray] | None, TrainingTotals] = None, self.totals
-        # Transitions that the state at the start leaves out; the observer is told likewise.
+        # Transitions that the state at the start leaves out; the observer is told when training begins.
         self._left_out_at_start = 0
 
     @property

@@ -77,7 +77,8 @@ class Segments:
         """Returns the number of the first step of each env slot that is in no segment, int64 ``[S]``."""
         first = ring.oldest.copy()
         for one in self._segments:
-            first[np.searchsorted(ring.slots, one.slots)] = one.end
+            places = np.searchsorted(ring.slots, one.slots)
+            first[places] = np.maximum(first[places], one.end)
         return first
 
     def restore(self, segments: Mapping[str, Mapping[str, np.ndarray]]) -> None:
