@@ -65,12 +65,12 @@ def test_a_run_that_goes_on_without_its_replay_buffer_says_what_was_lost(tmp_pat
         assert losses_said(said) == held[-1:], said
     assert min(held) > 200
     rows = read_metrics(folder)
-    # The first updates after each start fill the buffer, and learn nothing.
-    assert [row["loss"] == "" for row in rows[:8]] == [True] * 3 + [False] * 5
-    assert all(row["loss"] == "" for row in (*rows[8:11], *rows[-8:-5]))
     counted = [int(row["replay_lost"]) for row in rows]
     assert counted == sorted(counted)
-    assert sorted(set(counted)) == [0, held[0], sum(held)]
+    for total in (0, held[0], sum(held)):
+        losses = [row["loss"] for row in rows if int(row["replay_lost"]) == total]
+        assert losses[:3] == [""] * 3, "after each start the buffer is filled first"
+        assert losses[-1]
     assert f"{sum(held):,} transitions of the replay buffer lost" in tiles_of_run(read_run(folder))
 
 
