@@ -49,8 +49,8 @@ def run_serially(config: TrainConfig, folder: Path, resume: bool = False) -> str
     """Trains in this process; returns what was said."""
     said = io.StringIO()
     observers = [ConsoleObserver(Console(file=said, width=300), 0.0)]
-    place = {"resume": folder} if resume else {"run_dir": folder}
-    with training_run.TrainingRun(config, observers, **place, serial=True, reports=False) as run:
+    places = (None, folder) if resume else (folder, None)
+    with training_run.TrainingRun(config, observers, *places, serial=True, reports=False) as run:
         run.run()
     return said.getvalue()
 
@@ -84,7 +84,16 @@ def test_a_buffer_that_a_checkpoint_holds_is_not_lost(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_learner_that_is_replaced_without_its_replay_buffer_says_what_was_lost(tmp_path: Path) -> None:
-    options = ("--agent", "dqn", "--collectors", "2", "--envs-per-collector", "4", "--rollout-steps", "16")
+    options: tuple[str, ...] = (
+        "--agent",
+        "dqn",
+        "--collectors",
+        "2",
+        "--envs-per-collector",
+        "4",
+        "--rollout-steps",
+        "16",
+    )
     options += ("--network.actor-units", "8", "--no-jit-compile", "--target-return", "None", "--checkpoint-every", "5")
     options += ("--dqn.no-checkpoint-replay", "--dqn.learning-starts", "100", "--dqn.batch-size", "8")
     options += ("--dqn.updates-per-call", "4", "--dqn.samples-per-insert", "2", "--run-dir", "run")
