@@ -49,8 +49,8 @@ def run_serially(config: TrainConfig, folder: Path, resume: bool = False) -> str
     """Trains in this process; returns what was said."""
     said = io.StringIO()
     observers = [ConsoleObserver(Console(file=said, width=300), 0.0)]
-    places = (None, folder) if resume else (folder, None)
-    with training_run.TrainingRun(config, observers, *places, serial=True, reports=False) as run:
+    new, before = (None, folder) if resume else (folder, None)
+    with training_run.TrainingRun(config, observers, new, before, serial=True, reports=False) as run:
         run.run()
     return said.getvalue()
 
