@@ -59,8 +59,8 @@ class OffPolicyConfig(AgentConfig):
     importance_exponent: float = 0.4
     """How much of the bias of preferring them is corrected at the start. It grows to 1 over the run."""
     checkpoint_replay: bool = True
-    """Keep the replay buffer in checkpoints. Each step is written once. Without it, a run that goes on collects
-    learning_starts steps again before it learns."""
+    """Keep the replay buffer in checkpoints. Each writes the steps that are new, and now and then some older ones anew.
+    Without it, a run that goes on collects learning_starts steps again before it learns, and counts what was lost."""
 
     @property
     def reward_discount(self) -> float:

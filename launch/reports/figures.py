@@ -283,7 +283,9 @@ def _lags(runs: Sequence[RunData]) -> dict[str, float]:
 
 
 # Columns that have charts of their own, or that count.
-_ELSEWHERE = dict.fromkeys(("gradient_steps", "policy_lag_mean", "rows_dropped", "sync_s", "rollouts_in_flight"), "")
+_ELSEWHERE = dict.fromkeys(
+    ("gradient_steps", "policy_lag_mean", "replay_lost", "rows_dropped", "sync_s", "rollouts_in_flight"), ""
+)
 
 
 def _unit(column: str) -> str:

@@ -68,6 +68,8 @@ def tiles_of_run(run: RunData) -> str:
     if run.faults or restarts:
         lost = sum(number(row, "env_steps_lost") for row in run.faults)
         more = [f"{count(lost)} env steps lost"] if run.faults else []
+        if replay_lost := run.last("replay_lost"):
+            more.append(f"{count(replay_lost)} transitions of the replay buffer lost")
         more += [f"resumed {counted(restarts, 'time')}"] if restarts else []
         found.append(tile("Faults", str(len(run.faults)), ", ".join(more)))
     return f"<div class=tiles>{''.join(found)}</div>"

@@ -6,7 +6,7 @@ name and then renamed; older checkpoints are removed only after that. If there i
 the new one is ``00000123-1``, since a folder cannot replace another one in one step. Nothing in it is a pickle.
 
 Parts that never change once written, such as the rows of a replay buffer, are written once. Later checkpoints hold the
-same file.
+same file, until the learner joins such parts to a new one.
 """
 
 from __future__ import annotations

@@ -92,6 +92,12 @@ class ConsoleObserver(TrainingObserver):
         assert self._run is not None
         self._say(f"going back to {self._run.config.count(totals.steps)}, the newest checkpoint")
 
+    def on_replay_lost(self, num_transitions: int) -> None:
+        assert self._run is not None
+        self._say(
+            f"the replay buffer is empty: {num_transitions:,} transitions were lost; {_refilled(self._run.config)}"
+        )
+
     def on_trained(self, totals: TrainingTotals) -> None:
         assert self._run is not None
         self._terminal.end()
@@ -160,6 +166,14 @@ def _learns_nothing(config: TrainConfig) -> str | None:
         f"transitions, and total_steps is {config.total_steps:,}; raise it, or lower {kind}.learning_starts or "
         f"{kind}.updates_per_call"
     )
+
+
+def _refilled(config: TrainConfig) -> str:
+    """Returns what a run does after its replay buffer was lost."""
+    experience = config.agent.experience(config.shape)
+    if isinstance(experience, Replay):
+        return f"learning goes on after {experience.first_call_at:,} new ones"
+    return "it is filled anew before learning goes on"
 
 
 def describe_lag(result: UpdateResult, num_dropped: int = 0) -> str:

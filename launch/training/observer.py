@@ -93,6 +93,9 @@ class TrainingObserver(RunObserver[ObservedRun, RunEnd]):
     def on_rollback(self, totals: TrainingTotals) -> None:
         """The learner was lost and continues from a checkpoint: all updates after these totals are void."""
 
+    def on_replay_lost(self, num_transitions: int) -> None:
+        """The learner continues from a checkpoint without its replay buffer, which held so many transitions then."""
+
     def on_trained(self, totals: TrainingTotals) -> None:
         """Training is over, and the policies are in the run directory; an evaluation may follow."""
 
@@ -125,6 +128,9 @@ class Observers(ObserverGroup[TrainingObserver, ObservedRun, RunEnd], TrainingOb
 
     def on_rollback(self, totals: TrainingTotals) -> None:
         self.tell(lambda observer: observer.on_rollback(totals))
+
+    def on_replay_lost(self, num_transitions: int) -> None:
+        self.tell(lambda observer: observer.on_replay_lost(num_transitions))
 
     def on_trained(self, totals: TrainingTotals) -> None:
         self.tell(lambda observer: observer.on_trained(totals))

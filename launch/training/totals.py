@@ -31,6 +31,8 @@ class TrainingTotals:
         solved_return: The mean return that reached the target; None if none has. Updates that were under way then may
             change the mean of the last episodes.
         gradient_steps: Number of gradient steps of a run that learns from a dataset; 0 for other runs.
+        replay_lost: Number of transitions that the replay buffer held, and that were lost since checkpoints do not hold
+            them; over all starts of the run.
     """
 
     updates: int = 0
@@ -42,6 +44,7 @@ class TrainingTotals:
     best_evaluation: float | None = None
     solved_return: float | None = None
     gradient_steps: int = 0
+    replay_lost: int = 0
 
     @property
     def steps(self) -> int:
@@ -96,6 +99,10 @@ class TotalsTracker:
         self._best = best
         self._totals = dataclasses.replace(totals, best_evaluation=best)
         self._returns: deque[float] = deque(totals.recent_returns, maxlen=100)
+
+    def lose_replay(self, num_transitions: int) -> None:
+        """Counts transitions of the replay buffer that the state of these totals leaves out."""
+        self._totals = dataclasses.replace(self._totals, replay_lost=self._totals.replay_lost + num_transitions)
 
     def is_best(self, mean_return: float) -> bool:
         """Returns True if the mean return of an evaluation is higher than the best one so far."""
@@ -154,6 +161,7 @@ class TotalsTracker:
             best_evaluation=self._best,
             solved_return=mean if solved and not before.solved else before.solved_return,
             gradient_steps=before.gradient_steps + gradient_steps,
+            replay_lost=before.replay_lost,
         )
         metrics = {
             "update": self._totals.updates,
@@ -163,6 +171,8 @@ class TotalsTracker:
             **_timings(reports),
             **learner_metrics,
         }
+        if "replay_size" in learner_metrics:
+            metrics["replay_lost"] = self._totals.replay_lost
         if self._returns:
             metrics["return_mean_100"] = mean
         if ended_returns:

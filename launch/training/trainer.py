@@ -33,6 +33,7 @@ from launch.training.policy_server import PolicyServer
 from launch.training.recovery import WorkerRecovery
 from launch.training.totals import TotalsTracker, TrainingTotals, UpdateResult
 from workers.collection.evaluator import EvaluatedPolicy, EvaluationResult
+from workers.learning.learner import transitions_left_out
 
 # Seconds that an interrupted run waits for the updates under way, and then for the learner's state. The time of the
 # last update is added twice: the learner may have begun two updates.
@@ -100,6 +101,8 @@ class Trainer:
         self._recovered_at_start: list[RunFault] = []
         # The state and totals that the learner goes back to if there is no checkpoint yet.
         self._first: tuple[dict[str, np.ndarray] | None, TrainingTotals] = None, self.totals
+        # Transitions that the state at the start leaves out; the observer is told when training begins.
+        self._left_out_at_start = 0
 
     @property
     def totals(self) -> TrainingTotals:
@@ -140,6 +143,8 @@ class Trainer:
         self._learners.start(generation)
         self._pool.start(generation)
         self._first = state, self.totals
+        self._left_out_at_start = transitions_left_out(state)
+        self._totals.lose_replay(self._left_out_at_start)
         self._prepare_learners(state)
         self._recovered_at_start = self._pool.begin()
 
@@ -166,6 +171,7 @@ class Trainer:
             WorkerLostError: If workers die faster than they can be replaced.
         """
         self._recovery.tell_recovered(self._recovered_at_start)
+        self._tell_replay_lost(self._left_out_at_start)
         while True:
             goes_on = not (self._is_stopped or self.totals.solved)
             if goes_on:
@@ -181,6 +187,10 @@ class Trainer:
                 self._recover(error)
             else:
                 yield result
+
+    def _tell_replay_lost(self, num_transitions: int) -> None:
+        if num_transitions:
+            self._observer.on_replay_lost(num_transitions)
 
     def stop(self) -> None:
         """Ends training after the updates that are under way."""
@@ -315,7 +325,10 @@ class Trainer:
         self._observer.on_fault(fault)
         self._pipeline.give_up(len(self._pipeline.pending))
         self._keeper.go_back(totals)
+        left_out = transitions_left_out(state)
+        self._totals.lose_replay(left_out)
         self._observer.on_rollback(totals)
+        self._tell_replay_lost(left_out)
 
         def prepare(state: dict[str, np.ndarray] | None) -> None:
             self._prepare_learners(state)

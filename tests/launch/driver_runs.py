@@ -54,6 +54,7 @@ class Recorder(TrainingObserver):
         self.losses: list[RunFault] = []
         self.recoveries: list[RunFault] = []
         self.returns_to: list[TrainingTotals] = []
+        self.replay_losses: list[int] = []
 
     @property
     def kept_parts(self) -> tuple[str, ...]:
@@ -84,6 +85,9 @@ class Recorder(TrainingObserver):
 
     def on_rollback(self, totals: TrainingTotals) -> None:
         self.returns_to.append(totals)
+
+    def on_replay_lost(self, num_transitions: int) -> None:
+        self.replay_losses.append(num_transitions)
 
 
 def make_driver(
@@ -153,6 +157,23 @@ def run_until_stopped(
         with pytest.raises(Stop):
             list(driver.updates())
         last(driver)
+    finally:
+        driver.close()
+    return recorder
+
+
+def run_until_done(config: TrainConfig, then: Callable[[Trainer, Recorder], None]) -> Recorder:
+    """Runs to the end, so that the last checkpoint holds all that was learned; returns what the run has told.
+
+    Args:
+        config: The settings.
+        then: Called after each update; may stop the driver.
+    """
+    recorder = Recorder(lambda recorder: then(driver, recorder))
+    driver = make_driver(config, recorder=recorder)
+    try:
+        for _ in driver.updates():
+            pass
     finally:
         driver.close()
     return recorder

@@ -1,5 +1,7 @@
 """Saves of a checkpoint, each in a process that is killed at one of its system calls: the first, the second, ...
 
+A checkpoint has rows of a replay buffer: segments of the checkpoint before, which it links to, and one of its own.
+
 A script: it has to be forked from, so that it has no threads and has imported little. It prints a line of JSON a save:
 what `load_latest` finds after it.
 """
@@ -17,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from launch.training.checkpoint_store import CheckpointStore
+from launch.training.checkpoint_store import Checkpoint, CheckpointStore
 from launch.training.totals import TrainingTotals
+from workers.learning.learner import SEGMENTS
 
 _TRACEME, _SYSCALL = 0, 24
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,24 +29,49 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 
 
-def save(folder: Path, updates: int, mark: float, keep: int = 2) -> None:
-    """A checkpoint whose parts and totals all hold the mark."""
+def saving(folder: Path, updates: int, mark: float, keep: int = 2) -> Callable[[], object]:
+    """Saves, when it is called, a checkpoint whose parts, totals and newest segment all hold the mark."""
+    store = CheckpointStore(folder, keep)
+    before = store.load_latest()
+    # As of a full ring: the rows of the oldest segment are written over.
+    names = [] if before is None else [str(name) for name in before.state[SEGMENTS][-2:]]
     state = {name: np.full(100, mark) for name in ("policy/kernel", "optimizer/0", "learner/version")}
-    CheckpointStore(folder, keep).save(state, TrainingTotals(updates, train_s=mark))
+    state[SEGMENTS] = np.array([*names, f"segment-{mark:g}"])
+    state[f"segment-{mark:g}/reward"] = rows(mark)
+    return lambda: store.save(state, TrainingTotals(updates, train_s=mark))
+
+
+def save(folder: Path, updates: int, mark: float, keep: int = 2) -> None:
+    """Saves a checkpoint as :func:`saving` does, at once."""
+    saving(folder, updates, mark, keep)()
+
+
+def rows(mark: float) -> np.ndarray:
+    """The rows of a segment."""
+    return mark * 1_000 + np.arange(200)
 
 
 def mark_of(folder: Path) -> float | None:
     """The mark of the newest checkpoint, which has to be whole; None if there is none."""
-    found = CheckpointStore(folder, keep=1).load_latest()
+    return mark_and_segments(CheckpointStore(folder, keep=1).load_latest())[0]
+
+
+def mark_and_segments(found: Checkpoint | None) -> tuple[float | None, list[float]]:
+    """The mark of a checkpoint, and those of its segments, each of which has to be there with exactly its rows."""
     if found is None:
-        return None
+        return None, []
     assert not found.refused, found.refused
-    marks = {found.totals.train_s, *(float(value) for array in found.state.values() for value in array)}
+    state = dict(found.state)
+    names = [str(name) for name in state.pop(SEGMENTS)]
+    segments = [float(name.removeprefix("segment-")) for name in names]
+    for name, mark in zip(names, segments, strict=True):
+        np.testing.assert_array_equal(state.pop(f"{name}/reward"), rows(mark))
+    marks = {found.totals.train_s, segments[-1], *(float(value) for array in state.values() for value in array)}
     assert len(marks) == 1, marks
-    return marks.pop()
+    return marks.pop(), segments
 
 
-def killed(work: Callable[[], None], num_stops: int) -> bool:
+def killed(work: Callable[[], object], num_stops: int) -> bool:
     """Runs it in a child that is killed when a system call of its has stopped it so often; False if it ends before.
 
     A call stops it when it begins and when it ends: every other kill is in the middle of one.
@@ -75,12 +103,13 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         for number in before:
             save(folder, number, mark=number, keep=len(before))
-        alive = not killed(lambda: save(folder, updates, mark=99, keep=keep), num_stops)
-        found = mark_of(folder)
+        alive = not killed(saving(folder, updates, mark=99, keep=keep), num_stops)
+        found, segments = mark_and_segments(CheckpointStore(folder, keep=1).load_latest())
         left = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
         save(folder, 50, mark=50, keep=1)
         after = [mark_of(folder), *sorted(path.name for path in folder.iterdir())]
-        print(json.dumps({"stops": num_stops, "killed": not alive, "found": found, "left": left, "after": after}))
+        told = {"stops": num_stops, "killed": not alive, "found": found, "segments": segments}
+        print(json.dumps({**told, "left": left, "after": after}))
         num_stops += 1
 
 

@@ -15,6 +15,9 @@ from distpolicy.trajectories.transitions import Transition
 
 NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
 
+# Entry of a state: how many transitions were there that the state leaves out.
+LEFT_OUT = "left_out"
+
 
 class Sample(NamedTuple):
     """The input of one call of the agent: of ``train``, or of ``train_steps`` if it holds several batches.
@@ -85,7 +88,7 @@ class Experience(abc.ABC):
         """Returns the state that a checkpoint has to hold, by path, without what is in segments."""
 
     def segments(self, kept: Collection[str]) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:
-        """Returns the data that never change once they are there, in pieces that a checkpoint writes once.
+        """Returns the data that never change once they are there, in pieces that later checkpoints share.
 
         Args:
             kept: Names of segments that need not be returned again.

@@ -18,7 +18,7 @@ from distpolicy.utils.compilation.litert_program import LiteRTError
 from distpolicy.utils.memory import peak_memory_bytes
 from distpolicy.utils.nests.array_nest import flatten, map_structure, paths
 from distpolicy.weights import Weights, WeightsPacker
-from workers.experience.experience import Sample
+from workers.experience.experience import LEFT_OUT, Sample
 from workers.experience.factory import make_experience
 from workers.learning.policy_export import PolicyExporter
 from workers.learning.profile import LearnerProfile
@@ -314,6 +314,11 @@ _EXPERIENCE = "experience/"
 # Names of the parts of the state that hold segments of the experience; each begins with the prefix.
 SEGMENTS = "learner/segments"
 _SEGMENT = "segment-"
+
+
+def transitions_left_out(state: Mapping[str, np.ndarray] | None) -> int:
+    """Returns how many transitions of its replay buffer a learner's state leaves out; 0 for no state."""
+    return int((state or {}).get(f"{_EXPERIENCE}{LEFT_OUT}", 0))
 
 
 def lag_metrics(lags: np.ndarray, max_policy_lag: int) -> dict[str, float]:

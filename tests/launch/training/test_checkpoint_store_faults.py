@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,18 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from killed_saves import mark_of, save
+from killed_saves import mark_and_segments, mark_of, save
 
 from distpolicy.errors import CheckpointError
 from launch.training import checkpoint_store
 from launch.training.checkpoint_store import CheckpointStore
 from launch.training.totals import TrainingTotals
 
-PARTS = ("policy.npz", "optimizer.npz", "learner.npz")
+PARTS = ("policy.npz", "optimizer.npz", "learner.npz", "segment-5.npz")
+
+
+# The folders of checkpoints of 2, 3 and 4 updates.
+OLDER = ("00000002", "00000003", "00000004")
 
 
 @pytest.fixture
@@ -44,6 +48,8 @@ def memory_path() -> Iterator[Path]:
         # Before the new one is whole the old one stays, though only one is to be kept.
         ([4], 5, 1, {("00000004",), ("00000004", "00000005"), ("00000005",)}),
         ([5], 5, 2, {("00000005",), ("00000005", "00000005-1"), ("00000005-1",)}),
+        # A replay buffer's rows: two segments of the one before are linked to, and a third one no longer.
+        ([2, 3, 4], 5, 1, {tuple(f"{number:08d}" for number in range(first, 6)) for first in range(2, 6)} | {OLDER}),
     ],
 )
 def test_a_save_that_is_killed_at_any_system_call_leaves_the_old_checkpoint_or_the_new_one_whole(
@@ -73,6 +79,8 @@ def test_a_save_that_is_killed_at_any_system_call_leaves_the_old_checkpoint_or_t
     assert found == [old] * found.count(old) + [99.0] * found.count(99.0)
     assert found.count(old) > 50
     assert found.count(99.0) > 2
+    rows = {(item["found"], *item["segments"]) for item in saves}
+    assert rows == {(old, *before), (99.0, *before[-2:], 99.0)}
     assert {tuple(name for name in item["left"] if not name.startswith(".")) for item in saves} == folders
     assert any(name.endswith(".partial") for item in saves for name in item["left"])
     # The next save is as if nothing had happened, and clears what is left.
@@ -173,8 +181,9 @@ def copy_of(folder: Path) -> Iterator[Path]:
 def check_refused(damaged: Path, file: str, pair: Path) -> None:
     """The newest is refused by the file's name, and the one before is loaded."""
     found = CheckpointStore(damaged, keep=1).load_latest()
+    assert found is not None
     assert (found.path.name, found.totals) == ("00000004", TrainingTotals(4, train_s=4))
-    assert all(np.all(value == 4) for value in found.state.values())
+    assert mark_and_segments(dataclasses.replace(found, refused=())) == (4, [4])
     (error,) = found.refused
     assert isinstance(error, CheckpointError)
     newest = damaged / "00000005"

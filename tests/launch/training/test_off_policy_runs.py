@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driver_runs import CONFIG, Recorder, Stop, assert_same_state, kill, numbers_of, run_until_stopped, trained
+from driver_runs import CONFIG, Recorder, assert_same_state, kill, numbers_of, run_until_done, trained
+from replay_checks import check_replay, transitions
 
 from distpolicy.agents.categorical_dqn.config import C51Config
 from distpolicy.agents.ddpg.config import DDPGConfig
@@ -82,12 +83,16 @@ def test_two_runs_and_one_collector_end_with_the_same_bytes(config: TrainConfig)
 
 @pytest.mark.slow
 def test_a_run_that_goes_on_has_its_replay_buffer_and_goes_on_alike_every_time() -> None:
-    state, first = trained(dataclasses.replace(DQN, total_steps=400))
+    # Nothing is written over.
+    agent = dataclasses.replace(DQN.agent, replay_capacity=2_000)
+    config = dataclasses.replace(DQN, agent=agent)
+    state, first = trained(dataclasses.replace(config, total_steps=400))
     totals = first[-1].totals
-    ends = [trained(DQN, 1, state, totals) for _ in range(2)]
+    check_replay(state, totals.env_steps, agent)
+    ends = [trained(config, 1, state, totals) for _ in range(2)]
     assert_same_state(ends[0][0], ends[1][0])
-    assert first[-1].metrics["replay_size"] > 350
-    assert ends[0][1][0].metrics["replay_size"] > 350, "the rows from before are still there"
+    check_replay(ends[0][0], ends[0][1][-1].totals.env_steps, agent)
+    assert transitions(state) < transitions(ends[0][0]), "the rows from before are still there"
     assert "loss" in ends[0][1][1].metrics, "it learns from the first updates on"
 
 
@@ -98,25 +103,19 @@ def test_no_transition_counts_twice_when_a_worker_is_killed(victim: str) -> None
         if len(recorder.outcomes) == 7:
             kill(driver.handles[0].actor if victim == "collector" else driver.learners.actors[0])
         if (recorder.recoveries or recorder.returns_to) and recorder.outcomes[-1].totals.updates >= 20:
-            raise Stop
+            driver.stop()
 
-    config = dataclasses.replace(
-        DQN, total_steps=100_000, checkpoint_every=3, agent=dataclasses.replace(DQN.agent, replay_capacity=100_000)
-    )
-    states: list[dict[str, np.ndarray]] = []
-    recorder = run_until_stopped(config, then, lambda driver: states.append(driver.learner_state()))
-    (state,) = states
-    # The learner may be some updates ahead; those of the recorder are counted.
-    counted = recorder.outcomes[-1]
-    ahead = int(state["learner/version"]) - counted.totals.updates
-    kept = counted.metrics["replay_size"]
+    agent = dataclasses.replace(DQN.agent, replay_capacity=100_000)
+    config = dataclasses.replace(DQN, total_steps=100_000, checkpoint_every=3, agent=agent)
+    recorder = run_until_done(config, then)
+    assert recorder.saved is not None
+    totals = recorder.saved.totals
+    assert totals == recorder.outcomes[-1].totals
+    check_replay(recorder.saved.state, totals.env_steps, agent)
     if victim == "learner":
         assert recorder.returns_to
-        steps = counted.totals.env_steps
     else:
         assert len(recorder.losses) == 1
-        steps = sum(report.num_env_steps for report in recorder.reports)
+        assert totals.env_steps == sum(report.num_env_steps for report in recorder.reports)
         for numbers in numbers_of(recorder.reports).values():
             assert sorted(numbers) == list(range(len(numbers)))
-    assert kept == steps
-    assert int(state["experience/debt/num_inserted"]) <= steps + ahead * config.batch_size

@@ -14,16 +14,19 @@ from typing import Any, NamedTuple
 
 import pytest
 import ray
-from driver_runs import CONFIG, Recorder, Stop, numbers_of, run_until_stopped
+from driver_runs import CONFIG, Recorder, Stop, numbers_of, run_until_done, run_until_stopped
 from light_workers import STEPS, Notes, light_driver
 from ray.cluster_utils import Cluster
+from replay_checks import check_replay
 
+from distpolicy.agents.dqn.config import DQNConfig
 from launch.training.trainer import Trainer
 
 # The same as of tests/cluster, for machines that refuse these.
 pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 COLLECTOR: dict[str, Any] = {"num_cpus": 1, "resources": {"collector": 1}}
+LEARNER: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1, "resources": {"learner": 1}}
 
 
 class Nodes(NamedTuple):
@@ -42,7 +45,7 @@ def nodes() -> Iterator[Nodes]:
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         try:
             collectors = [cluster.add_node(**COLLECTOR) for _ in range(2)]
-            learner = cluster.add_node(num_cpus=0, num_gpus=1, resources={"learner": 1})
+            learner = cluster.add_node(**LEARNER)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
             yield Nodes(cluster, collectors, learner)
         finally:
@@ -114,3 +117,34 @@ def test_actors_are_where_their_resources_are_and_another_node_takes_the_place_o
     assert {len(outcome.reports) for outcome in recorder.outcomes} == {CONFIG.collectors}
     for numbers in numbers_of(recorder.reports).values():
         assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("lost", ["collector", "learner"])
+def test_a_replay_buffer_has_each_transition_once_after_a_node_has_gone(nodes: Nodes, lost: str) -> None:
+    """A node that goes takes its collector, or the learner with the buffer; another node takes its place."""
+    agent = DQNConfig(
+        replay_capacity=100_000, batch_size=8, updates_per_call=4, samples_per_insert=2.0, learning_starts=100
+    )
+    config = dataclasses.replace(CONFIG, total_steps=100_000_000, checkpoint_every=3, agent=agent)
+    node = nodes.collectors.pop() if lost == "collector" else nodes.learner
+    is_back = False
+
+    def then(driver: Trainer, recorder: Recorder) -> None:
+        nonlocal is_back
+        if len(recorder.outcomes) == 7:
+            nodes.cluster.remove_node(node, allow_graceful=False)
+            if lost == "learner":
+                # The run waits for it.
+                nodes.cluster.add_node(**LEARNER)
+        if lost == "collector" and recorder.losses and not is_back and len(recorder.outcomes) > 10:
+            is_back = True
+            nodes.collectors.append(nodes.cluster.add_node(**COLLECTOR))
+        if recorder.recoveries and len(recorder.outcomes) >= 25:
+            driver.stop()
+
+    recorder = run_until_done(config, then)
+    assert [fault.what.split()[0] for fault in recorder.losses] == [lost]
+    assert bool(recorder.returns_to) == (lost == "learner")
+    assert recorder.saved is not None
+    assert recorder.saved.totals == recorder.outcomes[-1].totals
+    check_replay(recorder.saved.state, recorder.saved.totals.env_steps, agent)

@@ -11,7 +11,7 @@ from replay_streams import Model, Saved, Stream, assert_same, flat, rollout_of, 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.transitions import Transition
 from distpolicy.utils.nests.array_nest import flatten
-from workers.experience.experience import Experience, Sample
+from workers.experience.experience import LEFT_OUT, Experience, Sample
 from workers.experience.factory import make_experience
 
 STEPS = 7
@@ -298,13 +298,15 @@ def test_sequences_that_are_whole_since_they_are_shorter_can_be_drawn() -> None:
 
 
 @pytest.mark.parametrize("in_checkpoints", [True, False])
-def test_rows_are_left_out_if_checkpoints_do_not_hold_them(in_checkpoints: bool) -> None:
+def test_rows_are_left_out_and_counted_if_checkpoints_do_not_hold_them(in_checkpoints: bool) -> None:
     rng = np.random.default_rng(0)
     streams = {slot: Stream(slot, rng) for slot in range(3)}
     experience = make_experience(settings_of(in_checkpoints=in_checkpoints))
     experience.insert([rollout_of(streams, 0, 2, STEPS, 0)])
     # A collector that joins does not lose the rows.
     experience.insert([rollout_of(streams, 0, 3, STEPS, 1)])
-    assert experience.metrics()["replay_size"] > 2 * STEPS
-    assert bool(experience.state()) is in_checkpoints
+    held = experience.metrics()["replay_size"]
+    assert held > 2 * STEPS
+    assert experience.state().get(LEFT_OUT) == (None if in_checkpoints else held)
+    assert ("ring/slots" in experience.state()) is in_checkpoints
     assert bool(experience.segments(())[0]) is in_checkpoints

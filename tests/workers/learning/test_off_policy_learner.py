@@ -28,7 +28,7 @@ from launch.training.totals import TrainingTotals
 from workers.collection.collector import Collector, CollectorConfig
 from workers.environments.probe import probe
 from workers.experience.replay import memory
-from workers.learning.learner import Learner
+from workers.learning.learner import Learner, transitions_left_out
 
 NUM_UPDATES = 12
 SMALL = {
@@ -137,11 +137,12 @@ def test_a_run_that_goes_on_without_its_rows_fills_the_buffer_anew() -> None:
     collector = Collector(CollectorConfig(0, 0, 3, 8, 0), config.environment_factory, PolicyFactory(config))
     rollouts = [map_structure(np.array, collector.rollout(learner.weights())[0]) for _ in range(NUM_UPDATES)]
     collector.close()
-    for rollout in rollouts:
-        update(learner, rollout)
+    held = [update(learner, rollout)["replay_size"] for rollout in rollouts][-1]
     state = learner.state()
-    assert not [path for path in state if path.startswith(("experience/", "segment-"))]
+    assert [path for path in state if path.startswith(("experience/", "segment-"))] == ["experience/left_out"]
+    assert transitions_left_out(state) == held > 150
     resumed.restore(state)
+    assert transitions_left_out(resumed.state()) == 0
     metrics = [update(resumed, rollout) for rollout in rollouts[:3]]
     assert "loss" not in metrics[0]
     assert "loss" in metrics[-1]

@@ -11,7 +11,7 @@ import numpy as np
 from distpolicy.agents.experience_config import Replay
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
-from workers.experience.experience import NO_SEGMENTS, Experience, Sample
+from workers.experience.experience import LEFT_OUT, NO_SEGMENTS, Experience, Sample
 from workers.experience.replay.debt import SampleDebt
 from workers.experience.replay.draws import Draws
 from workers.experience.replay.memory import check_memory
@@ -152,9 +152,12 @@ class ReplayExperience(Experience):
     def state(self) -> dict[str, np.ndarray]:
         """Returns what changes: the newest step of each env slot, priorities, and the debt.
 
-        It is empty if checkpoints do not hold the rows, and :meth:`segments` are.
+        If checkpoints do not hold the rows, it says only how many transitions that leaves out, and :meth:`segments` are
+        empty.
         """
-        return self._whole_state() if self._is_saved else {}
+        if not self._is_saved:
+            return {LEFT_OUT: np.asarray(np.count_nonzero(self._ring.is_start), np.int64)}
+        return self._whole_state()
 
     def _whole_state(self) -> dict[str, np.ndarray]:
         parts = {
@@ -172,7 +175,7 @@ class ReplayExperience(Experience):
     def restore(
         self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
-        """Restores a state, of a buffer of any capacity; begins anew if it is empty.
+        """Restores a state, of a buffer of any capacity; begins anew if it has no rows.
 
         Raises:
             ConfigError: If the state holds sequences, and this buffer transitions, or the other way round.
