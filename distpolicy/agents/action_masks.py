@@ -73,8 +73,8 @@ def seen_by_networks(specs: EnvironmentSpecs, action_mask: str | None) -> SeenBy
     mask = observation[action_mask]
     if not _is_for(mask, num_actions):
         raise ConfigError(
-            f"action_mask {action_mask} must be bools, integers or floats of shape [{num_actions}], one for each action,"
-            f" but is {_described(mask)}"
+            f"action_mask {action_mask} must be a bool or number for each action, of shape [{num_actions}], but is "
+            f"{_described(mask)}"
         )
     splitter = ActionMaskSplitter(action_mask)
     seen = specs.time_step._replace(observation=splitter(observation)[0])

@@ -80,8 +80,8 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process:
 
     Raises:
         ConfigError: If there is no dataset although the agent needs one, the environment cannot be made, its spaces are
-            not supported, the agent does not learn its actions, ``action_mask`` is not the key of a mask, or it has other
-            observations or actions than the dataset.
+            not supported, the agent does not learn its actions, ``action_mask`` names no mask of them, or the
+            environment has other observations or actions than the dataset.
         CheckpointError: If a dataset is damaged.
     """
     if not config.is_offline:
