@@ -6,12 +6,19 @@ from typing import Any
 
 from distpolicy.networks.network import Network
 from distpolicy.policies.actor_policy import ActorPolicy
+from distpolicy.policies.masks import Splitter, network_input_spec
+from distpolicy.specs.tensor_spec import from_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.float_leaves_normalizer import FloatLeavesNormalizer
+from distpolicy.utils.nests.array_nest import flatten
 
 
 def make_collect_policy(
-    time_step_spec: TimeStep, action_spec: Any, actor_network: Network, normalize_observations: bool
+    time_step_spec: TimeStep,
+    action_spec: Any,
+    actor_network: Network,
+    normalize_observations: bool,
+    splitter: Splitter = None,
 ) -> ActorPolicy:
     """Builds the policy that collectors run; the learner builds its policy with the same function.
 
@@ -22,14 +29,20 @@ def make_collect_policy(
         action_spec: Nest of bounded specs of one action.
         actor_network: From observations to distributions, see :attr:`ActorCritic.policy_network`.
         normalize_observations: Whether it normalises observations by running statistics, which it holds.
+        splitter: Function from an observation to the network's input and a mask of actions; None for no masks.
     """
+    normalizer = None
+    if normalize_observations:
+        masked_action = flatten(from_spec(action_spec))[0]
+        normalizer = make_normalizer(network_input_spec(time_step_spec.observation, splitter, masked_action))
     return ActorPolicy(
         time_step_spec,
         action_spec,
         actor_network,
-        observation_normalizer=make_normalizer(time_step_spec.observation) if normalize_observations else None,
+        observation_normalizer=normalizer,
         clip=False,
         emit_log_probability=True,
+        observation_and_action_constraint_splitter=splitter,
         name="collect_policy",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,23 @@ from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import StepType
 
 
+class MaskedObservation(NamedTuple):
+    """An observation that comes with a mask of actions.
+
+    Attributes:
+        network_input: What networks read: nest of ``[..., *shape]``.
+        mask: bool ``[..., num_actions]``: False where an action is forbidden.
+    """
+
+    network_input: Any
+    mask: tf.Tensor
+
+
+def input_and_mask(observation: Any) -> tuple[Any, Any]:
+    """Returns what networks read, and the mask of actions, or None for observations that have none."""
+    return observation if isinstance(observation, MaskedObservation) else (observation, None)
+
+
 class ActorCritic(tf.Module):
     """An actor and a critic, which compute distributions and values of the same steps.
 
@@ -22,8 +39,8 @@ class ActorCritic(tf.Module):
     is the only state: the policy's.
 
     Args:
-        observation_spec: Nest of specs of one observation.
-        actor_network: From observations, or from encodings, to distributions.
+        observation_spec: Nest of specs of one observation, without a mask.
+        actor_network: From observations, or from encodings, to distributions; takes a ``mask`` if there are any.
         value_network: From observations, or from encodings, to values.
         encoding_network: From observations to encodings; None for networks that read observations themselves.
         mixed_precision: Whether hidden layers compute in bfloat16. Inputs and outputs stay float32, and policies of the
@@ -102,7 +119,7 @@ class ActorCritic(tf.Module):
         """Returns distributions and values.
 
         Args:
-            observation: Nest of ``[B, *shape]`` or ``[B, T, *shape]``.
+            observation: Nest of ``[B, *shape]`` or ``[B, T, *shape]``, or a MaskedObservation.
             step_type: int32 ``[B]`` or ``[B, T]``; the state is reset where it is FIRST.
             state: Nest of ``[B, ...]``: the state before the first step; see :meth:`initial_state`.
 
@@ -113,19 +130,22 @@ class ActorCritic(tf.Module):
             return self._call(observation, step_type, state)
 
     def _call(self, observation: Any, step_type: tf.Tensor, state: Any) -> tuple[Any, tf.Tensor, Any]:
+        observation, mask = input_and_mask(observation)
         if self._has_value_state:
-            distribution, policy_state = self._actor_network(observation, step_type=step_type, network_state=state[0])
+            distribution, policy_state = self._actor_network(
+                observation, step_type=step_type, network_state=state[0], mask=mask
+            )
             value, value_state = self._value_network(observation, step_type=step_type, network_state=state[1])
             return distribution, value, (policy_state, value_state)
         if self.observation_encoder is None:
             encoding = observation
-            distribution, state = self._actor_network(observation, step_type=step_type, network_state=state)
+            distribution, state = self._actor_network(observation, step_type=step_type, network_state=state, mask=mask)
         else:
             # In a tuple, if there is one: see Sequential.
             before = state[0] if self.is_recurrent else ()
             encoding, after = self.observation_encoder(observation, step_type=step_type, network_state=before)
             encoding = tf.nest.map_structure(_widened, encoding)
-            distribution, _ = self._actor_network(encoding, step_type=step_type)
+            distribution, _ = self._actor_network(encoding, step_type=step_type, mask=mask)
             state = (after,) if self.is_recurrent else ()
         return distribution, self._value_network(encoding, step_type=step_type)[0], state
 

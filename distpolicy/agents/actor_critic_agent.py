@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from distpolicy.agents.acting_policy import make_collect_policy, make_normalizer
 from distpolicy.agents.action_terms import sum_of_leaves
-from distpolicy.agents.actor_critic import ActorCritic
+from distpolicy.agents.actor_critic import ActorCritic, MaskedObservation
 from distpolicy.agents.actor_critic_config import ActorCriticConfig
 from distpolicy.agents.batch_statistics import (
     AllSum,
@@ -39,6 +39,7 @@ from distpolicy.networks.network import Network
 from distpolicy.ops.returns import discounted_returns
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.masks import Splitter, network_input_spec, split_mask
 from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
@@ -107,6 +108,9 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         policies: The policies, whose ``collect_policy`` acts by ``actor_network``; None to make them.
         optimizer: What takes the steps, if not a :class:`FlatAdam` by the config.
         has_value_state: Whether the value network may have a state, which begins at zero with each batch.
+        observation_and_action_constraint_splitter: Function from an observation to the networks' input and a mask of
+            actions, not 0 where an action is allowed; None for no masks. The mask is for the actor alone: critic and
+            normaliser do not see it.
         arguments: Further arguments of :class:`TFAgent`.
 
     Attributes:
@@ -138,15 +142,19 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         policies: ActingPolicies | None = None,
         optimizer: Any = None,
         has_value_state: bool = False,
+        observation_and_action_constraint_splitter: Splitter = None,
         **arguments: Any,
     ) -> None:
         time_step_spec = tensor_spec.from_spec(time_step_spec)
+        splitter = observation_and_action_constraint_splitter
+        (first_action, *_) = tf.nest.flatten(tensor_spec.from_spec(action_spec))
+        input_spec = network_input_spec(time_step_spec.observation, splitter, first_action)
         actor_critic = ActorCritic(
-            time_step_spec.observation, actor_network, value_network, encoding_network, mixed_precision, has_value_state
+            input_spec, actor_network, value_network, encoding_network, mixed_precision, has_value_state
         )
         if policies is None:
             made = make_collect_policy(
-                time_step_spec, action_spec, actor_critic.policy_network, config.normalize_observations
+                time_step_spec, action_spec, actor_critic.policy_network, config.normalize_observations, splitter
             )
             policies = ActingPolicies(GreedyPolicy(made), made)
         collect_policy = policies.collect_policy
@@ -159,6 +167,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
             **{"name": f"{config.kind}_agent", **arguments},
         )
         self._config, self._seed = config, seed
+        self._splitter, self._masked_action = splitter, first_action
         self._actor_critic, self._acting_policy = actor_critic, collect_policy
         self._value_network = value_network
         self._reward_normalizer = make_normalizer(tensor_spec.TensorSpec((), tf.float32))
@@ -177,7 +186,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         self._step = self._between(self._apply)
         self._observation_scratch = self._reward_scratch = None
         if replicas is not None:
-            self._observation_scratch = make_normalizer(time_step_spec.observation)
+            self._observation_scratch = make_normalizer(input_spec)
             self._reward_scratch = make_normalizer(self._reward_normalizer.tensor_spec)
 
     @property
@@ -320,9 +329,12 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
     ) -> LossInfo:
         config = self._config
         observation = tf.nest.map_structure(with_last, experience.observation, final_observation)
+        observation, allowed = split_mask(self._splitter, observation, self._masked_action)
         # The statistics that the behaviour policy had, without lag: new ones only hold from the next version on, so
         # that the ratio of probabilities is 1 before the first step.
         observation = self._normalized(observation)
+        if allowed is not None:
+            observation = MaskedObservation(observation, tf.cast(allowed, tf.bool))
         reward = self._normalized_reward(experience.reward, discounted_return, weights)
         policy_state = self._actor_critic.initial_state(policy_state, tf.shape(weights)[0])
         log_probability = self._acting_log_probability(experience)
@@ -339,8 +351,12 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         """Ends an update, after all steps."""
         if self._config.normalize_observations:
             normalizer, scratch = self._acting_policy.observation_normalizer, self._observation_scratch
-            update_normalizer(normalizer, experience.observation, None, scratch, self._all_sum)
+            update_normalizer(normalizer, self._network_input(experience.observation), None, scratch, self._all_sum)
         self.train_step_counter.assign_add(1)
+
+    def _network_input(self, observation: Any) -> Any:
+        """Returns observations without their masks."""
+        return split_mask(self._splitter, observation, self._masked_action)[0]
 
     def _acting_log_probability(self, experience: Trajectory) -> tf.Tensor:
         """Returns the log-probability of the actions by the policy that acted, float32 ``[B, T]``."""

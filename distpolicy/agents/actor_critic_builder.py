@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from distpolicy.agents.action_masks import seen_by_networks
 from distpolicy.agents.actor_critic_agent import ActorCriticAgent
 from distpolicy.agents.actor_critic_config import ActorCriticConfig
 from distpolicy.agents.agent_config import LearnerOptions
@@ -32,7 +33,8 @@ def make_actor_critic_agent(
         options: The settings of the learner.
         arguments: Further arguments of the class.
     """
-    built = actor_networks(specs, networks, options.seed)
+    seen = seen_by_networks(specs, options.action_mask)
+    built = actor_networks(seen.specs, networks, options.seed)
     return kind(
         specs.time_step,
         specs.action,
@@ -44,5 +46,6 @@ def make_actor_critic_agent(
         encoding_network=built.encoding,
         replicas=options.replicas,
         mixed_precision=options.mixed_precision,
+        observation_and_action_constraint_splitter=seen.splitter,
         **arguments,
     )

@@ -14,6 +14,7 @@ from distpolicy.networks.network_config import check_widths
 class ActorCriticConfig(AgentConfig):
     """Settings of an agent that learns from rollouts by passes over minibatches."""
 
+    takes_action_masks: ClassVar[bool] = True
     common: ClassVar[tuple[str, ...]] = ("learning_rate", "num_epochs", "num_minibatches", "discount", "entropy_weight")
     _POSITIVE: ClassVar[tuple[str, ...]] = (
         "learning_rate",

@@ -63,12 +63,14 @@ class LearnerOptions(NamedTuple):
         jit_compile: Whether XLA compiles the update.
         mixed_precision: Whether hidden layers compute in bfloat16.
         replicas: The replicas that learn together; None for a single learner.
+        action_mask: Key of the entry of observations that says which actions are allowed; None if there is none.
     """
 
     seed: int = 0
     jit_compile: bool = True
     mixed_precision: bool = False
     replicas: Replicas | None = None
+    action_mask: str | None = None
 
 
 class AgentPolicies(NamedTuple):
@@ -94,6 +96,7 @@ class AgentConfig:
         common: The settings that people use, which the short help shows.
         largest_policy_lag: The highest ``max_policy_lag`` that it learns with; None if it corrects for any.
         actions: The actions that it learns.
+        takes_action_masks: Whether its policies keep to masks of actions.
         deploys_collect_policy: Whether the collect policy is evaluated and exported as well. True if it draws from what
             the agent has learned; False if it only adds noise to explore.
     """
@@ -103,6 +106,7 @@ class AgentConfig:
     common: ClassVar[tuple[str, ...]] = ()
     largest_policy_lag: ClassVar[int | None] = 0
     actions: ClassVar[ActionKind] = "any"
+    takes_action_masks: ClassVar[bool] = False
     deploys_collect_policy: ClassVar[bool] = True
     # Settings that must be above 0, at least 0, and in [0, 1].
     _POSITIVE: ClassVar[tuple[str, ...]] = ()
@@ -147,6 +151,22 @@ class AgentConfig:
             if is_given and any(is_discrete(spec) for spec in flatten(action_spec)):
                 raise ConfigError(f"{self.kind}.{field.name} is for actions of floats: leave it at {field.default}")
 
+    def check_action_mask(self, action_mask: str | None) -> None:
+        """Checks that the algorithm takes masks of actions, if there is one.
+
+        Args:
+            action_mask: Key of the mask in observations; None if there is none.
+
+        Raises:
+            ConfigError: Names the algorithms that do.
+        """
+        if action_mask is None or self.takes_action_masks:
+            return
+        names = ", ".join(
+            name for name, other in agent_kinds().items() if other.takes_action_masks and name != "custom"
+        )
+        raise ConfigError(f"action_mask is not for {self.kind}, which takes no masks of actions: take one of {names}")
+
     @property
     def reward_discount(self) -> float:
         """The discount of the running returns that collectors keep for reward normalisation."""
@@ -160,14 +180,17 @@ class AgentConfig:
         """Builds the agent that learns, by ``make_agent`` in the module ``builder`` beside the settings.
 
         Raises:
-            ConfigError: As for :meth:`check_actions`.
+            ConfigError: As for :meth:`check_actions` and :meth:`check_action_mask`.
         """
         self.check_actions(specs.action)
+        self.check_action_mask(options.action_mask)
         return self._builder().make_agent(self, specs, networks, options)
 
-    def make_policies(self, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int) -> AgentPolicies:
+    def make_policies(
+        self, specs: EnvironmentSpecs, networks: NetworkConfig, seed: int, action_mask: str | None = None
+    ) -> AgentPolicies:
         """Builds the policies that collectors run: those of the agent by structure; weights come later."""
-        agent = self.make_agent(specs, networks, LearnerOptions(seed, jit_compile=False))
+        agent = self.make_agent(specs, networks, LearnerOptions(seed, jit_compile=False, action_mask=action_mask))
         return AgentPolicies(agent.policy, agent.collect_policy)
 
     def _builder(self) -> Any:

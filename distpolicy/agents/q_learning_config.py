@@ -33,6 +33,7 @@ class QLearningConfig(OffPolicyConfig):
     common: ClassVar[tuple[str, ...]] = (*OffPolicyConfig.common, "exploration_fraction", "epsilon_final")
     takes_sequences: ClassVar[bool] = False
     actions: ClassVar[ActionKind] = "one discrete"
+    takes_action_masks: ClassVar[bool] = True
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._POSITIVE, "max_gradient_norm")
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._NOT_NEGATIVE, "epsilon_spread")
     _SHARES: ClassVar[tuple[str, ...]] = (*OffPolicyConfig._SHARES, "epsilon_final", "exploration_fraction")

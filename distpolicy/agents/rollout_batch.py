@@ -14,7 +14,7 @@ class RolloutBatch(NamedTuple):
     """Rollouts as an update reads them.
 
     Attributes:
-        observation: Nest of ``[B, T + 1, ...]``, normalised.
+        observation: Nest of ``[B, T + 1, ...]``, normalised, or a MaskedObservation.
         step_type: int32 ``[B, T + 1]``.
         action: Nest of ``[B, T, ...]``.
         log_probability: float32 ``[B, T]``: of the actions, by the policy that acted.

@@ -53,7 +53,14 @@ class Sequential(Network):
             kwargs["layers"] = [copy_layer(layer) for layer in self._self_given]
         return super().copy(**kwargs)
 
-    def call(self, inputs: Any, step_type: Any = None, network_state: Any = (), training: bool = False) -> Any:
+    def call(
+        self,
+        inputs: Any,
+        step_type: Any = None,
+        network_state: Any = (),
+        training: bool = False,
+        mask: Any = None,
+    ) -> Any:
         """Returns the last layer's outputs.
 
         Args:
@@ -61,15 +68,22 @@ class Sequential(Network):
             step_type: int32 ``[B]``, ``[B, T]`` or scalar; states are reset where it is FIRST. None for no resets.
             network_state: Tuple of the states of the layers that have one.
             training: Whether dropout is active.
+            mask: Mask of actions, which the last layer gets; it has to be a Network that takes one. None for no mask.
 
         Returns:
             The outputs, and the tuple of the next states.
+
+        Raises:
+            TypeError: If there is a mask, and the last layer is not a Network.
         """
+        if mask is not None and not isinstance(self._layers[-1], Network):
+            raise TypeError(f"{self.name}: the last layer is not a Network, which could take the mask of actions")
         states, after = iter(network_state), []
         values = inputs
-        for layer in self._layers:
+        for index, layer in enumerate(self._layers):
             has_state = bool(tf.nest.flatten(state_spec_of(layer)))
-            values, state = call_layer(layer, values, next(states) if has_state else (), step_type, training)
+            options = {"mask": mask} if index == len(self._layers) - 1 else {}
+            values, state = call_layer(layer, values, next(states) if has_state else (), step_type, training, **options)
             if has_state:
                 after.append(state)
         return values, tuple(after)

@@ -53,7 +53,9 @@ def state_spec_of(layer: Any) -> Any:
     return of_cell(sizes) if isinstance(sizes, list) else tuple(of_cell(cell) for cell in sizes)
 
 
-def call_layer(layer: Any, inputs: Any, state: Any, step_type: Any, training: bool) -> tuple[Any, Any]:
+def call_layer(
+    layer: Any, inputs: Any, state: Any, step_type: Any, training: bool, mask: Any = None
+) -> tuple[Any, Any]:
     """Returns the layer's outputs and its next state.
 
     Args:
@@ -62,9 +64,10 @@ def call_layer(layer: Any, inputs: Any, state: Any, step_type: Any, training: bo
         state: Nest like :func:`state_spec_of`.
         step_type: int32 of the outer dimensions, or None for no resets.
         training: Whether dropout is active.
+        mask: Mask of actions, for a Network that takes one; None for no mask.
     """
     if isinstance(layer, Network):
-        return layer(inputs, step_type=step_type, network_state=state, training=training)
+        return layer(inputs, step_type=step_type, network_state=state, training=training, mask=mask)
     if isinstance(layer, DynamicUnroll):
         reset_mask = None if step_type is None else tf.equal(step_type, StepType.FIRST)
         outputs, after = layer(inputs, initial_state=state, reset_mask=reset_mask, training=training)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distpolicy.agents.action_kinds import IN_WORDS, fits
+from distpolicy.agents.action_masks import seen_by_networks
 from distpolicy.agents.agent_config import agent_kinds
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.agents.offline_config import OfflineConfig
@@ -79,13 +80,14 @@ def run_specs(config: TrainConfig, factory: EnvironmentFactory, in_this_process:
 
     Raises:
         ConfigError: If there is no dataset although the agent needs one, the environment cannot be made, its spaces are
-            not supported, the agent does not learn its actions, or it has other observations or actions than the
-            dataset.
+            not supported, the agent does not learn its actions, ``action_mask`` names no mask of them, or the
+            environment has other observations or actions than the dataset.
         CheckpointError: If a dataset is damaged.
     """
     if not config.is_offline:
         specs = env_specs(factory, in_this_process=in_this_process)
         _check_actions(specs, config, f"env {factory.env_id}")
+        seen_by_networks(specs, config.action_mask)
         return specs
     if not config.dataset:
         raise ConfigError(

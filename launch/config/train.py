@@ -63,6 +63,10 @@ class TrainConfig(EnvironmentConfig):
     on_stale: OnStale = "wait"
     """With arrival, what becomes of a rollout that would be older than max_policy_lag: the next update waits for it
     before it is (wait), or it is dropped and counted (drop)."""
+    action_mask: str | None = None
+    """Key of the entry of dict observations that says which actions are allowed: a number for each one, 0 where it is
+    forbidden. Policies take no forbidden action, and networks read the rest of the observation. None: all actions are
+    allowed."""
     inference: Literal["collectors", "server"] = "collectors"
     """What computes actions: each collector, or one server on the learner's node for all of them. A server helps where
     policies are large, as with images, and it has a GPU or the collectors' machines are slow."""
@@ -153,6 +157,7 @@ class TrainConfig(EnvironmentConfig):
             )
         object.__setattr__(self, "dataset", tuple(_absolute(folder) for folder in self.dataset))
         self._check_experience()
+        self.agent.check_action_mask(self.action_mask)
         self.agent.check(self.shape)
 
     def _check_experience(self) -> None:

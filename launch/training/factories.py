@@ -70,7 +70,9 @@ class PolicyFactory:
 
         config = self.config
         specs = EnvironmentSpecs(time_step_spec, action_spec)
-        policies = _agent_config(config, self.agent).make_policies(specs, config.network, config.seed)
+        policies = _agent_config(config, self.agent).make_policies(
+            specs, config.network, config.seed, config.action_mask
+        )
         collect, deployed = (
             PyTFEagerPolicy(policy, use_tf_function=True, batch_time_steps=False, inference="auto")
             for policy in (policies.collect_policy, policies.policy)
@@ -113,7 +115,7 @@ class AgentFactory:
             tf.config.experimental.set_memory_growth(gpu, True)
         # TensorFlow requires that this comes before the first operation.
         replicas = Replicas(addresses, rank) if addresses else None
-        options = LearnerOptions(config.seed, config.jit_compile, config.mixed_precision, replicas)
+        options = LearnerOptions(config.seed, config.jit_compile, config.mixed_precision, replicas, config.action_mask)
         agent_config = _agent_config(config, self.agent)
         agent = agent_config.make_agent(self.specs, config.network, options)
         # A user's function decides this itself.

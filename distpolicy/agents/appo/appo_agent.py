@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from distpolicy.agents.action_terms import action_log_probability
+from distpolicy.agents.actor_critic import input_and_mask
 from distpolicy.agents.actor_critic_agent import ActorCriticAgent
 from distpolicy.agents.appo.config import APPOConfig
 from distpolicy.agents.batch_statistics import MinibatchStatistics
@@ -15,6 +16,7 @@ from distpolicy.agents.rollout_batch import RolloutBatch
 from distpolicy.agents.surrogate_loss import METRICS, surrogate_loss
 from distpolicy.agents.target_updates import update_targets
 from distpolicy.agents.vtrace_estimates import vtrace_of
+from distpolicy.policies.masks import network_input_spec
 
 
 class APPOAgent(ActorCriticAgent[APPOConfig]):
@@ -33,7 +35,9 @@ class APPOAgent(ActorCriticAgent[APPOConfig]):
         super().__init__(*args, **kwargs)
         network = self._actor_critic.policy_network
         self._target_network = network.copy()
-        self._target_network.create_variables(self.time_step_spec.observation)
+        self._target_network.create_variables(
+            network_input_spec(self.time_step_spec.observation, self._splitter, self._masked_action)
+        )
         update_targets(network.variables, self._target_network.variables, self.train_step_counter, tau=1.0, period=1)
         self._target_log_probability = self._between(self._target_log_probability_of)
 
@@ -53,8 +57,9 @@ class APPOAgent(ActorCriticAgent[APPOConfig]):
 
     def _target_log_probability_of(self, batch: RolloutBatch) -> tf.Tensor:
         samples = batch.samples()
+        observation, mask = input_and_mask(samples["observation"])
         distribution, _ = self._target_network(
-            samples["observation"], step_type=samples["step_type"], network_state=batch.policy_state
+            observation, step_type=samples["step_type"], network_state=batch.policy_state, mask=mask
         )
         return action_log_probability(distribution, batch.action)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.action_masks import seen_by_networks
 from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.categorical_dqn.categorical_dqn_agent import CategoricalDqnAgent
@@ -16,12 +17,14 @@ def make_agent(
     config: C51Config, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> CategoricalDqnAgent:
     """Builds the agent."""
+    seen = seen_by_networks(specs, options.action_mask)
+    observation = seen.specs.time_step.observation
     network = CategoricalQNetwork(
-        specs.time_step.observation,
+        observation,
         specs.action,
         num_atoms=config.num_atoms,
         fc_layer_params=(*networks.encoder_units, *networks.actor_units),
-        **encoder_arguments(specs.time_step.observation, networks, options.seed),
+        **encoder_arguments(observation, networks, options.seed),
     )
     network.create_variables()
     return CategoricalDqnAgent(
@@ -41,4 +44,5 @@ def make_agent(
         epsilon_spread=config.epsilon_spread,
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
+        observation_and_action_constraint_splitter=seen.splitter,
     )

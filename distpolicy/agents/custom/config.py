@@ -19,6 +19,7 @@ class CustomAgentConfig(AgentConfig):
     """An agent of your own, made by a function that returns a TFAgent."""
 
     kind: ClassVar[str] = "custom"
+    takes_action_masks: ClassVar[bool] = True
 
     # Only its author knows what it corrects for.
     largest_policy_lag: ClassVar[int | None] = None
@@ -26,8 +27,8 @@ class CustomAgentConfig(AgentConfig):
     common: ClassVar[tuple[str, ...]] = ("kwargs",)
 
     factory: str | Callable[..., Any] = ""
-    """The function, as module:function. It is called with time_step_spec and action_spec, and with networks, seed and
-    options if it has parameters of these names. It returns a TFAgent."""
+    """The function, as module:function. It is called with time_step_spec and action_spec, and with networks, seed,
+    options and observation_and_action_constraint_splitter if it has parameters of these names. It returns a TFAgent."""
     kwargs: dict[str, AgentValue] = field(default_factory=dict)
     """More arguments of the function, as KEY VALUE pairs."""
     replay: dict[str, AgentValue] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.action_masks import seen_by_networks
 from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.dqn.config import DQNConfig
@@ -16,7 +17,8 @@ def make_agent(
     config: DQNConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> DqnAgent:
     """Builds the agent."""
-    network = q_network(specs, networks, options.seed, config.dueling, noisy=config.exploration == "noisy")
+    seen = seen_by_networks(specs, options.action_mask)
+    network = q_network(seen.specs, networks, options.seed, config.dueling, noisy=config.exploration == "noisy")
     network.create_variables()
     optimizer = Adam(network.trainable_variables, 1e-8, config.max_gradient_norm, config.learning_rate)
     kind = DdqnAgent if config.double_q else DqnAgent
@@ -36,4 +38,5 @@ def make_agent(
         noise_seed=network_seed(options.seed, 4),
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
+        observation_and_action_constraint_splitter=seen.splitter,
     )

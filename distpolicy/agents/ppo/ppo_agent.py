@@ -23,10 +23,12 @@ from distpolicy.agents.tf_agent import LossInfo, TFAgent
 from distpolicy.networks.network import Network
 from distpolicy.ops.gae import generalized_advantage_estimation
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.masks import Splitter, network_input_spec
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.utils.float_leaves_normalizer import FloatLeavesNormalizer
+from distpolicy.utils.nests.array_nest import flatten
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 from distpolicy.utils.variables.module_variables import NamedVariable
 
@@ -107,6 +109,8 @@ class PPOAgent(SurrogateAgent):
         train_step_counter: int64 variable that counts epochs; None to make one.
         name: Name of the module.
         jit_compile: Whether XLA compiles the update.
+        observation_and_action_constraint_splitter: Function from an observation to the networks' input and a mask of
+            actions, not 0 where an action is allowed; None for no masks. The critic does not see the mask.
 
     Raises:
         TypeError: If a network is not a Network.
@@ -154,6 +158,7 @@ class PPOAgent(SurrogateAgent):
         name: str | None = None,
         *,
         jit_compile: bool = False,
+        observation_and_action_constraint_splitter: Splitter = None,
     ) -> None:
         for role, network in (("actor_net", actor_net), ("value_net", value_net)):
             if not isinstance(network, Network):
@@ -161,17 +166,16 @@ class PPOAgent(SurrogateAgent):
         assert actor_net is not None
         assert value_net is not None
         time_step_spec, action_spec = tensor_spec.from_spec(time_step_spec), tensor_spec.from_spec(action_spec)
-        normalizer = (
-            FloatLeavesNormalizer(time_step_spec.observation, "normalize_observations")
-            if normalize_observations
-            else None
-        )
+        splitter = observation_and_action_constraint_splitter
+        input_spec = network_input_spec(time_step_spec.observation, splitter, flatten(action_spec)[0])
+        normalizer = FloatLeavesNormalizer(input_spec, "normalize_observations") if normalize_observations else None
         common = (time_step_spec, action_spec, actor_net, value_net, normalizer, False)
-        policy = PPOPolicy(*common, collect=False)
+        policy = PPOPolicy(*common, collect=False, observation_and_action_constraint_splitter=splitter)
         collect_policy = PPOPolicy(
             *common,
             compute_value_and_advantage_in_train=compute_value_and_advantage_in_train,
             name="collect_policy",
+            observation_and_action_constraint_splitter=splitter,
         )
         super().__init__(
             time_step_spec,
@@ -194,6 +198,7 @@ class PPOAgent(SurrogateAgent):
             policies=ActingPolicies(GreedyPolicy(policy) if greedy_eval else policy, collect_policy),
             optimizer=keras.optimizers.Adam() if optimizer is None else optimizer,
             has_value_state=True,
+            observation_and_action_constraint_splitter=splitter,
             training_data_spec=None if compute_value_and_advantage_in_train else _with_advantages(collect_policy),
             train_step_counter=train_step_counter,
             reduce_retracing=not jit_compile,
@@ -278,7 +283,8 @@ class PPOAgent(SurrogateAgent):
     def update_observation_normalizer(self, batched_observations: Any) -> None:
         """Adds observations, nest of ``[B, T, ...]``, to the statistics by which they are normalised."""
         if self._config.normalize_observations:
-            self._acting_policy.observation_normalizer.update(batched_observations, outer_dims=(0, 1))
+            observations = self._network_input(batched_observations)
+            self._acting_policy.observation_normalizer.update(observations, outer_dims=(0, 1))
 
     def update_reward_normalizer(self, batched_rewards: Any) -> None:
         """Adds rewards ``[B, T]`` to the statistics by which they are normalised."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from distpolicy.agents.ppo.ppo_agent import PPOAgent
 from distpolicy.networks.network import Network
+from distpolicy.policies.masks import Splitter
 from distpolicy.trajectories.time_step import TimeStep
 
 
@@ -49,6 +50,7 @@ class PPOClipAgent(PPOAgent):
         name: str | None = "PPOClipAgent",
         *,
         jit_compile: bool = False,
+        observation_and_action_constraint_splitter: Splitter = None,
     ) -> None:
         super().__init__(
             time_step_spec,
@@ -83,4 +85,5 @@ class PPOClipAgent(PPOAgent):
             train_step_counter=train_step_counter,
             name=name,
             jit_compile=jit_compile,
+            observation_and_action_constraint_splitter=observation_and_action_constraint_splitter,
         )

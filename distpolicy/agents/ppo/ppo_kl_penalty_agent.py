@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from distpolicy.agents.ppo.ppo_agent import PPOAgent
 from distpolicy.networks.network import Network
+from distpolicy.policies.masks import Splitter
 from distpolicy.trajectories.time_step import TimeStep
 
 
@@ -52,6 +53,7 @@ class PPOKLPenaltyAgent(PPOAgent):
         name: str | None = None,
         *,
         jit_compile: bool = False,
+        observation_and_action_constraint_splitter: Splitter = None,
     ) -> None:
         super().__init__(
             time_step_spec,
@@ -86,4 +88,5 @@ class PPOKLPenaltyAgent(PPOAgent):
             train_step_counter=train_step_counter,
             name=name or "PPOKLPenaltyAgent",
             jit_compile=jit_compile,
+            observation_and_action_constraint_splitter=observation_and_action_constraint_splitter,
         )

@@ -9,9 +9,11 @@ import tensorflow as tf
 from distpolicy.distributions.distribution_form import DistributionForm
 from distpolicy.networks.network import Network
 from distpolicy.policies.actor_policy import ActorPolicy
+from distpolicy.policies.masks import Splitter, network_input_spec, num_values, split_mask
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep
+from distpolicy.utils.nests.array_nest import flatten
 from distpolicy.utils.nests.checks import assert_value_spec
 
 _ACTOR_STATE, _VALUE_STATE = "actor_network_state", "value_network_state"
@@ -35,6 +37,8 @@ class PPOPolicy(ActorPolicy):
         compute_value_and_advantage_in_train: Whether the agent computes the values. If not, they are in the info as
             ``value_prediction``.
         name: Name of the module.
+        observation_and_action_constraint_splitter: Function from an observation to the networks' input and a mask of
+            actions, not 0 where an action is allowed; None for no masks. The critic does not see the mask.
 
     Raises:
         TypeError: If a network is not a Network.
@@ -52,16 +56,20 @@ class PPOPolicy(ActorPolicy):
         collect: bool = True,
         compute_value_and_advantage_in_train: bool = False,
         name: str | None = None,
+        observation_and_action_constraint_splitter: Splitter = None,
     ) -> None:
         for role, network in (("actor_network", actor_network), ("value_network", value_network)):
             if not isinstance(network, Network):
                 raise TypeError(f"{role} must be a Network, not {type(network).__name__}")
+        splitter, masked_action = observation_and_action_constraint_splitter, flatten(action_spec)[0]
         observation_spec = tensor_spec.from_spec(time_step_spec.observation)
-        actor_network.create_variables(observation_spec)
-        assert_value_spec(value_network.create_variables(observation_spec), "value_network")
+        input_spec = network_input_spec(observation_spec, splitter, tensor_spec.from_spec(masked_action))
+        actor_network.create_variables(input_spec)
+        assert_value_spec(value_network.create_variables(input_spec), "value_network")
         tells_values = collect and not compute_value_and_advantage_in_train
         info_spec: Any = ()
-        form = DistributionForm(_probed(actor_network, observation_spec)) if collect else None
+        num_actions = None if splitter is None else num_values(masked_action)
+        form = DistributionForm(_probed(actor_network, input_spec, num_actions)) if collect else None
         if form is not None:
             info_spec = {"dist_params": form.parameters_spec}
             if tells_values:
@@ -79,6 +87,7 @@ class PPOPolicy(ActorPolicy):
             info_spec=info_spec,
             observation_normalizer=observation_normalizer,
             clip=clip,
+            observation_and_action_constraint_splitter=splitter,
             name=name,
         )
         self._value_network, self._tells_values = value_network, tells_values
@@ -112,6 +121,7 @@ class PPOPolicy(ActorPolicy):
             value_state: Nest of ``[B, ...]``; None for the initial one.
             training: Whether the network is called in training mode.
         """
+        observations, _ = split_mask(self._splitter, observations, flatten(self.action_spec)[0])
         if self._observation_normalizer is not None:
             observations = self._observation_normalizer.normalize(observations)
         return self._value_network(
@@ -135,8 +145,9 @@ class PPOPolicy(ActorPolicy):
         return PolicyStep(step.action, kept, info or ())
 
 
-def _probed(network: Network, observation_spec: Any) -> Any:
-    """Returns the network's distributions for two rows."""
+def _probed(network: Network, input_spec: Any, num_actions: int | None) -> Any:
+    """Returns the network's distributions for two rows, with masks if there is a number of actions."""
     with tf.init_scope():
-        zeros = tensor_spec.zero_spec_nest(observation_spec, [2])
-        return network(zeros, step_type=tf.zeros([2], tf.int32))[0]
+        zeros = tensor_spec.zero_spec_nest(input_spec, [2])
+        mask = None if num_actions is None else tf.ones([2, num_actions], tf.bool)
+        return network(zeros, step_type=tf.zeros([2], tf.int32), mask=mask)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.action_masks import seen_by_networks
 from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.q_network_builders import TD_LOSSES, encoder_arguments
@@ -16,14 +17,16 @@ def make_agent(
     config: R2D2Config, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> R2d2Agent:
     """Builds the agent."""
+    seen = seen_by_networks(specs, options.action_mask)
+    observation = seen.specs.time_step.observation
     network = QRnnNetwork(
-        specs.time_step.observation,
+        observation,
         specs.action,
         input_fc_layer_params=networks.encoder_units or None,
         lstm_size=networks.recurrent_units,
         output_fc_layer_params=networks.actor_units or None,
         cell=networks.recurrent,
-        **encoder_arguments(specs.time_step.observation, networks, options.seed),
+        **encoder_arguments(observation, networks, options.seed),
     )
     network.create_variables()
     return R2d2Agent(
@@ -44,4 +47,5 @@ def make_agent(
         value_rescaling=config.value_rescaling,
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
+        observation_and_action_constraint_splitter=seen.splitter,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distpolicy.agents.action_masks import seen_by_networks
 from distpolicy.agents.adam import Adam
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.network_builders import actor_networks
@@ -16,8 +17,10 @@ def make_agent(
     config: ReinforceConfig, specs: EnvironmentSpecs, networks: NetworkConfig, options: LearnerOptions
 ) -> ReinforceAgent:
     """Builds the agent."""
-    network = actor_networks(specs, networks, options.seed).policy_network(specs.time_step.observation)
-    network.create_variables(from_spec(specs.time_step.observation))
+    seen = seen_by_networks(specs, options.action_mask)
+    observation = from_spec(seen.specs.time_step.observation)
+    network = actor_networks(seen.specs, networks, options.seed).policy_network(observation)
+    network.create_variables(observation)
     return ReinforceAgent(
         specs.time_step,
         specs.action,
@@ -28,4 +31,5 @@ def make_agent(
         mean_over="steps",
         clip=False,
         jit_compile=options.jit_compile,
+        observation_and_action_constraint_splitter=seen.splitter,
     )

@@ -16,6 +16,7 @@ class ReinforceConfig(AgentConfig):
     """Settings of REINFORCE (Williams, 1992)."""
 
     kind: ClassVar[str] = "reinforce"
+    takes_action_masks: ClassVar[bool] = True
     metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"entropy": "Entropy of the policy", "whole_steps": "Share of steps whose episode ended in the rollout"}
     )

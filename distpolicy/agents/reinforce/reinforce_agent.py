@@ -15,6 +15,7 @@ from distpolicy.networks.network import Network
 from distpolicy.ops.returns import returns_to_go
 from distpolicy.policies.actor_policy import ActorPolicy
 from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.masks import Splitter, network_input_spec, split_mask
 from distpolicy.specs import tensor_spec
 from distpolicy.trajectories.time_step import StepType, TimeStep
 from distpolicy.trajectories.trajectory import Trajectory
@@ -69,6 +70,8 @@ class ReinforceAgent(TFAgent):
         name: Name of the module.
         mean_over: Whether the loss is the mean of the episodes' sums, or the mean of all steps.
         clip: Whether the collect policy clips actions to their bounds. Clipped actions bias the gradient.
+        observation_and_action_constraint_splitter: Function from an observation to the networks' input and a mask of
+            actions, not 0 where an action is allowed; None for no masks. The baseline does not see the mask.
         jit_compile: Whether XLA compiles the update.
     """
 
@@ -93,13 +96,24 @@ class ReinforceAgent(TFAgent):
         *,
         mean_over: Literal["episodes", "steps"] = "episodes",
         clip: bool = True,
+        observation_and_action_constraint_splitter: Splitter = None,
         jit_compile: bool = False,
     ) -> None:
+        splitter = observation_and_action_constraint_splitter
+        (first_action, *_) = tf.nest.flatten(tensor_spec.from_spec(action_spec))
         observation_spec = tensor_spec.from_spec(time_step_spec).observation
+        observation_spec = network_input_spec(observation_spec, splitter, first_action)
         for network in (actor_network, value_network):
             if network is not None:
                 network.create_variables(observation_spec)
-        collect_policy = ActorPolicy(time_step_spec, action_spec, actor_network, clip=clip, name="collect_policy")
+        collect_policy = ActorPolicy(
+            time_step_spec,
+            action_spec,
+            actor_network,
+            clip=clip,
+            observation_and_action_constraint_splitter=splitter,
+            name="collect_policy",
+        )
         super().__init__(
             time_step_spec,
             action_spec,
@@ -116,6 +130,7 @@ class ReinforceAgent(TFAgent):
             advantage_fn = tf.subtract
         self._advantage_fn = advantage_fn
         self._gamma, self._normalize_returns, self._gradient_clipping = gamma, normalize_returns, gradient_clipping
+        self._splitter, self._masked_action = splitter, first_action
         self._is_per_step = mean_over == "steps"
         networks = [item for item in (actor_network, value_network) if item is not None]
         self._trained = list({id(item): item for net in networks for item in net.trainable_variables}.values())
@@ -139,7 +154,8 @@ class ReinforceAgent(TFAgent):
         whole = counted * returns_to_go(own_ends, ends, tf.ones_like(counted))
         num_steps = tf.maximum(tf.reduce_sum(whole), 1.0)
         num_parts = num_steps if self._is_per_step else tf.maximum(tf.reduce_sum(own_ends), 1.0)
-        steps = (experience.observation, experience.step_type)
+        network_input, mask = split_mask(self._splitter, experience.observation, self._masked_action)
+        steps = (network_input, experience.step_type)
         reward, discount = (
             tf.where(counted > 0.0, item, 0.0) for item in (experience.reward, self._gamma * experience.discount)
         )
@@ -150,7 +166,7 @@ class ReinforceAgent(TFAgent):
             centred = advantage - tf.reduce_sum(advantage * whole) / num_steps
             advantage = centred * tf.math.rsqrt(tf.reduce_sum(tf.square(centred) * whole) / num_steps + 1e-8)
         distribution, _ = self._actor_network(
-            steps[0], step_type=steps[1], network_state=policy_state, training=training
+            steps[0], step_type=steps[1], network_state=policy_state, training=training, mask=mask
         )
         likelihood = action_log_probability(distribution, experience.action)
         # An action at a boundary is any number, and may have no likelihood.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from distpolicy.agents.action_masks import ActionMaskSplitter, seen_by_networks
 from distpolicy.agents.agent_config import LearnerOptions
 from distpolicy.agents.off_policy_actor_critic_builder import actor_and_critics, adam
 from distpolicy.agents.sac.config import SACConfig
@@ -62,7 +63,8 @@ def make_agent(
         )
 
     num_actions = num_values(tf.nest.flatten(action_spec)[0]) if is_discrete else None
-    built = actor_and_critics(config, specs, networks, options.seed, make_actor, num_actions=num_actions)
+    seen = seen_by_networks(specs, options.action_mask)
+    built = actor_and_critics(config, seen.specs, networks, options.seed, make_actor, num_actions=num_actions)
     alpha_rate = config.alpha_learning_rate or config.learning_rate
     made: Any = kind or (DiscreteSacAgent if is_discrete else SacAgent)
     return made(
@@ -81,7 +83,12 @@ def make_agent(
         n_step_update=config.n_step,
         jit_compile=options.jit_compile,
         mixed_precision=options.mixed_precision,
-        **{"name": "sac_agent", **_own_arguments(config, action_spec, is_discrete), **arguments},
+        **{
+            "name": "sac_agent",
+            **_own_arguments(config, action_spec, is_discrete),
+            **_masking(seen.splitter),
+            **arguments,
+        },
     )
 
 
@@ -89,6 +96,11 @@ def _projection(spec: Any, seed: int) -> TanhNormalProjectionNetwork:
     return TanhNormalProjectionNetwork(
         spec, std_transform=lambda log_std: tf.exp(tf.clip_by_value(log_std, *_LOG_STD)), seed=seed
     )
+
+
+def _masking(splitter: ActionMaskSplitter | None) -> dict[str, Any]:
+    """Returns the argument of the agent with masks, if there are any: then the action is discrete."""
+    return {} if splitter is None else {"observation_and_action_constraint_splitter": splitter}
 
 
 def _own_arguments(config: SACConfig, action_spec: Any, is_discrete: bool) -> dict[str, Any]:

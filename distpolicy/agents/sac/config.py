@@ -17,6 +17,7 @@ class SACConfig(OffPolicyActorCriticConfig):
 
     kind: ClassVar[str] = "sac"
     actions: ClassVar[ActionKind] = "one discrete or floats"
+    takes_action_masks: ClassVar[bool] = True
     metrics: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "actor_loss": "Loss of the policy",

@@ -18,7 +18,7 @@ from distpolicy.agents.impala.config import ImpalaConfig
 from distpolicy.agents.ppo.config import PPOConfig
 from distpolicy.agents.vtrace_config import VTraceConfig
 from distpolicy.networks.network_config import NetworkConfig
-from distpolicy.specs.array_spec import BoundedArraySpec
+from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.time_step import StepType, time_step_spec
@@ -50,10 +50,16 @@ Weights = dict[str, np.ndarray]
 
 
 def make_agent(
-    config: AgentConfig, action: Any = DISCRETE, networks: NetworkConfig = SMALL, jit_compile: bool = False
+    config: AgentConfig,
+    action: Any = DISCRETE,
+    networks: NetworkConfig = SMALL,
+    jit_compile: bool = False,
+    action_mask: str | None = None,
 ) -> ActorCriticAgent[Any]:
-    specs = EnvironmentSpecs(time_step_spec(OBSERVATION), action)
-    agent = config.make_agent(specs, networks, LearnerOptions(seed=3, jit_compile=jit_compile))
+    observation = {"seen": OBSERVATION, action_mask: ArraySpec((3,), np.int8)} if action_mask else OBSERVATION
+    specs = EnvironmentSpecs(time_step_spec(observation), action)
+    options = LearnerOptions(seed=3, jit_compile=jit_compile, action_mask=action_mask)
+    agent = config.make_agent(specs, networks, options)
     assert isinstance(agent, ActorCriticAgent)
     return agent
 
@@ -87,6 +93,13 @@ def make_rollout(agent: ActorCriticAgent[Any], seed: int = 0) -> Rollout:
     )
 
 
+def allowed_actions(rollout: Rollout) -> np.ndarray:
+    """Random masks that allow what was done, and nothing where nothing is done: bool ``[B, T + 1, 3]``."""
+    allowed = np.random.default_rng(7).random((NUM_SLOTS, NUM_STEPS + 1, 3)) < 0.4
+    allowed[:, :-1] |= np.eye(3, dtype=bool)[rollout.action]
+    return allowed & np.pad(rollout.step_weights > 0, [(0, 0), (0, 1)])[..., np.newaxis]
+
+
 class Layers(NamedTuple):
     """A network of one hidden layer of tanh, and where its weights are."""
 
@@ -118,7 +131,10 @@ TARGET = Layers("target_network", "projection/logits")
 CRITIC = Layers("value_network", "value")
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    if allowed is not None:
+        # 0 probability for what is forbidden; rows that do not count stay as they are.
+        logits = np.where(allowed | ~allowed.any(-1, keepdims=True), logits, -1e30)
     shifted = logits - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
@@ -147,11 +163,11 @@ class Reference(NamedTuple):
     gradients: Weights
 
 
-def reference(config: VTraceConfig, weights: Weights, rollout: Rollout) -> Reference:
-    """The losses of the whole batch and their gradients, by hand."""
+def reference(config: VTraceConfig, weights: Weights, rollout: Rollout, allowed: np.ndarray | None = None) -> Reference:
+    """The losses of the whole batch and their gradients, by hand; with masks bool ``[B, T, 3]`` if there are any."""
     counts = rollout.step_weights > 0
     num, inputs = counts.sum(), rollout.observation.astype(np.float64)
-    log_pi, action = log_softmax(ACTOR.outputs(weights, inputs[:, :-1])), rollout.action
+    log_pi, action = log_softmax(ACTOR.outputs(weights, inputs[:, :-1]), allowed), rollout.action
     log_mu = rollout.policy_info.log_probability
     value = CRITIC.outputs(weights, inputs)[..., 0]
     probability = np.exp(log_pi)
@@ -162,7 +178,7 @@ def reference(config: VTraceConfig, weights: Weights, rollout: Rollout) -> Refer
         weight = np.minimum(config.clip_pg_rho, ratio) * difference
         policy_loss = -(weight * taken(log_pi, action))[counts].sum() / num
     else:
-        log_target = taken(log_softmax(TARGET.outputs(weights, inputs[:, :-1])), action)
+        log_target = taken(log_softmax(TARGET.outputs(weights, inputs[:, :-1]), allowed), action)
         target_ratio = np.exp(log_target - log_mu)
         target, difference = reference_vtrace(config, target_ratio, rollout, value, counts)
         advantage = np.minimum(config.clip_pg_rho, target_ratio) * difference
@@ -199,14 +215,19 @@ def shuffle(agent: ActorCriticAgent[Any]) -> None:
             item.variable.assign(generator.normal(0.0, 0.6, item.variable.shape))
 
 
+@pytest.mark.parametrize("action_mask", [None, "mask"], ids=["all actions", "masks"])
 @pytest.mark.parametrize("config", [IMPALA, APPO], ids=["impala", "appo"])
-def test_loss_and_gradient_of_a_batch_equal_the_papers(config: VTraceConfig) -> None:
-    agent = make_agent(config)
+def test_loss_and_gradient_of_a_batch_equal_the_papers(config: VTraceConfig, action_mask: str | None) -> None:
+    agent = make_agent(config, action_mask=action_mask)
     shuffle(agent)
     # Not an update in which the target network is renewed.
     agent.train_step_counter.assign(1)
-    rollout, start = make_rollout(agent), state_of(agent)
-    expected = reference(config, {path: value.astype(np.float64) for path, value in start.items()}, rollout)
+    rollout, start = make_rollout(make_agent(config)), state_of(agent)
+    allowed = allowed_actions(rollout) if action_mask else None
+    weights = {path: value.astype(np.float64) for path, value in start.items()}
+    expected = reference(config, weights, rollout, None if allowed is None else allowed[:, :-1])
+    if allowed is not None:
+        rollout = rollout._replace(observation={"seen": rollout.observation, "mask": allowed.astype(np.int8)})
     metrics = train(agent, rollout)
     for name, loss in expected.losses.items():
         np.testing.assert_allclose(metrics[name], loss, rtol=1e-4, atol=1e-6, err_msg=name)
