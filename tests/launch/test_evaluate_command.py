@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from commands import distpolicy
+from commands import distpolicy, environment
 
 from distpolicy.errors import ConfigError
 from launch.commands.collect import parse_collect
@@ -165,6 +166,71 @@ def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> Non
     assert result.returncode == 1, result.stdout + result.stderr
     assert "env sleepy:Sleepy hung in step 1: it took more than 2 s (step_timeout_s)" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+HANGS = """
+import gymnasium as gym, numpy as np, time
+class Hangs(gym.Env):
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)
+    metadata = {"render_modes": ["rgb_array"]}
+    num_made = 0
+    def __init__(self, where, render_mode=None):
+        Hangs.num_made += 1
+        self.where, self.render_mode, self.has_stepped = where, render_mode, False
+        self.hang(where == "second" and Hangs.num_made == 2)
+        self.hang(where == "film" and render_mode)
+    def hang(self, now):
+        if now:
+            time.sleep(120)
+    def reset(self, *, seed=None, options=None):
+        self.hang(self.where == "film's reset" and self.render_mode)
+        return np.zeros(1, np.float32), {}
+    def step(self, action):
+        self.has_stepped = True
+        self.hang(self.where == "film's step" and self.render_mode)
+        return np.zeros(1, np.float32), 0.0, True, False, {}
+    def render(self):
+        return np.zeros((16, 16, 3), np.uint8)
+    def close(self):
+        self.hang(self.where == "close" and self.has_stepped)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "told", "more"),
+    [
+        ("second", "its constructor", ()),
+        ("close", "close", ()),
+        pytest.param("film", "its constructor", ("--video", "films"), marks=pytest.mark.slow),
+        pytest.param("film's reset", "the first reset of its video", ("--video", "films"), marks=pytest.mark.slow),
+        ("film's step", "step 1 of its video", ("--video", "films")),
+    ],
+)
+def test_an_environment_that_hangs_beside_its_steps_ends_the_command_with_one_line(
+    tmp_path: Path, where: str, told: str, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    # The limits are at least half a minute and more.
+    code = (
+        "import sys, workers.environments.deadline as limits; from launch.cli import main\n"
+        "limits.START_TIMEOUT_S = limits.CLOSE_TIMEOUT_S = 1.0\n"
+        "sys.exit(main())"
+    )
+    options = ("random", "--env", "hangs:Hangs", "--env-kwargs", f"where={where}", "--step-timeout-s", "2")
+    result = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", *options, "--episodes", "2", *more],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=100,
+    )
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stderr == (
+        f"distpolicy: error: env hangs:Hangs hung in {told}: no answer within 2 s; raise step_timeout_s if it needs "
+        "longer\n"
+    )
 
 
 @pytest.mark.parametrize(
