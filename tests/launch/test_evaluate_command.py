@@ -168,6 +168,52 @@ def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> Non
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+ENDLESS = """
+import gymnasium as gym, numpy as np
+SPACES = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)
+class Endless(gym.Env):
+    observation_space, action_space = SPACES
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+    def step(self, action):
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+class EndlessVector(gym.vector.VectorEnv):
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+    def __init__(self, num_envs):
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = SPACES
+    def reset(self, *, seed=None, options=None):
+        return np.zeros((self.num_envs, 1), np.float32), {}
+    def step(self, actions):
+        none = np.zeros(self.num_envs, bool)
+        return np.zeros((self.num_envs, 1), np.float32), np.ones(self.num_envs), none, none, {}
+gym.register("Endless-v0", vector_entry_point=EndlessVector)
+"""
+
+
+@pytest.mark.parametrize(
+    ("vectorization", "name"), [("sync", "Endless"), ("async", "Endless"), ("vector_entry_point", "Endless-v0")]
+)
+def test_episodes_without_an_end_are_ended_at_the_limit_and_told(tmp_path: Path, vectorization: str, name: str) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    options = ("random", "--env", f"endless:{name}", "--vectorization", vectorization, "--episodes", "5")
+    options += ("--num-envs", "2", "--max-episode-steps", "12")
+    result = evaluate(*options, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["num_cut"], told["lengths"], told["returns"]) == (5, [12] * 5, [12.0] * 5)
+    if vectorization == "sync":
+        result = evaluate(*options, cwd=tmp_path)
+        assert "mean return 12.0 ± 0.0 (95 %), min 12.0, max 12.0; 5 ended at the limit of 12 steps" in result.stdout
+
+
+def test_the_default_limit_of_steps_says_so_when_it_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    result = evaluate("random", "--env", "endless:Endless", "--episodes", "1", "--inference", "litert", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "; 1 ended at the limit of 27,000 steps" in result.stdout
+
+
 HANGS = """
 import gymnasium as gym, numpy as np, time
 class Hangs(gym.Env):
