@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -19,6 +20,7 @@ from distpolicy.errors import ConfigError
 from launch.commands.collect import parse_collect
 from launch.config.codec import dump
 from launch.config.train import TrainConfig
+from workers.collection.watchdog import remove_leftovers
 
 
 def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -277,6 +279,32 @@ def test_an_environment_that_hangs_beside_its_steps_ends_the_command_with_one_li
         f"distpolicy: error: env hangs:Hangs hung in {told}: no answer within 2 s; raise step_timeout_s if it needs "
         "longer\n"
     )
+
+
+@pytest.mark.slow
+def test_the_temporary_folder_of_an_evaluation_that_was_killed_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "launch", "evaluate", "random", "--env", "endless:Endless"]
+    killed = subprocess.Popen(
+        [*command, "--episodes", "1", "--max-episode-steps", "1000000000"],
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(temporary)),
+    )
+    while not (found := list(temporary.glob("distpolicy-evaluate-*/stacks.txt"))):
+        assert killed.poll() is None
+        time.sleep(0.1)
+    (folder,) = (path.parent for path in found)
+    os.utime(folder, (0.0, 0.0))
+    remove_leftovers(temporary)
+    assert folder.is_dir(), "it is at work"
+    killed.kill()
+    killed.wait()
+    options = ("random", "--env", "endless:Endless", "--episodes", "1", "--max-episode-steps", "3")
+    result = distpolicy("evaluate", *options, cwd=tmp_path, TMPDIR=str(temporary))
+    assert result.returncode == 0, result.stderr
+    assert not list(temporary.glob("distpolicy-*"))
 
 
 @pytest.mark.parametrize(
