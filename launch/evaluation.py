@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +29,7 @@ from launch.output.writable import check_writable
 from launch.process_end import wait_for_threads
 from workers.collection.evaluator import EvaluationResult, Evaluator
 from workers.collection.video import check_videos_can_be_made, record_episode
-from workers.collection.watchdog import Watchdog, read_hang
+from workers.collection.watchdog import Watchdog, evaluation_stacks, read_hang
 from workers.environments.atari import AtariConfig
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
@@ -63,18 +61,13 @@ def evaluate_apart(source: Path, config: EvaluateConfig, console: Console) -> No
         EnvironmentCrashedError: Also if the environment has hung, or has ended its process.
         DistPolicyError: As :func:`evaluate`.
     """
-    # In a folder of its own, which nobody else can write to.
-    stacks = Path(tempfile.mkdtemp(prefix="distpolicy-evaluate-")) / "stacks.txt"
+    with evaluation_stacks() as stacks:
 
-    def play(note: Callable[[Watched], None]) -> None:
-        evaluate(source, config, console, note, stacks)
-        wait_for_threads()
+        def play(note: Callable[[Watched], None]) -> None:
+            evaluate(source, config, console, note, stacks)
+            wait_for_threads()
 
-    try:
         apart(play, lambda watched, how: _why_it_has_ended(watched, how, stacks))
-    finally:
-        if read_hang(stacks) is None:
-            shutil.rmtree(stacks.parent, ignore_errors=True)
 
 
 def _why_it_has_ended(watched: Watched | None, how: str, stacks: Path) -> str:

@@ -22,8 +22,10 @@ from workers.datasets.collector import DatasetReport
 from workers.datasets.files import faults_folder
 from workers.datasets.shard_journal import ShardRecord
 
-# How long an interrupted job waits for collectors. They have up to two rollouts to finish before they can answer.
+# How long an interrupted job waits for collectors. They have up to two rollouts to finish before they can answer. The
+# command has to end within ten seconds, whatever a rollout takes.
 _HURRY_S = 4.0
+_MAX_HURRY_S = 6.0
 _HURRY_ROLLOUTS = 3.0
 
 
@@ -86,14 +88,14 @@ class CollectionLoop:
 
         Args:
             in_a_hurry: Whether to wait for seconds only, or for the time that collectors have taken for a few rollouts
-                if that is longer, instead of ``timeout_s``. Those that do not answer in time count as lost.
+                if that is a little longer, instead of ``timeout_s``. Those that do not answer in time count as lost.
 
         Raises:
             DistPolicyError: If a collector raised an error.
         """
         timeout_s = self._timeout_s
         if in_a_hurry:
-            timeout_s = min(max(_HURRY_S, _HURRY_ROLLOUTS * self._longest_rollout_s), timeout_s)
+            timeout_s = min(max(_HURRY_S, _HURRY_ROLLOUTS * self._longest_rollout_s), _MAX_HURRY_S, timeout_s)
         deadline = time.monotonic() + timeout_s
         asked = [(handle, handle.actor.flush.remote()) for handle in self._pool.handles]
         for handle, answer in asked:

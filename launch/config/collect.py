@@ -50,7 +50,8 @@ class CollectConfig(EnvironmentConfig):
     step_timeout_s: float = 60.0
     """Seconds after which a step counts as hanging. With async, this is the time of one environment's step, and only
     that environment is replaced. Otherwise it is the time between two steps of a collector, including policy call and
-    resets, and the collector is replaced: it collects the steps again that it has not written to a finished file."""
+    resets, and the collector is replaced: it collects the steps again that it has not written to a finished file.
+    A constructor has as many, and 120 at least; close has 30 at least."""
     timeout_s: float = 600.0
     """Seconds after which a collector that has not answered counts as lost."""
     address: str | None = None

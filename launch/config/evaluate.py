@@ -36,7 +36,7 @@ class EvaluateConfig:
     """Number of steps after which an episode is ended and counted as it is."""
     step_timeout_s: float = 60.0
     """Seconds after which a step counts as hanging. With async, only that environment is replaced; otherwise the
-    command ends."""
+    command ends. A constructor has as many, and 120 at least; close has 30 at least."""
     info_metrics: tuple[str, ...] | None = None
     """Names of numbers in the info of an episode's last step, such as is_success, to average. None: all numbers there,
     up to 16."""

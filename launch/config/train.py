@@ -102,7 +102,8 @@ class TrainConfig(EnvironmentConfig):
     step_timeout_s: float = 60.0
     """Seconds after which a step counts as hanging. With async, this is the time of one environment's step, and only
     that environment is replaced. Otherwise it is the time between two steps of a collector, including policy call and
-    resets, and the collector is replaced: its rollout is collected again."""
+    resets, and the collector is replaced: its rollout is collected again. A constructor has as many, and 120 at least;
+    close has 30 at least."""
     timeout_s: float = 600.0
     """Seconds after which a worker that has not answered counts as lost."""
     address: str | None = None

@@ -19,6 +19,10 @@ from launch.supervision.collector_pool import CollectorPool
 from launch.training.pending_update import PendingEpisodes, PendingEvaluation
 from launch.training.recovery import WorkerRecovery
 from workers.collection.evaluator import EvaluatedPolicy, EvaluationJob, EvaluationResult
+from workers.collection.rollout_report import RolloutReport
+
+# A step of an evaluation counts as lost if it takes so many times as long as a step of the newest rollouts.
+_TIMES_ROLLOUT = 10.0
 
 
 class PoolEvaluator:
@@ -43,6 +47,15 @@ class PoolEvaluator:
     ) -> None:
         self._config, self._pool, self._recovery = config, pool, recovery
         self._greedy_program = greedy_program
+        self._rollout_s = 0.0
+
+    def note_rollouts(self, reports: Sequence[RolloutReport]) -> None:
+        """Notes how long the newest rollouts took: steps of an evaluation take about as long.
+
+        Args:
+            reports: The reports of an update's rollouts; there may be none.
+        """
+        self._rollout_s = max((report.total_s for report in reports), default=self._rollout_s)
 
     def submit(
         self, weights: Any, num_episodes: int, policies: Sequence[EvaluatedPolicy], is_last: bool = False
@@ -114,10 +127,18 @@ class PoolEvaluator:
         ]
 
     def _timeout_s(self, job: EvaluationJob) -> float:
-        """Returns the seconds that a share may take: a step that hangs is noticed earlier, in the collector."""
-        num_envs = min(job.num_envs or self._config.envs_per_collector, job.num_episodes)
+        """Returns the seconds that a share may take.
+
+        The collector itself notices a step, a constructor or a ``close`` that hangs. This is for what it cannot notice.
+        """
+        config = self._config
+        num_envs = min(job.num_envs or config.envs_per_collector, job.num_episodes)
         rounds = math.ceil(job.num_episodes / num_envs)
-        return self._config.timeout_s + rounds * job.max_episode_steps * self._config.step_timeout_s
+        step_s = config.step_timeout_s
+        if self._rollout_s:
+            share = max(num_envs / config.envs_per_collector, 1.0)
+            step_s = min(_TIMES_ROLLOUT * share * self._rollout_s / config.rollout_steps, step_s)
+        return config.timeout_s + rounds * job.max_episode_steps * step_s
 
 
 def evaluation_metrics(results: Sequence[EvaluationResult]) -> dict[str, float]:

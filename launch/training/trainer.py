@@ -247,6 +247,7 @@ class Trainer:
         reports = self.get([part.report for part in iteration.parts])
         metrics = self.get(iteration.metrics)
         self._recovery.note_success()
+        self._evaluator.note_rollouts(reports)
         self._last_update_s = float(metrics.get("update_s", 0.0))
         for part in iteration.parts:
             self._pool.delivered(part.handle)

@@ -7,17 +7,20 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from commands import distpolicy
+from commands import distpolicy, environment
 
 from distpolicy.errors import ConfigError
 from launch.commands.collect import parse_collect
 from launch.config.codec import dump
 from launch.config.train import TrainConfig
+from workers.collection.watchdog import remove_leftovers
 
 
 def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -165,6 +168,143 @@ def test_a_step_that_hangs_ends_the_command_with_one_line(tmp_path: Path) -> Non
     assert result.returncode == 1, result.stdout + result.stderr
     assert "env sleepy:Sleepy hung in step 1: it took more than 2 s (step_timeout_s)" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+ENDLESS = """
+import gymnasium as gym, numpy as np
+SPACES = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)
+class Endless(gym.Env):
+    observation_space, action_space = SPACES
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+    def step(self, action):
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+class EndlessVector(gym.vector.VectorEnv):
+    metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+    def __init__(self, num_envs):
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = SPACES
+    def reset(self, *, seed=None, options=None):
+        return np.zeros((self.num_envs, 1), np.float32), {}
+    def step(self, actions):
+        none = np.zeros(self.num_envs, bool)
+        return np.zeros((self.num_envs, 1), np.float32), np.ones(self.num_envs), none, none, {}
+gym.register("Endless-v0", vector_entry_point=EndlessVector)
+"""
+
+
+@pytest.mark.parametrize(
+    ("vectorization", "name"), [("sync", "Endless"), ("async", "Endless"), ("vector_entry_point", "Endless-v0")]
+)
+def test_episodes_without_an_end_are_ended_at_the_limit_and_told(tmp_path: Path, vectorization: str, name: str) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    options = ("random", "--env", f"endless:{name}", "--vectorization", vectorization, "--episodes", "5")
+    options += ("--num-envs", "2", "--max-episode-steps", "12")
+    result = evaluate(*options, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["num_cut"], told["lengths"], told["returns"]) == (5, [12] * 5, [12.0] * 5)
+    if vectorization == "sync":
+        result = evaluate(*options, cwd=tmp_path)
+        assert "mean return 12.0 ± 0.0 (95 %), min 12.0, max 12.0; 5 ended at the limit of 12 steps" in result.stdout
+
+
+def test_the_default_limit_of_steps_says_so_when_it_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    result = evaluate("random", "--env", "endless:Endless", "--episodes", "1", "--inference", "litert", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "; 1 ended at the limit of 27,000 steps" in result.stdout
+
+
+HANGS = """
+import gymnasium as gym, numpy as np, time
+class Hangs(gym.Env):
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)
+    metadata = {"render_modes": ["rgb_array"]}
+    num_made = 0
+    def __init__(self, where, render_mode=None):
+        Hangs.num_made += 1
+        self.where, self.render_mode, self.has_stepped = where, render_mode, False
+        self.hang(where == "second" and Hangs.num_made == 2)
+        self.hang(where == "film" and render_mode)
+    def hang(self, now):
+        if now:
+            time.sleep(120)
+    def reset(self, *, seed=None, options=None):
+        self.hang(self.where == "film's reset" and self.render_mode)
+        return np.zeros(1, np.float32), {}
+    def step(self, action):
+        self.has_stepped = True
+        self.hang(self.where == "film's step" and self.render_mode)
+        return np.zeros(1, np.float32), 0.0, True, False, {}
+    def render(self):
+        return np.zeros((16, 16, 3), np.uint8)
+    def close(self):
+        self.hang(self.where == "close" and self.has_stepped)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "told", "more"),
+    [
+        ("second", "its constructor", ()),
+        ("close", "close", ()),
+        pytest.param("film", "its constructor", ("--video", "films"), marks=pytest.mark.slow),
+        pytest.param("film's reset", "the first reset of its video", ("--video", "films"), marks=pytest.mark.slow),
+        ("film's step", "step 1 of its video", ("--video", "films")),
+    ],
+)
+def test_an_environment_that_hangs_beside_its_steps_ends_the_command_with_one_line(
+    tmp_path: Path, where: str, told: str, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    # The limits are at least half a minute and more.
+    code = (
+        "import sys, workers.environments.deadline as limits; from launch.cli import main\n"
+        "limits.START_TIMEOUT_S = limits.CLOSE_TIMEOUT_S = 1.0\n"
+        "sys.exit(main())"
+    )
+    options = ("random", "--env", "hangs:Hangs", "--env-kwargs", f"where={where}", "--step-timeout-s", "2")
+    result = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", *options, "--episodes", "2", *more],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=100,
+    )
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stderr == (
+        f"distpolicy: error: env hangs:Hangs hung in {told}: no answer within 2 s; raise step_timeout_s if it needs "
+        "longer\n"
+    )
+
+
+@pytest.mark.slow
+def test_the_temporary_folder_of_an_evaluation_that_was_killed_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "launch", "evaluate", "random", "--env", "endless:Endless"]
+    killed = subprocess.Popen(
+        [*command, "--episodes", "1", "--max-episode-steps", "1000000000"],
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(temporary)),
+    )
+    while not (found := list(temporary.glob("distpolicy-evaluate-*/stacks.txt"))):
+        assert killed.poll() is None
+        time.sleep(0.1)
+    (folder,) = (path.parent for path in found)
+    os.utime(folder, (0.0, 0.0))
+    remove_leftovers(temporary)
+    assert folder.is_dir(), "it is at work"
+    killed.kill()
+    killed.wait()
+    options = ("random", "--env", "endless:Endless", "--episodes", "1", "--max-episode-steps", "3")
+    result = distpolicy("evaluate", *options, cwd=tmp_path, TMPDIR=str(temporary))
+    assert result.returncode == 0, result.stderr
+    assert not list(temporary.glob("distpolicy-*"))
 
 
 @pytest.mark.parametrize(

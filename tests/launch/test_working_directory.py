@@ -10,6 +10,7 @@ import pytest
 from commands import environment
 
 from distpolicy.errors import ConfigError
+from workers.datasets.manifest import verify
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.probe import probe
 
@@ -51,6 +52,45 @@ def test_a_missing_package_of_a_module_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("import simulator_that_nobody_has")
     done = dry_run(tmp_path, "beside:Env")
     assert "needs a package that is not installed: No module named 'simulator_that_nobody_has'" in done.stderr
+
+
+CHANGING = """
+import os
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Changing(CartPoleEnv):
+    def __init__(self, where): super().__init__(); self.where = where
+    def reset(self, **named): os.chdir(self.where); return super().reset(**named)
+    def step(self, action): os.chdir("/"); return super().step(action)
+"""
+
+
+def commanded(folder: Path, *arguments: str) -> None:
+    """A command that ends well, in a folder with an environment that changes the working directory."""
+    (folder / "elsewhere").mkdir()
+    (folder / "changing.py").write_text(CHANGING)
+    options = ("--env", "changing:Changing", "--env-kwargs", f"where={folder / 'elsewhere'}")
+    command = [sys.executable, "-P", "-m", "launch", *arguments, *options]
+    variables = environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not list((folder / "elsewhere").iterdir())
+
+
+@pytest.mark.slow
+def test_what_a_run_leaves_is_where_it_was_asked_for_though_its_environment_changes_the_folder(tmp_path: Path) -> None:
+    sizes = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--total-steps", "200")
+    commanded(tmp_path, "train", "--serial", "--run-dir", "runs/mine", *sizes, "--eval-episodes", "2")
+    run = tmp_path / "runs" / "mine"
+    for name in ("config.yaml", "metrics.csv", "report.html", "policy/saved_model.pb"):
+        assert (run / name).is_file()
+    assert list((run / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_a_dataset_is_where_it_was_asked_for_though_its_environment_changes_the_folder(tmp_path: Path) -> None:
+    commanded(tmp_path, "collect", "--out", "sets/data", "--steps", "200", "--collectors", "1", "--num-envs", "4")
+    assert verify(tmp_path / "sets" / "data").num_rows >= 200
 
 
 def test_an_environment_does_not_change_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,3 +85,27 @@ class Informs(Base):
         numbers = {"is_success": self.np_random.random() < 0.5, "distance": np.float32(2.5), "step": self.n}
         other = {"name": "x", "path": np.zeros(3), "nothing": float("nan"), "episode": {"r": 1.0}}
         return observation, reward, terminated, truncated, {**numbers, **other}
+
+
+class Tells(Base):
+    """Tells more numbers at the end of an episode than are kept, as real ones, bools and arrays of one element."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seed = self.seed if seed is None else seed
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, _ = super().step(action)
+        numbers = {f"n{index:02d}": index + 100 * self.seed for index in range(20)}
+        odd = {"odd": True} if self.seed % 2 else {}
+        return observation, reward, terminated, truncated, {"text": "x", **numbers, **odd} if terminated else {}
+
+
+def tells_in_one_call(num_envs: int) -> gym.vector.VectorEnv:
+    """The vectorised form of Tells."""
+    return gym.vector.SyncVectorEnv([Tells] * num_envs, autoreset_mode=gym.vector.AutoresetMode.NEXT_STEP)
+
+
+TELLS = "distpolicy-tests/Tells-v0"
+if TELLS not in gym.registry:
+    gym.register(TELLS, entry_point=Tells, vector_entry_point=tells_in_one_call, disable_env_checker=True)

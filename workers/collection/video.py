@@ -16,6 +16,7 @@ from distpolicy.trajectories.time_step import StepType
 from distpolicy.utils.error_text import one_line
 from workers.collection.evaluator import EVALUATION_STREAM, MAX_EPISODE_STEPS
 from workers.collection.seeding import slot_seeds
+from workers.environments.deadline import deadline
 from workers.environments.factory import EnvironmentFactory
 from workers.environments.sync import SyncEnvironment
 from workers.restart_budget import RestartBudgetConfig
@@ -51,7 +52,7 @@ def record_episode(
 
     Raises:
         ConfigError: If imageio is not installed, the environment cannot be rendered, or the file cannot be written.
-        EnvironmentCrashedError: If the environment fails.
+        EnvironmentCrashedError: If the environment fails or hangs.
     """
     check_videos_can_be_made()
     import imageio.v2 as imageio
@@ -68,6 +69,7 @@ def record_episode(
 
     try:
         environment = SyncEnvironment(make, factory.env_id, 1, RestartBudgetConfig(max_restarts=0))
+        environment.step_timeout_s = factory.step_timeout_s
     except DistPolicyError:
         raise
     except Exception as error:  # An environment's constructor may raise anything.
@@ -79,14 +81,16 @@ def record_episode(
         path.parent.mkdir(parents=True, exist_ok=True)
         writer: Any = imageio.get_writer(path, fps=fps, macro_block_size=2)
         with writer as video:
-            time_step, state = environment.reset(seeds.environment), policy.get_initial_state(1)
-            while time_step.step_type[0] != StepType.LAST and step_count < max_steps:
+            with deadline(factory.env_id, "the first reset of its video", factory.step_timeout_s):
+                time_step, state = environment.reset(seeds.environment), policy.get_initial_state(1)
                 video.append_data(_frame(made[-1], factory.env_id))
-                step = policy.action(time_step, state, seeds.rows(step_count, 1)[0])
-                time_step, state = environment.step(step.action), step.state
+            while time_step.step_type[0] != StepType.LAST and step_count < max_steps:
+                with deadline(factory.env_id, f"step {step_count + 1:,} of its video", factory.step_timeout_s):
+                    step = policy.action(time_step, state, seeds.rows(step_count, 1)[0])
+                    time_step, state = environment.step(step.action), step.state
+                    video.append_data(_frame(made[-1], factory.env_id))
                 total += float(time_step.reward[0])
                 step_count += 1
-            video.append_data(_frame(made[-1], factory.env_id))
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}; choose another folder") from error
     finally:

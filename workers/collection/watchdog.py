@@ -6,9 +6,12 @@ import contextlib
 import faulthandler
 import fcntl
 import os
+import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -21,8 +24,13 @@ from workers.collection.stop_guard import STOPPED
 _CHECKS = 8
 _STEP_DIGITS = 20
 _LEFTOVER_S = 60.0
+# Stacks that a command has told its user of.
+_TOLD_LEFTOVER_S = 86_400.0
 # Begins the names of the files of training runs, which lie in the folder of temporary files.
 RUN_PREFIX = "distpolicy-"
+# Begins the names of the folders of evaluations there; each has a file of this name.
+EVALUATION_PREFIX = f"{RUN_PREFIX}evaluate-"
+EVALUATION_FILE = "stacks.txt"
 _MAX_BYTES = 16 * 2**20
 
 
@@ -151,27 +159,54 @@ class Watchdog:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the files of collectors that were killed together with their run; those of living ones are locked.
+    """Removes what collectors and evaluations have left that were killed; what belongs to living ones is locked.
 
     Args:
-        folder: The folder; files of a dataset are left alone.
+        folder: The folder of temporary files; files of a dataset are left alone.
     """
     for path in folder.glob(f"{RUN_PREFIX}*.stacks"):
-        # It is another user's, or another collector has just removed it.
+        # The run of a collector that has just hung may still have to read its file.
+        _remove_leftover(path, _LEFTOVER_S, path.unlink)
+    for path in folder.glob(f"{EVALUATION_PREFIX}*"):
+        min_age_s = _LEFTOVER_S if read_hang(path / EVALUATION_FILE) is None else _TOLD_LEFTOVER_S
+        _remove_leftover(path, min_age_s, partial(shutil.rmtree, path))
+
+
+def _remove_leftover(path: Path, min_age_s: float, remove: Callable[[], object]) -> None:
+    # It is another user's, or another process has just removed it.
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        if found.st_uid == os.getuid() and time.time() - found.st_mtime > min_age_s:
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                _lock(file)
+                remove()
+            finally:
+                os.close(file)
+
+
+@contextlib.contextmanager
+def evaluation_stacks() -> Iterator[Path]:
+    """Yields the path of an evaluation's stacks, in a folder of its own, which nobody else can write to.
+
+    The folder is removed at the end, unless there are stacks. Those of evaluations that were killed are removed, too.
+    """
+    remove_leftovers(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=EVALUATION_PREFIX))
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        # Without locks in its file system, leftovers stay.
         with contextlib.suppress(OSError):
-            found = path.lstat()
-            # The run of a collector that has just hung may still have to read its file.
-            if found.st_uid == os.getuid() and time.time() - found.st_mtime > _LEFTOVER_S:
-                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    _lock(file)
-                    path.unlink()
-                finally:
-                    os.close(file)
+            _lock(file)
+        yield folder / EVALUATION_FILE
+    finally:
+        os.close(file)
+        if read_hang(folder / EVALUATION_FILE) is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(file: int) -> None:
-    """Locks a file for as long as this process lives.
+    """Locks a file or folder for as long as this process lives.
 
     Raises:
         BlockingIOError: If another process has locked it.

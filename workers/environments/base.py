@@ -47,10 +47,14 @@ class Environment(abc.ABC):
     Attributes:
         info_metrics: Names of the numbers in an episode's last ``info`` to report; None for all, up to
             :data:`workers.environments.episode_info.MAX_NUMBERS`.
+        step_timeout_s: Seconds after which a step counts as hanging; ``close`` may take as long, see
+            :func:`workers.environments.deadline.close_deadline`.
 
     Raises:
         SpecMismatchError: If a space is not supported.
     """
+
+    step_timeout_s: float = 60.0
 
     def __init__(self, name: str, num_slots: int, observation_space: gym.Space, action_space: gym.Space) -> None:
         self._name = name
@@ -194,7 +198,11 @@ class Environment(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Closes the environments. It may be called twice."""
+        """Closes the environments. It may be called twice.
+
+        Raises:
+            EnvironmentCrashedError: If an environment hangs in it.
+        """
 
 
 def first_steps(observation: Any, num_slots: int) -> TimeStep:

@@ -26,6 +26,7 @@ from distpolicy.utils.nests.array_nest import flatten, map_structure, pack_leave
 from workers.environments.actions import ActionRows
 from workers.environments.atari import channels_last_space
 from workers.environments.base import Environment, first_steps, following_step_types
+from workers.environments.deadline import close_deadline
 from workers.environments.episode_info import vector_info_numbers
 from workers.environments.fault_log import in_one_line, is_fault
 from workers.environments.process_state import close_quietly
@@ -186,7 +187,8 @@ class VectorEnvironment(BatchedEnvironment):
         self._seed_each_slot = seed_each_slot
 
     def close(self) -> None:
-        close_quietly(self._env)
+        with close_deadline(self.name, self.step_timeout_s):
+            close_quietly(self._env)
 
     @property
     def _stepped(self) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from distpolicy.errors import ConfigError
 from workers.environments.batched import BatchedEnvironment
+from workers.environments.deadline import close_deadline
 from workers.environments.process_state import close_quietly
 
 
@@ -55,7 +56,8 @@ class EnvPoolEnvironment(BatchedEnvironment):
 
     def close(self) -> None:
         if self._pool is not None:
-            close_quietly(self._pool)
+            with close_deadline(self.name, self.step_timeout_s):
+                close_quietly(self._pool)
             self._pool = None
 
     @property

@@ -8,6 +8,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, cast
 
 import gymnasium as gym
@@ -19,6 +20,7 @@ from distpolicy.utils.suggestions import most_similar, suggestion
 from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
+from workers.environments.deadline import constructor_deadline
 from workers.environments.envpool import EnvPoolEnvironment
 from workers.environments.fault_log import is_fault
 from workers.environments.process_state import close_quietly, signal_handlers_kept
@@ -87,11 +89,12 @@ class EnvironmentFactory:
             ConfigError: If the environment is unknown, a package that it needs is not installed, or its vectorised
                 form is not supported.
             SpecMismatchError: If a space is not supported.
+            EnvironmentCrashedError: If a constructor hangs.
         """
         mode = self.resolved_vectorization()
         try:
             environment = self._make(mode, num_slots)
-            environment.info_metrics = self.info_metrics
+            environment.info_metrics, environment.step_timeout_s = self.info_metrics, self.step_timeout_s
             return environment
         except DistPolicyError:
             raise
@@ -113,9 +116,11 @@ class EnvironmentFactory:
 
         Raises:
             Exception: Any error of its constructor.
+            EnvironmentCrashedError: If its constructor hangs.
             ConfigError: If the environment is unknown.
         """
-        return self._single_maker()()
+        with constructor_deadline(self.env_id, self.step_timeout_s):
+            return self._single_maker()()
 
     def resolved_vectorization(self) -> str:
         """Returns the vectorization that is used; ``auto`` is replaced.
@@ -222,7 +227,11 @@ class EnvironmentFactory:
             return ProcessEnvironment(
                 maker, self.env_id, num_slots, self.restarts, self.step_timeout_s, self.info_metrics
             )
-        return SyncEnvironment(maker, self.env_id, num_slots, self.restarts)
+        return SyncEnvironment(partial(self._made_in_time, maker), self.env_id, num_slots, self.restarts)
+
+    def _made_in_time(self, maker: SingleEnvironmentMaker) -> gym.Env:
+        with constructor_deadline(self.env_id, self.step_timeout_s):
+            return maker()
 
     def _make_vector(self, num_slots: int) -> VectorEnvironment:
         target = self._target()
@@ -233,7 +242,7 @@ class EnvironmentFactory:
         if "autoreset_mode" not in arguments and _takes_autoreset_mode(target):
             arguments["autoreset_mode"] = gym.vector.AutoresetMode.NEXT_STEP
         wrappers = SingleEnvironmentMaker(target, {}, self._wrapper_configs, None).checked_wrappers(vectorized=True)
-        with signal_handlers_kept():
+        with signal_handlers_kept(), constructor_deadline(self.env_id, self.step_timeout_s):
             env = gym.make_vec(target, num_envs=num_slots, vectorization_mode="vector_entry_point", **arguments)
         try:
             if env.num_envs != num_slots:

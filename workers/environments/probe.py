@@ -13,13 +13,10 @@ from distpolicy.errors import ConfigError, SpecMismatchError
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
 from distpolicy.utils.nests.array_nest import flatten, paths
 from workers.environments.base import Environment
-from workers.environments.deadline import deadline
 from workers.environments.factory import EnvironmentFactory
-from workers.environments.processes.environment import START_TIMEOUT_S
 
 # A network for discrete actions has one output for each value.
 MAX_ACTION_VALUES = 10_000
-CLOSE_TIMEOUT_S = 30.0
 
 
 def check_supported(environment: Environment) -> None:
@@ -92,8 +89,7 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
     """
     with _working_directory_kept():
         try:
-            with deadline(factory.env_id, "its constructor", max(START_TIMEOUT_S, factory.step_timeout_s)):
-                environment = factory(1)
+            environment = factory(1)
         except SpecMismatchError as error:
             raise ConfigError(f"env {factory.env_id}: {error}") from error
         try:
@@ -103,8 +99,7 @@ def probe(factory: EnvironmentFactory, for_training: bool = True) -> Environment
                 raise ConfigError(f"env {environment.name} has an empty action_space, {environment.action_space}")
             return EnvironmentSpecs(environment.time_step_spec, environment.action_spec)
         finally:
-            with deadline(factory.env_id, "close", CLOSE_TIMEOUT_S):
-                environment.close()
+            environment.close()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.trajectories.time_step import TimeStep
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
+from workers.environments.deadline import close_deadline
 from workers.environments.episode_info import info_numbers
 from workers.environments.fault_log import FaultLog, in_one_line, is_fault, is_of_code
 from workers.environments.observations import ObservationArrays
@@ -66,7 +67,7 @@ class SyncEnvironment(Environment):
             for row in range(1, num_slots):
                 self._check_action_space(row)
         except BaseException:
-            self.close()
+            self._close_all(name)
             raise
         self._log = FaultLog(name, num_slots, restarts, self._faults)
         self._actions = ActionRows(self.action_space)
@@ -153,8 +154,12 @@ class SyncEnvironment(Environment):
         return TimeStep(types, reward, discount, self._observations.nest)
 
     def close(self) -> None:
+        self._close_all(self.name)
+
+    def _close_all(self, name: str) -> None:
         for row in range(len(self._envs)):
-            self._discard(row)
+            with close_deadline(name, self.step_timeout_s):
+                self._discard(row)
 
     def _begin(self, row: int, seed: int | None = None) -> None:
         """Begins an episode in a slot. Makes a new environment if the slot has none or its environment fails."""

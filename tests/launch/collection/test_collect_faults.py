@@ -108,6 +108,29 @@ def test_an_interrupt_does_not_wait_for_a_collector_that_is_stopped(num_signals:
     if num_signals == 1:
         assert re.search(r"was lost: no answer in \d+ s .*what it had not made whole is lost", output), output
         check_tidy(tmp_path / "data")
+    else:
+        assert "was lost" not in output, "it has not waited for the collector until the end"
+    assert verify(tmp_path / "data").num_rows > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_an_interrupt_does_not_wait_for_long_rollouts(tmp_path: Path) -> None:
+    began = 0.0
+
+    def interrupt(process: subprocess.Popen[str]) -> None:
+        nonlocal began
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+
+    # A rollout takes 6 s.
+    sizes = ("--num-envs", "4", "--vectorization", "sync", "--rollout-steps", "300", "--collectors", "1")
+    job = ("--out", "data", "--steps", "100000000", "--rows-per-shard", "32", *sizes, *paced(tmp_path / "never"))
+    code, output, errors = disturbed(tmp_path / "data", interrupt, *job)
+    assert time.monotonic() - began < 10.0
+    assert code == 128 + signal.SIGINT, output + errors
+    assert not errors
+    assert "steps are whole; go on with: distpolicy collect --resume data" in output
     assert verify(tmp_path / "data").num_rows > 0
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -14,12 +14,18 @@ import pytest
 from commands import read_metrics
 
 from distpolicy.agents.ppo.config import PPOConfig
+from distpolicy.errors import EnvironmentCrashedError
 from distpolicy.networks.network_config import NetworkConfig
 from launch import TrainConfig, TrainingObserver, TrainingRun
 from launch.reports.run_data import read_run
+from launch.supervision import calls
 from launch.supervision.faults import RunFault
-from launch.training.totals import TrainingTotals
-from workers.collection.evaluator import EvaluationResult
+from launch.training.evaluation import PoolEvaluator
+from launch.training.pending_update import PendingEpisodes, PendingEvaluation
+from launch.training.totals import TrainingTotals, UpdateResult
+from workers.collection.evaluator import EvaluationJob, EvaluationResult
+from workers.collection.rollout_report import RolloutReport
+from workers.environments import deadline
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -66,6 +72,64 @@ class FailsBesideOthers(Likes):
     def step(self, action: Any) -> Any:
         result = super().step(action)
         return result if self.is_sound else result[:4]
+
+
+class HangsInAnEvaluation(Likes):
+    """The fifth environment of a process and all later ones hang in their first step, until one has done so.
+
+    Args:
+        marker: File that says that one has hung.
+    """
+
+    def __init__(self, marker: str) -> None:
+        self.marker = Path(marker)
+        num_made = int(os.environ.get("NUM_MADE", "0")) + 1
+        os.environ["NUM_MADE"] = str(num_made)
+        self.is_extra = num_made > 4
+
+    def step(self, action: Any) -> Any:
+        if self.is_extra and not self.marker.exists():
+            self.marker.touch()
+            time.sleep(300.0)
+        return super().step(action)
+
+
+class HangsWhenMade(Likes):
+    """Its constructor or its close hangs while an environment variable says so."""
+
+    def __init__(self) -> None:
+        self.hang("constructor")
+
+    def hang(self, call: str) -> None:
+        if os.environ.get("HANGS_IN") == call:
+            time.sleep(60.0)
+
+    def close(self) -> None:
+        self.hang("close")
+
+
+class Tells(Likes):
+    """Tells numbers at the end of an episode."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, has_ended, truncated, _ = super().step(action)
+        info = {"distance": np.float32(2.5), "other": 1.0, "steps": self.count}
+        return observation, reward, has_ended, truncated, info if has_ended else {}
+
+
+class Counts(Likes):
+    """Counts how many environments there are at a time, in variables of the process."""
+
+    def __init__(self) -> None:
+        self.count_open(1)
+
+    def count_open(self, more: int) -> None:
+        now = int(os.environ.get("NUM_OPEN", "0")) + more
+        os.environ["NUM_OPEN"] = str(now)
+        os.environ["MOST_OPEN"] = str(max(now, int(os.environ.get("MOST_OPEN", "0"))))
+
+    def close(self) -> None:
+        self.count_open(-1)
 
 
 class Recorder(TrainingObserver):
@@ -120,6 +184,43 @@ def test_evaluations_during_training_are_in_the_metrics_and_the_best_policy_is_k
 
 
 @pytest.mark.slow
+def test_numbers_of_the_info_are_columns_with_their_means(tmp_path: Path) -> None:
+    recorder = Recorder()
+    changes: dict[str, Any] = {"collectors": 1, "eval_every": 2, "info_metrics": ("distance", "steps")}
+    with TrainingRun(config(3, **changes), [recorder], tmp_path / "run", env=Tells, serial=True) as run:
+        run.run()
+    rows = [row for row in read_metrics(run.directory.path) if row["episode_return"]]
+    assert rows
+    assert {name for name in rows[0] if name.startswith("info/")} == {"info/distance", "info/steps"}
+    # Means over the episodes of an update, which all tell the same.
+    assert {(float(row["info/distance"]), float(row["info/steps"])) for row in rows} == {(2.5, 5.0)}
+    assert [result.info_means for _, result in recorder.evaluations] == [
+        {"distance": 2.5, "steps": 5.0} for _ in recorder.evaluations
+    ]
+    evaluated = [row for row in read_metrics(run.directory.path) if row["eval_return_mean"]]
+    assert {row["eval_info/distance"] for row in evaluated} == {"2.5"}
+    assert not any("other" in name for name in rows[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("eval_envs", "num_beside"), [(None, 4), (2, 2)])
+def test_an_evaluation_has_as_many_environments_as_the_collector_or_as_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eval_envs: int | None, num_beside: int
+) -> None:
+    monkeypatch.setenv("NUM_OPEN", "0")
+    monkeypatch.setenv("MOST_OPEN", "0")
+    changes: dict[str, Any] = {"collectors": 1, "eval_every": 2, "eval_envs": eval_envs}
+    recorder = Recorder()
+    with TrainingRun(config(3, **changes), [recorder], tmp_path / "run", env=Counts, serial=True) as run:
+        totals = run.run()
+    assert {update for update, _ in recorder.evaluations} == {*range(2, totals.updates + 1, 2), totals.updates}
+    assert all(len(result.returns) == 10 for _, result in recorder.evaluations)
+    # Beside the four of the rollouts.
+    assert int(os.environ["MOST_OPEN"]) == 4 + num_beside
+    assert int(os.environ["NUM_OPEN"]) == 0
+
+
+@pytest.mark.slow
 def test_evaluations_do_not_change_what_is_learned(tmp_path: Path) -> None:
     states = []
     for name, changes in (("plain", {}), ("evaluated", {"eval_every": 1, "checkpoint_every": 2})):
@@ -144,6 +245,60 @@ def test_training_goes_on_without_an_evaluation_whose_environments_fail(tmp_path
     assert lines[0].startswith("the evaluation of update 2 was left out: env ")
     # The one at the end uses the environments of the rollouts, which are sound.
     assert {update for update, _ in recorder.evaluations} == {totals.updates}
+
+
+@pytest.mark.slow
+def test_a_collector_that_hangs_in_an_evaluation_is_replaced_and_the_evaluation_is_played(tmp_path: Path) -> None:
+    recorder = Recorder()
+    changes: dict[str, Any] = {"collectors": 1, "eval_every": 2, "eval_episodes": 4, "step_timeout_s": 3.0}
+    changes["env_kwargs"] = {"marker": str(tmp_path / "marker")}
+    with TrainingRun(config(3, **changes), [recorder], tmp_path / "run", env=HangsInAnEvaluation) as run:
+        totals = run.run()
+    assert {update for update, _ in recorder.evaluations} == {*range(2, totals.updates + 1, 2), totals.updates}
+    (fault,) = recorder.faults
+    assert "collector 0 (env slots 0 to 3) was lost: hung in step " in fault.line
+    assert "took more than 3 s (step_timeout_s)" in fault.line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "told"), [("constructor", "its constructor"), ("close", "close")])
+def test_an_evaluation_whose_environments_hang_when_they_are_made_or_closed_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, told: str
+) -> None:
+    monkeypatch.setenv("HANGS_IN", "")
+    for name in ("START_TIMEOUT_S", "CLOSE_TIMEOUT_S"):
+        monkeypatch.setattr(deadline, name, 1.0)
+
+    class Hanging(TrainingObserver):
+        def on_update(self, result: UpdateResult) -> None:
+            os.environ["HANGS_IN"] = where
+
+    changes = {"collectors": 1, "eval_every": 2, "eval_episodes": 4, "step_timeout_s": 1.0}
+    expected = f"hung in {told}: no answer within 1 s; raise step_timeout_s if it needs longer"
+    # In this process, where the limits can be short. A serial run ends by an error of an evaluation.
+    with TrainingRun(config(9, **changes), [Hanging()], tmp_path / "run", env=HangsWhenMade, serial=True) as run:
+        with pytest.raises(EnvironmentCrashedError, match=expected):
+            run.run()
+        os.environ["HANGS_IN"] = ""
+
+
+def test_what_an_evaluation_may_take_is_measured_by_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def get(reference: Any, timeout_s: float) -> EvaluationResult:
+        limits.append(timeout_s)
+        return EvaluationResult([1.0], [1], [False], [{}])
+
+    monkeypatch.setattr(calls, "get", get)
+    config = dataclasses.replace(CONFIG, timeout_s=100.0, eval_max_episode_steps=1000)
+    evaluator = PoolEvaluator(config, *[cast("Any", None)] * 3)
+    report = RolloutReport(0, 0, 0, None, 32, [], [], [], 0.0, 0.0, total_s=0.8, wait_s=0.0, first_step_time=0.0)
+    for num_envs in (None, 2, 8):
+        job = EvaluationJob(8, num_envs=num_envs, max_episode_steps=1000)
+        evaluator.note_rollouts([report])
+        evaluator.settle(PendingEvaluation(None, [PendingEpisodes(job, cast("Any", None), None)]))
+    # A step of four environments took 0.1 s. Two rounds of 1000 steps of four, four of two, and one of eight.
+    assert limits == pytest.approx([100.0 + 10 * 200.0, 100.0 + 10 * 400.0, 100.0 + 10 * 200.0])
 
 
 @pytest.mark.slow

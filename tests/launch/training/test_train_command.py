@@ -111,18 +111,41 @@ def test_a_complete_run_is_not_resumed(solved: tuple[Path, str]) -> None:
     assert "is complete" in result.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("no_process_left")
-def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(tmp_path: Path) -> None:
+def training(folder: Path) -> subprocess.Popen[str]:
+    """A command that trains in the folder `run`, and has begun to."""
     command = [sys.executable, "-m", "launch", "train", "--run-dir", "run", "--env", "CartPole-v1", *QUICK]
     command += ["--total-steps", "100000000", "--target-return", "None"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("env steps"):
             break
+    return process
+
+
+def has_policies(run: Path) -> bool:
+    return all((run / name / "saved_model.pb").is_file() for name in ("policy", "collect_policy"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_terminal_that_is_closed_leaves_a_checkpoint_and_a_policy(tmp_path: Path) -> None:
+    process = training(tmp_path)
+    process.send_signal(signal.SIGHUP)
+    output, errors = process.communicate()
+    assert process.returncode == 128 + signal.SIGHUP, errors
+    assert "Traceback" not in output + errors
+    manifest = json.loads((newest_checkpoint(tmp_path / "run") / "manifest.json").read_text())
+    assert manifest["totals"]["updates"] == int(read_metrics(tmp_path / "run")[-1]["update"])
+    assert has_policies(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goes_on_from(tmp_path: Path) -> None:
+    process = training(tmp_path)
     assert len(our_processes()) > 5
     assert not open_ports()
     os.kill(process.pid, signal.SIGINT)
@@ -130,6 +153,7 @@ def test_run_opens_no_port_and_its_interrupt_leaves_a_checkpoint_that_resume_goe
     assert process.returncode == 130, errors
     assert "go on with: distpolicy train --resume run" in output
     assert "Traceback" not in output + errors
+    assert has_policies(tmp_path / "run")
     manifest = json.loads((newest_checkpoint(tmp_path / "run") / "manifest.json").read_text())
     interrupted_at = manifest["totals"]["updates"]
     assert interrupted_at == int(read_metrics(tmp_path / "run")[-1]["update"])

@@ -253,6 +253,8 @@ def test_an_interrupt_leaves_a_checkpoint(place: str, tmp_path: Path) -> None:
     assert recorder.end is not None
     assert recorder.end.newest_checkpoint == found.totals == run.totals
     assert found.totals.updates == len(read_metrics(run.directory.path)) >= 2
+    for name in ("policy", "collect_policy"):
+        assert (run.directory.path / name / "saved_model.pb").is_file()
 
 
 def test_a_run_that_is_not_used_starts_nothing_and_leaves_nothing(tmp_path: Path) -> None:
@@ -261,6 +263,14 @@ def test_a_run_that_is_not_used_starts_nothing_and_leaves_nothing(tmp_path: Path
         pass
     assert not recorder.events
     assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_cannot_have_one_folder_at_once(tmp_path: Path) -> None:
+    with TrainingRun(CONFIG, run_dir=tmp_path / "run"):
+        with pytest.raises(ConfigError, match="run is in use: another run writes into it"):
+            TrainingRun(CONFIG, run_dir=tmp_path / "run")
+        TrainingRun(CONFIG, run_dir=tmp_path / "other").close()
+    TrainingRun(CONFIG, run_dir=tmp_path / "run").close()
 
 
 def test_bad_arguments_are_refused_before_anything_starts(tmp_path: Path) -> None:

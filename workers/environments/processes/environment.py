@@ -19,6 +19,7 @@ from distpolicy.trajectories.time_step import TimeStep
 from distpolicy.utils.nests.array_nest import flatten
 from workers.environments.actions import ActionRows
 from workers.environments.base import FIRST, LAST, MID, Environment, first_steps
+from workers.environments.deadline import START_TIMEOUT_S, close_deadline, constructor_deadline
 from workers.environments.fault_log import FaultLog
 from workers.environments.observations import ObservationArrays
 from workers.environments.process_state import close_quietly
@@ -38,8 +39,6 @@ from workers.environments.processes.protocol import (
 from workers.environments.processes.shared_memory import SharedMemory
 from workers.restart_budget import RestartBudgetConfig
 
-# For a new process to import and make its environment.
-START_TIMEOUT_S = 120.0
 _TEXT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -75,12 +74,14 @@ class ProcessEnvironment(Environment):
         info_metrics: tuple[str, ...] | None = None,
     ) -> None:
         # Made in this process first: so an environment that cannot be made fails here, as in the other forms.
-        env = make()
+        with constructor_deadline(name, step_timeout_s):
+            env = make()
         try:
             check_signatures(env, name)
             super().__init__(name, num_slots, env.observation_space, env.action_space)
         finally:
-            close_quietly(env)
+            with close_deadline(name, step_timeout_s):
+                close_quietly(env)
         specs = self.time_step_spec.observation, self.action_spec
         self._step_timeout_s = step_timeout_s
         self._log = FaultLog(name, num_slots, restarts, self._faults)
