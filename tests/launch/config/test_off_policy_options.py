@@ -62,6 +62,8 @@ OPTIONS: dict[str, tuple[str, ...] | bool] = {
 # What docs/off_policy.md says not to be the same.
 NOT_THE_SAME = {"learners", "network.recurrent"}
 FOR_OFFLINE = {"dataset"}
+# For agents of discrete actions: not for td3 and ddpg.
+MASK = {"action_mask": ("allowed",)}
 
 
 def option(name: str, values: tuple[str, ...] | bool) -> tuple[str, ...]:
@@ -85,10 +87,11 @@ def common(config: TrainConfig) -> dict[str, object]:
 
 @pytest.mark.parametrize("agent", ["dqn", "c51", "r2d2", "sac"])
 def test_all_options_but_the_agents_own_are_those_of_ppo(agent: str) -> None:
-    expected, defaults = common(parsed("ppo")), common(TrainConfig())
-    assert set(OPTIONS) == set(defaults) - NOT_THE_SAME - FOR_OFFLINE
-    assert not [name for name in OPTIONS if expected[name] == defaults[name]]
-    config = parsed(agent)
+    mask = option("action_mask", MASK["action_mask"])
+    expected, defaults = common(parsed("ppo", *mask)), common(TrainConfig())
+    assert set(OPTIONS | MASK) == set(defaults) - NOT_THE_SAME - FOR_OFFLINE
+    assert not [name for name in OPTIONS | MASK if expected[name] == defaults[name]]
+    config = parsed(agent, *mask)
     assert config.agent.kind == agent
     found = common(config)
     for name in set(defaults) - NOT_THE_SAME:
