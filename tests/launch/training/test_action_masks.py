@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dqn": {**OFF_POLICY, "exploration_fraction": 0.5},
     "c51": OFF_POLICY,
     "sac": {**OFF_POLICY, "critic_units": (8,)},
-    "r2d2": {**OFF_POLICY, "sequence_length": 8, "burn_in": 8},
+    "r2d2": {**OFF_POLICY, "sequence_length": 16, "burn_in": 0},
 }
 
 
@@ -116,7 +116,7 @@ def test_commands_keep_to_the_masks_of_a_run(tmp_path: Path) -> None:
     for command in (
         ("train", "--resume", "run", "--total-steps", "2000"),
         ("evaluate", "run", "--episodes", "4", "--stochastic"),
-        ("collect", "--policy", "run", "--out", "data", "--total-steps", "200", "--collectors", "1"),
+        ("collect", *env, "--policy", "run", "--out", "data", "--steps", "200", "--collectors", "1"),
     ):
         done = distpolicy(*command, cwd=tmp_path, **path)
         assert done.returncode == 0, done.stdout + done.stderr
