@@ -62,17 +62,21 @@ def test_an_agent_is_trained_by_its_name_and_its_policy_loads(
     options: tuple[str, ...], least: float, tmp_path: Path
 ) -> None:
     train(tmp_path, "--seed", "1", "--total-steps", "2000", "--eval-episodes", "5", *options)
-    last = read_metrics(tmp_path / "run")[-1]
-    assert np.isfinite(float(last["loss"]))
+    # Not each update owes a call.
+    losses = [float(row["loss"]) for row in read_metrics(tmp_path / "run") if row["loss"]]
+    assert losses
+    assert np.isfinite(losses).all()
     result = distpolicy("evaluate", "run", "--episodes", "20", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     (mean,) = re.findall(r"mean return (-?[\d,.]+)", result.stdout)
     assert float(mean.replace(",", "")) > least
 
 
-@pytest.mark.parametrize("where", ["--serial", pytest.param("--debug", marks=pytest.mark.slow, id="on Ray")])
-def test_a_replay_buffer_that_does_not_fit_ends_the_command_with_one_line(where: str, tmp_path: Path) -> None:
-    options = ("--agent", "dqn", "--dqn.replay-capacity", "1e12", where)
+@pytest.mark.parametrize("where", [("--serial",), pytest.param((), marks=pytest.mark.slow, id="on Ray")])
+def test_a_replay_buffer_that_does_not_fit_ends_the_command_with_one_line(
+    where: tuple[str, ...], tmp_path: Path
+) -> None:
+    options = ("--agent", "dqn", "--dqn.replay-capacity", "1e12", *where)
     result = distpolicy("train", *options, "--run-dir", "run", cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     # TensorFlow says on the way that there is no GPU.
