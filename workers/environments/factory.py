@@ -119,8 +119,7 @@ class EnvironmentFactory:
             EnvironmentCrashedError: If its constructor hangs.
             ConfigError: If the environment is unknown.
         """
-        with constructor_deadline(self.env_id, self.step_timeout_s):
-            return self._single_maker()()
+        return self._made_in_time(self._single_maker())
 
     def resolved_vectorization(self) -> str:
         """Returns the vectorization that is used; ``auto`` is replaced.

@@ -83,7 +83,7 @@ class ProcessEnvironment(Environment):
             with close_deadline(name, step_timeout_s):
                 close_quietly(env)
         specs = self.time_step_spec.observation, self.action_spec
-        self._step_timeout_s = step_timeout_s
+        self.step_timeout_s = step_timeout_s
         self._log = FaultLog(name, num_slots, restarts, self._faults)
         self._actions = ActionRows(self.action_space)
         self._memory = SharedMemory(*specs, num_slots)
@@ -144,7 +144,7 @@ class ProcessEnvironment(Environment):
             if begin:
                 self._send_reset(row, self._next_seeds.pop(row, None))
             else:
-                self._send(row, STEP, -1, self._step_timeout_s)
+                self._send(row, STEP, -1, self.step_timeout_s)
         failed = self._wait(calls)
         for row in failed:
             self._cuts[row] = not begins[row]
@@ -188,14 +188,14 @@ class ProcessEnvironment(Environment):
     def _send_reset(self, row: int, seed: int | None) -> None:
         """Tells a slot's process to begin an episode. Starts the process if there is none."""
         if self._handles[row] is not None:
-            self._send(row, RESET, -1 if seed is None else seed, self._step_timeout_s)
+            self._send(row, RESET, -1 if seed is None else seed, self.step_timeout_s)
             return
         if self._log.has_failed(row):
             self._log.back_off(row)
             seed = self._log.restart_seed(row)
         handle = self._handles[row] = self._start_process(row)
         self._selector.register(handle.connection, selectors.EVENT_READ, row)
-        self._send(row, RESET, -1 if seed is None else seed, START_TIMEOUT_S + self._step_timeout_s)
+        self._send(row, RESET, -1 if seed is None else seed, START_TIMEOUT_S + self.step_timeout_s)
 
     def _start_process(self, row: int) -> ProcessHandle:
         try:
