@@ -36,7 +36,7 @@ class Sampler(abc.ABC):
 
 
 class RandomSampler(Sampler):
-    """Draws settings at random. A sample depends on the seed and its number alone.
+    """Draws settings at random. They depend on the seed and the sample's number alone.
 
     Args:
         space: The searched settings.
@@ -53,6 +53,9 @@ class RandomSampler(Sampler):
 class OptunaSampler(Sampler):
     """Draws settings by Optuna's tree-structured Parzen estimator (Bergstra et al., 2011).
 
+    They depend on the seed, the sample's number and the scores that are known, so that a search that goes on draws
+    no settings twice.
+
     Args:
         space: The searched settings.
         seed: The seed.
@@ -67,16 +70,16 @@ class OptunaSampler(Sampler):
             import optuna
         except ImportError as error:
             raise ConfigError("--searcher optuna needs Optuna: pip install 'distpolicy[tune]'") from error
-        self._optuna, self._space = optuna, space
+        self._optuna, self._space, self._seed = optuna, space, seed
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        self._study = optuna.create_study(direction="maximize" if mode == "max" else "minimize", sampler=sampler)
-        self._random = np.random.default_rng(seed)
+        self._study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
         # The trials of the study that have no score yet, by the number of their sample.
         self._asked: dict[int, Any] = {}
 
     def draw(self, sample: int) -> dict[str, Any]:
         distributions = {name: distribution(domain) for name, domain in self._space.domains.items()}
+        random = np.random.default_rng((self._seed, sample))
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=int(random.integers(2**32)), constant_liar=True)
         for _ in range(_MAX_ASKS):
             trial = self._study.ask(distributions)
             settings = {name: value_of(self._space.domains[name], value) for name, value in trial.params.items()}
@@ -85,7 +88,7 @@ class OptunaSampler(Sampler):
                 return settings
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         # What is best by the model may not be valid, and it would be asked for again and again.
-        return self._space.draw(self._random)
+        return self._space.draw(random)
 
     def tell(self, sample: int, settings: Mapping[str, Any], score: float) -> None:
         states = self._optuna.trial.TrialState

@@ -73,6 +73,21 @@ def test_optuna_takes_in_the_trials_of_an_interrupted_search(space: SearchSpace)
     sampler.tell(200, {"ppo.learning-rate": 1.0, "ppo.num-minibatches": 4, "ppo.num-epochs": 8}, 1.0)
 
 
+@pytest.mark.parametrize("count", [1, 15])
+def test_optuna_goes_on_as_if_it_had_not_been_interrupted(space: SearchSpace, count: int) -> None:
+    """By chance at first, and by its model later."""
+    whole, resumed = OptunaSampler(space, 2, "max"), OptunaSampler(space, 2, "max")
+    earlier = []
+    for sample in range(count):
+        settings = whole.draw(sample)
+        whole.tell(sample, settings, quality(settings))
+        resumed.tell(sample, settings, quality(settings))
+        earlier.append(settings)
+    drawn = whole.draw(count)
+    assert drawn not in earlier
+    assert resumed.draw(count) == drawn
+
+
 def test_the_config_chooses(space: SearchSpace) -> None:
     assert isinstance(make_sampler(TuneConfig(SEARCH), space, 0), RandomSampler)
     assert isinstance(make_sampler(TuneConfig(SEARCH, searcher="optuna"), space, 0), OptunaSampler)
