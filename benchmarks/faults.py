@@ -12,6 +12,7 @@ Needs the packages of the tests. Rows that mount file systems or join hosts by a
     python benchmarks/faults.py
     python benchmarks/faults.py --rows learner driver --seconds 20
     python benchmarks/faults.py --async
+    python benchmarks/faults.py --async --rollout-order arrival
 """
 
 from __future__ import annotations
@@ -82,14 +83,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="how long collectors are killed every 5 s")
     parser.add_argument("--row-timeout-s", type=float, default=900.0, help="seconds after which a row has failed")
     parser.add_argument("--async", action="store_true", dest="lags", help="let the runs have a policy lag of up to 2")
+    parser.add_argument("--rollout-order", choices=("fixed", "arrival"), default="fixed", help="with --async")
     arguments = parser.parse_args()
+    if arguments.rollout_order == "arrival" and not arguments.lags:
+        parser.error("--rollout-order arrival needs --async")
     if arguments.lags:
-        options = ["--max-policy-lag", "2"]
+        options = ["--max-policy-lag", "2", "--rollout-order", arguments.rollout_order]
         training_runs.largest_lag = 2
         training_runs.MORE_OPTIONS += options
         test_faults_of_hosts.MORE_OPTIONS += options
     settings = Settings(arguments.seconds, arguments.row_timeout_s)
-    kind = "with a policy lag of up to 2" if arguments.lags else "in lock step"
+    kind = f"with a policy lag of up to 2, {arguments.rollout_order} order" if arguments.lags else "in lock step"
     print_header(f"faults, {kind}: what holds when something dies", ["ray", "tensorflow"])
     cells = []
     for name in arguments.rows:

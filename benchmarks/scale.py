@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -50,14 +51,19 @@ NETWORK_BYTES_A_SECOND = 10e9 / 8
 PARTS = ("driver", "weights")
 
 
-def measure_driver(loads: Sequence[Load], most: int, num_rollouts: int) -> dict[Load, list[DriverCost]]:
-    """The driver with each load, and their tables."""
-    measured: dict[Load, list[DriverCost]] = {load: [] for load in loads}
-    for load, cost in scale_driver.measure(loads, [count for count in COUNTS if count <= most], num_rollouts):
-        measured[load].append(cost)
+def measure_driver(loads: Sequence[Load], most: int, num_rollouts: int, turns: int = 1) -> dict[Load, list[DriverCost]]:
+    """The driver with each load, and their tables: of several turns, that with the median of the driver's CPU."""
+    counts = [count for count in COUNTS if count <= most]
+    found: dict[Load, dict[int, list[DriverCost]]] = {load: defaultdict(list) for load in loads}
+    for load, cost in scale_driver.measure([*loads] * turns, counts, num_rollouts):
+        found[load][cost.collectors].append(cost)
         print(
             f"measured {load.name}, {cost.collectors} collectors: {cost.rollouts_a_second:.0f} rollouts/s", flush=True
         )
+    measured = {
+        load: [sorted(costs, key=lambda cost: cost.driver_cpu_s)[len(costs) // 2] for costs in of_load.values()]
+        for load, of_load in found.items()
+    }
     for load, costs in measured.items():
         _print_driver(load, costs)
     return measured
@@ -216,6 +222,7 @@ def main() -> None:
     parser.add_argument("--async", action="store_true", dest="lags", help="measure the driver with a policy lag, too")
     parser.add_argument("--most-collectors", type=int, default=max(COUNTS), help="collectors to go up to")
     parser.add_argument("--rollouts", type=int, default=2000, help="rollouts to measure with each number of collectors")
+    parser.add_argument("--turns", type=int, default=1, help="turns of each load, of which the median counts")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="sizes of the weights")
     parser.add_argument("--nodes", nargs="+", type=int, default=list(NODES), help="numbers of nodes")
     parser.add_argument("--repeats", type=int, default=20, help="broadcasts of each kind")
@@ -225,7 +232,7 @@ def main() -> None:
     loads = ASYNC_LOADS if arguments.lags else LOADS
     if "driver" in arguments.only:
         with session.connected(None):
-            measured = measure_driver(loads, arguments.most_collectors, arguments.rollouts)
+            measured = measure_driver(loads, arguments.most_collectors, arguments.rollouts, arguments.turns)
             if arguments.lags:
                 _print_beside_lock_step(measured)
     if "weights" in arguments.only:

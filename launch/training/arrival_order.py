@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from distpolicy.errors import InferenceLostError
+from distpolicy.errors import DistPolicyError, InferenceLostError
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.own_ray import check_alive
-from launch.training.pending_update import PendingRollout, PendingUpdate, errors_of
+from launch.training.pending_update import PendingRollout, PendingUpdate, reports_of, reports_or_errors
 from launch.training.pipeline import PIPELINE_DEPTH, PipelineParts, UpdatePipeline
 from launch.training.totals import TrainingTotals
 
@@ -19,13 +21,14 @@ from launch.training.totals import TrainingTotals
 _LOOK_S = 1.0
 
 
-class _Asked(NamedTuple):
+@dataclasses.dataclass(slots=True, eq=False)
+class _Asked:
     """A rollout that a collector is busy with, or that no update has learned from yet.
 
     Attributes:
         part: Its references.
         version: The version that acts, counted in updates of the run.
-        since: When it was asked for, by the monotonic clock.
+        since: When it was asked for, by the order's clock.
     """
 
     part: PendingRollout
@@ -50,8 +53,9 @@ class ArrivalOrder(UpdatePipeline):
         self._acting: Any = None
         self._acting_version = -1
         self._num_dropped = 0
-        # When the driver stopped to wait for rollouts, such as for an evaluation.
+        # When the driver stopped to wait for rollouts, such as for an evaluation, and its seconds of doing so before.
         self._left: float | None = None
+        self._away_s = 0.0
 
     def begin(self, weights: Any) -> None:
         """See :meth:`UpdatePipeline.begin`."""
@@ -68,22 +72,24 @@ class ArrivalOrder(UpdatePipeline):
         while self._submit_if_ready(totals):
             pass
         busy = {asked.part.handle for asked in self._in_flight}
-        for handle in self._pool.handles:
-            if handle not in busy and self._needs_rollout(totals):
-                version = max(self._acting_version, totals.updates)
-                self._in_flight.append(_Asked(self._ask(handle, self._acting), version, time.monotonic()))
+        free = [handle for handle in self._pool.handles if handle not in busy]
+        version, now = max(self._acting_version, totals.updates), self._now()
+        for handle in free[: self._num_needed(totals)]:
+            self._in_flight.append(_Asked(self._ask(handle, self._acting), version, now))
 
     def oldest(self, totals: TrainingTotals, fills: bool) -> PendingUpdate | None:
         """See :meth:`UpdatePipeline.oldest`. Meanwhile, collectors that have become free are asked again."""
-        since = time.monotonic()
-        self._forgive(0.0 if self._left is None else since - self._left, since)
+        if self._left is not None:
+            self._away_s += time.monotonic() - self._left
+            self._left = None
+        since = self._now()
         try:
             needs_more = fills and totals.env_steps < self._config.total_steps
             while self.pending or needs_more:
                 is_done = self._wait(since)
                 if not self.pending:
                     # The learner has had nothing to answer so far.
-                    since = time.monotonic()
+                    since = self._now()
                 if needs_more:
                     self.fill(totals)
                 if is_done:
@@ -92,9 +98,12 @@ class ArrivalOrder(UpdatePipeline):
         finally:
             self._left = time.monotonic()
 
-    def _forgive(self, seconds: float, now: float) -> None:
-        """Does not count the last seconds as the collectors': they may have played an evaluation meanwhile."""
-        self._in_flight = [asked._replace(since=min(asked.since + seconds, now)) for asked in self._in_flight]
+    def _now(self) -> float:
+        """Returns the seconds of a clock that stands still while the driver does not wait for rollouts.
+
+        Collectors may play an evaluation meanwhile, which does not make them late.
+        """
+        return (time.monotonic() if self._left is None else self._left) - self._away_s
 
     @property
     def num_unused(self) -> int:
@@ -124,17 +133,18 @@ class ArrivalOrder(UpdatePipeline):
         return {"rollouts_in_flight": float(len(self._in_flight)), "rows_dropped": float(dropped)}
 
     def _version_of(self, part: PendingRollout) -> int:
-        report = calls.get(part.report, self._config.timeout_s)
+        (report,) = reports_of([part], self._config.timeout_s)
         return 0 if report.weights is None else int(report.weights.version)
 
-    def _needs_rollout(self, totals: TrainingTotals) -> bool:
-        """Returns True if the updates within the policy lag, and within the run, can take another rollout."""
+    def _num_needed(self, totals: TrainingTotals) -> int:
+        """Returns how many more rollouts the updates within the policy lag, and within the run, can take."""
+        config, size = self._config, self._pool.size
         waiting = len(self._in_flight) + len(self._arrived)
-        asked = waiting + len(self.pending) * self._pool.size
-        if asked >= self._pool.size * (self._config.max_policy_lag + 1):
-            return False
-        expected = totals.env_steps + asked * self._config.steps_per_rollout
-        return expected < self._config.total_steps or waiting % self._pool.size != 0
+        asked = waiting + len(self.pending) * size
+        within_run = max(math.ceil((config.total_steps - totals.env_steps) / config.steps_per_rollout) - asked, 0)
+        # The last update takes a whole batch.
+        within_run += -(waiting + within_run) % size
+        return max(min(size * (config.max_policy_lag + 1) - asked, within_run), 0)
 
     def _submit_if_ready(self, totals: TrainingTotals) -> bool:
         """Submits the next update if its rollouts are there; returns True if it did."""
@@ -172,16 +182,17 @@ class ArrivalOrder(UpdatePipeline):
         Raises:
             DistPolicyError: If a collector raised an error, or the learner does not answer.
         """
-        check_alive()
         references = [asked.part.report for asked in self._in_flight]
         oldest = self.pending[0].metrics if self.pending else None
         if oldest is not None:
             references.append(oldest)
-        calls.wait(references, 1, _LOOK_S)
-        come = set(calls.wait(references, len(references), 0.0)[0])
+        come = set(calls.wait(references, len(references), 0.0)[0] or calls.wait(references, 1, _LOOK_S)[0])
+        if not come:
+            check_alive()
         done = [asked for asked in self._in_flight if asked.part.report in come]
-        self._in_flight = [asked for asked in self._in_flight if asked.part.report not in come]
-        self._take(done)
+        if done:
+            self._in_flight = [asked for asked in self._in_flight if asked.part.report not in come]
+            self._take(done)
         if oldest in come:
             return True
         self._look_for_late(since)
@@ -193,18 +204,18 @@ class ArrivalOrder(UpdatePipeline):
         Raises:
             DistPolicyError: The first error that is not the death of a collector, such as a lost inference server.
         """
-        errors = errors_of([asked.part.report for asked in done])
-        self._arrived += [asked for asked, error in zip(done, errors, strict=True) if error is None]
         others = []
-        for asked, error in zip(done, errors, strict=True):
-            if error is None:
+        for asked, found in zip(done, reports_or_errors([asked.part for asked in done]), strict=True):
+            if not isinstance(found, DistPolicyError):
+                asked.part = PendingRollout(asked.part.handle, asked.part.rollout, asked.part.report, found)
+                self._arrived.append(asked)
                 continue
             # If the server still answers, this collector has missed an answer, and stopped in the middle of a step.
-            by_server = isinstance(error, InferenceLostError) and self._server is not None and self._server.is_lost()
-            if is_death(error) and not by_server:
-                self._lose(asked.part.handle, reason_of_death(error))
+            by_server = isinstance(found, InferenceLostError) and self._server is not None and self._server.is_lost()
+            if is_death(found) and not by_server:
+                self._lose(asked.part.handle, reason_of_death(found))
             else:
-                others.append(error)
+                others.append(found)
         if others:
             raise others[0]
 
@@ -215,7 +226,7 @@ class ArrivalOrder(UpdatePipeline):
 
     def _look_for_late(self, since: float) -> None:
         """Replaces collectors that have not answered in time. Raises an error if it is the learner."""
-        timeout_s, now = self._config.timeout_s, time.monotonic()
+        timeout_s, now = self._config.timeout_s, self._now()
         for asked in list(self._in_flight):
             if now - asked.since > timeout_s:
                 self._lose(asked.part.handle, f"no answer in {timeout_s:g} s (timeout_s)")

@@ -12,6 +12,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, lacks_argument, lost_argument
 from launch.supervision.collector_handle import CollectorHandle
 from workers.collection.evaluator import EvaluationJob
+from workers.collection.rollout_report import RolloutReport
 
 # Ray sends smaller values with the answer, and the caller keeps them.
 _INLINED_BYTES = 100 * 1024
@@ -24,11 +25,13 @@ class PendingRollout(NamedTuple):
         handle: The collector.
         rollout: Reference of the rollout.
         report: Reference of its report.
+        read: The report, once it has been read.
     """
 
     handle: CollectorHandle
     rollout: Any
     report: Any
+    read: RolloutReport | None = None
 
 
 class PendingEpisodes(NamedTuple):
@@ -94,13 +97,23 @@ def error_of(reference: Any) -> DistPolicyError | None:
     return None
 
 
-def errors_of(references: Sequence[Any]) -> list[DistPolicyError | None]:
-    """Returns for each answer what :func:`error_of` does; asks Ray once if all calls have succeeded."""
+def reports_of(parts: Sequence[PendingRollout], timeout_s: float) -> list[RolloutReport]:
+    """Returns the reports of rollouts; waits for those that have not been read yet.
+
+    Raises:
+        DistPolicyError: As in :func:`launch.supervision.calls.get`.
+    """
+    got = iter(calls.get([part.report for part in parts if part.read is None], timeout_s))
+    return [next(got) if part.read is None else part.read for part in parts]
+
+
+def reports_or_errors(parts: Sequence[PendingRollout]) -> list[RolloutReport | DistPolicyError]:
+    """Returns for each rollout that has come its report, or the error that it holds instead."""
     try:
-        calls.get(list(references), 0.0)
+        # Asks Ray once if all calls have succeeded.
+        return list(reports_of(parts, 0.0))
     except DistPolicyError:
-        return [error_of(reference) for reference in references]
-    return [None] * len(references)
+        return [error_of(part.report) or reports_of([part], 0.0)[0] for part in parts]
 
 
 def has_come(reference: Any) -> bool:

@@ -27,6 +27,7 @@ from launch.training.pending_update import (
     PendingUpdate,
     error_of,
     find_failures,
+    reports_of,
 )
 from launch.training.pipeline import FixedOrder, PipelineParts, UpdatePipeline
 from launch.training.policy_server import PolicyServer
@@ -244,7 +245,7 @@ class Trainer:
 
     def _settle(self, iteration: PendingUpdate) -> UpdateResult:
         # First the rollouts: the learner's time begins when they are there.
-        reports = self.get([part.report for part in iteration.parts])
+        reports = reports_of(iteration.parts, self._config.timeout_s)
         metrics = self.get(iteration.metrics)
         self._recovery.note_success()
         self._evaluator.note_rollouts(reports)

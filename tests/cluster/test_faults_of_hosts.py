@@ -37,13 +37,16 @@ COLLECTOR = ("--num-cpus=1", '--resources={"collector": 1}')
 BOTH = ("--num-cpus=1", '--resources={"collector": 1, "learner": 1}')
 
 
+LAG = ("--max-policy-lag", "2")
+
+
 class Run:
     """A training run on a cluster, with the driver on its head."""
 
-    def __init__(self, ray: RayHosts) -> None:
+    def __init__(self, ray: RayHosts, *options: str) -> None:
         self._ray = ray
         self.process: subprocess.Popen[str] = ray.start(
-            ray.head, "distpolicy", *TRAIN, *MORE_OPTIONS, "--address", ray.address
+            ray.head, "distpolicy", *TRAIN, *MORE_OPTIONS, *options, "--address", ray.address
         )
         self._lines: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
@@ -87,22 +90,29 @@ class Run:
 class Cluster:
     """A head for the driver alone, and two hosts with a collector's place, of which the second has the learner's."""
 
-    def __init__(self, head: Host, west: Host, east: Host) -> None:
-        self.west, self.east = west, east
+    def __init__(self, head: Host, west: Host, east: Host, options: tuple[str, ...]) -> None:
+        self.west, self.east, self.options = west, east, options
         self.ray = RayHosts(head, "--num-cpus=0")
         self.ray.join(west, *COLLECTOR)
         self.ray.join(east, *BOTH)
-        self.run = Run(self.ray)
+        self.run = Run(self.ray, *options)
 
     def collectors(self) -> list[str]:
         """Addresses of the hosts on which there is a collector."""
         return self.ray.places("Collector", "ALIVE")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((), id="lock step"),
+        pytest.param((*LAG, "--rollout-order", "arrival"), id="lag, by arrival"),
+        pytest.param(LAG, id="lag", marks=pytest.mark.release),
+    ],
+)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with hosts("head", "west", "east") as (head, west, east):
-        cluster = Cluster(head, west, east)
+        cluster = Cluster(head, west, east, request.param)
         cluster.run.wait_for_updates(1)
         cluster.run.wait_for(lambda: len(cluster.collectors()) == COLLECTORS)
         yield cluster
@@ -132,7 +142,6 @@ def goes_on_without_west(cluster: Cluster, before: str) -> None:
     assert cluster.collectors() == [cluster.west.address, cluster.east.address]
 
 
-@pytest.mark.slow
 def test_a_run_waits_for_the_host_of_its_learner_and_goes_on_from_the_newest_checkpoint(cluster: Cluster) -> None:
     before = cluster.run.output
     cluster.run.wait_for_updates(10)
@@ -152,7 +161,9 @@ def test_every_update_has_learned_from_one_whole_batch_and_the_faults_are_on_rec
     rows = cluster.run.rows("metrics.csv")
     assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
     assert [int(row["env_steps"]) for row in rows] == [BATCH_STEPS * number for number in range(1, len(rows) + 1)]
-    assert {float(row["policy_lag"]) for row in rows} == {0.0}
+    lags = {float(row["policy_lag"]) for row in rows}
+    # By arrival, collectors that wait for the learner may act by the newest weights.
+    assert lags == {0.0} if not cluster.options else 0.0 < max(lags) <= 2.0
     faults = cluster.run.rows("faults.csv")
     lost = sorted(fault["what"].split(" ")[0] for fault in faults)
     # The second if the host of the learner was lost, too.
