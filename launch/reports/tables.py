@@ -91,10 +91,12 @@ def _return_tile(run: RunData) -> str:
 
 
 def _whole_time(run: RunData) -> str:
+    """Returns what a command took in all; "" if the run has resumed, or its process may have begun otherwise."""
     starts, end = run.record.get("starts") or [], run.record.get("end") or {}
-    if len(starts) != 1 or "time" not in end:
+    if len(starts) != 1 or not str(starts[0].get("command", "")).startswith("distpolicy "):
         return ""
-    return f"{lasted(end['time'] - starts[0]['time'])} from the command on"
+    begun = starts[0].get("process_time")
+    return "" if begun is None or "time" not in end else f"{lasted(end['time'] - begun)} from the command on"
 
 
 def _env_rate(run: RunData) -> float:

@@ -155,6 +155,19 @@ def test_the_origin_of_a_run_is_told(tmp_path: Path) -> None:
     assert rows["compiling the update"] == "1.5 s"
 
 
+def test_a_command_takes_as_long_as_its_process_and_not_from_the_first_env_step_on(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 5)
+    record = json.loads(run.record_file.read_text())
+    (start,) = record["starts"]
+    start |= {"command": "distpolicy train", "process_time": record["end"]["time"] - 12.5}
+    change_record(run, starts=[start])
+    assert "12.5 s from the command on" in page_of(run.path)
+    # A script or a notebook may have done something else before.
+    for changed in ([{**start, "command": "python train.py"}], [start, start]):
+        change_record(run, starts=changed)
+        assert "from the command on" not in page_of(run.path)
+
+
 def test_texts_of_runs_cannot_become_markup(tmp_path: Path) -> None:
     text = page_of(write_run(tmp_path / "run", num_faults=1, more={"info/</script><b>": 1.0}).path)
     assert "<b>" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
