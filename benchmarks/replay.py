@@ -77,6 +77,8 @@ CASES = (
     Case("prioritised, 4 floats", 1_000_000, 32, priority_exponent=0.6),
     Case("uniform, 4×84×84", 100_000, 2, stack_axis=0),
     Case("uniform, 84×84×4", 100_000, 2, stack_axis=2),
+    Case("prioritised, 4×84×84", 100_000, 2, stack_axis=0, priority_exponent=0.6),
+    Case("prioritised, 84×84×4", 100_000, 2, stack_axis=2, priority_exponent=0.6),
 )
 
 
@@ -196,7 +198,7 @@ def measured(case: Case, turns: int) -> tuple[dict[str, np.ndarray], float]:
     """CPU microseconds for 256 transitions, by turn, and the MiB of the buffer's rows."""
     replay, memory_mib = replay_calls(case)
     calls = {"replay": replay, **numpy_calls(case)}
-    if HAS_CPPRB and case.stack_axis is None and case.n_step == 1:
+    if HAS_CPPRB and case.n_step == 1:
         calls["cpprb"] = cpprb_call(case)
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(turns + 1):
