@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -113,11 +116,50 @@ def test_bash_leaves_files_to_itself(script: Path) -> None:
     assert completed(script, "evaluate", "") == []
 
 
+class Zsh:
+    """A shell at a terminal of its own, which completes by a script in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pid, self._terminal = pty.fork()
+        if self._pid == 0:
+            os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb", "PS1": "> "})
+        self._output = ""
+        self.type(f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n")
+        self.wait_for("ready")
+
+    def type(self, keys: str) -> None:
+        os.write(self._terminal, keys.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Waits until the terminal has shown a text."""
+        while text not in self._output:
+            assert select.select([self._terminal], [], [], 60.0)[0], self._output
+            self._output += os.read(self._terminal, 2**16).decode(errors="replace")
+        self._output = self._output.partition(text)[2]
+
+    def close(self) -> None:
+        os.close(self._terminal)
+        os.waitpid(self._pid, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_reads_its_script() -> None:
-    process = subprocess.run(["zsh", "-n"], input=completion_script("zsh"), capture_output=True, text=True)
-    assert (process.returncode, process.stderr) == (0, "")
+def test_zsh_completes(tmp_path: Path) -> None:
+    (tmp_path / "_distpolicy").write_text(completion_script("zsh"))
+    zsh = Zsh(tmp_path)
+    try:
+        for typed, whole in (
+            ("distpolicy ser", "distpolicy serve "),
+            ("distpolicy train --env Pendu", "distpolicy train --env Pendulum-v1 "),
+            ("distpolicy train --rollout-order ar", "distpolicy train --rollout-order arrival "),
+            ("distpolicy submit auto train --env Pendu", "distpolicy submit auto train --env Pendulum-v1 "),
+        ):
+            zsh.type(typed + "\t")
+            zsh.wait_for(whole)
+            # Ctrl-U: an empty line again.
+            zsh.type("\x15")
+    finally:
+        zsh.close()
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
