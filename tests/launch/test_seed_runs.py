@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import QUICK, distpolicy, environment, our_processes, read_metrics
+from ray_head import RAY, ray_head
 
 from launch.output.own_process import module_command
 from launch.reports.run_data import read_run
@@ -50,6 +51,42 @@ def test_seeds_are_trained_reported_and_kept(tmp_path: Path) -> None:
     assert read_run(folder / "seed-5").record["preset"] == "ppo"
     learned = [row["loss"] for row in read_metrics(folder / "seed-5")]
     assert learned == [f"{value:.6g}" for value in runs[0].column("loss")], "the same settings and the same seed"
+
+
+def test_seeds_share_a_cluster_and_leave_nothing_on_it(tmp_path: Path) -> None:
+    options = (
+        "--seeds",
+        "2",
+        "--seeds-at-once",
+        "2",
+        "--run-dir",
+        "runs",
+        "--total-steps",
+        "3200",
+        "--collectors",
+        "1",
+    )
+    with ray_head(tmp_path, "--num-cpus", "4") as head:
+        environment = {"RAY_AUTH_MODE": "token", **head.environment()}
+        command = ("train", *RUN[1:], *options, "--address", head.address)
+        result = distpolicy(*command, cwd=tmp_path, **environment)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "starting Ray" not in result.stdout
+        listed = subprocess.run(
+            [str(RAY), "list", "actors", "--address", head.dashboard, "--format", "json", "--detail"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    actors = json.loads(listed.stdout)
+    # The same names: each run has a namespace of its own.
+    assert sorted(actor["name"] for actor in actors) == ["collector-0", "collector-0", "learner", "learner"]
+    assert len({actor["ray_namespace"] for actor in actors}) == 2
+    assert {actor["state"] for actor in actors} == {"DEAD"}
+    runs = [read_run(tmp_path / "runs" / f"seed-{seed}") for seed in (0, 1)]
+    assert [run.state for run in runs] == ["ended"] * 2
+    assert runs[0].column("loss")[-1] != runs[1].column("loss")[-1]
 
 
 def test_interrupted_seeds_save_what_they_have_and_go_on(tmp_path: Path) -> None:
