@@ -32,7 +32,6 @@ import faults_driver
 import faults_nodes
 import faults_storage
 import faults_workers
-import test_faults_of_hosts
 import training_runs
 
 ROWS: dict[str, tuple[str, Row]] = {
@@ -88,10 +87,8 @@ def main() -> None:
     if arguments.rollout_order == "arrival" and not arguments.lags:
         parser.error("--rollout-order arrival needs --async")
     if arguments.lags:
-        options = ["--max-policy-lag", "2", "--rollout-order", arguments.rollout_order]
         training_runs.largest_lag = 2
-        training_runs.MORE_OPTIONS += options
-        test_faults_of_hosts.MORE_OPTIONS += options
+        training_runs.MORE_OPTIONS += ["--max-policy-lag", "2", "--rollout-order", arguments.rollout_order]
     settings = Settings(arguments.seconds, arguments.row_timeout_s)
     kind = f"with a policy lag of up to 2, {arguments.rollout_order} order" if arguments.lags else "in lock step"
     print_header(f"faults, {kind}: what holds when something dies", ["ray", "tensorflow"])

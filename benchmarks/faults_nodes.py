@@ -36,7 +36,7 @@ def _training() -> Iterator[Cluster]:
     with hosts("head", "west") as (head, west):
         ray = RayHosts(head, *BOTH)
         ray.join(west, *COLLECTOR)
-        run = Run(ray)
+        run = Run(ray, *training_runs.MORE_OPTIONS)
         try:
             run.wait_for_updates(1)
             run.wait_for(lambda: len(ray.places("Collector", "ALIVE")) == 2)

@@ -91,7 +91,7 @@ def _return_tile(run: RunData) -> str:
 
 
 def _whole_time(run: RunData) -> str:
-    """Returns what a command took in all; "" if the run has resumed, or its process may have begun otherwise."""
+    """Returns what a command took in all; "" if the run was resumed, or its process may have done other things."""
     starts, end = run.record.get("starts") or [], run.record.get("end") or {}
     if len(starts) != 1 or not str(starts[0].get("command", "")).startswith("distpolicy "):
         return ""

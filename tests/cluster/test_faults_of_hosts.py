@@ -31,12 +31,8 @@ TRAIN += (
 )
 TRAIN += ("--target-return", "None", "--ppo.num-minibatches", "2", "--ppo.num-epochs", "2", "--run-dir", "run")
 TRAIN += ("--checkpoint-every", "10", "--network.actor-units", "8", "--ppo.value-units", "8")
-# Options of every run; benchmarks/faults.py --async adds some.
-MORE_OPTIONS: list[str] = []
 COLLECTOR = ("--num-cpus=1", '--resources={"collector": 1}')
 BOTH = ("--num-cpus=1", '--resources={"collector": 1, "learner": 1}')
-
-
 LAG = ("--max-policy-lag", "2")
 
 
@@ -46,7 +42,7 @@ class Run:
     def __init__(self, ray: RayHosts, *options: str) -> None:
         self._ray = ray
         self.process: subprocess.Popen[str] = ray.start(
-            ray.head, "distpolicy", *TRAIN, *MORE_OPTIONS, *options, "--address", ray.address
+            ray.head, "distpolicy", *TRAIN, *options, "--address", ray.address
         )
         self._lines: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()

@@ -54,18 +54,8 @@ def test_seeds_are_trained_reported_and_kept(tmp_path: Path) -> None:
 
 
 def test_seeds_share_a_cluster_and_leave_nothing_on_it(tmp_path: Path) -> None:
-    options = (
-        "--seeds",
-        "2",
-        "--seeds-at-once",
-        "2",
-        "--run-dir",
-        "runs",
-        "--total-steps",
-        "3200",
-        "--collectors",
-        "1",
-    )
+    options = ("--seeds", "2", "--seeds-at-once", "2", "--run-dir", "runs", "--total-steps", "3200")
+    options += ("--collectors", "1")
     with ray_head(tmp_path, "--num-cpus", "4") as head:
         environment = {"RAY_AUTH_MODE": "token", **head.environment()}
         command = ("train", *RUN[1:], *options, "--address", head.address)

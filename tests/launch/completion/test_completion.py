@@ -116,6 +116,13 @@ def test_bash_leaves_files_to_itself(script: Path) -> None:
     assert completed(script, "evaluate", "") == []
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_its_script() -> None:
+    process = subprocess.run(["zsh", "-n"], input=completion_script("zsh"), capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
 class Zsh:
     """A shell at a terminal of its own, which completes by a script in a folder."""
 
