@@ -199,7 +199,7 @@ class ActorCriticAgent(TFAgent, Generic[Config]):
         found = [
             NamedVariable(f"{name}/{item.path}", item.variable)
             for name, module in self._checkpointed().items()
-            for item in named_variables(module)
+            for item in named_variables(module, with_seeds=True)
         ]
         return [*found, NamedVariable("train_step", self.train_step_counter)]
 

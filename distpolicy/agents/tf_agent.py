@@ -338,7 +338,7 @@ class TFAgent(tf.Module):
     def named_variables(self) -> list[NamedVariable]:
         """Returns everything that a checkpoint has to hold, each variable once and by its path."""
         optimizers = {name: item for name, item in vars(self).items() if isinstance(item, keras.optimizers.Optimizer)}
-        found = named_variables(self)
+        found = named_variables(self, with_seeds=True)
         seen = {id(item.variable) for item in found}
         for name, optimizer in sorted(optimizers.items()):
             for index, variable in enumerate(optimizer.variables):

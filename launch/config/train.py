@@ -135,8 +135,8 @@ class TrainConfig(EnvironmentConfig):
             Interval.of(self.eval_every, "eval_every")
             if not self.eval_episodes:
                 raise ConfigError("eval_every needs eval_episodes above 0")
-        if self.target_return is not None and math.isnan(self.target_return):
-            raise ConfigError("target_return must be a number, but is nan")
+        if self.target_return is not None and not math.isfinite(self.target_return):
+            raise ConfigError(f"target_return must be a finite number, but is {self.target_return}")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         for name in ("server_window_ms", "server_gpus"):

@@ -48,7 +48,8 @@ def describe_evaluation(result: EvaluationResult, policy: str = "") -> str:
     if num_repeated:
         notes.append(f"{num_repeated} played again because their environment failed")
     more = f"; {', '.join(notes)}" if notes else ""
+    number = "1 episode" if returns.size == 1 else f"{returns.size} episodes"
     return (
-        f"evaluation of the {policy or result.policy} policy: {returns.size} episodes on fresh seeds: "
+        f"evaluation of the {policy or result.policy} policy: {number} on fresh seeds: "
         f"{describe_returns(returns)}{more}"
     )

@@ -73,9 +73,10 @@ def test_a_setting_that_is_given_twice_is_told(text: str, tmp_path: Path) -> Non
 # Options
 
 
-def test_a_target_that_is_not_a_number_is_told() -> None:
-    with pytest.raises(ConfigError, match="target_return must be a number, but is nan"):
-        run(["train", "--target-return", "nan", "--dry-run"], 0.0)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_target_that_is_no_finite_number_is_told(value: str) -> None:
+    with pytest.raises(ConfigError, match=f"target_return must be a finite number, but is {value}"):
+        run(["train", f"--target-return={value}", "--dry-run"], 0.0)
 
 
 def test_a_negative_number_with_an_exponent_is_a_value() -> None:

@@ -1,8 +1,9 @@
 """named_variables: finds every tf.Variable of a module and its path.
 
 ``tf.Module.variables`` does not see Keras 3 layers. The names of a layer's variables are not unique, and its
-``variables`` include Dropout's seed state, which is not a weight. Therefore this module searches for variables itself:
-in attributes (in the natural order of their names), nests, tf.Modules and Keras layers.
+``variables`` include Dropout's seed state, which is not a weight: a checkpoint holds it, a policy's weights do not.
+Therefore this module searches for variables itself: in attributes (in the natural order of their names), nests,
+tf.Modules and Keras layers.
 """
 
 from __future__ import annotations
@@ -29,18 +30,23 @@ class NamedVariable(NamedTuple):
     variable: tf.Variable
 
 
-def named_variables(root: tf.Module) -> list[NamedVariable]:
-    """Returns the variables of a module and its submodules, trainable or not, each once, in a stable order."""
+def named_variables(root: tf.Module, with_seeds: bool = False) -> list[NamedVariable]:
+    """Returns the variables of a module and its submodules, trainable or not, each once, in a stable order.
+
+    Args:
+        root: The module.
+        with_seeds: Whether the states of random layers, such as Dropout's, are among them.
+    """
     found: list[NamedVariable] = []
     seen: set[int] = set()
-    for path, variable in _walk(root, "", set()):
+    for path, variable in _walk(root, "", set(), with_seeds):
         if id(variable) not in seen:
             seen.add(id(variable))
             found.append(NamedVariable(path, variable))
     return found
 
 
-def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Variable]]:
+def _walk(node: Any, path: str, visited: set[int], with_seeds: bool) -> Iterator[tuple[str, tf.Variable]]:
     if isinstance(node, tf.Variable):
         yield path, node
     elif isinstance(node, keras.Variable):
@@ -52,12 +58,16 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
             # A weight's own path contains automatic layer names, which differ between two instances of a network.
             # The attribute's name and the place in the layer replace them.
             yield _join(path, f"{index}/{weight.name}" if nested else weight.name), _with_trainable(weight)
+        if with_seeds:
+            known = {id(weight) for weight in weights}
+            states = [variable.value for variable in node.variables if id(variable) not in known]
+            yield from ((_join(path, f"seeds/{index}"), state) for index, state in enumerate(states))
     elif isinstance(node, dict):
         for key in sorted(node, key=lambda item: natural_key(str(item))):
-            yield from _walk(node[key], _join(path, spelt(key)), visited)
+            yield from _walk(node[key], _join(path, spelt(key)), visited, with_seeds)
     elif isinstance(node, list | tuple):
         for index, child in enumerate(node):
-            yield from _walk(child, _join(path, str(index)), visited)
+            yield from _walk(child, _join(path, str(index)), visited, with_seeds)
     elif isinstance(node, tf.Module) and id(node) not in visited:
         visited.add(id(node))
         attributes = vars(node)
@@ -69,7 +79,7 @@ def _walk(node: Any, path: str, visited: set[int]) -> Iterator[tuple[str, tf.Var
         for name in sorted(attributes, key=natural_key):
             # These attributes are tf.Module's own bookkeeping, or marked as not to be searched.
             if name not in _BOOKKEEPING and not name.startswith("_self_"):
-                yield from _walk(attributes[name], _join(path, name.lstrip("_")), visited)
+                yield from _walk(attributes[name], _join(path, name.lstrip("_")), visited, with_seeds)
 
 
 def _with_trainable(weight: keras.Variable) -> tf.Variable:
