@@ -59,9 +59,7 @@ def _walk(node: Any, path: str, visited: set[int], with_seeds: bool) -> Iterator
             # The attribute's name and the place in the layer replace them.
             yield _join(path, f"{index}/{weight.name}" if nested else weight.name), _with_trainable(weight)
         if with_seeds:
-            known = {id(weight) for weight in weights}
-            states = [variable.value for variable in node.variables if id(variable) not in known]
-            yield from ((_join(path, f"seeds/{index}"), state) for index, state in enumerate(states))
+            yield from ((_join(path, f"seeds/{index}"), state) for index, state in enumerate(_seed_states(node)))
     elif isinstance(node, dict):
         for key in sorted(node, key=lambda item: natural_key(str(item))):
             yield from _walk(node[key], _join(path, spelt(key)), visited, with_seeds)
@@ -80,6 +78,19 @@ def _walk(node: Any, path: str, visited: set[int], with_seeds: bool) -> Iterator
             # These attributes are tf.Module's own bookkeeping, or marked as not to be searched.
             if name not in _BOOKKEEPING and not name.startswith("_self_"):
                 yield from _walk(attributes[name], _join(path, name.lstrip("_")), visited, with_seeds)
+
+
+def _seed_states(layer: keras.Layer) -> list[tf.Variable]:
+    """Returns the states of the random draws of a layer and of those in it. Keras has no public way to them.
+
+    A recurrent cell without dropout is left out: it has a state, of a random beginning, and never draws.
+    """
+    drawing = [
+        item
+        for item in layer._flatten_layers()
+        if getattr(item, "dropout", None) != 0 or getattr(item, "recurrent_dropout", None) != 0
+    ]
+    return [generator.state.value for item in drawing for generator in item._seed_generators]
 
 
 def _with_trainable(weight: keras.Variable) -> tf.Variable:
