@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import json
 import operator
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import gymnasium as gym
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
-from distpolicy.utils.named_code import why_unfit
+from distpolicy.utils.named_code import import_named, why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
 from workers.environments.fault_log import is_fault
 from workers.environments.process_state import signal_handlers_kept
@@ -59,7 +58,7 @@ class WrapperConfig:
         """
         module, _, attribute = self.name.rpartition(":" if ":" in self.name else ".")
         try:
-            wrapper = getattr(importlib.import_module(module), attribute)
+            wrapper = getattr(import_named(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"unknown wrapper {self.name!r}: {error}; write package.module.Class") from error
         if reason := why_unfit(wrapper, (gym.Env, gym.vector.VectorEnv)):
@@ -89,7 +88,7 @@ def resolve_target(env_id: str) -> Target:
     module_name, _, name = env_id.rpartition(":")
     if module_name == "__main__":
         raise ConfigError(f"env {env_id} was defined in a script: give its class, as in TrainingRun(..., env={name})")
-    module = importlib.import_module(module_name) if module_name else None
+    module = import_named(module_name) if module_name else None
     if is_atari(name):
         import_atari()
     try:
