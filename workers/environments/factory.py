@@ -260,7 +260,7 @@ class EnvironmentFactory:
             return maker()
 
     def _make_vector(self, num_slots: int) -> VectorEnvironment:
-        target = self._target()
+        target: Any = self._target()
         atari = is_atari(self._bare_id)
         arguments = own_arguments(self.kwargs)
         if atari:
