@@ -121,7 +121,7 @@ class DeterministicActorAgent(OffPolicyAgent):
         self._gradient_clipping = gradient_clipping
         self._reset_targets()
 
-    def explore(self, progress: float, has_begun: bool) -> None:
+    def _explore(self, progress: float, has_begun: bool) -> None:
         """Lets the collect policy act uniformly until the agent has begun to learn; see :class:`TFAgent`."""
         self._exploring.random_share.assign(0.0 if has_begun else 1.0)
 

@@ -189,13 +189,15 @@ class TFAgent(tf.Module):
     def explore(self, progress: float, has_begun: bool) -> None:
         """Sets how much the collect policy explores. A learner calls it before it publishes weights.
 
-        What it sets are variables of the collect policy, so that collectors get them with the weights. It does nothing
-        by default.
+        What it sets are variables of the collect policy, so that collectors get them with the weights. Override
+        :meth:`_explore`, which does nothing by default.
 
         Args:
             progress: The share of the run that is over, in [0, 1].
             has_begun: Whether the agent has begun to learn. Off-policy agents act at random before.
         """
+        self._explore(progress, has_begun)
+        mark_updated(self._acting_variables())
 
     def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
         """Returns the settings by which a learner makes :meth:`train`'s batches of rollouts.
@@ -217,6 +219,7 @@ class TFAgent(tf.Module):
         for optimizer in optimizers:
             if not optimizer.built:
                 optimizer.build([item.variable for item in named_variables(self) if item.variable.trainable])
+        mark_updated(self._acting_variables())
 
     def train(self, experience: Trajectory, weights: Any = None, **kwargs: Any) -> LossInfo:
         """Learns from a batch.
@@ -358,6 +361,9 @@ class TFAgent(tf.Module):
 
     def _initialize(self) -> None:
         """Prepares the subclass; does nothing by default."""
+
+    def _explore(self, progress: float, has_begun: bool) -> None:
+        """Sets how much the collect policy explores; see :meth:`explore`. Does nothing by default."""
 
     def _train(self, experience: Trajectory, weights: tf.Tensor) -> LossInfo:
         """Learns from a batch of tensors; see :meth:`train`. Override it."""

@@ -31,8 +31,9 @@ class LiteRTAction:
     """Converts ``policy.action`` once for each batch size, and runs the programs.
 
     Actions and log-probabilities equal TensorFlow's except for rounding. The programs hold a copy of the variables.
-    Every ``update`` of a policy with these variables and every ``train`` of its agent renews the copy, inside compiled
-    functions, too. So does :meth:`refresh`.
+    It is renewed after every ``update`` of a policy with these variables, after its agent's ``train``, ``explore`` and
+    ``initialize``, after updates of its normaliser and after restored checkpoints. Updates inside compiled functions
+    count, too. After other changes call :meth:`refresh`.
 
     Args:
         policy: The policy.

@@ -57,8 +57,8 @@ class PyTFEagerPolicyBase(PyPolicy):
             compile the policy.
         seed: Seed of the draws in calls without a seed; None for one from the system.
         inference: ``tf``, ``litert`` or ``auto``. ``litert`` runs a converted copy of the policy, which is many times
-            as fast for small networks. An ``update`` of any policy with these variables renews the copy; after other
-            changes to them call :meth:`refresh`. A policy that cannot be converted runs in TensorFlow;
+            as fast for small networks. What the package does to these variables renews the copy; after
+            assigning to one yourself call :meth:`refresh`. A policy that cannot be converted runs in TensorFlow;
             :attr:`inference_note` says why. ``auto`` takes LiteRT if the policy can be converted and TensorFlow
             has no GPU.
 
@@ -166,7 +166,7 @@ class PyTFEagerPolicyBase(PyPolicy):
         self._policy.update(policy, tau, tau_non_trainable, sort_variables_by_name)
 
     def refresh(self) -> None:
-        """Copies the variables into LiteRT's program. Needed only after changes other than by ``update``."""
+        """Copies the variables into LiteRT's program. Needed only after assigning to variables yourself."""
         if self._litert is not None:
             self._litert.refresh()
 
@@ -383,7 +383,6 @@ class SavedModelPyTFEagerPolicy(PyTFEagerPolicy):
                 another policy. Nothing has changed then.
         """
         self._saved_model_policy.update_from_checkpoint(checkpoint_path)
-        self.refresh()
         number = re.search(r"_(\d+)$", os.fspath(checkpoint_path).rstrip("/"))
         self._train_step_from_path = int(number.group(1)) if number else None
 

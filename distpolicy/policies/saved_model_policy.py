@@ -29,6 +29,7 @@ from distpolicy.utils.nests.integer_keys import with_integer_keys, with_keys_of,
 from distpolicy.utils.sampling.tensor_draws import fold_rows, row_uniform
 from distpolicy.utils.variables.module_variables import NamedVariable
 from distpolicy.utils.variables.saved_variables import read_variables
+from distpolicy.utils.variables.variable_watch import mark_updated
 
 # The most that a protocol buffer may have.
 _MAX_PROTO_BYTES = 2**31 - 1
@@ -148,6 +149,7 @@ class SavedModelPolicy(TFPolicy):
                 )
         for variable, value in zip(variables.values(), values, strict=True):
             variable.assign(value)
+        mark_updated(variables.values())
 
     def _get_initial_state(self, batch_size: Any) -> Any:
         if not tf.nest.flatten(self.policy_state_spec):

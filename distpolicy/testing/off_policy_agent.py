@@ -139,3 +139,18 @@ class OffPolicyAgentConformance(TFAgentConformance):
         steps, seeds = random_time_step(policy.time_step_spec, 8, 0, StepType.FIRST), row_seeds(8, 0)
         found, expected = (one.action(steps, one.get_initial_state(8), seed=seeds).action for one in (light, eager))
         assert_nests_close(found, expected)
+
+    def test_a_policy_beside_the_agent_explores_as_it_was_told_last(self, agent: TFAgent) -> None:
+        if not self.runs_without_tensorflow:
+            pytest.skip("its author says that it cannot be turned into a program")
+        policy = agent.collect_policy
+        beside, eager = (
+            PyTFEagerPolicy(policy, batch_time_steps=False, inference=inference) for inference in ("litert", "tf")
+        )
+        steps, seeds = random_time_step(policy.time_step_spec, 64, 0, StepType.FIRST), row_seeds(64, 0)
+        for progress, has_begun in ((0.0, False), (1.0, True)):
+            agent.explore(progress, has_begun=has_begun)
+            found, expected = (
+                one.action(steps, one.get_initial_state(64), seed=seeds).action for one in (beside, eager)
+            )
+            assert_nests_close(found, expected)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import keras
 import tensorflow as tf
+
+from distpolicy.utils.variables.variable_watch import mark_updated
 
 
 class Checkpointer:
@@ -23,10 +26,11 @@ class Checkpointer:
     def __init__(self, ckpt_dir: str | os.PathLike[str], max_to_keep: int = 20, **kwargs: Any) -> None:
         folder = os.fspath(ckpt_dir)
         tf.io.gfile.makedirs(folder)
-        checkpoint = tf.train.Checkpoint(**kwargs)
+        self._checkpoint = checkpoint = tf.train.Checkpoint(**kwargs)
         self._manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep)
         self._checkpoint_exists = self._manager.latest_checkpoint is not None
         self._load_status = checkpoint.restore(self._manager.latest_checkpoint)
+        self._mark_restored()
 
     @property
     def checkpoint_exists(self) -> bool:
@@ -45,6 +49,7 @@ class Checkpointer:
             session: None. TensorFlow 2 has no sessions.
         """
         self._load_status.initialize_or_restore(session)
+        self._mark_restored()
         return self._load_status
 
     def save(self, global_step: Any, options: tf.train.CheckpointOptions | None = None) -> None:
@@ -56,3 +61,10 @@ class Checkpointer:
         """
         self._manager.save(checkpoint_number=global_step, options=options)
         self._checkpoint_exists = True
+
+    def _mark_restored(self) -> None:
+        """Makes policies of this process that act by a copy of the weights take the restored ones."""
+        if self._checkpoint_exists:
+            items = tf.train.TrackableView(self._checkpoint).descendants()
+            found = [item.value if isinstance(item, keras.Variable) else item for item in items]
+            mark_updated(item for item in found if isinstance(item, tf.Variable))

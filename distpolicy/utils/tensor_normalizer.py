@@ -13,6 +13,7 @@ import tensorflow as tf
 from distpolicy.errors import SpecMismatchError
 from distpolicy.specs.tensor_spec import from_spec
 from distpolicy.utils.nests.checks import assert_same_structure
+from distpolicy.utils.variables.variable_watch import mark_updated
 
 
 class TensorNormalizer(tf.Module, abc.ABC):
@@ -69,6 +70,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
                 )
             weight = tf.ones(tf.shape(values)[:outer], tf.float64) if weights is None else tf.cast(weights, tf.float64)
             self._update_leaf(index, values, weight)
+        mark_updated(self.variables)
 
     def normalize(
         self,
@@ -115,9 +117,10 @@ class TensorNormalizer(tf.Module, abc.ABC):
             its.assign(mine)
         return made
 
-    @abc.abstractmethod
     def reset(self) -> None:
         """Resets the statistics to their initial values."""
+        self._reset()
+        mark_updated(self.variables)
 
     def _settings(self) -> dict[str, Any]:
         return {"scope": self.name, "clip_value": self._clip_value, "variance_epsilon": self._variance_epsilon}
@@ -131,6 +134,10 @@ class TensorNormalizer(tf.Module, abc.ABC):
 
     def _like_spec(self, leaves: list[Any]) -> Any:
         return tf.nest.pack_sequence_as(self._tensor_spec, leaves)
+
+    @abc.abstractmethod
+    def _reset(self) -> None:
+        """Assigns the initial values."""
 
     @abc.abstractmethod
     def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
@@ -182,7 +189,7 @@ class EMATensorNormalizer(TensorNormalizer):
         """Returns the variances, a nest of float64 ``[*shape]``."""
         return self._like_spec([tf.identity(variance) for variance in tf.nest.flatten(self.moving_variance)])
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         for variable in tf.nest.flatten(self.mean):
             variable.assign(tf.zeros_like(variable))
         for variable in tf.nest.flatten(self.moving_variance):
@@ -237,7 +244,7 @@ class StreamingTensorNormalizer(TensorNormalizer):
         parts = zip(*(tf.nest.flatten(nest) for nest in (self.count, self.sum_of_squares)), strict=True)
         return self._like_spec([_variance(count, sum_of_squares) for count, sum_of_squares in parts])
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable))
 
@@ -264,6 +271,7 @@ class StreamingTensorNormalizer(TensorNormalizer):
         nests = (other.count, other.mean, other.sum_of_squares)
         for index, part in enumerate(zip(*(tf.nest.flatten(nest) for nest in nests), strict=True)):
             self._merge_leaf(index, *(tf.identity(variable) for variable in part))
+        mark_updated(self.variables)
 
     def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
         count, expanded, axes = _weighted(values, weight)

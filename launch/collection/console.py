@@ -14,6 +14,9 @@ from launch.output.run_terminal import RunTerminal
 from launch.supervision.faults import RunFault, fault_file
 from workers.datasets.files import faults_folder
 
+# Most environments end their episodes within so many steps. Longer ones are collected as they are.
+_STEPS_WITHOUT_END = 10_000
+
 
 class ConsoleObserver(CollectionObserver):
     """Prints a progress line and the job's events.
@@ -27,6 +30,7 @@ class ConsoleObserver(CollectionObserver):
         self._terminal, self._command_start = RunTerminal(console), command_start
         self._say = self._terminal.say
         self._run: ObservedRun | None = None
+        self._has_told_of_no_end = False
 
     def on_preparing(self, what: str) -> None:
         self._say(what)
@@ -43,6 +47,19 @@ class ConsoleObserver(CollectionObserver):
         self._terminal.begin()
 
     def on_progress(self, progress: CollectionProgress) -> None:
+        assert self._run is not None
+        if (
+            not self._has_told_of_no_end
+            and progress.unit == "episodes"
+            and self._run.config.max_episode_steps is None
+            and progress.steps_without_end >= _STEPS_WITHOUT_END
+        ):
+            self._has_told_of_no_end = True
+            self._say(
+                f"no episode has ended in the last {progress.steps_without_end:,} steps of each env of a collector; if "
+                f"they have no end, press Ctrl-C and go on with: distpolicy collect --resume {self._run.folder} "
+                "--max-episode-steps N"
+            )
         self._terminal.line.show_text(describe_progress(progress))
 
     def on_fault(self, fault: RunFault) -> None:

@@ -24,6 +24,8 @@ class CollectionProgress:
         num_bytes: Size of the dataset's shards, earlier ones included.
         elapsed_s: Seconds since the first rollout was asked for.
         steps_per_s: Steps per second over the last seconds.
+        steps_without_end: Number of steps that each environment of a collector has taken since an episode ended there,
+            in the collector where that is longest ago.
     """
 
     unit: str
@@ -34,6 +36,7 @@ class CollectionProgress:
     num_bytes: int
     elapsed_s: float
     steps_per_s: float
+    steps_without_end: int = 0
 
     @property
     def eta_s(self) -> float:
@@ -58,14 +61,15 @@ def progress_of(
     num_steps = sum(item.num_rows for item in totals)
     num_episodes = sum(len(item.returns) for item in totals)
     steps_per_s = max(speed.add(elapsed_s, num_steps), 0.0)  # Steps that were lost are taken back.
+    without_end = max(item.steps_without_end for item in totals)
     limits = before.limits
     if limits.next_steps is not None:
         num_asked = sum(limits.next_steps[slot] - step for slot, step in enumerate(before.next_steps))
         return CollectionProgress(
-            "steps", num_steps, num_asked, num_steps, num_episodes, num_bytes, elapsed_s, steps_per_s
+            "steps", num_steps, num_asked, num_steps, num_episodes, num_bytes, elapsed_s, steps_per_s, without_end
         )
     assert limits.num_episodes is not None
     num_asked = sum(limits.num_episodes.values())
     return CollectionProgress(
-        "episodes", num_episodes, num_asked, num_steps, num_episodes, num_bytes, elapsed_s, steps_per_s
+        "episodes", num_episodes, num_asked, num_steps, num_episodes, num_bytes, elapsed_s, steps_per_s, without_end
     )

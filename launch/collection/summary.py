@@ -40,7 +40,10 @@ def summary(
     returns = np.array([value for item in totals for value in item.returns])
     if returns.size:
         lengths = np.array([value for item in totals for value in item.lengths])
-        lines.append(f"{returns.size:,} episodes: {describe_returns(returns)}; mean length {lengths.mean():.1f}")
+        line = f"{returns.size:,} episodes: {describe_returns(returns)}; mean length {lengths.mean():.1f}"
+        if num_cut := sum(item.num_cut for item in totals):
+            line += f"; {num_cut:,} ended at the limit of {lengths.max():,} steps"
+        lines.append(line)
     total_s = sum(item.total_s for item in totals)
     env_s, policy_s = (sum(getattr(item, name) for item in totals) for name in ("env_s", "policy_s"))
     if env_s:

@@ -15,6 +15,7 @@ class _Open(NamedTuple):
 
     num_rows: int
     num_episodes: int
+    num_cut: int
 
 
 class CollectionTotals:
@@ -25,6 +26,8 @@ class CollectionTotals:
         num_whole_rows: Number of steps in finished shards.
         returns: Returns of the episodes that ended in ``num_rows``.
         lengths: Lengths of these episodes.
+        num_cut: Number of these episodes that were truncated at ``max_episode_steps``.
+        steps_without_end: Number of steps that each environment has taken since an episode ended.
         num_env_steps: Number of environment steps.
         env_s: Seconds in the environments.
         policy_s: Seconds in the policy.
@@ -32,7 +35,7 @@ class CollectionTotals:
     """
 
     def __init__(self) -> None:
-        self.num_rows = self.num_whole_rows = self.num_env_steps = 0
+        self.num_rows = self.num_whole_rows = self.num_env_steps = self.num_cut = self.steps_without_end = 0
         self.env_s = self.policy_s = self.total_s = 0.0
         self.returns: list[float] = []
         self.lengths: list[int] = []
@@ -45,11 +48,13 @@ class CollectionTotals:
         self.num_rows += report.num_rows
         self.returns.extend(report.episode_returns)
         self.lengths.extend(report.episode_lengths)
+        self.num_cut += report.num_cut
+        self.steps_without_end = report.steps_without_end
         self.num_env_steps += report.num_env_steps
         self.env_s += report.env_s
         self.policy_s += report.policy_s
         self.total_s += report.total_s
-        self._open.append(_Open(report.num_rows, len(report.episode_returns)))
+        self._open.append(_Open(report.num_rows, len(report.episode_returns), report.num_cut))
         self._close_reports()
 
     def settle(self, shards: Iterable[ShardRecord]) -> None:
@@ -70,6 +75,7 @@ class CollectionTotals:
         num_rows = sum(report.num_rows for report in self._open)
         num_episodes = sum(report.num_episodes for report in self._open)
         self.num_rows -= num_rows
+        self.num_cut -= sum(report.num_cut for report in self._open)
         del self.returns[len(self.returns) - num_episodes :]
         del self.lengths[len(self.lengths) - num_episodes :]
         self._open.clear()

@@ -50,7 +50,7 @@ _USUAL: UsualOptions = {
         "stochastic",
         "config.seed",
     ),
-    "how much": ("config.steps", "config.episodes"),
+    "how much": ("config.steps", "config.episodes", "config.max_episode_steps"),
     "what runs": (
         "config.collectors",
         "config.num_envs",

@@ -23,6 +23,9 @@ class CollectConfig(EnvironmentConfig):
     """Number of steps to collect, over all environments together. Give either --steps or --episodes."""
     episodes: int | None = None
     """Number of whole episodes to collect, over all environments together."""
+    max_episode_steps: int | None = None
+    """Number of steps after which an episode is ended, as a truncation. None: episodes last as long as the environment
+    makes them, and --episodes waits for their ends."""
     collectors: int = 2
     """Number of collectors. Each is a process with one CPU."""
     num_envs: int = 64
@@ -78,7 +81,7 @@ class CollectConfig(EnvironmentConfig):
             raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
         if self.steps is not None and self.episodes is not None:
             raise ConfigError("--steps and --episodes exclude each other: give one of them")
-        for name in ("steps", "episodes"):
+        for name in ("steps", "episodes", "max_episode_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be 1 or more, but is {value}")
@@ -93,6 +96,7 @@ class CollectConfig(EnvironmentConfig):
             wrappers=self.wrappers,
             atari=self.atari,
             step_timeout_s=self.step_timeout_s,
+            max_episode_steps=self.max_episode_steps,
         )
 
     def quotas(self, total: int) -> dict[int, int]:

@@ -94,6 +94,11 @@ def test_the_limit_of_an_id_holds_though_its_vectorised_form_does_not_know_it() 
         ConfigError, match=r"Limited-v0 has a limit of 3 steps, and its vectorised form has no argument"
     ):
         EnvironmentFactory("Limited-v0", "vector_entry_point")(2)
+    factory = EnvironmentFactory("Limited-v0", max_episode_steps=2)
+    assert factory.describe().startswith("sync (auto: the env's vectorised form has no argument max_episode_steps")
+    assert played(factory).lengths == [2] * 4
+    with pytest.raises(ConfigError, match=r"Limited-v0 is asked for a limit of 2 steps, and its vectorised form has"):
+        EnvironmentFactory("Limited-v0", "vector_entry_point", max_episode_steps=2)(2)
 
 
 @pytest.mark.parametrize("name", ["LeavesItsReward-v0", "ResetsWithNaN-v0"])

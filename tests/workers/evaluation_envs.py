@@ -31,6 +31,21 @@ class Endless(Base):
     length = 10**12
 
 
+class EndsWhereActionsVary(Base):
+    """A policy that draws its actions ends its episodes, and one that always takes the same does not."""
+
+    length = Endless.length
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.last: int | None = None
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, _, truncated, info = super().step(action)
+        ended, self.last = self.last is not None and int(action) != self.last, int(action)
+        return observation, reward, ended, truncated, info
+
+
 class FailsRarely(Base):
     """A simulator that goes away in one step of fifty."""
 

@@ -69,6 +69,8 @@ class DatasetReport:
         num_env_steps: Number of environment steps, including those that were not added to the dataset.
         faults: Environments that failed and were replaced.
         finished: Whether all env slots of the collector have reached their limits.
+        num_cut: Number of the episodes that were truncated at ``max_episode_steps``.
+        steps_without_end: Number of steps that each environment has taken since an episode of the dataset ended.
     """
 
     collector: int
@@ -82,6 +84,8 @@ class DatasetReport:
     num_env_steps: int
     faults: list[Fault]
     finished: bool
+    num_cut: int = 0
+    steps_without_end: int = 0
 
 
 class DatasetCollector:
@@ -106,7 +110,8 @@ class DatasetCollector:
         policy_factory: PolicyFactory,
         writer_config: DatasetWriterConfig,
     ) -> None:
-        self._config = config
+        self._config, self._max_episode_steps = config, environment_factory.max_episode_steps
+        self._steps_without_end = 0
         self._collector = Collector(
             config, environment_factory, policy_factory, stacks_file(writer_config.folder, writer_config.name)
         )
@@ -149,6 +154,13 @@ class DatasetCollector:
         self._records += shards
         kept = self._writer.kept
         ended = [place for place, (row, t) in enumerate(report.episode_ends) if kept[row, t]]
+        cut = [
+            place
+            for place in ended
+            if report.episode_lengths[place] == self._max_episode_steps
+            and rollout.discount[report.episode_ends[place]] > 0.0
+        ]
+        self._steps_without_end = 0 if ended else self._steps_without_end + self._config.num_steps
         return DatasetReport(
             collector=self._config.index,
             num_rows=int(np.count_nonzero(kept)),
@@ -161,6 +173,8 @@ class DatasetCollector:
             num_env_steps=report.num_env_steps,
             faults=report.faults,
             finished=self._writer.finished(self._slots),
+            num_cut=len(cut),
+            steps_without_end=self._steps_without_end,
         )
 
     def flush(self) -> list[ShardRecord]:

@@ -23,6 +23,8 @@ class EnvPoolEnvironment(BatchedEnvironment):
         num_threads: Number of EnvPool's threads.
         kwargs: Arguments of ``envpool.make``.
         channels_last: Whether to turn images ``[C, H, W]`` into ``[H, W, C]``.
+        max_episode_steps: Number of steps after which an episode is truncated, if EnvPool has no smaller limit; None
+            for EnvPool's.
 
     Raises:
         ConfigError: If EnvPool is not installed, does not have the environment, or refuses the arguments.
@@ -37,6 +39,7 @@ class EnvPoolEnvironment(BatchedEnvironment):
         num_threads: int,
         kwargs: dict[str, Any],
         channels_last: bool = False,
+        max_episode_steps: int | None = None,
     ) -> None:
         try:
             import envpool
@@ -47,6 +50,8 @@ class EnvPoolEnvironment(BatchedEnvironment):
         self._arguments = {**kwargs, "num_envs": num_slots, "num_threads": min(num_threads, num_slots)}
         try:
             spec = envpool.make_spec(task_id, **self._arguments)
+            if max_episode_steps is not None:
+                self._arguments["max_episode_steps"] = min(max_episode_steps, spec.config.max_episode_steps)
         except Exception as error:  # EnvPool asserts, or raises errors of any kind.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(f"EnvPool's {task_id} does not take the arguments {kwargs}: {reason}") from error

@@ -60,6 +60,8 @@ class EnvironmentFactory:
         num_threads: Threads of EnvPool's and ale-py's vectorised forms.
         pickled: A class or function that makes an environment, instead of what ``env_id`` names.
         info_metrics: Names of the numbers in an episode's last ``info`` to report; None for all.
+        max_episode_steps: Number of steps after which an episode is truncated, if it has not ended before; None for no
+            limit but the environment's own.
     """
 
     env_id: str
@@ -72,6 +74,7 @@ class EnvironmentFactory:
     num_threads: int = 1
     pickled: PickledCallable | None = None
     info_metrics: tuple[str, ...] | None = None
+    max_episode_steps: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
@@ -81,6 +84,8 @@ class EnvironmentFactory:
             raise ConfigError(f"atari is for games with an id ALE/..., and not for env {self.env_id}: leave it out")
         if self.num_threads < 1:
             raise ConfigError(f"num_threads must be 1 or more, but is {self.num_threads}")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise ConfigError(f"max_episode_steps must be 1 or more, but is {self.max_episode_steps}")
 
     def __call__(self, num_slots: int) -> Environment:
         """Makes an environment of ``num_slots`` slots.
@@ -171,7 +176,12 @@ class EnvironmentFactory:
             raise ConfigError(self._explain(error)) from error
 
     def _single_maker(self) -> SingleEnvironmentMaker:
-        maker = SingleEnvironmentMaker(self._target(), self.kwargs, self._wrapper_configs, self.atari)
+        wrappers = self._wrapper_configs
+        if self.max_episode_steps is not None:
+            # The outermost one, so that it counts the steps that a policy takes.
+            limit = {"max_episode_steps": self.max_episode_steps}
+            wrappers += (WrapperConfig("gymnasium.wrappers.TimeLimit", limit),)
+        maker = SingleEnvironmentMaker(self._target(), self.kwargs, wrappers, self.atari)
         maker.checked_wrappers(vectorized=False)
         return maker
 
@@ -191,11 +201,8 @@ class EnvironmentFactory:
                     f"env {self.env_id} is registered with wrappers, which its vectorised form cannot have; use "
                     "--vectorization sync or async"
                 )
-            if self.vectorization == "vector_entry_point" and not _takes_step_limit(target):
-                raise ConfigError(
-                    f"env {self.env_id} has a limit of {spec.max_episode_steps} steps, and its vectorised form has no "
-                    "argument max_episode_steps; use --vectorization sync or async"
-                )
+            if self.vectorization == "vector_entry_point" and not self._takes_step_limit(target):
+                raise ConfigError(self._lacks_step_limit(target))
             return self.vectorization, "as asked for"
         if not has_vector_form:
             hint = "async gives each slot a process"
@@ -203,11 +210,14 @@ class EnvironmentFactory:
                 hint += ", envpool may have its own version of it"
             return "sync", f"auto: the env has no vectorised form; {hint}"
         if spec.entry_point is None:
+            if self.max_episode_steps is not None and not self._takes_step_limit(target):
+                raise ConfigError(self._lacks_step_limit(target))
             return "vector_entry_point", "auto: the env has no other form"
         if spec.additional_wrappers:
             return "sync", "auto: the env is registered with wrappers, which its vectorised form cannot have"
-        if not _takes_step_limit(target):
-            return "sync", "auto: the env's vectorised form has no argument max_episode_steps for the limit of its id"
+        if not self._takes_step_limit(target):
+            limit = "the limit of its id" if self.max_episode_steps is None else "the limit that is asked for"
+            return "sync", f"auto: the env's vectorised form has no argument max_episode_steps for {limit}"
         if not _resets_in_the_next_step(target):
             return "sync", "auto: the env's vectorised form does not reset in the step after an episode's last one"
         if self.wrappers and not all(_is_vector_wrapper(wrapper) for wrapper in self._wrapper_configs):
@@ -215,6 +225,23 @@ class EnvironmentFactory:
         if is_atari(self._bare_id) and self.atari is None:
             return "sync", "auto: the env's vectorised form cannot leave frames as they are"
         return "vector_entry_point", "auto: the env's own vectorised form is the fastest"
+
+    def _takes_step_limit(self, target: Any) -> bool:
+        """Returns False if episodes have a limit of steps, and the env's vectorised form cannot be told the limit."""
+        if self.max_episode_steps is None and target.max_episode_steps is None:
+            return True
+        parameters = inspect.signature(_vector_creator(target)).parameters
+        return "max_episode_steps" in parameters or any(
+            parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
+        )
+
+    def _lacks_step_limit(self, target: Any) -> str:
+        has, change = f"has a limit of {target.max_episode_steps} steps", "use --vectorization sync or async"
+        if self.max_episode_steps is not None:
+            has = f"is asked for a limit of {self.max_episode_steps} steps"
+            if target.entry_point is None:
+                change = "leave out --max-episode-steps, since it has no other form"
+        return f"env {self.env_id} {has}, and its vectorised form has no argument max_episode_steps; {change}"
 
     def _make(self, mode: str, num_slots: int) -> Environment:
         if mode == "envpool":
@@ -233,11 +260,15 @@ class EnvironmentFactory:
             return maker()
 
     def _make_vector(self, num_slots: int) -> VectorEnvironment:
-        target = self._target()
+        target: Any = self._target()
         atari = is_atari(self._bare_id)
         arguments = own_arguments(self.kwargs)
         if atari:
             arguments = {**vector_arguments(self.atari), "num_threads": self.num_threads, **arguments}
+        if self.max_episode_steps is not None:
+            # It comes before the limit of the id, and must not raise it.
+            limits = (self.max_episode_steps, target.max_episode_steps, arguments.get("max_episode_steps"))
+            arguments["max_episode_steps"] = min(limit for limit in limits if limit is not None)
         if "autoreset_mode" not in arguments and _takes_autoreset_mode(target):
             arguments["autoreset_mode"] = gym.vector.AutoresetMode.NEXT_STEP
         wrappers = SingleEnvironmentMaker(target, {}, self._wrapper_configs, None).checked_wrappers(vectorized=True)
@@ -262,13 +293,17 @@ class EnvironmentFactory:
             raise ConfigError("EnvPool takes no wrappers; use --vectorization sync or async with them")
         task_id, kwargs = self._bare_id, dict(self.kwargs)
         if not is_atari(task_id):
-            return EnvPoolEnvironment(task_id, self.env_id, num_slots, self.num_threads, kwargs)
+            return EnvPoolEnvironment(
+                task_id, self.env_id, num_slots, self.num_threads, kwargs, max_episode_steps=self.max_episode_steps
+            )
         # As in Gymnasium's ALE ids, unless given.
         sticky_actions = kwargs.pop("repeat_action_probability", 0.25)
         arguments = {**envpool_arguments(self.atari, sticky_actions), **kwargs}
         channels_last = self.atari is not None and self.atari.channels_last
         task_id = task_id.removeprefix("ALE/")
-        return EnvPoolEnvironment(task_id, self.env_id, num_slots, self.num_threads, arguments, channels_last)
+        return EnvPoolEnvironment(
+            task_id, self.env_id, num_slots, self.num_threads, arguments, channels_last, self.max_episode_steps
+        )
 
     def _explain(self, error: Exception) -> str:
         text = one_line(error)
@@ -312,16 +347,6 @@ def _resets_in_the_next_step(target: Any) -> bool:
     if not isinstance(metadata, Mapping) or _takes_autoreset_mode(target):
         return True
     return metadata.get("autoreset_mode", gym.vector.AutoresetMode.NEXT_STEP) == gym.vector.AutoresetMode.NEXT_STEP
-
-
-def _takes_step_limit(target: Any) -> bool:
-    """Returns False if an id limits the steps of an episode, and its vectorised form cannot be told the limit."""
-    if target.max_episode_steps is None:
-        return True
-    parameters = inspect.signature(_vector_creator(target)).parameters
-    return "max_episode_steps" in parameters or any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
 
 
 def _vector_creator(target: Any) -> Any:

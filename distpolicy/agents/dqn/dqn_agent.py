@@ -164,7 +164,7 @@ class DqnAgent(OffPolicyAgent):
         # Hidden from tf.Module's tracking: the networks track these layers already.
         object.__setattr__(self, "_self_layers_in_bfloat16", layers_in_bfloat16(networks, mixed_precision))
 
-    def explore(self, progress: float, has_begun: bool) -> None:
+    def _explore(self, progress: float, has_begun: bool) -> None:
         """Sets the probability of a random action by ``epsilon_schedule``, if there is one; see the base class."""
         if self._epsilon_schedule is not None:
             self._epsilon.assign(self._epsilon_schedule(progress, has_begun))

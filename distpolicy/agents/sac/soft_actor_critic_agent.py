@@ -146,7 +146,7 @@ class SoftActorCriticAgent(OffPolicyAgent, abc.ABC):
         """The temperature, float32 scalar."""
         return tf.exp(self._log_alpha)
 
-    def explore(self, progress: float, has_begun: bool) -> None:
+    def _explore(self, progress: float, has_begun: bool) -> None:
         """Lets the collect policy act uniformly until the agent has begun to learn; see :class:`TFAgent`."""
         self._exploring.random_share.assign(0.0 if has_begun or self._explores_by_noise else 1.0)
 

@@ -140,9 +140,9 @@ class Td3Agent(NoisyUpdate, DeterministicActorAgent):
         (spec,) = tf.nest.flatten(self.action_spec)
         return tensor_spec.TensorSpec(spec.shape, tf.float32, "noise")
 
-    def explore(self, progress: float, has_begun: bool) -> None:
+    def _explore(self, progress: float, has_begun: bool) -> None:
         """Sets the exploration noise, and lets the collect policy act uniformly until the agent has begun to learn."""
-        super().explore(progress, has_begun or self._explores_by_noise)
+        super()._explore(progress, has_begun or self._explores_by_noise)
         first, last = self._self_noise_ends
         self._exploration_noise.assign(first + np.float32(progress) * (last - first))
 

@@ -25,6 +25,7 @@ from distpolicy.policies.tf_policy import TFPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
 from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import TimeStep, restart, time_step_spec
+from distpolicy.utils.checkpointer import Checkpointer
 from distpolicy.utils.tensor_normalizer import StreamingTensorNormalizer
 from distpolicy.weights import WeightsPacker
 
@@ -173,6 +174,57 @@ def test_updates_inside_of_a_compiled_function_renew_the_copy(
     late.action(step, (), seeds)
     update()
     assert_same(late.action(step, (), seeds), tensorflow.action(step, (), seeds))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_change_of_a_normaliser_renews_the_copy(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], compiled: bool
+) -> None:
+    normalizer, other = (StreamingTensorNormalizer(ArraySpec((3,), np.float32)) for _ in range(2))
+    litert, tensorflow = engines(make_policy(BOX, observation_normalizer=normalizer))
+    values = tf.random.stateless_normal([50, 3], [1, 2], 5.0, 3.0)
+    other.update(2.0 * values)
+    step, seeds = make_step(4), row_seeds(4)
+    for change in (lambda: normalizer.update(values), lambda: normalizer.merge(other), normalizer.reset):
+        call = tf.function(change) if compiled else change
+        before = litert.action(step, (), seeds)
+        call()
+        after = litert.action(step, (), seeds)
+        assert not np.allclose(after.action, before.action)
+        assert_same(after, tensorflow.action(step, (), seeds))
+
+
+def test_a_restored_checkpoint_renews_the_copy(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], tmp_path: Path
+) -> None:
+    Checkpointer(tmp_path, policy=make_policy(BOX, weights_seed=8)).save(0)
+    policy = make_policy(BOX)
+    litert, tensorflow = engines(policy)
+    step, seeds = make_step(4), row_seeds(4)
+    before = litert.action(step, (), seeds)
+    checkpointer = Checkpointer(tmp_path, policy=policy)
+    after = litert.action(step, (), seeds)
+    assert not np.allclose(after.action, before.action)
+    assert_same(after, tensorflow.action(step, (), seeds))
+    policy.update(make_policy(BOX, weights_seed=9))
+    litert.action(step, (), seeds)
+    checkpointer.initialize_or_restore()
+    assert_same(litert.action(step, (), seeds), tensorflow.action(step, (), seeds))
+
+
+def test_a_later_checkpoint_of_a_loaded_model_renews_the_copy(
+    make_policy: Callable[..., ActorPolicy], make_step: Callable[..., TimeStep], tmp_path: Path
+) -> None:
+    PolicySaver(make_policy(BOX)).save(tmp_path / "policy")
+    PolicySaver(make_policy(BOX, weights_seed=8)).save_checkpoint(tmp_path / "checkpoint")
+    policy = policy_loader.load(tmp_path / "policy")
+    litert, tensorflow = engines(policy)
+    step, seeds = make_step(4), row_seeds(4)
+    before = litert.action(step, (), seeds)
+    policy.update_from_checkpoint(tmp_path / "checkpoint")
+    after = litert.action(step, (), seeds)
+    assert not np.allclose(after.action, before.action)
+    assert_same(after, tensorflow.action(step, (), seeds))
 
 
 def test_normaliser_in_float64_comes_along(

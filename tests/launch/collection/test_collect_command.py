@@ -68,6 +68,24 @@ def test_collect_gives_the_episodes_asked_for_and_tells_their_returns_and_resume
     assert np.bincount(slots).tolist() == [5, 5, 4, 4]
 
 
+@pytest.mark.slow
+def test_episodes_without_an_end_are_told_of_and_end_at_the_limit_of_steps_that_resume_may_give(tmp_path: Path) -> None:
+    env = ("--env", "evaluation_envs:EndsWhereActionsVary", "--policy", "fixed:1")
+    job = (*ONE, *env, "--episodes", "8", "--rollout-steps", "512", "--rows-per-shard", "20000", "--out", "data")
+    code, output, errors = end_when_some_is_whole(tmp_path / "data", signal.SIGINT, *job)
+    assert code == 128 + signal.SIGINT, output + errors
+    [told] = [line for line in output.splitlines() if line.startswith("no episode has ended in the last 10,")]
+    assert told.endswith("go on with: distpolicy collect --resume data --max-episode-steps N")
+
+    output = collected("--resume", "data", "--max-episode-steps", "25", cwd=tmp_path)
+    assert "8 episodes: mean return 25.0" in output
+    assert "mean length 25.0; 8 ended at the limit of 25 steps" in output
+    assert "no episode has ended" not in output
+    episodes = list(read_episodes(tmp_path / "data", only_ended=True))
+    assert [len(episode["t"]) for episode in episodes] == [25] * 8
+    assert all(episode["truncated"][-1] and not episode["cut"].any() for episode in episodes)
+
+
 @pytest.fixture
 def killed_agents() -> Iterator[None]:
     """Ends what is left of a Ray whose driver was killed: its agents wait for ever, while its workers end."""

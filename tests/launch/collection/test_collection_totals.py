@@ -15,7 +15,7 @@ rollouts = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans(
 def report(number: int, num_rows: int, num_episodes: int) -> DatasetReport:
     episodes = num_episodes if num_rows else 0
     returns, lengths = [float(number)] * episodes, [number] * episodes
-    return DatasetReport(0, num_rows, returns, lengths, [], 1.0, 1.0, 2.0, num_rows + 1, [], False)
+    return DatasetReport(0, num_rows, returns, lengths, [], 1.0, 1.0, 2.0, num_rows + 1, [], False, episodes)
 
 
 def shard(num_rows: int) -> ShardRecord:
@@ -47,6 +47,7 @@ def test_what_was_in_no_whole_shard_is_taken_back_and_nothing_else(parts: list[R
         before = totals.num_rows
         assert totals.take_back() == rows
         assert totals.num_rows == before - rows == totals.num_whole_rows == whole_rows
+        assert totals.num_cut == len(whole_returns)
         assert totals.returns == [float(length) for length in totals.lengths] == whole_returns
     assert totals.env_s == totals.policy_s == num_reports
     assert totals.total_s == 2 * num_reports

@@ -23,6 +23,7 @@ CUSTOM = CollectConfig(
     num_envs=3,
     compression="none",
     step_timeout_s=2.5,
+    max_episode_steps=50,
 )
 
 
@@ -65,6 +66,7 @@ def test_a_collect_config_survives_being_written_and_read(config: CollectConfig,
         ({"timeout_s": 0.0}, "timeout_s must be above 0"),
         ({"steps": 0}, "steps must be 1 or more"),
         ({"episodes": -3}, "episodes must be 1 or more"),
+        ({"max_episode_steps": 0}, "max_episode_steps must be 1 or more"),
         ({"steps": 5, "episodes": 5}, "exclude each other"),
     ],
 )
@@ -76,7 +78,7 @@ def test_a_collect_setting_that_cannot_work_is_refused(values: dict[str, Any], t
 def test_settings_of_envs_reach_the_environment_factory() -> None:
     factory = CUSTOM.environment_factory
     assert (factory.env_id, factory.vectorization, factory.kwargs) == ("Pendulum-v1", "async", CUSTOM.env_kwargs)
-    assert factory.step_timeout_s == 2.5
+    assert (factory.step_timeout_s, factory.max_episode_steps) == (2.5, 50)
     [wrapper] = factory.wrappers
     assert dataclasses.asdict(wrapper)["kwargs"] == {"max_episode_steps": 9}  # type: ignore[arg-type]
 

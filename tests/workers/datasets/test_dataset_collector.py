@@ -115,6 +115,31 @@ def test_returns_and_lengths_in_the_reports_are_those_of_the_episodes_in_the_dat
     assert sorted(lengths) == sorted(len(steps["reward"]) for steps in episodes)
 
 
+@pytest.mark.parametrize(("env", "num_cut"), [("Endless", 3 * NUM_SLOTS), ("Base", 0)])
+def test_episodes_that_the_limit_of_steps_cuts_are_truncations_and_are_counted(
+    tmp_path: Path, env: str, num_cut: int
+) -> None:
+    # The other environment ends its episodes itself in the step of the limit.
+    factory = EnvironmentFactory(f"evaluation_envs:{env}", max_episode_steps=10)
+    _, reports = write(tmp_path, SlotLimits(num_episodes=dict.fromkeys(range(NUM_SLOTS), 3)), factory)
+    episodes = list(read_episodes(tmp_path))
+    assert [len(steps["reward"]) for steps in episodes] == [10] * 3 * NUM_SLOTS
+    assert sum(bool(steps["truncated"][-1]) for steps in episodes) == num_cut
+    assert sum(steps["discount"][-1] == 1.0 for steps in episodes) == num_cut
+    assert not any(steps["cut"].any() for steps in episodes)
+    assert sum(report.num_cut for report in reports) == num_cut
+
+
+def test_reports_tell_how_long_no_episode_has_ended(tmp_path: Path) -> None:
+    limits = SlotLimits(num_episodes={0: 1, 1: 1})
+    collector = make(tmp_path, limits, EnvironmentFactory("evaluation_envs:Endless"), range(2))
+    assert [collector.collect().steps_without_end for _ in range(3)] == [16, 32, 48]
+    collector.close()
+    ending = make(tmp_path, limits, EnvironmentFactory("evaluation_envs:Base"), range(2), index=1)
+    assert ending.collect().steps_without_end == 0
+    ending.close()
+
+
 def test_a_finished_collector_collects_nothing_more(tmp_path: Path) -> None:
     limits = SlotLimits(next_steps={0: 5, 1: 5})
     collector = make(tmp_path, limits, EnvironmentFactory("CartPole-v1", "sync"), range(2))

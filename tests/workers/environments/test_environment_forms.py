@@ -248,7 +248,15 @@ def test_envpool_is_a_stream_with_a_seed_for_each_slot() -> None:
 
 @needs("envpool")
 def test_envpool_truncates_with_discount_one() -> None:
-    factory = EnvironmentFactory("Pendulum-v1", "envpool", {"max_episode_steps": 5})
+    for factory in (
+        EnvironmentFactory("Pendulum-v1", "envpool", {"max_episode_steps": 5}),
+        EnvironmentFactory("Pendulum-v1", "envpool", max_episode_steps=5),
+        EnvironmentFactory("Pendulum-v1", "envpool", {"max_episode_steps": 5}, max_episode_steps=1_000),
+    ):
+        check_truncated_after_five(factory)
+
+
+def check_truncated_after_five(factory: EnvironmentFactory) -> None:
     found = stream(factory(2), 14, [1, 2])
     assert_is_stream(found)
     assert (found.step_type[5] == LAST).all()

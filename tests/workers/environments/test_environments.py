@@ -87,6 +87,31 @@ def test_an_episode_limit_given_as_kwarg_truncates() -> None:
     assert (rollout.discount == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("env_id", "mode"),
+    [
+        ("CartPole-v1", "vector_entry_point"),
+        ("CartPole-v1", "sync"),
+        ("CartPole-v1", "async"),
+        ("evaluation_envs:Endless", "auto"),
+    ],
+)
+def test_a_limit_of_steps_truncates_in_every_form(env_id: str, mode: Any) -> None:
+    factory = EnvironmentFactory(env_id, mode, max_episode_steps=4)
+    collector = scripted_collector(factory, num_slots=2, num_steps=10)
+    rollout, report = collector.rollout(empty_weights())
+    collector.close()
+    assert report.episode_lengths == [4] * 4
+    assert (rollout.discount == 1).all()
+
+
+@pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
+def test_a_limit_of_steps_does_not_raise_the_envs_own(mode: Any) -> None:
+    factory = EnvironmentFactory("CartPole-v1", mode, {"max_episode_steps": 3}, max_episode_steps=1_000)
+    _, report = scripted_collector(factory, num_slots=1, num_steps=12).rollout(empty_weights())
+    assert report.episode_lengths == [3] * 3
+
+
 def test_an_env_id_may_name_the_module_that_registers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "module_that_registers.py").write_text(
         "import gymnasium\n"
