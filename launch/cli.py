@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TextIO
 
 from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
+from distpolicy.utils.named_code import FOLDER_VARIABLE
 from distpolicy.utils.suggestions import did_you_mean
 from launch.commands.collect import run_collect
 from launch.commands.doctor import run_doctor
@@ -79,9 +80,8 @@ def main() -> None:
     start = time.time()
     _open_standard_streams()
     folder = _working_directory()
-    # Last, so that nothing here hides an installed module: an environment may be in a file beside the command.
-    if not {"", folder} & set(sys.path):
-        sys.path.append(folder)
+    # An environment may be in a file beside the command.
+    os.environ[FOLDER_VARIABLE] = folder
     arguments = sys.argv[1:]
     if "--debug" not in arguments:
         # Gymnasium's environments print errors in __del__ if their constructor has failed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -105,10 +106,11 @@ def _start(address: str | None, folder: Path | None, debug: bool) -> None:
                     include_dashboard=False,
                     log_to_driver=debug,
                     logging_level=level,
+                    job_config=_job(),
                     _temp_dir=str(folder),
                 )
         else:
-            ray.init(address=address, log_to_driver=debug, logging_level=level)
+            ray.init(address=address, log_to_driver=debug, logging_level=level, job_config=_job())
     except ConnectionError as error:
         raise ConfigError(
             f"no Ray cluster at {address}: start one with `ray start --head`, or leave out --address; if one runs "
@@ -118,6 +120,16 @@ def _start(address: str | None, folder: Path | None, debug: bool) -> None:
         raise ConfigError(f"the Ray cluster at {address} asks for a token: {_TOKEN_ADVICE}") from error
     except Exception as error:  # Ray raises a bare Exception if a part of it does not start in time.
         raise DistPolicyError(f"Ray did not start: {' '.join(str(error).split())}") from error
+
+
+def _job() -> ray.job_config.JobConfig:
+    """Returns settings by which workers search the working directory for modules only if this process does.
+
+    Ray puts it first on the workers' search path: a file there would hide an installed module, whoever wrote it. It
+    leaves this out for jobs of its client, and a job of the client is nothing else here.
+    """
+    here = {"", os.getcwd()} & set(sys.path)
+    return ray.job_config.JobConfig(_client_job=not here)
 
 
 @contextlib.contextmanager

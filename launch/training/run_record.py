@@ -101,7 +101,8 @@ class RunRecord(TrainingObserver):
 
 def _cluster() -> dict[str, float]:
     resources = ray.cluster_resources()
-    nodes = sum(1 for name in resources if name.startswith("node:") and not name.startswith("node:__"))
+    # Not by the resources: a place that is reserved for a trial of a search is one there, named after its node.
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
     return {"nodes": nodes, "cpus": resources.get("CPU", 0.0), "gpus": resources.get("GPU", 0.0)}
 
 

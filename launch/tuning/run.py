@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_file
+from distpolicy.utils.named_code import FOLDER_VARIABLE
 from launch.cluster import session
 from launch.cluster.placement import ActorGroup, training_actors
 from launch.config.codec import dump
@@ -207,7 +209,16 @@ class TuningRun:
         column = config.metric_column(train)
         folder = folder / "trials"
         return TrialSpec(
-            train, folder, column, steps, self._env, self._agent, self._tracking, self._serial, self._preset
+            train,
+            folder,
+            column,
+            steps,
+            self._env,
+            self._agent,
+            self._tracking,
+            self._serial,
+            self._preset,
+            os.environ.get(FOLDER_VARIABLE),
         )
 
     def _write(self, folder: Path, journal: TrialJournal) -> SearchResult:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import gc
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from ray import tune
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_file
+from distpolicy.utils.named_code import FOLDER_VARIABLE
 from launch.config.setting_names import with_settings
 from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
@@ -65,6 +67,7 @@ class TrialSpec:
         tracking: What follows each trial.
         serial: As for :class:`launch.training.run.TrainingRun`.
         preset: Likewise.
+        module_folder: Where named modules are looked for after the installed ones.
     """
 
     config: TrainConfig
@@ -76,6 +79,7 @@ class TrialSpec:
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     serial: bool = False
     preset: str | None = None
+    module_folder: str | None = None
 
 
 class _Newest(TrainingObserver):
@@ -96,6 +100,8 @@ class TrialRun(tune.Trainable):
 
     def setup(self, config: Mapping[str, Any], spec: TrialSpec) -> None:
         self._spec = spec
+        if spec.module_folder is not None:
+            os.environ[FOLDER_VARIABLE] = spec.module_folder
         self._run: TrainingRun | None = None
         self._newest: _Newest | None = None
         self._begin(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,41 @@ def test_a_module_beside_the_command_is_found_but_hides_no_installed_one(tmp_pat
     (tmp_path / "yaml.py").write_text("raise AssertionError('this is not the installed yaml')")
     done = dry_run(tmp_path, "beside:Env")
     assert done.returncode == 0, done.stderr
+
+
+SPRINGS = """
+import pathlib
+(pathlib.Path(__file__).parent / "sprung").write_text(__name__)
+raise ImportError("this is not the installed one")
+"""
+
+
+@pytest.mark.slow
+def test_no_file_beside_the_command_hides_an_installed_module_from_workers(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text(
+        BESIDE.replace("): ...", "): return self.observation_space.sample(), 1.0, True, False, {}").replace(
+            'os.chdir("/")', "pass"
+        )
+        + "    def reset(self, seed=None, options=None): return self.observation_space.sample(), {}\n"
+    )
+    for name in ("wrapt", "farama_notifications", "queue", "keras"):
+        (tmp_path / f"{name}.py").write_text(SPRINGS)
+    sizes = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--total-steps", "200")
+    command = [sys.executable, "-P", "-m", "launch", "train", "--env", "beside:Env", "--eval-episodes", "2", *sizes]
+    variables = environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is not None, reason="the package that lacks has to be lacking")
+def test_a_file_beside_the_command_is_not_taken_for_a_package_that_a_registered_environment_lacks(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "jax.py").write_text(SPRINGS)
+    done = dry_run(tmp_path, "phys2d/CartPole-v1")
+    assert "No module named 'jax'" in done.stderr
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_module_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> None:

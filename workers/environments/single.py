@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import json
 import operator
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
 from distpolicy.utils.files.bounded_files import parse_json
 from distpolicy.utils.module_names import why_no_module_name
-from distpolicy.utils.named_code import why_unfit
+from distpolicy.utils.named_code import import_named, why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
 from workers.environments.fault_log import is_fault
 from workers.environments.process_state import signal_handlers_kept
@@ -66,7 +65,7 @@ class WrapperConfig:
         if not module:
             raise ConfigError(f"unknown wrapper {self.name!r}: write package.module.Class")
         try:
-            wrapper = getattr(_imported(f"wrapper {self.name}", module, attribute), attribute)
+            wrapper = getattr(_import(f"wrapper {self.name}", module, attribute), attribute)
         except DistPolicyError:
             raise
         except (ImportError, AttributeError) as error:
@@ -76,7 +75,7 @@ class WrapperConfig:
         return wrapper
 
 
-def _imported(what: str, module: str, name: str) -> ModuleType:
+def _import(what: str, module: str, name: str) -> ModuleType:
     """Returns the module in which a setting names something.
 
     Args:
@@ -91,7 +90,7 @@ def _imported(what: str, module: str, name: str) -> ModuleType:
     if reason := why_no_module_name(module, name):
         raise ConfigError(f"{what}: {reason}")
     try:
-        return importlib.import_module(module)
+        return import_named(module)
     except (ImportError, DistPolicyError):
         raise
     except BaseException as error:  # A module may raise anything.
@@ -123,7 +122,7 @@ def resolve_target(env_id: str) -> Target:
     module_name, _, name = env_id.rpartition(":")
     if module_name == "__main__":
         raise ConfigError(f"env {env_id} was defined in a script: give its class, as in TrainingRun(..., env={name})")
-    module = _imported(f"env {env_id}", module_name, name) if module_name else None
+    module = _import(f"env {env_id}", module_name, name) if module_name else None
     if is_atari(name):
         import_atari()
     try:

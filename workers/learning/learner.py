@@ -288,7 +288,7 @@ class Learner:
         for name in names:
             if name not in self._exporters:
                 self._exporters[name] = PolicyExporter(getattr(self._agent, name))
-        return {name: self._exporters[name].files() for name in names}
+        return {name: self._exporters[name].files(self._version) for name in names}
 
     def start_profile(self) -> None:
         """Begins a profile of this process by TensorFlow."""

@@ -23,13 +23,22 @@ class PolicyExporter:
     """
 
     def __init__(self, policy: TFPolicy) -> None:
+        # Imported here: this module is also imported in processes without TensorFlow.
+        import tensorflow as tf
+
         from distpolicy.policies.policy_saver import PolicySaver
 
-        self._saver = PolicySaver(policy)
+        self._version = tf.Variable(0, trainable=False, dtype=tf.int64, name="train_step")
+        self._saver = PolicySaver(policy, train_step=self._version)
         self._model: dict[str, bytes] = {}
 
-    def files(self) -> dict[str, bytes]:
-        """Returns the SavedModel with the variables' present values: the bytes of each file by its path."""
+    def files(self, version: int) -> dict[str, bytes]:
+        """Returns the SavedModel with the variables' present values: the bytes of each file by its path.
+
+        Args:
+            version: The weights' version, which the SavedModel has as its train step.
+        """
+        self._version.assign(version)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "policy"
             if self._model:

@@ -126,7 +126,10 @@ def _reply_schema(service: PolicyService) -> dict[str, Any]:
     policy, rows = service.policy, service.config.max_batch
     answered: dict[str, Any] = {
         "action": _or_batch(policy.action_spec, rows),
-        "version": {"type": "integer", "description": "train step of the weights"},
+        "version": {
+            "type": "integer",
+            "description": "train step of the weights: of a run, the update after which the policy was saved",
+        },
     }
     if flatten(policy.info_spec):
         # Numbers that JSON does not have are null there.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +13,7 @@ from distpolicy.agents.tf_agent import TFAgent
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.trajectories.environment_specs import EnvironmentSpecs
-from distpolicy.utils.named_code import why_unfit
+from distpolicy.utils.named_code import import_named, why_unfit
 
 _SPLITTER = "observation_and_action_constraint_splitter"
 
@@ -51,10 +49,8 @@ def _function(config: CustomAgentConfig) -> Callable[..., Any]:
     if not isinstance(config.factory, str):
         return config.factory
     module, _, name = config.factory.partition(":")
-    if config.folder not in sys.path:
-        sys.path.append(config.folder)
     try:
-        found = getattr(importlib.import_module(module), name)
+        found = getattr(import_named(module, config.folder), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"cannot import agent {config.factory}: {error}; also looked in {config.folder}") from error
     if reason := why_unfit(found, (TFAgent,)):

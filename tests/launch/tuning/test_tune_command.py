@@ -195,6 +195,33 @@ def test_a_population_goes_on_from_better_checkpoints_with_changed_settings(tmp_
     assert load_train_config(run / "config.yaml").agent.learning_rate == record.settings["ppo.learning-rate"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_a_population_that_was_killed_after_an_exchange_goes_on(tmp_path: Path) -> None:
+    options = (*OPTIONS, "--scheduler", "pbt", "--samples", "4", "--steps", "12800", "--perturb-every", "3200")
+    folder = tmp_path / "found"
+    with open(tmp_path / "output", "w") as output:
+        command = [sys.executable, "-m", "launch", "tune", *options, "--serial"]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, env=environment())
+    while not (folder / "trials.jsonl").exists() or '"exchange"' not in (folder / "trials.jsonl").read_text():
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {number: len(record.exchanges) for number, record in trials(folder).items()}
+    assert sum(before.values()) == 1
+    while our_processes():
+        time.sleep(0.1)
+    done = distpolicy("tune", "--resume", "found", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for number, record in trials(folder).items():
+        assert record.state == FINISHED
+        assert len(record.exchanges) >= before[number]
+        rows = read_metrics(folder / "trials" / f"{record.sample:04d}-seed{record.seed}")
+        assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+        assert int(rows[-1]["env_steps"]) >= 12800
+
+
 @pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -26,4 +27,11 @@ def test_a_search_uses_a_cluster_and_leaves_it_running(tmp_path: Path) -> None:
     with open(tmp_path / "found" / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == ["finished"] * 2
-    assert all((tmp_path / "found" / row["run"] / "policy" / "saved_model.pb").is_file() for row in rows)
+    runs = [tmp_path / "found" / row["run"] for row in rows]
+    assert all((run / "policy" / "saved_model.pb").is_file() for run in runs)
+    told = [json.loads((run / "run.json").read_text()) for run in runs]
+    # The places that are reserved for trials are not machines.
+    assert [run["starts"][0]["cluster"]["nodes"] for run in told] == [1, 1]
+    assert max(run["starts"][0]["time"] for run in told) < min(run["end"]["time"] for run in told), (
+        "one after the other"
+    )

@@ -374,6 +374,7 @@ def test_policies_that_are_exported_again_have_the_newest_variables(
         data = "variables/variables.data-00000-of-00001"
         assert before[name][data] != after[name][data]
         loaded = policy_loader.load(str(written(after[name], tmp_path / name)))
+        assert loaded.get_train_step() == fresh.weights().version == len(rollouts)
         theirs, ours = loaded.variables(), getattr(fresh._agent, name).variables()
         for mine, read in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(mine.numpy(), read.numpy())
