@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from rich.console import Console
 
-from distpolicy.errors import ConfigError
+from distpolicy.errors import ConfigError, DistPolicyError, DistPolicyWarning
 from distpolicy.utils.quiet import stdout_to_stderr, without_stderr
 from launch.apart import apart
 from launch.config.evaluate import EvaluateConfig
@@ -119,23 +120,41 @@ def evaluate(
         check_writable(config.video)
     told = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True) if config.json else console
     # What an environment prints must not stand beside the JSON.
-    with stdout_to_stderr() if config.json else contextlib.nullcontext():
+    quiet = stdout_to_stderr if config.json else contextlib.nullcontext
+    with quiet():
         played = _play(source, config, note, stacks)
-        result, returns = played.result, played.result.returns
-        if config.video is not None:
-            for name, number in (("best", int(np.argmax(returns))), ("worst", int(np.argmin(returns)))):
-                path = config.video / f"{name}-episode-{number}-return-{returns[number]:g}.mp4"
-                record_episode(played.factory, played.policy, path, number, config.seed, config.max_episode_steps)
-                told.print(f"video of the {name} episode: {path}")
+    # Before the videos, in which the environment may fail or end this process.
     if config.json:
         sys.stdout.write(json.dumps(_as_json(played, kind_of(source, config))) + "\n")
+        sys.stdout.flush()
     else:
         inference = getattr(played.policy, "inference", "numpy")
         console.print(f"{played.factory.env_id}: {played.folder}, inference by {inference}")
-        console.print(describe_evaluation(result, kind_of(source, config)))
-        lengths = np.asarray(result.lengths)
+        console.print(describe_evaluation(played.result, kind_of(source, config)))
+        lengths = np.asarray(played.result.lengths)
         console.print(f"lengths: mean {lengths.mean():.1f}, min {lengths.min()}, max {lengths.max()}")
-    return result
+    if config.video is not None:
+        with quiet():
+            _film(played, config.video, config, told)
+    return played.result
+
+
+def _film(played: _Played, folder: Path, config: EvaluateConfig, console: Console) -> None:
+    """Makes videos of the best and the worst episode. One that cannot be made is a warning."""
+    returns, seeds = played.result.returns, played.result.seeds
+    for name, number in (("best", int(np.argmax(returns))), ("worst", int(np.argmin(returns)))):
+        path = folder / f"{name}-episode-{number}-return-{returns[number]:g}.mp4"
+        episode = number, config.seed, config.max_episode_steps, seeds[number]
+        try:
+            record_episode(played.factory, played.policy, path, *episode)
+        except ConfigError as error:
+            # No other video could be made either.
+            warnings.warn(f"no videos: {error}", DistPolicyWarning, stacklevel=1)
+            break
+        except DistPolicyError as error:
+            warnings.warn(f"no video of the {name} episode: {error}", DistPolicyWarning, stacklevel=1)
+        else:
+            console.print(f"video of the {name} episode: {path}")
 
 
 class _Played(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import typing
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.files.bounded_files import finite_float, parse_json
 from launch.output.writable import check_name
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
@@ -73,30 +73,12 @@ def _value(text: str) -> Any:
     if text in _PYTHON_WORDS:
         return _PYTHON_WORDS[text]
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_float=_finite)
+        return parse_json(text)
     except json.JSONDecodeError:
         pass
-    except RecursionError:
-        raise ValueError("a value is nested too deeply") from None
     if _NUMBER.fullmatch(text):
-        return int(text) if _WHOLE.fullmatch(text) else _finite(text)
+        return int(text) if _WHOLE.fullmatch(text) else finite_float(text)
     return float(text) if text.lower().lstrip("+-") in ("nan", "inf", "infinity") else text
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} occurs twice; leave one out")
-    return values
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text if len(text) <= 40 else text[:37] + '...'} is too large for a number")
-    return value
 
 
 def _shown_value(value: Any) -> str:

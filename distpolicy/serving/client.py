@@ -14,6 +14,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.serving.documents import FORMS, MSGPACK
 from distpolicy.serving.messages import ActReply, ActRequest, Kind, ServingError
 from distpolicy.utils.error_text import one_line
+from distpolicy.utils.time_limits import time_limit
 
 TOKEN_VARIABLE = "DISTPOLICY_TOKEN"
 
@@ -31,7 +32,7 @@ class PolicyClient:
         timeout_s: Seconds within which an answer has to come.
 
     Raises:
-        ConfigError: If the URL is of another kind.
+        ConfigError: If the URL is of another kind, or ``timeout_s`` is not above 0.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 30.0) -> None:
@@ -39,6 +40,7 @@ class PolicyClient:
         if parts.scheme not in ("http", "https", "grpc") or not parts.netloc:
             raise ConfigError(f"{url!r} is not the address of a policy: give http://HOST:PORT or grpc://HOST:PORT")
         token = os.environ.get(TOKEN_VARIABLE) if token is None else token
+        timeout_s = time_limit("timeout_s", timeout_s)
         headers = {} if not token else {"authorization": f"Bearer {token}"}
         self._wire: _Wire = (
             _Grpc(parts.netloc, headers, timeout_s)

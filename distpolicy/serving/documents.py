@@ -17,6 +17,7 @@ import msgpack
 import numpy as np
 
 from distpolicy.serving.messages import ServingError
+from distpolicy.utils.files.bounded_files import dict_of_pairs
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -82,11 +83,13 @@ _strict_json = json.JSONEncoder(default=_plain, separators=(",", ":"), allow_nan
 
 def _decode_json(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=dict_of_pairs)
     except RecursionError:
         raise ServingError(f"the body is nested more than {MAX_DEPTH} deep") from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ServingError(f"the body is not JSON: {error}") from None
+    except ValueError as error:
+        raise ServingError(f"the body cannot be read: {error}") from None
 
 
 def _encode_msgpack(value: Any) -> bytes:

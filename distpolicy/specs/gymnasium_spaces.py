@@ -24,7 +24,7 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
         One spec, or a dict of specs for Dict, or a tuple of specs for Tuple.
 
     Raises:
-        SpecMismatchError: For any other space.
+        SpecMismatchError: For any other space, or a Dict with some keys that are strings and some that are not.
     """
     if not isinstance(space, gym.Space):
         raise SpecMismatchError(
@@ -45,6 +45,11 @@ def spec_from_space(space: gym.Space, name: str = "space") -> Any:
     if isinstance(space, gym.spaces.MultiBinary):
         return BoundedArraySpec(space.shape, np.int8 if dtype is None else dtype, 0, 1, name)
     if isinstance(space, gym.spaces.Dict):
+        if len({isinstance(key, str) for key in space.spaces}) > 1:
+            raise SpecMismatchError(
+                f"{name} space Dict has the keys {', '.join(map(repr, space.spaces))}, which have no order: make all "
+                "strings, or all integers"
+            )
         return {key: spec_from_space(child, f"{name}/{key}") for key, child in space.spaces.items()}
     if isinstance(space, gym.spaces.Tuple):
         return tuple(spec_from_space(child, f"{name}/{index}") for index, child in enumerate(space.spaces))

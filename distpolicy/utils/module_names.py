@@ -18,6 +18,21 @@ from distpolicy.utils.suggestions import most_similar, suggestion
 _HIDING = {"__getattr__", "globals", "vars", "setattr", "exec"}
 
 
+def why_no_module_name(module: str, name: str) -> str | None:
+    """Returns why a text cannot be a module's name, such as the path of a file, and what to write; None if it can be.
+
+    Args:
+        module: The text.
+        name: The name that is looked for in the module.
+    """
+    path = Path(module)
+    if not (module.startswith(".") or path.suffix == ".py" or path.name != module):
+        return None
+    stem = path.name.removesuffix(".py").strip(".") or "module"
+    where = "" if path.parent == Path() else f", and run the command in the folder of {stem}.py"
+    return f"{module!r} is not the name of a module: write {stem}:{name}{where}"
+
+
 def missing_module(module: str, folder: str) -> str:
     """Returns what is wrong if there is no module of a name, and what to do.
 

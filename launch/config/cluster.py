@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.time_limits import time_limit
 
 
 @dataclass(frozen=True)
@@ -61,5 +62,4 @@ class DoctorConfig:
                 raise ConfigError(f"{name} must be 1 or more, but is {value}")
         if self.deadline_s < 0:
             raise ConfigError(f"deadline must be 0 or more, but is {self.deadline_s}")
-        if not self.timeout_s > 0:
-            raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        object.__setattr__(self, "timeout_s", time_limit("timeout_s", self.timeout_s))

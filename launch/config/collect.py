@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from distpolicy.errors import ConfigError
+from distpolicy.utils.time_limits import time_limit
 from launch.config.codec import from_dict, load_yaml
 from launch.config.common import split_evenly
 from launch.config.environment import EnvironmentConfig
@@ -77,8 +78,7 @@ class CollectConfig(EnvironmentConfig):
         for name in ("server_window_ms", "server_gpus"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
-        if not self.timeout_s > 0:
-            raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        object.__setattr__(self, "timeout_s", time_limit("timeout_s", self.timeout_s))
         if self.steps is not None and self.episodes is not None:
             raise ConfigError("--steps and --episodes exclude each other: give one of them")
         for name in ("steps", "episodes", "max_episode_steps"):

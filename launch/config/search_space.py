@@ -196,7 +196,10 @@ def _domain(name: str, text: str, hint: Any) -> Domain:
             f"--search {name} has the unknown kind {kind!r}{did_you_mean(kind, _KINDS)}; there are {ways}"
         )
     if kind == "choice":
-        values = tuple(setting_value(word, hint) for word in words)
+        try:
+            values = tuple(setting_value(word, hint) for word in words)
+        except ValueError as error:
+            raise ConfigError(f"--search {name} choice has a value that cannot be read: {error}") from error
         for place, value in enumerate(values):
             if value in values[:place]:
                 raise ConfigError(f"--search {name} choice has the value {words[place]} twice")

@@ -12,6 +12,7 @@ from typing import Any
 from distpolicy.agents.agent_config import agent_kinds
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.utils.files.bounded_files import parse_json
 from distpolicy.utils.suggestions import did_you_mean
 from launch.config.codec import from_dict, to_dict
 from launch.config.train import TrainConfig
@@ -131,6 +132,9 @@ def setting_value(text: str, hint: Any) -> Any:
     Args:
         text: The text.
         hint: The setting's type.
+
+    Raises:
+        ValueError: If it has a key twice, is nested too deeply, or a number is too large.
     """
     if _is_tuple(hint):
         text = text if text.startswith("[") else f"[{text}]"
@@ -138,8 +142,8 @@ def setting_value(text: str, hint: Any) -> Any:
     if text in words:
         return words[text]
     try:
-        return json.loads(text)
-    except ValueError:
+        return parse_json(text)
+    except json.JSONDecodeError:
         pass
     try:
         return float(text)

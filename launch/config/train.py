@@ -11,6 +11,7 @@ from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.agents.experience_config import Offline
 from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
+from distpolicy.utils.time_limits import time_limit
 from launch.config.codec import from_dict, load_yaml
 from launch.config.common import counted
 from launch.config.environment import EnvironmentConfig
@@ -137,8 +138,7 @@ class TrainConfig(EnvironmentConfig):
                 raise ConfigError("eval_every needs eval_episodes above 0")
         if self.target_return is not None and not math.isfinite(self.target_return):
             raise ConfigError(f"target_return must be a finite number, but is {self.target_return}")
-        if not self.timeout_s > 0:
-            raise ConfigError(f"timeout_s must be above 0, but is {self.timeout_s}")
+        object.__setattr__(self, "timeout_s", time_limit("timeout_s", self.timeout_s))
         for name in ("server_window_ms", "server_gpus"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")

@@ -254,7 +254,7 @@ class Hangs(gym.Env):
         ("film's step", "step 1 of its video", ("--video", "films")),
     ],
 )
-def test_an_environment_that_hangs_beside_its_steps_ends_the_command_with_one_line(
+def test_an_environment_that_hangs_beside_its_steps_is_told_in_one_line(
     tmp_path: Path, where: str, told: str, more: tuple[str, ...]
 ) -> None:
     (tmp_path / "hangs.py").write_text(HANGS)
@@ -274,11 +274,90 @@ def test_an_environment_that_hangs_beside_its_steps_ends_the_command_with_one_li
         env=environment(),
         timeout=100,
     )
-    assert result.returncode == 1, result.stdout + result.stderr
-    assert result.stderr == (
-        f"distpolicy: error: env hangs:Hangs hung in {told}: no answer within 2 s; raise step_timeout_s if it needs "
-        "longer\n"
-    )
+    hung = f"env hangs:Hangs hung in {told}: no answer within 2 s; raise step_timeout_s if it needs longer\n"
+    if not more:
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert result.stderr == f"distpolicy: error: {hung}"
+        return
+    # The episodes were played, and the result is not lost.
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "policy: 2 episodes" in result.stdout
+    start = "distpolicy: warning: no video of the"
+    assert result.stderr == f"{start} best episode: {hung}{start} worst episode: {hung}"
+    assert not list(tmp_path.glob("films/*"))
+
+
+FAILING_FILMS = """
+import gymnasium as gym, numpy as np
+class FailsByTheSeed(gym.Env):
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)
+    metadata = {"render_modes": ["rgb_array"]}
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.step_count = 0
+        return np.zeros(1, np.float32), {}
+    def step(self, action):
+        self.step_count += 1
+        if self.np_random.random() < 0.05:
+            raise OSError("the simulator is gone")
+        return np.zeros(1, np.float32), self.np_random.normal(), self.step_count == 10, False, {}
+    def render(self):
+        return np.zeros((16, 16, 3), np.uint8)
+class FailsInTheFilm(FailsByTheSeed):
+    def step(self, action):
+        if self.render_mode and self.step_count == 3:
+            raise OSError("the film is torn")
+        return np.zeros(1, np.float32), 1.0, super().step(action)[2], False, {}
+class GrowsInTheFilm(FailsByTheSeed):
+    def render(self):
+        return np.zeros((16 + 2 * self.step_count, 16, 3), np.uint8)
+"""
+
+
+@pytest.mark.parametrize("vectorization", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+def test_a_video_shows_the_episode_that_was_played_again_and_not_the_one_that_failed(
+    tmp_path: Path, vectorization: str
+) -> None:
+    (tmp_path / "films.py").write_text(FAILING_FILMS)
+    options = ("--env", "films:FailsByTheSeed", "--episodes", "12", "--vectorization", vectorization, "--json")
+    result = evaluate("random", *options, "--video", "films", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["num_repeated"] > 4
+    for name, total in (("best", max(told["returns"])), ("worst", min(told["returns"]))):
+        path = tmp_path / "films" / f"{name}-episode-{told['returns'].index(total)}-return-{total:g}.mp4"
+        assert len(imageio.mimread(path)) == 11
+        assert f"video of the {name} episode: {path}" in result.stderr
+    assert len(list(tmp_path.glob("films/*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "FailsInTheFilm",
+            [
+                "no video of the best episode: env films:FailsInTheFilm raised OSError in step: the film is torn",
+                "no video of the worst episode: env films:FailsInTheFilm raised OSError in step: the film is torn",
+            ],
+        ),
+        ("GrowsInTheFilm", ["no videos: env films:GrowsInTheFilm cannot be rendered"]),
+    ],
+)
+def test_a_video_that_fails_is_a_warning_and_costs_neither_the_result_nor_a_broken_file(
+    tmp_path: Path, name: str, told: list[str]
+) -> None:
+    (tmp_path / "films.py").write_text(FAILING_FILMS)
+    result = evaluate("random", "--env", f"films:{name}", "--episodes", "3", "--video", "films", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "policy: 3 episodes" in result.stdout
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(told)
+    for line, start in zip(lines, told, strict=True):
+        assert line.startswith(f"distpolicy: warning: {start}")
+    assert not list(tmp_path.glob("films/*"))
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ class EvaluationResult:
         infos: The numbers in each episode's last ``info``, by name.
         num_repeated: Number of episodes that were played again because their environment failed.
         policy: The policy that acted.
+        seeds: The seed of each episode's environment. That of an episode that was played again is the last one.
     """
 
     returns: list[float] = field(default_factory=list)
@@ -72,6 +73,7 @@ class EvaluationResult:
     infos: list[dict[str, float]] = field(default_factory=list)
     num_repeated: int = 0
     policy: EvaluatedPolicy = "greedy"
+    seeds: list[int] = field(default_factory=list)
 
     @property
     def num_cut(self) -> int:
@@ -93,6 +95,7 @@ class EvaluationResult:
             [value for part in parts for value in part.is_cut],
             [value for part in parts for value in part.infos],
             sum(part.num_repeated for part in parts),
+            seeds=[value for part in parts for value in part.seeds],
         )
 
 
@@ -199,6 +202,7 @@ class Evaluator:
             [episode.is_cut for episode in done],
             [episode.info for episode in done],
             num_repeated,
+            seeds=[episode.environment_seed for episode in done],
         )
 
     def _play(self, environment: Environment, open_episodes: deque[_Episode], done: list[_Episode]) -> int:
@@ -266,6 +270,7 @@ class Evaluator:
             if not has_ended and not episode.is_cut:
                 continue
             episode.info = environment.ended_infos.get(row, {})
+            episode.environment_seed = environment.new_seeds.get(row, episode.environment_seed)
             done.append(episode)
             running[row] = None
             if environment.can_restart_slots:

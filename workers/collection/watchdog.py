@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from distpolicy.errors import DistPolicyError
 from distpolicy.utils.files.bounded_files import read_bytes
+from distpolicy.utils.time_limits import LONGEST_S
 from workers.collection.stop_guard import STOPPED
 
 # How often it checks the counter within the time limit.
@@ -80,7 +81,7 @@ class Watchdog:
         before_exit: Callable[[], None] = lambda: None,
     ) -> None:
         self._path, self._steps_begun, self._before_exit = path, steps_begun, before_exit
-        self._timeout_s = min(timeout_s, threading.TIMEOUT_MAX)
+        self._timeout_s = min(timeout_s, LONGEST_S)
         self._file = -1
         self._lock = threading.Lock()
         self._entered = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -118,6 +118,11 @@ class Environment(abc.ABC):
         A row without numbers may be missing. The next step replaces the dict.
         """
         return self._ended_infos
+
+    @property
+    def new_seeds(self) -> Mapping[int, int]:
+        """The seeds of environments that have replaced others, by row, until the row is given another seed."""
+        return {}
 
     @property
     def can_restart_slots(self) -> bool:

@@ -17,6 +17,7 @@ from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
 from distpolicy.utils.module_names import missing_module
 from distpolicy.utils.suggestions import most_similar, suggestion
+from distpolicy.utils.time_limits import time_limit
 from workers.environments.atari import AtariConfig, envpool_arguments, is_atari, vector_arguments
 from workers.environments.base import Environment
 from workers.environments.batched import VectorEnvironment
@@ -78,8 +79,7 @@ class EnvironmentFactory:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wrappers", tuple(_wrapper_config(item) for item in self.wrappers))
-        if not self.step_timeout_s > 0:
-            raise ConfigError(f"step_timeout_s must be above 0, but is {self.step_timeout_s}")
+        object.__setattr__(self, "step_timeout_s", time_limit("step_timeout_s", self.step_timeout_s))
         if self.atari not in (None, AtariConfig()) and not is_atari(self._bare_id):
             raise ConfigError(f"atari is for games with an id ALE/..., and not for env {self.env_id}: leave it out")
         if self.num_threads < 1:
@@ -351,7 +351,17 @@ def _resets_in_the_next_step(target: Any) -> bool:
 
 def _vector_creator(target: Any) -> Any:
     entry_point = target.vector_entry_point
-    return gym.envs.registration.load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    if not isinstance(entry_point, str):
+        return entry_point
+    try:
+        return gym.envs.registration.load_env_creator(entry_point)
+    except BaseException as error:  # Its module may raise anything.
+        if not is_fault(error):
+            raise
+        raise ConfigError(
+            f"env {target.id} has a vectorised form, {entry_point}, that cannot be imported: {type(error).__name__}: "
+            f"{one_line(error)}; install what it needs, or try --vectorization sync or async"
+        ) from error
 
 
 def _takes_autoreset_mode(target: Any) -> bool:

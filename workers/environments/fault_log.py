@@ -40,11 +40,15 @@ class FaultLog:
         num_slots: B, the number of env slots.
         config: The restart budget of each env slot.
         faults: List that failures are added to.
+
+    Attributes:
+        new_seeds: The seeds of new environments, by env slot, until the slot is given another seed.
     """
 
     def __init__(self, name: str, num_slots: int, config: RestartBudgetConfig, faults: list[Fault]) -> None:
         self._name, self._config = name, config
         self._faults = faults
+        self.new_seeds: dict[int, int] = {}
         self._seeds: list[int | None] = [None] * num_slots
         self._num_restarts = [0] * num_slots
         self._budgets = [RestartBudget(config) for _ in range(num_slots)]
@@ -59,6 +63,7 @@ class FaultLog:
     def begin(self, seeds: Sequence[int]) -> None:
         """Stores the seed of each env slot."""
         self._seeds = [int(seed) for seed in seeds]
+        self.new_seeds.clear()
         for life in self._lives:
             # The step that resets an environment is counted, and the first reset of all is not.
             life.begin = self._num_steps - 1
@@ -66,6 +71,7 @@ class FaultLog:
     def begin_slot(self, row: int, seed: int) -> None:
         """Stores the seed of one env slot, whose last episode is over."""
         self._seeds[row] = seed
+        self.new_seeds.pop(row, None)
         self.count_episode(row)
 
     def count_step(self) -> None:
@@ -125,7 +131,8 @@ class FaultLog:
         """Returns the seed of the env slot's new environment, drawn from the slot's seed and its number of restarts."""
         self._lives[row].begin = self._num_steps
         sequence = np.random.SeedSequence(self._seeds[row], spawn_key=(self._num_restarts[row],))
-        return int(sequence.generate_state(1, np.uint64)[0] % 2**31)
+        self.new_seeds[row] = int(sequence.generate_state(1, np.uint64)[0] % 2**31)
+        return self.new_seeds[row]
 
 
 @dataclass

@@ -8,12 +8,15 @@ import json
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.error_text import one_line
+from distpolicy.utils.files.bounded_files import parse_json
+from distpolicy.utils.module_names import why_no_module_name
 from distpolicy.utils.named_code import import_named, why_unfit
 from workers.environments.atari import AtariConfig, import_atari, is_atari, wrap_atari
 from workers.environments.fault_log import is_fault
@@ -43,11 +46,13 @@ class WrapperConfig:
         """
         name, brace, rest = text.partition("{")
         try:
-            kwargs = json.loads(brace + rest) if brace else {}
+            kwargs = parse_json(brace + rest) if brace else {}
         except json.JSONDecodeError as error:
             raise ConfigError(
-                f'wrapper {text!r}: the arguments are not a JSON object ({error}); write module.Class{{"argument": 1}}'
+                f'wrapper {name}: the arguments are not a JSON object ({error}); write module.Class{{"argument": 1}}'
             ) from error
+        except ValueError as error:
+            raise ConfigError(f"wrapper {name}: the arguments: {one_line(error)}") from error
         return WrapperConfig(name.strip(), kwargs)
 
     def load(self) -> type:
@@ -57,13 +62,42 @@ class WrapperConfig:
             ConfigError: If the name is unknown, or cannot be a wrapper.
         """
         module, _, attribute = self.name.rpartition(":" if ":" in self.name else ".")
+        if not module:
+            raise ConfigError(f"unknown wrapper {self.name!r}: write package.module.Class")
         try:
-            wrapper = getattr(import_named(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+            wrapper = getattr(_import(f"wrapper {self.name}", module, attribute), attribute)
+        except DistPolicyError:
+            raise
+        except (ImportError, AttributeError) as error:
             raise ConfigError(f"unknown wrapper {self.name!r}: {error}; write package.module.Class") from error
         if reason := why_unfit(wrapper, (gym.Env, gym.vector.VectorEnv)):
             raise ConfigError(f"wrapper {self.name!r} {reason}")
         return wrapper
+
+
+def _import(what: str, module: str, name: str) -> ModuleType:
+    """Returns the module in which a setting names something.
+
+    Args:
+        what: The setting and its value, for messages.
+        module: The module's name.
+        name: What is looked for in it.
+
+    Raises:
+        ConfigError: If a module cannot have this name, or raises something.
+        ImportError: If there is no such module, or it needs one that is not there.
+    """
+    if reason := why_no_module_name(module, name):
+        raise ConfigError(f"{what}: {reason}")
+    try:
+        return import_named(module)
+    except (ImportError, DistPolicyError):
+        raise
+    except BaseException as error:  # A module may raise anything.
+        if not is_fault(error):
+            raise
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ConfigError(f"{what}: the module {module} cannot be imported: {reason}") from error
 
 
 def _check_is_env(made: Any) -> None:
@@ -82,13 +116,13 @@ def resolve_target(env_id: str) -> Target:
     Raises:
         gymnasium.error.Error: If the environment is unknown.
         ImportError: If the module cannot be imported.
-        ConfigError: If the environment was defined in a script: it cannot be imported by its name. Or if the name
-            stands for something that cannot make an environment.
+        ConfigError: If the environment was defined in a script: it cannot be imported by its name. Or if the module
+            raises something, or the name stands for something that cannot make an environment.
     """
     module_name, _, name = env_id.rpartition(":")
     if module_name == "__main__":
         raise ConfigError(f"env {env_id} was defined in a script: give its class, as in TrainingRun(..., env={name})")
-    module = import_named(module_name) if module_name else None
+    module = _import(f"env {env_id}", module_name, name) if module_name else None
     if is_atari(name):
         import_atari()
     try:

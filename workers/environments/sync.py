@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -80,6 +80,10 @@ class SyncEnvironment(Environment):
     @property
     def num_restarts(self) -> int:
         return self._log.num_restarts
+
+    @property
+    def new_seeds(self) -> Mapping[int, int]:
+        return self._log.new_seeds
 
     @property
     def can_restart_slots(self) -> bool:

@@ -107,7 +107,7 @@ class PolicySource:
             value = parse_json(text)
         except ValueError as error:
             raise ConfigError(
-                f"policy {self.name!r}: {text!r} is not a JSON value; write fixed:1 or fixed:[0.5,-1]"
+                f"policy {self.name!r}: {text!r} is not a JSON value ({error}); write fixed:1 or fixed:[0.5,-1]"
             ) from error
 
         def leaf(spec: Any, given: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from distpolicy.agents.agent_config import AgentConfig, RunShape
 from distpolicy.agents.experience_config import AgentsOwn, ExperienceConfig, Replay
 from distpolicy.errors import ConfigError
+from distpolicy.utils.module_names import why_no_module_name
 
 AgentValue = bool | int | float | str | list[Any] | dict[str, Any] | None
 
@@ -41,6 +42,10 @@ class CustomAgentConfig(AgentConfig):
     def __post_init__(self) -> None:
         if isinstance(self.factory, str) and not all(self.factory.partition(":")):
             raise ConfigError(f"custom.factory must be module:function, but is {self.factory!r}")
+        if isinstance(self.factory, str):
+            module, _, name = self.factory.partition(":")
+            if reason := why_no_module_name(module, name):
+                raise ConfigError(f"agent {self.factory}: {reason}")
         known = [item.name for item in fields(Replay)]
         if unknown := [name for name in self.replay if name not in known]:
             raise ConfigError(f"custom.replay has no {unknown[0]}; there are {', '.join(known)}")

@@ -6,6 +6,7 @@ Otherwise a FIFO would be waited for, a file of many gigabytes would use up the 
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import sys
@@ -67,10 +68,11 @@ def parse_json(text: str) -> Any:
     """Returns what a JSON text stands for.
 
     Raises:
-        ValueError: If it is not JSON, or is nested too deeply.
+        json.JSONDecodeError: If it is not JSON.
+        ValueError: If it is nested too deeply, has a key twice in an object, or a number that is too large.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=dict_of_pairs, parse_float=finite_float)
     except RecursionError as error:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from error
     nests = [value]
@@ -79,6 +81,32 @@ def parse_json(text: str) -> Any:
     if nests:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     return value
+
+
+def finite_float(text: str) -> float:
+    """Returns the number that a text stands for.
+
+    Raises:
+        ValueError: If it is too large.
+    """
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text if len(text) <= 40 else text[:37] + '...'} is too large for a number")
+    return value
+
+
+def dict_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the dict of a JSON object's keys and values.
+
+    Raises:
+        ValueError: If a key occurs twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice; leave one out")
+    return values
 
 
 def _children(nest: dict[str, Any] | list[Any]) -> Any:

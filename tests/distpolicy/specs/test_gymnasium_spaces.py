@@ -74,6 +74,17 @@ def test_other_spaces_are_refused_by_name() -> None:
         spec_from_space(gym.spaces.Dict({"name": gym.spaces.Text(5)}), "observation")
 
 
+def test_a_dict_with_keys_of_both_kinds_is_told() -> None:
+    box = gym.spaces.Box(0, 1, (2,))
+    for keys in ((1, 2), ("1", "2")):
+        assert list(spec_from_space(gym.spaces.Dict(dict.fromkeys(keys, box)))) == list(keys)
+    space = gym.spaces.Dict({"inner": gym.spaces.Dict({1: box, "a": box})})
+    with pytest.raises(
+        SpecMismatchError, match=r"^observation/inner space Dict has the keys 1, 'a', which have no order"
+    ):
+        spec_from_space(space, "observation")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
 def test_a_specs_dtype_is_the_object_that_arrays_have(dtype: type) -> None:
     """Collectors compare dtypes by identity: a dtype of its own would cost each step a seventh of its time."""

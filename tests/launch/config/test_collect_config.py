@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,9 @@ def test_a_job_of_an_earlier_version_is_told_what_to_rename(tmp_path: Path) -> N
     path.write_text("slots: 4\nsteps: 10\n")
     with pytest.raises(ConfigError, match="rename slots to num_envs and slot_groups to env_groups there"):
         load_collect_config(path)
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e12, math.inf])
+def test_a_time_limit_that_no_clock_takes_is_cut_to_the_longest_one(seconds: float) -> None:
+    config = CollectConfig(timeout_s=seconds, step_timeout_s=seconds)
+    assert config.timeout_s == config.environment_factory.step_timeout_s == 2e6

@@ -86,6 +86,14 @@ def test_a_changed_number_is_near_and_a_changed_choice_is_the_next() -> None:
         ({"ppo.num-minibatches": "choice 4 7"}, "has the value 7, which is not valid: ppo.num_minibatches 7 does not"),
         ({"network.recurrent": "uniform 0 1"}, "is not a number: write --search network.recurrent choice"),
         ({"ppo.num-epochs": "int 1 4", "ppo.num_epochs": "int 1 4"}, "is given twice"),
+        (
+            {"env-kwargs": 'choice {"a":1,"a":2} {}'},
+            "env-kwargs choice has a value that cannot be read: the key 'a' occurs twice; leave one out",
+        ),
+        (
+            {"network.actor-units": "choice 8 " + "[" * 100_000},
+            "choice has a value that cannot be read: it is nested more than 100 deep",
+        ),
     ],
 )
 def test_what_means_nothing_is_refused_in_a_line(search: dict[str, str], message: str) -> None:

@@ -424,3 +424,9 @@ def test_config_module_needs_neither_tensorflow_nor_ray() -> None:
     script = "import sys, launch.config.train; print(sorted({'tensorflow', 'ray'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e12, math.inf])
+def test_a_time_limit_that_no_clock_takes_is_cut_to_the_longest_one(seconds: float) -> None:
+    config = TrainConfig(timeout_s=seconds, step_timeout_s=seconds)
+    assert config.timeout_s == config.environment_factory.step_timeout_s == 2e6

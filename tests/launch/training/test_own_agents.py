@@ -68,6 +68,8 @@ def test_a_function_that_is_not_there_is_told_before_ray_starts(tmp_path: Path) 
     assert "agent my_agent:make_agnet: my_agent has no make_agnet; did you mean my_agent:make_agent?" in line
     with pytest.raises(ConfigError, match="agent nothing:make: there is no module nothing, neither installed nor in"):
         check_agent_is_there(TrainConfig(agent=CustomAgentConfig("nothing:make")))
+    with pytest.raises(ConfigError, match=r"^agent ./my_agent.py:make: './my_agent.py' is .*: write my_agent:make$"):
+        CustomAgentConfig("./my_agent.py:make")
     with pytest.raises(ConfigError, match=r"was defined in a script: give it, as in TrainingRun\(..., agent=make\)"):
         check_agent_is_there(TrainConfig(agent=CustomAgentConfig("__main__:make")))
 

@@ -89,6 +89,8 @@ def test_an_episode_whose_environment_fails_is_played_again(vectorization: str) 
     result = make(env_id="evaluation_envs:FailsRarely", vectorization=vectorization, num_envs=4).evaluate(30, seed=1)
     assert result.lengths == [10] * 30
     assert 0 < result.num_repeated < 30
+    first = slot_seeds(1, 0, 30, generation=0, stream=EVALUATION_STREAM).environment
+    assert 0 < sum(np.not_equal(result.seeds, first)) <= result.num_repeated
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])

@@ -97,12 +97,101 @@ def test_vector_wrappers_go_around_the_vectorised_form() -> None:
             EnvironmentFactory("CartPole-v1", "sync", wrappers=("gymnasium.wrappers.vector.ClipReward",)),
             "is for vectorised environments; use --vectorization vector_entry_point",
         ),
+        (
+            EnvironmentFactory("CartPole-v1", wrappers=(".x.Y",)),
+            r"wrapper .x.Y: '.x' is not the name of a .*: write x:Y$",
+        ),
+        (EnvironmentFactory("CartPole-v1", wrappers=("./x.py:Y",)), "wrapper ./x.py:Y: './x.py' is not .*: write x:Y$"),
+        (
+            EnvironmentFactory("CartPole-v1", wrappers=("raising_module.Y",)),
+            "wrapper raising_module.Y: the module raising_module cannot be imported: OSError: no licence$",
+        ),
     ],
 )
-def test_a_wrapper_that_cannot_be_is_refused(factory: EnvironmentFactory, message: str) -> None:
+def test_a_wrapper_that_cannot_be_is_refused(factory: EnvironmentFactory, message: str, raising_module: None) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         factory(1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def raising_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that raises when it is imported."""
+    (tmp_path / "raising_module.py").write_text("raise OSError('no licence')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        (
+            "./toy_envs.py:StreamEnv",
+            "env ./toy_envs.py:StreamEnv: './toy_envs.py' is not .*: write toy_envs:StreamEnv$",
+        ),
+        (".toy_envs:StreamEnv", "'.toy_envs' is not the name of a module: write toy_envs:StreamEnv$"),
+        ("toy_envs.py:StreamEnv", "'toy_envs.py' is not the name of a module: write toy_envs:StreamEnv$"),
+        ("a/b.py:C", "'a/b.py' is not the name of a module: write b:C, and run the command in the folder of b.py$"),
+        ("..:C", "'..' is not the name of a module: write module:C$"),
+        (
+            "raising_module:C",
+            "env raising_module:C: the module raising_module cannot be imported: OSError: no licence$",
+        ),
+        ("toy_envs:no_such_id-v0", "toy_envs has no no_such_id-v0"),
+    ],
+)
+def test_an_env_whose_module_cannot_be_imported_is_told_in_one_line(
+    env_id: str, message: str, raising_module: None
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        EnvironmentFactory(env_id)(1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entry_point", ["raising_module:Vector", "no_such_module:Vector", "toy_envs:NoSuchVector"])
+def test_a_vectorised_form_that_cannot_be_imported_is_told_and_the_other_one_is_there(
+    entry_point: str, raising_module: None
+) -> None:
+    name = "distpolicy-tests/HalfThere-v0"
+    gym.register(name, "toy_envs:StreamEnv", vector_entry_point=entry_point)
+    try:
+        with pytest.raises(
+            ConfigError, match=f"env {name} has a vectorised form, {entry_point}, that cannot"
+        ) as caught:
+            EnvironmentFactory(name).describe()
+        assert "\n" not in str(caught.value)
+        EnvironmentFactory(name, "sync")(1).close()
+    finally:
+        del gym.registry[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('{"a": 1, "a": 2}', "wrapper a.B: the arguments: the key 'a' occurs twice; leave one out"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'b' occurs twice"),
+        ('{"a": ' + 100_000 * "[", "wrapper a.B: the arguments: it is nested more than 100 deep"),
+        ('{"a": ' + 101 * "[" + 101 * "]" + "}", "it is nested more than 100 deep"),
+        ('{"a": 1e999}', "1e999 is too large for a number"),
+        ('{"a": ' + 5000 * "1" + "}", "wrapper a.B: the arguments: Exceeds the limit"),
+        ('{"a": 1', "wrapper a.B: the arguments are not a JSON object"),
+    ],
+)
+def test_arguments_of_a_wrapper_that_cannot_be_are_told_in_one_line(arguments: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        EnvironmentFactory("CartPole-v1", wrappers=(f"a.B{arguments}",))
+    assert len(str(caught.value)) < 250
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async", "vector_entry_point"])
+@pytest.mark.parametrize("seconds", [1e7, 1e12, float("inf")])
+def test_a_step_may_take_as_long_as_it_likes(vectorization: Any, seconds: float) -> None:
+    slots = EnvironmentFactory("CartPole-v1", vectorization, step_timeout_s=seconds)(2)
+    try:
+        slots.reset([0, 1])
+        slots.step(np.zeros(2, np.int64))
+    finally:
+        slots.close()
 
 
 @pytest.mark.parametrize("wrapper", ["a.B{", 7, {"kwargs": {}}, {"name": "a.B", "other": 1}])

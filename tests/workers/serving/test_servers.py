@@ -83,7 +83,8 @@ def test_client_plays_an_episode_by_a_session(serve: Serve, way: str) -> None:
 @pytest.mark.parametrize("way", ["http", "grpc"])
 def test_client_keeps_the_state_where_the_server_does_not(serve: Serve, way: str) -> None:
     served = serve(state="client")
-    with PolicyClient(getattr(served, way)) as client:
+    # An answer may take as long as it likes.
+    with PolicyClient(getattr(served, way), timeout_s=float("inf")) as client:
         client.act(seen(1, 2))
         reply = client.act(seen(10, 20))
         np.testing.assert_array_equal(reply.action, [11, 22])
@@ -163,6 +164,7 @@ def test_json_is_taken_as_people_write_it(serve: Serve) -> None:
     ("body", "headers", "status", "told"),
     [
         (b"{", {}, 400, "the body is not JSON"),
+        (b'{"observation": 1, "observation": 2}', {}, 400, "the key 'observation' occurs twice; leave one out"),
         (b"[1]", {}, 400, "expected an object with the field observation, got list"),
         (b"{}", {}, 400, "the field observation is missing"),
         (b'{"observation": 1, "obs": 2}', {}, 400, "unknown field 'obs'"),

@@ -6,7 +6,7 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -102,6 +102,10 @@ class ProcessEnvironment(Environment):
     @property
     def num_restarts(self) -> int:
         return self._log.num_restarts
+
+    @property
+    def new_seeds(self) -> Mapping[int, int]:
+        return self._log.new_seeds
 
     @property
     def can_restart_slots(self) -> bool:
