@@ -124,7 +124,7 @@ def test_the_written_config_holds_every_setting(tmp_path: Path) -> None:
 @settings(max_examples=15)
 @given(
     rate=st.floats(min_value=1e-300, max_value=1e300),
-    target=st.none() | st.floats(allow_nan=False),
+    target=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     kwargs=st.dictionaries(st.text(), st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()),
     seed=st.integers(0, 2**64),
 )
