@@ -15,6 +15,7 @@ from written_runs import STEPS, change_record, write_run
 from distpolicy.agents.ppo.config import PPOConfig
 from launch.config.train import TrainConfig
 from launch.output.run_directory import RunDirectory
+from launch.reports.charts import SCHEMA
 from launch.reports.groups import grouped
 from launch.reports.page_writer import page_text
 from launch.reports.run_data import read_run
@@ -363,6 +364,21 @@ def test_the_page_of_several_runs_has_what_each_of_them_has(tmp_path: Path) -> N
     assert "again</pre>" in text, "the commands"
     assert text.count("<th>machine</th>") == text.count("<th>versions</th>") == 1, "all had the same"
     assert text.count("<td class=key>seed</td>") == 1, "the runs of the first group differ by it"
+
+
+def test_long_names_of_groups_are_whole_where_the_time_goes(tmp_path: Path) -> None:
+    import vl_convert
+
+    runs = [
+        write_run(tmp_path / str(steps), 5, TrainConfig(rollout_steps=steps, collectors=count, total_steps=640 * steps))
+        for steps, count in ((16, 1), (128, 2))
+    ]
+    found = chart(page_of(*(run.path for run in runs)), "Where the time goes")
+    table = found["tables"]["parts"]
+    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    spec = {**found["spec"], "$schema": SCHEMA, "datasets": {"parts": rows}, "width": 900, "height": found["height"]}
+    drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    assert ">collectors 2 · rollout_steps 128 · total_steps 81920: collectors</text>" in drawn
 
 
 def test_a_point_of_each_run_of_a_group_can_be_shown(tmp_path: Path) -> None:
