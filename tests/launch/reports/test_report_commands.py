@@ -118,7 +118,7 @@ def test_watch_shows_a_run_that_has_ended_once(tmp_path: Path) -> None:
     assert "CartPole-v1 · ppo · seed 3 · run  ended" in text
     assert "return\u00a0400.0/475" in text
     assert "mean return of the last 100 episodes" in text
-    assert "collector 0: a <b>broken</b> machine" in text
+    assert "after 40.0 s: collector 0: a <b>broken</b> machine" in text
     assert "⣀" in text or "⠤" in text, "the learning curve"
 
 
