@@ -146,13 +146,28 @@ def stacked_bars(
         "data": {"name": "parts"},
         "mark": {"type": "bar"},
         "encoding": {
-            "y": {"field": "label", "type": "nominal", "sort": None, "title": None, "axis": {"grid": False}},
+            "y": {
+                "field": "label",
+                "type": "nominal",
+                "sort": None,
+                "title": None,
+                "scale": {"paddingInner": 0.5, "paddingOuter": 0.5},
+                # Above the bars, where names of groups have the whole width; beside them they would be cut.
+                "axis": {
+                    "grid": False,
+                    "labelAlign": "left",
+                    "labelBaseline": "bottom",
+                    "labelPadding": 0,
+                    "labelOffset": -15,
+                    "labelLimit": {"expr": "width"},
+                },
+            },
             "x": {
                 "field": "low",
                 "type": "quantitative",
                 "title": "share of the time",
                 "scale": {"domain": [0, 1]},
-                "axis": {"format": ".0%"},
+                "axis": {"format": ".0%", "grid": False},
             },
             "x2": {"field": "high"},
             "color": _of_kind(kinds),
@@ -160,7 +175,7 @@ def stacked_bars(
         },
     }
     num_bars = len(dict.fromkeys(table["label"]))
-    return Chart(title, spec, {"parts": table}, about, legend, height=60 + 26 * num_bars, is_wide=True)
+    return Chart(title, spec, {"parts": table}, about, legend, height=60 + 40 * num_bars, is_wide=True)
 
 
 def _of_kind(kinds: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ class TimeUnit(NamedTuple):
 
 def time_unit(runs: Sequence[RunData]) -> TimeUnit:
     """Returns a unit in which the longest run has a number that is easy to read."""
-    longest = max((run.last("train_s") or 0.0 for run in runs), default=0.0)
+    longest = max((run.train_s or 0.0 for run in runs), default=0.0)
     if longest > 3 * 3600:
         return TimeUnit("hours", 3600.0)
     return TimeUnit("minutes", 60.0) if longest > 300 else TimeUnit("seconds", 1.0)
@@ -116,9 +117,10 @@ def marks(runs: Sequence[RunData], unit: TimeUnit) -> list[Mark]:
     for run in runs:
         prefix = f"{run.name}: " if len(runs) > 1 else ""
         for row in run.faults:
-            update = number(row, "update")
-            text = f"{prefix}{row.get('what', '')}: {row.get('reason', '')}"
-            found.append(Mark(run.steps_of_update(update), run.seconds_of_update(update) / unit.seconds, text))
+            steps, seconds = number(row, "steps"), number(row, "train_s")
+            if math.isfinite(steps) and math.isfinite(seconds):
+                text = f"{prefix}{row.get('what', '')}: {row.get('reason', '')}"
+                found.append(Mark(steps, seconds / unit.seconds, text))
         for start in (run.record.get("starts") or [])[1:]:
             time = float(start.get("train_s", 0.0)) / unit.seconds
             found.append(Mark(run.steps_of_update(float(start.get("updates", 0))), time, f"{prefix}resumed"))

@@ -77,7 +77,7 @@ class _Body:
         extra = f"<div class='card rest'><h3>Evaluations</h3>{evaluated}</div>" if evaluated else ""
         parts = [tables.tiles_of_run(run), *self._sections(figures, extra)]
         parts += self._faults([run])
-        boxes = f"<div class=card>{tables.configuration(run)}</div>"
+        boxes = f"<div class=card>{tables.configuration([run])}</div>"
         if found := tables.origin(run):
             boxes += f"<div class=card><div class=scroll>{found}</div></div>"
         parts.append(titled("Configuration", f"<div class=pair>{boxes}</div>"))
@@ -91,8 +91,7 @@ class _Body:
         parts.append(titled("Runs", f"<div class=card>{tables.runs_table(groups)}</div>"))
         parts += self._faults(figures.runs)
         settings = [
-            f"<div class=card><h3>{html.escape(group.name)}</h3>"
-            f"{tables.configuration(group.runs[0], has_seed=len(group.runs) == 1)}</div>"
+            f"<div class=card><h3>{html.escape(group.name)}</h3>{tables.configuration(group.runs)}</div>"
             for group in groups
         ]
         parts.append(titled("Configuration", f"<div class=pair>{''.join(settings)}</div>"))

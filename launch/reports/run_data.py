@@ -126,10 +126,14 @@ class RunData:
         """The steps so far; None before the first update."""
         return self.last("gradient_steps" if self.is_offline else "env_steps")
 
-    def seconds_of_update(self, update: float) -> float:
-        """Returns the seconds of training after an update, or after the nearest one before it; 0 before the first."""
-        before = np.flatnonzero((self.column("update") <= update) & np.isfinite(self.seconds))
-        return float(self.seconds[before[-1]]) if before.size else 0.0
+    @property
+    def train_s(self) -> float | None:
+        """The seconds of training: those that the run has told at its end, else those of the last update.
+
+        The end's are more if an evaluation after the last update has solved the run. None if there are neither.
+        """
+        told = (self.record.get("end") or {}).get("train_s")
+        return self.last("train_s") if told is None else float(told)
 
     def steps_of_update(self, update: float) -> float:
         """Returns the steps after an update, or after the nearest one before it; 0 before the first."""

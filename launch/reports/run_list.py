@@ -113,7 +113,7 @@ def _facts(run: RunData) -> dict[str, Any]:
         run.last("return_mean_100"),
         evaluated,
         starts[0].get("time") if starts else _modified(run),
-        run.last("train_s"),
+        run.train_s,
         len(run.faults),
         end.get("error"),
     )

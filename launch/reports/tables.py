@@ -20,6 +20,9 @@ from launch.reports.text import count, lasted, machine, moment, returned, with_i
 # Rows of a table of faults.
 _MAX_FAULTS = 60
 
+# Values of a setting in which runs of a group differ.
+_MAX_VALUES = 3
+
 
 def tile(name: str, value: str, more: str = "") -> str:
     """Returns a tile: a key number with its name and a remark."""
@@ -51,7 +54,7 @@ def tiles_of_run(run: RunData) -> str:
     """Returns the key numbers of a run."""
     found = [_return_tile(run)]
     budget = run.config.get("total_steps")
-    steps, seconds = run.num_steps, run.last("train_s")
+    steps, seconds = run.num_steps, run.train_s
     found.append(tile(run.step_unit.capitalize(), count(steps), f"of at most {budget:,}" if budget else ""))
     found.append(tile("Training", lasted(seconds), _whole_time(run)))
     if steps and seconds:
@@ -148,7 +151,7 @@ def _faults(run: RunData) -> list[tuple[float, str, str, str, str]]:
     after."""
     rows = [
         (
-            run.seconds_of_update(number(row, "update")),
+            number(row, "train_s"),
             row.get("what", ""),
             row.get("reason", ""),
             count(number(row, "env_steps_lost")),
@@ -159,7 +162,7 @@ def _faults(run: RunData) -> list[tuple[float, str, str, str, str]]:
     for start in (run.record.get("starts") or [])[1:]:
         why = f"resumed on {moment(start.get('time'))}{_changes(start)}"
         rows.append((float(start.get("train_s", 0)), "the run", why, "-", "-"))
-    return sorted(rows, key=lambda row: row[0])
+    return sorted(rows, key=lambda row: np.nan_to_num(row[0]))
 
 
 def _changes(start: Mapping[str, Any]) -> str:
@@ -169,31 +172,49 @@ def _changes(start: Mapping[str, Any]) -> str:
     return f" with {', '.join(found)}" if found else ""
 
 
-def configuration(run: RunData, has_seed: bool = True) -> str:
-    """Returns the settings that differ from the preset, and all settings.
+def configuration(runs: Sequence[RunData]) -> str:
+    """Returns the settings of a run, or of the runs of a group, that differ from the preset, and all settings.
 
-    Args:
-        run: The run.
-        has_seed: Whether the seed counts as a setting; not for runs that differ by it.
+    Where the runs of a group differ, their values are shown. Their seeds do not count as changed.
     """
-    record = run.record
-    changed: Mapping[str, Any] = {
-        name: value for name, value in (record.get("changed") or {}).items() if has_seed or name != "seed"
-    }
-    settings = flat(run.config)
-    preset = record.get("preset")
+    is_single = len(runs) == 1
+    settings = [flat(run.config) for run in runs]
+    presets: list[Mapping[str, Any]] = [run.record.get("changed") or {} for run in runs]
+    changed = [name for name in dict.fromkeys(name for one in presets for name in one) if is_single or name != "seed"]
+    names = list(dict.fromkeys(str(run.record.get("preset") or "default") for run in runs))
     parts = []
     if changed:
-        title = f"preset {preset}" if preset else "default"
-        rows = [(key, _plain_value(settings.get(key)), _plain_value(before)) for key, before in changed.items()]
-        parts.append(changes(("changed", "this run", title), rows))
-    elif preset:
-        parts.append(f"<p class=note>As in the preset {html.escape(preset)}.</p>")
+        title = names[0] if names == ["default"] else f"preset {_each(names)}"
+        rows = []
+        for name in changed:
+            now = [_plain_value(one.get(name, "-")) for one in settings]
+            # A run that has not changed a setting has its preset's value.
+            before = [_plain_value(one.get(name, value)) for one, value in zip(presets, now, strict=True)]
+            rows.append((name, _each(now), _each(before)))
+        parts.append(changes(("changed", "this run" if is_single else "these runs", title), rows))
+    elif names != ["default"]:
+        parts.append(f"<p class=note>As in the preset {html.escape(_each(names))}.</p>")
     parts.append(
         f"<details style='margin-top:10px'><summary>All settings</summary><pre>"
-        f"{html.escape(dump_values(dict(run.config)))}</pre></details>"
+        f"{html.escape(dump_values(_of_all([run.config for run in runs])))}</pre></details>"
     )
     return "".join(parts)
+
+
+def _of_all(values: Sequence[Any]) -> Any:
+    """Returns a setting of several runs, or their settings by names: as it is if they agree, else each value."""
+    if all(value == values[0] for value in values):
+        return values[0]
+    if all(isinstance(value, Mapping) for value in values):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: _of_all([value.get(name, "-") for value in values]) for name in names}
+    return _each([_plain_value(value) for value in values])
+
+
+def _each(texts: Sequence[str]) -> str:
+    """Returns the texts that differ, or, if there are many, that they do."""
+    found = list(dict.fromkeys(texts))
+    return ", ".join(found) if len(found) <= _MAX_VALUES else "differs"
 
 
 def changes(head: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> str:
@@ -274,7 +295,7 @@ def groups_table(groups: Sequence[Group]) -> str:
         last = [value for run in group.runs if (value := run.last("return_mean_100")) is not None]
         evaluated = [value for run in group.runs if (value := run.last("eval_return_mean")) is not None]
         steps = [run.num_steps or 0.0 for run in group.runs]
-        seconds = [run.last("train_s") or 0.0 for run in group.runs]
+        seconds = [run.train_s or 0.0 for run in group.runs]
         solved = sum(run.state == "solved" for run in group.runs)
         rows.append(
             (
@@ -304,7 +325,7 @@ def runs_table(groups: Sequence[Group]) -> str:
             returned(run.last("return_mean_100")),
             returned(run.last("eval_return_mean")),
             count(run.num_steps),
-            lasted(run.last("train_s")),
+            lasted(run.train_s),
             str(len(run.faults)),
         )
         for group in groups

@@ -141,7 +141,7 @@ def picture(run: RunData, console: Console) -> RenderableType:
     if error := (run.record.get("end") or {}).get("error"):
         parts.append(Text(_shown(str(error)), style="red"))
     for row in run.faults[-_NUM_FAULTS:]:
-        at = lasted(run.seconds_of_update(number(row, "update")))
+        at = lasted(number(row, "train_s"))
         parts.append(Text(f"after {at}: {_shown(row.get('what', ''))}: {_shown(row.get('reason', ''))}", style="red"))
     return Group(*parts)
 
@@ -159,7 +159,7 @@ def _numbers(run: RunData) -> Text:
         "steps/s": count(speed),
         "loss": "" if loss is None else f"{loss:.4g}",
         "lag": "" if lag is None else f"{lag:.1f}",
-        "training": lasted(run.last("train_s")),
+        "training": lasted(run.train_s),
         "faults": str(len(run.faults)) if run.faults else "",
     }
     if run.state == "running" and speed:

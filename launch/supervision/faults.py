@@ -16,7 +16,9 @@ from workers.environments.base import Fault
 
 _MAX_BYTES = 2**30
 
-COLUMNS = ("time", "update", "what", "reason", "env_steps_lost", "recovery_s")
+COLUMNS = ("time", "update", "steps", "train_s", "what", "reason", "env_steps_lost", "recovery_s")
+
+_HEADER = f"{','.join(COLUMNS)}\n"
 
 
 @dataclass(frozen=True)
@@ -74,30 +76,44 @@ class FaultTable:
     """The file ``faults.csv``: one row for each fault of a run, in the order in which they ended.
 
     Args:
-        path: The file; the first fault creates it.
+        path: The file; the first fault creates it. An earlier file with other columns is written anew with these.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def add(self, fault: RunFault, update: int) -> None:
+    def add(self, fault: RunFault, update: int, steps: int, train_s: float) -> None:
         """Adds a row.
 
         Args:
             fault: The fault.
-            update: Updates of the learner by then.
+            update: Updates of the learner when it was noticed.
+            steps: Steps of the run by then. A run that has lost its learner goes back behind them.
+            train_s: Seconds of training by then.
         """
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        if not self._path.exists():
-            rows.writerow(COLUMNS)
-        recovery = "" if fault.recovery_s is None else f"{fault.recovery_s:.3f}"
-        rows.writerow([f"{fault.noticed:.3f}", update, fault.what, fault.reason, fault.env_steps_lost, recovery])
         try:
             before = read_text(self._path, _MAX_BYTES) if self._path.exists() else ""
-        except (OSError, ValueError) as error:
+            if not before.startswith(_HEADER):
+                before = _in_our_columns(before)
+        except (OSError, ValueError, csv.Error) as error:
             raise DistPolicyError(f"cannot read {self._path}: {error}; move it away") from error
+        recovery = "" if fault.recovery_s is None else f"{fault.recovery_s:.3f}"
+        row = [
+            *(f"{fault.noticed:.3f}", update, steps, f"{train_s:.3f}"),
+            *(fault.what, fault.reason, fault.env_steps_lost, recovery),
+        ]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(row)
         write_file(self._path, before + text.getvalue())
+
+
+def _in_our_columns(text: str) -> str:
+    """Returns a table with the columns of ``faults.csv``; rows have no value in those that it lacks."""
+    found = io.StringIO()
+    rows = csv.DictWriter(found, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(csv.DictReader(io.StringIO(text)))
+    return found.getvalue()
 
 
 def collector_name(index: int, generation: int) -> str:

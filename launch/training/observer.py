@@ -31,6 +31,9 @@ class ObservedRun(Protocol):
     def totals(self) -> TrainingTotals:
         """The totals so far."""
 
+    def train_s_at(self, clock_s: float) -> float:
+        """Returns the seconds of training up to a clock time of this start, over all starts of the run."""
+
     @property
     def generation(self) -> int:
         """Higher than the generations of all workers of earlier starts; 0 for a new run."""

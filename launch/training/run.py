@@ -197,6 +197,10 @@ class TrainingRun:
         """The run's totals so far."""
         return self._trainer.totals
 
+    def train_s_at(self, clock_s: float) -> float:
+        """Returns the seconds of training up to a clock time of this start, over all starts of the run."""
+        return self._trainer.train_s_at(clock_s)
+
     @property
     def generation(self) -> int:
         """Higher than the generations of all workers of earlier starts; 0 for a new run."""

@@ -72,12 +72,15 @@ class FaultFiles(TrainingObserver):
 
     def __init__(self) -> None:
         self._run: ObservedRun | None = None
+        # The totals when a fault was noticed: until a lost learner is back, the run has gone back to a checkpoint's.
+        self._totals_then: dict[tuple[str, float], TrainingTotals] = {}
 
     def on_start(self, run: ObservedRun) -> None:
         self._run = run
 
     def on_fault(self, fault: RunFault) -> None:
         assert self._run is not None
+        self._totals_then[fault.what, fault.noticed] = self._run.totals
         if fault.stacks:
             note_fault(self._run.directory.faults, fault.name, fault.line, fault.stacks)
         if fault.recovery_s is not None:
@@ -92,7 +95,10 @@ class FaultFiles(TrainingObserver):
 
     def _add(self, fault: RunFault) -> None:
         assert self._run is not None
-        FaultTable(self._run.directory.faults_file).add(fault, self._run.totals.updates)
+        # Workers that were lost while they started are told of when they are back.
+        totals = self._totals_then.pop((fault.what, fault.noticed), self._run.totals)
+        train_s = self._run.train_s_at(fault.noticed)
+        FaultTable(self._run.directory.faults_file).add(fault, totals.updates, totals.steps, train_s)
 
 
 class Report(TrainingObserver):

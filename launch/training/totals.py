@@ -126,7 +126,7 @@ class TotalsTracker:
         if not self._config.ends_by_evaluation or target is None or mean_return < target or self._totals.solved:
             return
         # The evaluation belongs to the time that it took to get there.
-        train_s = self._train_s(time.time())
+        train_s = self.train_s_at(time.time())
         self._totals = dataclasses.replace(self._totals, solved=True, solved_return=mean_return, train_s=train_s)
 
     def add(self, reports: Sequence[RolloutReport], learner_metrics: Mapping[str, float]) -> UpdateResult:
@@ -155,7 +155,7 @@ class TotalsTracker:
             updates=before.updates + 1,
             env_steps=before.env_steps + env_steps,
             episodes=before.episodes + len(ended_returns),
-            train_s=self._train_s(now),
+            train_s=self.train_s_at(now),
             recent_returns=tuple(self._returns),
             solved=before.solved or solved,
             best_evaluation=self._best,
@@ -181,9 +181,11 @@ class TotalsTracker:
         metrics |= _info_means([info for report in reports for info in report.episode_infos])
         return UpdateResult(self._totals, metrics, self._first_step_time, reports)
 
-    def _train_s(self, now: float) -> float:
-        """Returns the seconds of training up to a time, over all starts of the run."""
-        return self._train_s_before + (0.0 if self._first_step_time is None else now - self._first_step_time)
+    def train_s_at(self, clock_s: float) -> float:
+        """Returns the seconds of training up to a clock time of this start, over all starts of the run."""
+        if self._first_step_time is None:
+            return self._train_s_before
+        return self._train_s_before + max(clock_s - self._first_step_time, 0.0)
 
     def _counts(self) -> dict[str, int]:
         """Returns the totals that metrics show."""

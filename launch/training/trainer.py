@@ -110,6 +110,10 @@ class Trainer:
         """The run's totals so far."""
         return self._totals.totals
 
+    def train_s_at(self, clock_s: float) -> float:
+        """Returns the seconds of training up to a clock time of this start, over all starts of the run."""
+        return self._totals.train_s_at(clock_s)
+
     @property
     def pipeline(self) -> UpdatePipeline:
         """The iterations that are under way, and the newest weights."""

@@ -213,7 +213,7 @@ def test_an_error_that_names_a_file_of_another_encoding_can_be_written(mode: str
     slots.close()
     assert fault.error == "raised OSError in step: cannot open map\\udcff"
     table = FaultTable(tmp_path / "faults.csv")
-    table.add(environment_fault("x", fault), 1)
+    table.add(environment_fault("x", fault), update=1, steps=8, train_s=0.5)
     assert "cannot open map\\udcff" in (tmp_path / "faults.csv").read_text()
     written = note_fault(tmp_path / "faults", "x", fault.error, fault.traceback)
     assert written is not None

@@ -78,7 +78,8 @@ def write_run(
         evaluations.on_evaluation(_played(float(values[-1])), last)
     for number in range(num_faults):
         fault = RunFault(f"collector {number}", "a <b>broken</b> machine", 64, recovery_s=1.25)
-        FaultTable(directory.faults_file).add(fault, (number + 1) * num_updates // (num_faults + 1))
+        then = totals((number + 1) * num_updates // (num_faults + 1))
+        FaultTable(directory.faults_file).add(fault, then.updates, then.steps, then.train_s)
     if ends:
         record.on_trained(last)
         for observer in observers:

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from written_runs import STEPS, change_record, write_run
 
+from distpolicy.agents.ppo.config import PPOConfig
 from launch.config.train import TrainConfig
 from launch.output.run_directory import RunDirectory
+from launch.reports.charts import SCHEMA
 from launch.reports.groups import grouped
 from launch.reports.page_writer import page_text
 from launch.reports.run_data import read_run
+from launch.supervision.faults import FaultTable, RunFault
 
 VOID = {"meta"}
 
@@ -90,6 +93,15 @@ def test_the_head_of_a_page_says_what_was_run_and_what_came_out(tmp_path: Path) 
     assert tiles["Faults"] == "1"
 
 
+def test_an_evaluation_that_has_solved_a_run_counts_to_its_training(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    change_record(run, end={"state": "solved", "train_s": 100.0})
+    assert "<div class=name>Training</div><div class=value>1 min 40 s</div>" in page_of(run.path)
+    other = write_run(tmp_path / "other", ends=False).path
+    assert page_of(run.path, other).count("<td class=n>1 min 40 s</td>") == 1
+    assert page_of(run.path, other).count("<td class=n>1 min 30 s</td>") == 1, "the mean of both"
+
+
 def test_every_column_with_figures_has_a_chart_and_no_other(tmp_path: Path) -> None:
     more = {"info/is_success": 0.5, "lag_rows/0": 96.0, "lag_rows/1": 32.0, "policy_lag_mean": 0.25}
     text = page_of(write_run(tmp_path / "run", more=more).path)
@@ -116,6 +128,24 @@ def test_the_learning_curve_has_the_rows_of_the_file(tmp_path: Path) -> None:
     assert tables["marks"]["what"][0] == "collector 0: a <b>broken</b> machine"
 
 
+def test_a_lost_learner_is_marked_when_it_was_noticed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    # Its last checkpoint was of update 20, after 40 s.
+    FaultTable(run.faults_file).add(RunFault("learner", "it was killed", recovery_s=2.5), 26, 26 * STEPS, 53.5)
+    text = page_of(run.path)
+    marks = chart(text, "Return")["tables"]["marks"]
+    assert marks == {"steps": [26 * STEPS], "time": [53.5], "what": ["learner: it was killed"]}
+    assert "<td>53.5 s</td><td>learner</td>" in text
+
+
+def test_faults_of_an_earlier_version_are_told_without_their_times(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    run.faults_file.write_text("time,update,what,reason,env_steps_lost,recovery_s\n1000,3,learner,killed,64,2.5\n")
+    text = page_of(run.path)
+    assert "marks" not in chart(text, "Return")["tables"]
+    assert "<td>-</td><td>learner</td><td>killed</td>" in text
+
+
 def test_where_the_time_goes_adds_up_for_each_worker(tmp_path: Path) -> None:
     table = chart(page_of(write_run(tmp_path / "run").path), "Where the time goes")["tables"]["stretches"]
     assert list(dict.fromkeys(table["worker"])) == ["learner", "collector 0", "collector 1"]
@@ -136,6 +166,26 @@ def test_settings_that_differ_from_the_preset_are_marked(tmp_path: Path) -> None
     assert ("seed", "9") in changed
     assert "envs_per_collector" not in dict(changed)
     assert "envs_per_collector: 32" in text
+
+
+def test_settings_of_a_group_are_those_of_all_its_runs(tmp_path: Path) -> None:
+    configs = [
+        TrainConfig(seed=seed, collectors=3, envs_per_collector=envs, rollout_steps=16 * (seed + 1), agent=agent)
+        for seed, (envs, agent) in enumerate(
+            [(32, PPOConfig()), (16, PPOConfig(learning_rate=0.002)), (32, PPOConfig()), (16, PPOConfig())]
+        )
+    ]
+    runs = [write_run(tmp_path / f"run{config.seed}", 5, config).path for config in configs]
+    text = page_of(*runs, by="agent")
+    changed = dict(re.findall(r"<tr class=changed><td class=key>(.*?)</td><td class=value>(.*?)</td>", text))
+    assert changed["collectors"] == "3"
+    assert changed["envs_per_collector"] == "32, 16"
+    assert changed["ppo.learning_rate"] == "0.0003, 0.002"
+    assert changed["rollout_steps"] == "differs"
+    assert "seed" not in changed
+    assert "<th>these runs</th><th>preset cartpole-ppo</th>" in text
+    assert "\nenvs_per_collector: 32, 16\n" in text
+    assert "\n  learning_rate: 0.0003, 0.002\n" in text
 
 
 def test_what_a_resume_has_changed_stands_beside_it(tmp_path: Path) -> None:
@@ -183,7 +233,9 @@ def test_a_run_that_has_hardly_begun_has_a_page(num_updates: int, tmp_path: Path
 
 
 def test_a_run_that_no_return_ends_has_a_page_without_a_target(tmp_path: Path) -> None:
-    text = page_of(write_run(tmp_path / "run", 5, TrainConfig(target_return=float("inf"))).path)
+    run = write_run(tmp_path / "run", 5)
+    run.config_file.write_text(run.config_file.read_text().replace("target_return: 475.0", "target_return: .inf"))
+    text = page_of(run.path)
     assert "target" not in chart(text, "Return")["tables"]
 
 
@@ -312,6 +364,21 @@ def test_the_page_of_several_runs_has_what_each_of_them_has(tmp_path: Path) -> N
     assert "again</pre>" in text, "the commands"
     assert text.count("<th>machine</th>") == text.count("<th>versions</th>") == 1, "all had the same"
     assert text.count("<td class=key>seed</td>") == 1, "the runs of the first group differ by it"
+
+
+def test_long_names_of_groups_are_whole_where_the_time_goes(tmp_path: Path) -> None:
+    import vl_convert
+
+    runs = [
+        write_run(tmp_path / str(steps), 5, TrainConfig(rollout_steps=steps, collectors=count, total_steps=640 * steps))
+        for steps, count in ((16, 1), (128, 2))
+    ]
+    found = chart(page_of(*(run.path for run in runs)), "Where the time goes")
+    table = found["tables"]["parts"]
+    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    spec = {**found["spec"], "$schema": SCHEMA, "datasets": {"parts": rows}, "width": 900, "height": found["height"]}
+    drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    assert ">collectors 2 · rollout_steps 128 · total_steps 81920: collectors</text>" in drawn
 
 
 def test_a_point_of_each_run_of_a_group_can_be_shown(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def test_wrong_inputs_are_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_runs_lists_the_newest_first_with_their_states(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", 5, returns=np.full(5, 480.0))
-    change_record(first, starts=[{"time": 100.0}])
+    # The evaluation after the last update has solved it.
+    change_record(first, starts=[{"time": 100.0}], end={"state": "solved", "train_s": 29.3})
     write_run(tmp_path / "more" / "second", 4, ends=False)
     write_run(tmp_path / "later", 2)
     change_record(write_run(tmp_path / "later version", 2), format=99)
@@ -91,10 +92,10 @@ def test_runs_lists_the_newest_first_with_their_states(tmp_path: Path) -> None:
         "later version": "unreadable",
     }
     assert list(found)[-2:] == ["first", "later version"]
-    assert found["first"] | {"train_s": 0} == {
+    assert found["first"] == {
         **{"run": "first", "kind": "run", "env": "CartPole-v1", "agent": "ppo", "seed": 3, "state": "solved"},
         "steps": 640,
-        **{"return": 480.0, "evaluated": None, "began": 100.0, "train_s": 0, "faults": 0, "error": None},
+        **{"return": 480.0, "evaluated": None, "began": 100.0, "train_s": 29.3, "faults": 0, "error": None},
     }
     table = console()
     list_runs(RunsArguments(tmp_path), table)
@@ -117,7 +118,7 @@ def test_watch_shows_a_run_that_has_ended_once(tmp_path: Path) -> None:
     assert "CartPole-v1 · ppo · seed 3 · run  ended" in text
     assert "return\u00a0400.0/475" in text
     assert "mean return of the last 100 episodes" in text
-    assert "collector 0: a <b>broken</b> machine" in text
+    assert "after 40.0 s: collector 0: a <b>broken</b> machine" in text
     assert "⣀" in text or "⠤" in text, "the learning curve"
 
 

@@ -26,7 +26,16 @@ def test_a_run_is_read_into_arrays(tmp_path: Path) -> None:
     assert np.isnan(run.column("approx_kl")).all(), "a column without values"
     assert (run.last("loss"), run.last("approx_kl")) == (pytest.approx(1 / 7, rel=1e-4), None)
     assert [row["what"] for row in run.faults] == ["collector 0"]
-    assert (run.seconds_of_update(3), run.seconds_of_update(0), run.steps_of_update(99)) == (6.0, 0.0, 7 * STEPS)
+    assert (run.steps_of_update(3), run.steps_of_update(0), run.steps_of_update(99)) == (3 * STEPS, 0.0, 7 * STEPS)
+
+
+def test_the_seconds_of_training_are_those_that_the_run_has_told_at_its_end(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run", 7, ends=False)
+    assert read_run(directory.path).train_s == 14.0
+    # The evaluation that has solved it counts, and comes after the last update.
+    change_record(directory, end={"state": "solved", "train_s": 29.3})
+    assert read_run(directory.path).train_s == 29.3
+    assert read_run(write_run(tmp_path / "new", 0, ends=False).path).train_s is None
 
 
 @pytest.mark.parametrize(("last", "state"), [(400.0, "ended"), (480.0, "solved")])

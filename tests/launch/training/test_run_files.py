@@ -31,11 +31,20 @@ def result(update: int, **metrics: Any) -> UpdateResult:
     return UpdateResult(totals(update), {"update": update, "env_steps": 100 * update, **metrics}, 0.0, [])
 
 
+def run_at(folder: Path, update: int = 0) -> Any:
+    """A run in a folder that has come to an update; its training began at the clock time 1,000."""
+    return SimpleNamespace(
+        directory=RunDirectory(folder),
+        totals=totals(update),
+        config=TrainConfig(),
+        train_s_at=lambda clock_s: clock_s - 1000.0,
+    )
+
+
 def started(folder: Path, observers: Sequence[TrainingObserver], update: int = 0) -> Observers:
     """Observers of a run in a folder that has come to an update."""
     told = Observers(observers)
-    run: Any = SimpleNamespace(directory=RunDirectory(folder), totals=totals(update), config=TrainConfig())
-    told.on_start(run)
+    told.on_start(run_at(folder, update))
     return told
 
 
@@ -219,3 +228,25 @@ def test_a_fault_is_a_row_once_it_is_over_and_at_the_end(tmp_path: Path) -> None
     assert [row["what"] for row in rows] == ["collector 0", "env slot 3", "collector 1"]
     assert [bool(row["recovery_s"]) for row in rows] == [True, True, False]
     assert {row["update"] for row in rows} == {"7"}
+
+
+def test_a_lost_learners_row_is_of_when_it_was_noticed_and_not_of_the_checkpoint_that_the_run_went_back_to(
+    tmp_path: Path,
+) -> None:
+    observers, run = Observers([FaultFiles()]), run_at(tmp_path, update=7)
+    observers.on_start(run)
+    lost = RunFault("learner", "it was killed", 250, noticed=1052.0)
+    observers.on_fault(lost)
+    run.totals = totals(5)
+    observers.on_rollback(run.totals)
+    observers.on_recovery(lost.recovered())
+    (row,) = faults(tmp_path)
+    assert (row["update"], row["steps"], row["train_s"]) == ("7", "700", "52.000")
+
+
+def test_rows_of_faults_of_an_earlier_version_stay_beside_later_ones(tmp_path: Path) -> None:
+    (tmp_path / "faults.csv").write_text("time,update,what,reason\n1000,3,collector 1,it was killed\n")
+    observers = started(tmp_path, [FaultFiles()], update=7)
+    observers.on_fault(RunFault("env slot 3", "raised", recovery_s=0.0, noticed=1052.0))
+    found = [(row["what"], row["update"], row["train_s"], row["recovery_s"]) for row in faults(tmp_path)]
+    assert found == [("collector 1", "3", "", ""), ("env slot 3", "7", "52.000", "0.000")]

@@ -123,6 +123,17 @@ def test_the_seconds_to_a_target_have_the_evaluation_in_them_that_reaches_it() -
     assert tracker.totals.train_s >= before.train_s + 0.05
 
 
+def test_the_seconds_of_training_at_a_clock_time_go_on_when_the_run_goes_back() -> None:
+    before = TrainingTotals(train_s=5.0)
+    tracker = TotalsTracker(TrainConfig(), before)
+    assert tracker.train_s_at(time.time()) == 5.0, "no env step yet"
+    result = tracker.add(same_value(1, 0.0), {})
+    tracker.go_back(before)
+    begun = result.first_step_time
+    assert tracker.train_s_at(begun + 50.0) == pytest.approx(55.0)
+    assert tracker.train_s_at(begun - 1.0) == 5.0, "a worker that was lost while it started"
+
+
 def test_whether_a_run_is_solved_does_not_depend_on_the_spread() -> None:
     """The last 100 of all reach the target; the last 100 of the collectors one after the other would not."""
     episodes = [

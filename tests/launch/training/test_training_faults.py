@@ -31,6 +31,7 @@ from training_runs import (
     kill,
     let_go,
     paced,
+    read_metrics,
     workers_of,
 )
 
@@ -158,7 +159,16 @@ def test_every_fault_of_a_run_is_a_row_over_all_its_starts(story: Story) -> None
     assert [row["what"].split(" (")[0].split()[0] for row in rows] == ["collector"] * 3 + ["learner"]
     assert not rows[0]["recovery_s"], "it was told to end before"
     assert all(float(row["recovery_s"]) > 0 for row in rows[1:])
-    assert int(rows[3]["env_steps_lost"]) <= (5 + 2) * BATCH_STEPS
+    learner = rows[3]
+    assert int(learner["env_steps_lost"]) <= (5 + 2) * BATCH_STEPS
+    told = re.search(r"^going back to ([\d,]+) env steps", story.workers_killed.output, re.MULTILINE)
+    assert told
+    back_to = int(told[1].replace(",", ""))
+    assert 0 <= int(learner["steps"]) - back_to <= int(learner["env_steps_lost"])
+    metrics = read_metrics(story.run)
+    kept = sum(int(row["env_steps"]) <= back_to for row in metrics)
+    noticed_s, back_s = float(learner["train_s"]), float(learner["train_s"]) + float(learner["recovery_s"])
+    assert float(metrics[kept - 1]["train_s"]) < noticed_s < back_s < float(metrics[kept]["train_s"]) + 0.01
 
 
 @pytest.mark.slow
