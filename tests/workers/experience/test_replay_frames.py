@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_streams import FIRST, Stream, assert_same, flat, rollout_of, rows_of, saved, settings_of
+from replay_streams import FIRST, Stream, assert_same, flat, put_back, rollout_of, rows_of, saved, settings_of
 
 from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.trajectory import Trajectory
@@ -150,7 +150,7 @@ def test_every_observation_comes_back(
             before = saved(experience)
             experience = make_experience(config)
             experience.insert([rollout])
-            experience.restore(*before)
+            put_back(experience, before)
             assert_same(saved(experience), before)
         check_images(experience, stacks, update)
         # The frames are taken for stacks by then.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_streams import Stream, assert_same, rollout_of, saved, settings_of
+from replay_streams import Stream, assert_same, put_back, rollout_of, saved, settings_of
 from test_replay_frames import KINDS, Kind, Stacks
 
 from distpolicy.utils.nests.array_nest import flatten
@@ -83,7 +83,7 @@ def test_a_buffer_comes_back_from_segments_of_any_time(
                     store.segments.popitem()
                     continue
                 restored = make_experience(config)
-                restored.restore(store.state, store.segments)
+                put_back(restored, (store.state, store.segments))
                 assert restored.metrics() == experience.metrics()
                 assert_same(saved(restored), saved(experience))
         restored = make_experience(config)
@@ -111,6 +111,6 @@ def test_however_many_checkpoints_fill_a_buffer_a_step_is_written_a_few_times_on
         assert len(store.segments) <= 32
         if number % 50 == 49:
             restored = make_experience(config)
-            restored.restore(store.state, store.segments)
+            put_back(restored, (store.state, store.segments))
             assert_same(saved(restored), saved(experience))
     assert sum(store.num_bytes) <= times * num_saves * store.num_bytes[0] * 1.01

@@ -15,6 +15,8 @@ import numpy as np
 
 # The most frames in a stack, and the most channels of a frame.
 MOST_FRAMES, MOST_CHANNELS = 16, 4
+# Rows that are copied at a time.
+_CHUNK_BYTES = 2**23
 
 
 def has_frames_last(shape: tuple[int, ...]) -> bool:
@@ -38,6 +40,13 @@ def zero_rows(outer: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> np.
 def in_memory_order(rows: np.ndarray) -> np.ndarray:
     """Returns rows ``[N, ...]`` of :func:`zero_rows` with their dimensions in the order of the memory."""
     return np.moveaxis(rows, -1, 1) if has_frames_last(rows.shape[1:]) else rows
+
+
+def copy_rows(source: np.ndarray, from_rows: np.ndarray, target: np.ndarray, to_rows: np.ndarray) -> None:
+    """Copies rows, some at a time: NumPy puts them together in further memory before it writes them."""
+    step = max(1, _CHUNK_BYTES // max(1, source[:1].nbytes))
+    for begin in range(0, len(from_rows), step):
+        target[to_rows[begin : begin + step]] = source[from_rows[begin : begin + step]]
 
 
 class Written(NamedTuple):
@@ -152,4 +161,4 @@ class WholeColumn(Column):
 
     def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
         """Restores the values of rows."""
-        self.values[kept.rows] = state["values"][kept.is_kept]
+        copy_rows(state["values"], np.flatnonzero(kept.is_kept), self.values, kept.rows)

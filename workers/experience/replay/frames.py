@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distpolicy.trajectories.time_step import StepType
-from workers.experience.replay.columns import MOST_CHANNELS, MOST_FRAMES, Column, KeptRows, Written
+from workers.experience.replay.columns import MOST_CHANNELS, MOST_FRAMES, Column, KeptRows, Written, copy_rows
 
 # Frames beside one for each row: episodes begin with a whole stack.
 _SPARE = 0.05
@@ -91,7 +91,7 @@ class FrameColumn(Column):
             is_new = (num_new > age) & (newest - age >= first_kept)
             begin = (k - 1 - age) * c
             frames = channels[:, :, begin] if c == 1 else channels[:, :, begin : begin + c]
-            self._set_frames(slots[is_new], newest[is_new] - age, frames[is_new])
+            self._frames[self._places(slots[is_new], newest[is_new] - age)] = frames[is_new]
 
     def take(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Puts the observations of rows together."""
@@ -133,7 +133,8 @@ class FrameColumn(Column):
         self._written[kept.slots[has_rows]] = state["newest"][ends - 1] + 1
         slots, numbers = self._frames_of(state["newest"], kept.slots, kept.counts)
         has_room = numbers >= (self._written - self._num_frames)[slots]
-        self._set_frames(slots[has_room], numbers[has_room], state["frames"][has_room])
+        places = self._places(slots[has_room], numbers[has_room])
+        copy_rows(state["frames"], np.flatnonzero(has_room), self._frames, places)
 
     def _frames_of(self, newest: np.ndarray, slots: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns slot and number of each frame that rows need, slot by slot and in order of time."""
@@ -148,9 +149,6 @@ class FrameColumn(Column):
     def _places(self, slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Returns the indices of frames."""
         return slots * self._num_frames + numbers % self._num_frames
-
-    def _set_frames(self, slots: np.ndarray, numbers: np.ndarray, frames: np.ndarray) -> None:
-        self._frames[self._places(slots, numbers)] = frames
 
 
 def frames_of_slot(length: int, stack: StackShape) -> int:
