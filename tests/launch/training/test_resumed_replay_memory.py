@@ -23,17 +23,17 @@ MIB = 2**20
 
 
 class Wide(gym.Env[np.ndarray, int]):
-    """Observations of 16 kB."""
+    """Observations of 32 kB."""
 
-    observation_space = gym.spaces.Box(-1.0, 1.0, (4_000,), np.float32)
+    observation_space = gym.spaces.Box(-1.0, 1.0, (8_000,), np.float32)
     action_space = gym.spaces.Discrete(2)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        return self.np_random.random(4_000, np.float32), {}
+        return self.np_random.random(8_000, np.float32), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        return self.np_random.random(4_000, np.float32), 1.0, False, self.np_random.random() < 0.02, {}
+        return self.np_random.random(8_000, np.float32), 1.0, False, self.np_random.random() < 0.02, {}
 
 
 def test_what_a_resumed_run_has_read_is_held_once(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_what_a_resumed_run_has_read_is_held_once(tmp_path: Path) -> None:
             buffer_bytes = result.metrics["replay_memory_mib"] * MIB
             assert result.metrics["replay_size"] > 900
             assert before < 0.5 * buffer_bytes, "it is not read before it is needed"
-            assert tracemalloc.get_traced_memory()[0] < 1.5 * buffer_bytes
+            assert tracemalloc.get_traced_memory()[0] < 1.7 * buffer_bytes
             run.abandon()
     finally:
         tracemalloc.stop()
