@@ -17,7 +17,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ import numpy as np
 
 from distpolicy.errors import CheckpointError
 from distpolicy.utils.atomic_files import sync, write_folder, writing
-from distpolicy.utils.files.bounded_files import is_in_its_folder, parse_json, read_bytes
+from distpolicy.utils.files.bounded_files import is_in_its_folder, parse_json, read_bytes, sha256_of
 from launch.training.totals import TrainingTotals
-from workers.learning.learner import SEGMENTS
+from workers.learning.learner import SEGMENT, SEGMENTS
 
 FORMAT = 1
 _MAX_MANIFEST_BYTES = 16 * 2**20
@@ -46,7 +46,7 @@ class Checkpoint:
         path: Its folder.
         generation: The highest generation of the run's workers by then.
         totals: The run's totals by then.
-        state: The learner's state by path.
+        state: The learner's state by path, without its segments.
         parts: The entry of each file in the manifest, by its name.
         refused: The errors of newer checkpoints that are damaged.
     """
@@ -57,6 +57,16 @@ class Checkpoint:
     state: dict[str, np.ndarray]
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: tuple[CheckpointError, ...] = ()
+
+    def segments(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the arrays of each segment of the state by path, and reads them only then: they may be large.
+
+        Raises:
+            CheckpointError: If a file was damaged since; names it.
+        """
+        for name in _segment_files(self.state):
+            if name in self.parts:
+                yield _read_part(self.path / name, *_expected(self.parts[name]))
 
 
 class CheckpointStore:
@@ -112,7 +122,7 @@ class CheckpointStore:
             name: {"sha256": hashlib.sha256(data).hexdigest(), "num_bytes": len(data)} for name, data in files.items()
         }
         links: dict[str, Path] = {}
-        for name in (f"{segment}.npz" for segment in state.get(SEGMENTS, ())):
+        for name in _segment_files(state):
             if name not in files:
                 assert self._last is not None
                 links[name], entries[name] = self._last[0] / name, self._last[1][name]
@@ -188,19 +198,30 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(damaged)
     try:
         generation, totals = int(manifest["generation"]), TrainingTotals(**manifest["totals"])
-        parts = {
-            name: (str(entry["sha256"]), int(entry.get("num_bytes", _MAX_PART_BYTES)))
-            for name, entry in manifest["parts"].items()
-        }
+        parts = {name: _expected(entry) for name, entry in manifest["parts"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path / 'manifest.json'} is of another version: {error}") from error
     if elsewhere := [name for name in parts if not is_in_its_folder(name)]:
         raise CheckpointError(f"{path / 'manifest.json'} names the file {elsewhere[0]}, which is not in its folder")
     state: dict[str, np.ndarray] = {}
-    for name, (sha256, num_bytes) in parts.items():
-        state.update(_read_part(path / name, sha256, num_bytes))
+    # Segments are not read with the others.
+    for name, expected in parts.items():
+        if name.startswith(SEGMENT):
+            _check_part(path / name, *expected)
+        else:
+            state.update(_read_part(path / name, *expected))
     totals = dataclasses.replace(totals, recent_returns=tuple(totals.recent_returns))
     return Checkpoint(path, generation, totals, state, manifest["parts"])
+
+
+def _segment_files(state: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns the names of the files that hold a state's segments, in their order."""
+    return [f"{segment}.npz" for segment in state.get(SEGMENTS, ())]
+
+
+def _expected(entry: Mapping[str, Any]) -> tuple[str, int]:
+    """Returns the SHA-256 and the most bytes of a file, by its entry in the manifest."""
+    return str(entry["sha256"]), int(entry.get("num_bytes", _MAX_PART_BYTES))
 
 
 def _text(manifest: dict[str, Any]) -> str:
@@ -210,6 +231,15 @@ def _text(manifest: dict[str, Any]) -> str:
 def _digest(manifest: dict[str, Any]) -> str:
     """Returns the SHA-256 of a manifest, without the entry that holds it."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _check_part(path: Path, sha256: str, max_bytes: int) -> None:
+    try:
+        is_whole = sha256_of(path, max_bytes) == sha256
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is missing or damaged") from error
+    if not is_whole:
+        raise CheckpointError(f"{path} is missing or damaged")
 
 
 def _read_part(path: Path, sha256: str, max_bytes: int = _MAX_PART_BYTES) -> dict[str, np.ndarray]:

@@ -57,11 +57,22 @@ class LearnerGroup:
             for actor in self._actors[1:]:
                 actor.restore.remote(first_state)
 
+    def take_part(self, part: dict[str, np.ndarray]) -> Any:
+        """Gives all actors a part of the state that comes next. Returns references as :meth:`restore` does."""
+        return self._call_all("take_part", part)
+
     def restore(self, state: dict[str, np.ndarray]) -> Any:
-        """Gives all actors a state. Returns references whose values are there once they have taken it."""
+        """Gives all actors a state, without the parts that they have taken.
+
+        Returns:
+            References whose values are there once they have taken it.
+        """
+        return self._call_all("restore", state)
+
+    def _call_all(self, method: str, arrays: dict[str, np.ndarray]) -> Any:
         # Ray stores an argument once, however large it is; several actors share it.
-        shared = ray.put(state) if len(self._actors) > 1 else state
-        return [actor.restore.remote(shared) for actor in self._actors]
+        shared = ray.put(arrays) if len(self._actors) > 1 else arrays
+        return [getattr(actor, method).remote(shared) for actor in self._actors]
 
     def weights(self) -> Any:
         """Returns a reference of the current weights."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from distpolicy.errors import DistPolicyError, WorkerLostError
 from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
@@ -141,16 +139,14 @@ class WorkerRecovery:
         self,
         error: DistPolicyError,
         fault: RunFault,
-        state: dict[str, np.ndarray] | None,
-        prepare: Callable[[dict[str, np.ndarray] | None], None],
+        prepare: Callable[[], None],
     ) -> None:
         """Starts a new learner, and tries again if it dies as well.
 
         Args:
             error: The error that shows that the learner is dead.
             fault: The fault that the observer was told of.
-            state: The state to continue from; None for a new agent.
-            prepare: Restores the state in the new learner, and waits until the learner is up.
+            prepare: Restores the newest state in the new learner, and waits until the learner is up.
 
         Raises:
             DistPolicyError: If its constructor raises, or it was lost too often.
@@ -166,7 +162,7 @@ class WorkerRecovery:
             self._learners.kill()
             self._learners.start(self._generations())
             try:
-                prepare(state)
+                prepare()
                 break
             except DistPolicyError as another:
                 if not is_death(another):

@@ -359,7 +359,7 @@ class TrainingRun:
         self._has_started = True
         start, self._start_from = self._start_from, None
         self._observers.on_preparing(self._preparing())
-        self._trainer.start(None if start is None else start.state)
+        self._trainer.start(start)
         if self._config.uses_collectors and (note := self._workers.collectors_note()):
             self._observers.on_preparing(note)
         self._observers.on_preparing("compiling the update")

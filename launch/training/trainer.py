@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import ray
 
-from distpolicy.errors import DistPolicyError
+from distpolicy.errors import CheckpointError, DistPolicyError
 from launch.config.train import TrainConfig
 from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, is_late, lacks_argument, reason_of_death
@@ -17,6 +18,7 @@ from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
 from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.arrival_order import ArrivalOrder
+from launch.training.checkpoint_store import Checkpoint
 from launch.training.dataset_order import DatasetOrder
 from launch.training.evaluation import PoolEvaluator, best_return, evaluation_metrics
 from launch.training.keeping import Checkpoints, Policies, RunKeeper
@@ -100,8 +102,10 @@ class Trainer:
         self._last_update_s = 0.0
         # Collectors that were lost and replaced while the workers started; the observer is told when training begins.
         self._recovered_at_start: list[RunFault] = []
-        # The state and totals that the learner goes back to if there is no checkpoint yet.
-        self._first: tuple[dict[str, np.ndarray] | None, TrainingTotals] = None, self.totals
+        # The totals that the learner goes back to if there is no checkpoint yet.
+        self._first = self.totals
+        # Folder of the checkpoint that it began from. What that holds is read again when it is needed.
+        self._began_from: Path | None = None
         # Transitions that the state at the start leaves out; the observer is told when training begins.
         self._left_out_at_start = 0
 
@@ -134,28 +138,35 @@ class Trainer:
         """The inference server; None if collectors compute actions themselves."""
         return self._server
 
-    def start(self, state: dict[str, np.ndarray] | None = None) -> None:
-        """Starts the workers, restores the learner if there is a state, and compiles the update.
+    def start(self, checkpoint: Checkpoint | None = None) -> None:
+        """Starts the workers, restores the learner if there is a checkpoint, and compiles the update.
 
         Returns when enough collectors are up to begin.
 
+        Args:
+            checkpoint: The newest one of the run's checkpoints; None to begin anew.
+
         Raises:
-            ConfigError: If the state belongs to another architecture.
+            ConfigError: If the checkpoint belongs to another architecture.
             WorkerLostError: If the learner or collectors do not come up.
         """
         # All start at once. The learner builds the policy while collectors make their environments.
         generation = self._generations()
         self._learners.start(generation)
         self._pool.start(generation)
-        self._first = state, self.totals
-        self._left_out_at_start = transitions_left_out(state)
+        self._first = self.totals
+        self._began_from = None if checkpoint is None else checkpoint.path
+        self._left_out_at_start = _transitions_left_out(checkpoint)
         self._totals.lose_replay(self._left_out_at_start)
-        self._prepare_learners(state)
+        self._prepare_learners(checkpoint)
         self._recovered_at_start = self._pool.begin()
 
-    def _prepare_learners(self, state: dict[str, np.ndarray] | None) -> None:
-        if state is not None:
-            self.get(self._learners.restore(state))
+    def _prepare_learners(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is not None:
+            # One after the other: a replay buffer may take most of the memory.
+            for segment in checkpoint.segments():
+                self.get(self._learners.take_part(segment))
+            self.get(self._learners.restore(checkpoint.state))
         self._pipeline.begin(self._learners.weights())
         self._warm_up = self._learners.warm_up(
             self._config.collectors * self._config.envs_per_collector, self._config.rollout_steps
@@ -320,8 +331,12 @@ class Trainer:
 
     def _replace_learners(self, error: DistPolicyError, iterations: Sequence[PendingUpdate]) -> None:
         """Starts a new learner from the newest checkpoint, and goes back to its totals."""
-        found = self._keeper.newest_checkpoint()
-        state, totals = self._first if found is None else (found.state, found.totals)
+        checkpoint = self._keeper.newest_checkpoint()
+        if checkpoint is None and self._began_from is not None:
+            raise CheckpointError(
+                f"the learner was lost, and the checkpoint {self._began_from} is no longer there to go back to"
+            ) from error
+        totals = self._first if checkpoint is None else checkpoint.totals
         done = [part for item in iterations for part in item.parts if error_of(part.report) is None]
         num_lost = len(done) + self._pipeline.num_unused
         lost = self.totals.env_steps - totals.env_steps + num_lost * self._config.steps_per_rollout
@@ -331,16 +346,16 @@ class Trainer:
         self._observer.on_fault(fault)
         self._pipeline.give_up(len(self._pipeline.pending))
         self._keeper.go_back(totals)
-        left_out = transitions_left_out(state)
+        left_out = _transitions_left_out(checkpoint)
         self._totals.lose_replay(left_out)
         self._observer.on_rollback(totals)
         self._tell_replay_lost(left_out)
 
-        def prepare(state: dict[str, np.ndarray] | None) -> None:
-            self._prepare_learners(state)
+        def prepare() -> None:
+            self._prepare_learners(checkpoint)
             self.get(self._pipeline.weights)
 
-        self._recovery.replace_learners(error, fault, state, prepare)
+        self._recovery.replace_learners(error, fault, prepare)
 
     def interrupt(self) -> TrainingTotals | None:
         """Ends the collectors at once, and saves a checkpoint of what has been learned.
@@ -462,6 +477,10 @@ class Trainer:
         self._pool.close()
         if self._server is not None:
             self._server.kill()
+
+
+def _transitions_left_out(checkpoint: Checkpoint | None) -> int:
+    return 0 if checkpoint is None else transitions_left_out(checkpoint.state)
 
 
 def _pipeline(parts: PipelineParts) -> UpdatePipeline:

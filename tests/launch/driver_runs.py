@@ -111,8 +111,10 @@ def make_driver(
         totals,
         server=workers.server,
     )
+    checkpoint = None if state is None else Checkpoint(Path("memory"), 0, totals or TrainingTotals(), state)
+    recorder.saved = checkpoint
     try:
-        driver.start(state)
+        driver.start(checkpoint)
     except BaseException:
         driver.close()
         raise

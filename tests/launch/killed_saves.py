@@ -62,6 +62,8 @@ def mark_and_segments(found: Checkpoint | None) -> tuple[float | None, list[floa
         return None, []
     assert not found.refused, found.refused
     state = dict(found.state)
+    for segment in found.segments():
+        state |= segment
     names = [str(name) for name in state.pop(SEGMENTS)]
     segments = [float(name.removeprefix("segment-")) for name in names]
     for name, mark in zip(names, segments, strict=True):

@@ -13,7 +13,7 @@ from distpolicy.trajectories.rollout import Rollout
 from distpolicy.trajectories.trajectory import Trajectory
 from distpolicy.trajectories.transitions import Transition
 
-NO_SEGMENTS: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
+NO_SEGMENTS: Mapping[str, dict[str, np.ndarray]] = MappingProxyType({})
 
 # Entry of a state: how many transitions were there that the state leaves out.
 LEFT_OUT = "left_out"
@@ -101,11 +101,12 @@ class Experience(abc.ABC):
 
     @abc.abstractmethod
     def restore(
-        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, dict[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state.
 
         Args:
             state: A result of :meth:`state`.
-            segments: The arrays of the segments that were named with it, in their order.
+            segments: The arrays of the segments that were named with it, in their order. Those that are copied are
+                taken out, so that their memory can be free.
         """

@@ -65,6 +65,8 @@ class Learner:
         self._exporters: dict[str, PolicyExporter] = {}
         self._profile: LearnerProfile | None = None
         self._version = 0
+        # Parts of the state that comes next.
+        self._parts: dict[str, np.ndarray] = {}
         # An update that was cut off leaves it so.
         self._is_in_update = False
         self._last_end = time.perf_counter()
@@ -223,22 +225,36 @@ class Learner:
         """
         if self._is_in_update:
             raise DistPolicyError(f"update {self._version + 1} was cut off: the learner has no whole state")
-        kept = [name.removeprefix(_SEGMENT) for name in kept_parts if name.startswith(_SEGMENT)]
+        kept = [name.removeprefix(SEGMENT) for name in kept_parts if name.startswith(SEGMENT)]
         experience = {f"{_EXPERIENCE}{path}": value for path, value in self._experience.state().items()}
         names, segments = self._experience.segments(kept)
         if names:
-            experience[SEGMENTS] = np.array([f"{_SEGMENT}{name}" for name in names])
+            experience[SEGMENTS] = np.array([f"{SEGMENT}{name}" for name in names])
         for name, arrays in segments.items():
-            experience |= {f"{_SEGMENT}{name}/{path}": value for path, value in arrays.items()}
+            experience |= {f"{SEGMENT}{name}/{path}": value for path, value in arrays.items()}
         return {**self._values(), **experience, _VERSION: np.asarray(self._version, np.int64)}
+
+    def take_part(self, part: dict[str, np.ndarray]) -> None:
+        """Takes a part of the state for the next :meth:`restore`.
+
+        So a large state need not be anywhere else as a whole.
+
+        Args:
+            part: Arrays by path. They are copied if their memory belongs to something else, such as Ray's object store.
+        """
+        self._parts |= {path: array if array.flags.owndata else array.copy() for path, array in part.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Restores a state from :meth:`state`; the learner keeps its own generation.
+
+        Args:
+            state: The state, without the parts that it has taken.
 
         Raises:
             ConfigError: If it does not match this agent's variables; names the first difference. Nothing is changed
                 then.
         """
+        state, self._parts = {**state, **self._parts}, {}
         targets = {item.path: item.variable for item in self._agent.named_variables()}
         for path, variable in targets.items():
             if path not in state:
@@ -254,7 +270,7 @@ class Learner:
         if _VERSION not in state:
             raise ConfigError(f"the checkpoint has no {_VERSION}: it was not written by a learner")
         for path in sorted(set(state) - set(targets) - {_VERSION, SEGMENTS}):
-            if not path.startswith((_EXPERIENCE, _SEGMENT)):
+            if not path.startswith((_EXPERIENCE, SEGMENT)):
                 raise ConfigError(f"the checkpoint holds {path}, which these settings have no place for")
         self._assign(state)
 
@@ -266,15 +282,16 @@ class Learner:
         for item in self._agent.named_variables():
             item.variable.assign(values[item.path])
 
-    def _assign(self, state: Mapping[str, np.ndarray]) -> None:
+    def _assign(self, state: dict[str, np.ndarray]) -> None:
+        """Takes a state over, and takes the segments out of it: their memory is free as soon as they are copied."""
         self._is_in_update = False
         self._assign_values(state)
         own = {path.removeprefix(_EXPERIENCE): value for path, value in state.items() if path.startswith(_EXPERIENCE)}
         segments: dict[str, dict[str, np.ndarray]] = {}
         for name in state.get(SEGMENTS, ()):
-            found = {path: value for path, value in state.items() if path.startswith(f"{name}/")}
-            segments[str(name).removeprefix(_SEGMENT)] = {
-                path.removeprefix(f"{name}/"): value for path, value in found.items()
+            found = [path for path in state if path.startswith(f"{name}/")]
+            segments[str(name).removeprefix(SEGMENT)] = {
+                path.removeprefix(f"{name}/"): state.pop(path) for path in found
             }
         self._experience.restore(own, segments)
         self._version = int(state[_VERSION])
@@ -313,12 +330,12 @@ _VERSION = "learner/version"
 _EXPERIENCE = "experience/"
 # Names of the parts of the state that hold segments of the experience; each begins with the prefix.
 SEGMENTS = "learner/segments"
-_SEGMENT = "segment-"
+SEGMENT = "segment-"
 
 
-def transitions_left_out(state: Mapping[str, np.ndarray] | None) -> int:
-    """Returns how many transitions of its replay buffer a learner's state leaves out; 0 for no state."""
-    return int((state or {}).get(f"{_EXPERIENCE}{LEFT_OUT}", 0))
+def transitions_left_out(state: Mapping[str, np.ndarray]) -> int:
+    """Returns how many transitions of its replay buffer a learner's state leaves out."""
+    return int(state.get(f"{_EXPERIENCE}{LEFT_OUT}", 0))
 
 
 def lag_metrics(lags: np.ndarray, max_policy_lag: int) -> dict[str, float]:

@@ -5,11 +5,15 @@ Otherwise a FIFO would be waited for, a file of many gigabytes would use up the 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +31,17 @@ def read_bytes(path: str | Path, max_bytes: int) -> bytes:
         OSError: If it cannot be read.
         ValueError: If it is not a regular file, or larger.
     """
-    # Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        _check(os.fstat(file.fileno()), max_bytes)
+    with _opened(path, max_bytes) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ValueError(f"it has more than {_size(max_bytes)}")
     return data
+
+
+def sha256_of(path: str | Path, max_bytes: int) -> str:
+    """Returns the SHA-256 of a file's content, which is never in memory as a whole; see :func:`read_bytes`."""
+    with _opened(path, max_bytes) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: str | Path, max_bytes: int) -> str:
@@ -57,6 +65,15 @@ def check_file(path: str | Path, max_bytes: int = sys.maxsize) -> None:
         ValueError: If it is something else or larger.
     """
     _check(os.stat(path), max_bytes)
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, max_bytes: int) -> Iterator[BufferedReader]:
+    """Opens a regular file of no more bytes."""
+    # Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        _check(os.fstat(file.fileno()), max_bytes)
+        yield file
 
 
 def is_in_its_folder(name: str) -> bool:

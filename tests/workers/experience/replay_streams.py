@@ -187,6 +187,11 @@ def saved(experience: Experience) -> Saved:
     return experience.state(), experience.segments(())[1]
 
 
+def put_back(experience: Experience, one: Saved) -> None:
+    """Restores what a checkpoint holds of a buffer, and leaves that as it is."""
+    experience.restore(one[0], {name: dict(segment) for name, segment in one[1].items()})
+
+
 def rows_of(one: Saved, name: str) -> np.ndarray:
     """A leaf of all rows of a buffer, segment by segment, without the newest step of each slot."""
     return np.concatenate([segment[name] for segment in one[1].values()])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import tracemalloc
+
 import numpy as np
 import pytest
-from replay_streams import Stream, rollout_of, saved, settings_of
+from replay_streams import Saved, Stream, rollout_of, rows_of, saved, settings_of
 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.rollout import Rollout
@@ -77,3 +80,42 @@ def test_the_states_at_the_beginnings_of_sequences_are_counted(name: str) -> Non
     experience = make_experience(settings_of(capacity=2_000, num_updates=1, sequence_length=4))
     with pytest.raises(ConfigError, match=r"takes 0\.2 GiB, but 0\.1 GiB .*: set replay_capacity to \d+ or less"):
         getattr(experience, name)([made] if name == "insert" else made)
+
+
+@pytest.mark.parametrize("num_pieces", [1, 8])
+def test_a_buffer_is_restored_where_it_fits_beside_the_largest_piece_of_its_checkpoint(
+    num_pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings_of(capacity=2_000, batch_size=2, num_updates=1)
+    full, rng = make_experience(config), np.random.default_rng(0)
+    streams = {0: Stream(0, rng)}
+    pieces: Saved = {}, {}
+    for number in range(40):
+        made = rollout_of(streams, 0, 1, 50, number)
+        full.insert([made._replace(observation=rng.random((1, 51, 32, 32), np.float32))])
+        if number % (40 // num_pieces) == 40 // num_pieces - 1:
+            pieces = full.state(), {**pieces[1], **full.segments(list(pieces[1]))[1]}
+    assert len(pieces[1]) == num_pieces
+    buffer_bytes = full.metrics()["replay_memory_mib"] * MIB
+    before = {
+        path: np.concatenate([one[path] for one in pieces[1].values()]) for path in pieces[1][next(iter(pieces[1]))]
+    }
+    del full
+
+    def restore(budget: float) -> None:
+        tracemalloc.start()
+        try:
+            held = copy.deepcopy(pieces)
+            monkeypatch.setattr(memory, "available_memory_bytes", lambda: budget - tracemalloc.get_traced_memory()[0])
+            restored = make_experience(config)
+            restored.restore(*held)
+        finally:
+            tracemalloc.stop()
+        for path in ("values/observation", "values/reward", "is_start"):
+            np.testing.assert_array_equal(rows_of(saved(restored), path), before[path][-1_999:])
+        assert not any("values/" in path for segment in held[1].values() for path in segment), "what is copied is free"
+
+    enough = (1 + 1.1 / num_pieces) * buffer_bytes + 2 * MIB
+    restore(enough)
+    with pytest.raises(ConfigError, match="set replay_capacity to"):
+        restore(enough - 0.2 * buffer_bytes - 2 * MIB)

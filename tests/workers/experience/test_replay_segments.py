@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_streams import Stream, assert_same, rollout_of, saved, settings_of
-from test_replay_frames import Stacks
+from replay_streams import Stream, assert_same, put_back, rollout_of, saved, settings_of
+from test_replay_frames import KINDS, Kind, Stacks
 
 from distpolicy.utils.nests.array_nest import flatten
 from workers.experience.experience import Experience
@@ -45,8 +45,7 @@ def drawn(experience: Experience) -> list[bytes]:
     save_every=st.integers(1, 5),
     priority_exponent=st.sampled_from([0.0, 0.5]),
     sequence_length=st.sampled_from([None, None, 3]),
-    num_frames=st.sampled_from([0, 4]),
-    axis=st.sampled_from([0, 2]),
+    kind=st.sampled_from([None, *KINDS]),
     fails_to_write=st.booleans(),
     most=st.sampled_from([2, 3, 32]),
 )
@@ -58,8 +57,7 @@ def test_a_buffer_comes_back_from_segments_of_any_time(
     save_every: int,
     priority_exponent: float,
     sequence_length: int | None,
-    num_frames: int,
-    axis: int,
+    kind: Kind | None,
     fails_to_write: bool,
     most: int,
 ) -> None:
@@ -68,7 +66,7 @@ def test_a_buffer_comes_back_from_segments_of_any_time(
         patches.setattr(segments, "_MOST", most)
         rng = np.random.default_rng(seed)
         streams = {slot: Stream(slot, rng, 0.05, 0.2) for slot in range(3)}
-        stacks = Stacks(max(num_frames, 2), axis)
+        stacks = None if kind is None else Stacks(kind)
         changes = {"priority_exponent": priority_exponent, "sequence_length": sequence_length}
         capacity = 3 * (num_steps + (sequence_length or 0) + 1 + spare)
         config = settings_of(capacity=capacity, samples_per_insert=64.0, **changes)  # type: ignore[arg-type]
@@ -76,7 +74,7 @@ def test_a_buffer_comes_back_from_segments_of_any_time(
         for number in range(num_inserts):
             firsts = [first for first in range(3) if number == 0 or rng.random() < 0.7]
             rollouts = [rollout_of(streams, first, 1, num_steps, number) for first in firsts]
-            if num_frames:
+            if stacks is not None:
                 rollouts = [stacks.added_to(rollout) for rollout in rollouts]
             experience.insert(rollouts)
             if number % save_every == 0:
@@ -85,14 +83,14 @@ def test_a_buffer_comes_back_from_segments_of_any_time(
                     store.segments.popitem()
                     continue
                 restored = make_experience(config)
-                restored.restore(store.state, store.segments)
+                put_back(restored, (store.state, store.segments))
                 assert restored.metrics() == experience.metrics()
                 assert_same(saved(restored), saved(experience))
         restored = make_experience(config)
         restored.restore(*saved(experience))
         again = rollout_of(streams, 0, 3, num_steps, num_inserts)
         for one in (experience, restored):
-            one.insert([stacks.added_to(again) if num_frames else again])
+            one.insert([stacks.added_to(again) if stacks is not None else again])
         assert drawn(experience) == drawn(restored)
 
 
@@ -113,6 +111,6 @@ def test_however_many_checkpoints_fill_a_buffer_a_step_is_written_a_few_times_on
         assert len(store.segments) <= 32
         if number % 50 == 49:
             restored = make_experience(config)
-            restored.restore(store.state, store.segments)
+            put_back(restored, (store.state, store.segments))
             assert_same(saved(restored), saved(experience))
     assert sum(store.num_bytes) <= times * num_saves * store.num_bytes[0] * 1.01

@@ -15,6 +15,7 @@ from replay_streams import (
     assert_same,
     flat,
     observation_of,
+    put_back,
     rollout_of,
     saved,
     settings_of,
@@ -108,7 +109,7 @@ def test_every_sequence_is_of_the_streams_and_each_is_reached(
         if update == resumed_after:
             before = saved(experience)
             experience = make_experience(config)
-            experience.restore(*before)
+            put_back(experience, before)
             assert_same(saved(experience), before)
             experience.insert([])
             continue
@@ -180,5 +181,5 @@ def test_rollouts_of_other_lengths_lose_no_sequence(changes: dict[str, float], i
         if is_resumed:
             before = saved(experience)
             experience = make_experience(config)
-            experience.restore(*before)
+            put_back(experience, before)
             assert experience.metrics()["replay_size"] == len(want)

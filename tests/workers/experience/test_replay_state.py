@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from replay_streams import Model, Saved, Stream, assert_same, flat, rollout_of, rows_of, saved, settings_of
+from replay_streams import Model, Saved, Stream, assert_same, flat, put_back, rollout_of, rows_of, saved, settings_of
 
 from distpolicy.errors import ConfigError
 from distpolicy.trajectories.transitions import Transition
@@ -105,8 +105,8 @@ def test_the_state_of_an_earlier_version_is_read_and_no_row_goes_on() -> None:
     experience, restored, goes_on = make_experience(config), make_experience(config), make_experience(config)
     experience.insert([rollout_of(streams, 0, 1, STEPS, 0)])
     state, segments = read_back(saved(experience))
-    goes_on.restore(state, segments)
-    restored.restore({name: value for name, value in state.items() if name != "ring/tip_step"}, segments)
+    put_back(goes_on, (state, segments))
+    put_back(restored, ({name: value for name, value in state.items() if name != "ring/tip_step"}, segments))
     rollout = rollout_of(streams, 0, 1, STEPS, 1)
     for one in (restored, goes_on):
         one.insert([rollout])
@@ -129,7 +129,7 @@ def test_the_state_of_an_unused_buffer_restores_it(changes: dict[str, float]) ->
     before = read_back(saved(experience))
     rng = np.random.default_rng(0)
     update(experience, {slot: Stream(slot, rng) for slot in range(3)}, 0)
-    experience.restore(*before)
+    put_back(experience, before)
     assert_same(saved(experience), before)
 
 
@@ -165,7 +165,7 @@ def test_segments_of_rows_that_are_gone_are_not_named_any_more() -> None:
         stored = {name: segments[name] if name in segments else stored[name] for name in names}
         assert len(names) <= 30 // STEPS + 2
     restored = make_experience(settings_of(capacity=90))
-    restored.restore(experience.state(), stored)
+    put_back(restored, (experience.state(), stored))
     assert restored.metrics() == experience.metrics()
     assert_same(saved(restored), saved(experience))
 
@@ -202,7 +202,7 @@ def test_a_larger_or_a_smaller_buffer_takes_the_newest_rows(changes: dict[str, f
     before = saved(experience)
     for capacity in (30, 300):
         other = make_experience(settings_of(capacity=capacity, **changes))
-        other.restore(*before)
+        put_back(other, before)
         rows = rows_of(saved(other), "values/action").reshape(3, -1)
         want = rows_of(before, "values/action").reshape(3, 19)
         np.testing.assert_array_equal(rows, want[:, -(min(20, capacity // 3) - 1) :])

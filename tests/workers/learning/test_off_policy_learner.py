@@ -107,7 +107,10 @@ def test_a_checkpoint_in_the_middle_changes_nothing(case: str, tmp_path: Path) -
         if number % 4 == 0:
             store.save(other.state(store.kept_parts), TrainingTotals(updates=number))
     resumed = make_learner(config)
-    resumed.restore(CheckpointStore(tmp_path, keep=1).latest_to_resume().state)
+    checkpoint = CheckpointStore(tmp_path, keep=1).latest_to_resume()
+    for segment in checkpoint.segments():
+        resumed.take_part(segment)
+    resumed.restore(checkpoint.state)
     again = [update(resumed, rollout) for rollout in rollouts[NUM_UPDATES:]]
     assert [one.get("loss") for one in again] == [one.get("loss") for one in found[NUM_UPDATES:]]
     left, right = learner.state(), resumed.state()

@@ -42,7 +42,7 @@ class ColumnKind(NamedTuple):
         """Makes a column with that many rows for each env slot."""
         if self.stack is None:
             return WholeColumn(num_slots * length, self.shape, self.dtype)
-        return FrameColumn(num_slots, length, self.shape, self.stack)
+        return FrameColumn(num_slots, length, self.shape, self.dtype, self.stack)
 
 
 def column_kinds(state: Mapping[str, np.ndarray]) -> dict[str, ColumnKind]:
@@ -54,6 +54,5 @@ def column_kinds(state: Mapping[str, np.ndarray]) -> dict[str, ColumnKind]:
             found[path] = ColumnKind(value.shape[1:], value.dtype, None)
         elif part == "frames":
             stack = StackShape(*state[f"stack/{path}"].tolist())
-            shape = (*value.shape[1 : 1 + stack.axis], stack.num_frames, *value.shape[1 + stack.axis :])
-            found[path] = ColumnKind(shape, value.dtype, stack)
+            found[path] = ColumnKind(stack.shape(value.shape[1:]), value.dtype, stack)
     return found

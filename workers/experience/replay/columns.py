@@ -1,6 +1,6 @@
 """Column: one leaf of all rows of a ring.
 
-Images with 2, 4 or 8 frames or channels as their last dimension have these as the first one in memory, in rings and in
+Images whose last dimension looks like one of frames or channels have it as the first one in memory, in rings and in
 samples. So a stack of frames is put together from whole frames, not pixel by pixel, and the compiled update brings the
 pixels into order on its way; see :meth:`distpolicy.agents.tf_agent.TFAgent.train_steps`.
 """
@@ -13,25 +13,40 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-# Sizes of a last dimension that is the first one in memory. So many bytes are a word.
-WORDS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+# The most frames in a stack, and the most channels of a frame.
+MOST_FRAMES, MOST_CHANNELS = 16, 4
+# Rows that are copied at a time.
+_CHUNK_BYTES = 2**23
 
 
-def has_frames_last(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Returns whether the last dimension of such a leaf is the first one in memory."""
-    return dtype == np.uint8 and len(shape) == 3 and shape[2] in WORDS
+def has_frames_last(shape: tuple[int, ...]) -> bool:
+    """Returns whether the last dimension of such a leaf is the first one in memory.
+
+    It follows from the shape alone, since an update is compiled before the first image comes.
+    """
+    if len(shape) < 3 or not 2 <= shape[-1] <= MOST_FRAMES * MOST_CHANNELS or shape[-1] >= shape[0]:
+        return False
+    # With more dimensions a short first one is more likely the frames'.
+    return len(shape) == 3 or shape[0] > MOST_FRAMES
 
 
-def zero_rows(outer: tuple[int, ...], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def zero_rows(outer: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Returns zeros ``[*outer, *shape]``, in the memory order of such a leaf."""
-    if not has_frames_last(shape, dtype):
+    if not has_frames_last(shape):
         return np.zeros((*outer, *shape), dtype)
-    return np.moveaxis(np.zeros((*outer, shape[2], *shape[:2]), dtype), -3, -1)
+    return np.moveaxis(np.zeros((*outer, shape[-1], *shape[:-1]), dtype), len(outer), -1)
 
 
 def in_memory_order(rows: np.ndarray) -> np.ndarray:
     """Returns rows ``[N, ...]`` of :func:`zero_rows` with their dimensions in the order of the memory."""
-    return np.moveaxis(rows, -1, -3) if has_frames_last(rows.shape[1:], rows.dtype) else rows
+    return np.moveaxis(rows, -1, 1) if has_frames_last(rows.shape[1:]) else rows
+
+
+def copy_rows(source: np.ndarray, from_rows: np.ndarray, target: np.ndarray, to_rows: np.ndarray) -> None:
+    """Copies rows, some at a time: NumPy puts them together in further memory before it writes them."""
+    step = max(1, _CHUNK_BYTES // max(1, source[:1].nbytes))
+    for begin in range(0, len(from_rows), step):
+        target[to_rows[begin : begin + step]] = source[from_rows[begin : begin + step]]
 
 
 class Written(NamedTuple):
@@ -146,4 +161,4 @@ class WholeColumn(Column):
 
     def restore(self, state: Mapping[str, np.ndarray], kept: KeptRows) -> None:
         """Restores the values of rows."""
-        self.values[kept.rows] = state["values"][kept.is_kept]
+        copy_rows(state["values"], np.flatnonzero(kept.is_kept), self.values, kept.rows)

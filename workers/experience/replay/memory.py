@@ -10,18 +10,19 @@ _GIBIBYTE = 2**30
 _SUGGESTED = 0.8
 
 
-def check_memory(rows_bytes: int, other_bytes: int, capacity: int) -> None:
+def check_memory(rows_bytes: int, other_bytes: int, capacity: int, freed_bytes: int = 0) -> None:
     """Checks that a replay buffer fits.
 
     Args:
         rows_bytes: Bytes of all rows.
         other_bytes: Bytes that do not depend on the number of rows.
         capacity: Number of rows.
+        freed_bytes: Bytes that are taken now, and will be free when the buffer is.
 
     Raises:
         ConfigError: If the buffer is larger than the memory that is available; says which capacity fits.
     """
-    available = available_memory_bytes()
+    available = available_memory_bytes() + freed_bytes
     if rows_bytes + other_bytes <= available:
         return
     fitting = int(capacity * max(0.0, _SUGGESTED * available - other_bytes) / rows_bytes)

@@ -173,7 +173,7 @@ class ReplayExperience(Experience):
         return self._segments.update(self._ring, kept) if self._is_saved else ([], {})
 
     def restore(
-        self, state: Mapping[str, np.ndarray], segments: Mapping[str, Mapping[str, np.ndarray]] = NO_SEGMENTS
+        self, state: Mapping[str, np.ndarray], segments: Mapping[str, dict[str, np.ndarray]] = NO_SEGMENTS
     ) -> None:
         """Restores a state, of a buffer of any capacity; begins anew if it has no rows.
 
@@ -195,7 +195,7 @@ class ReplayExperience(Experience):
     def _restore(
         self,
         state: Mapping[str, np.ndarray],
-        segments: Mapping[str, Mapping[str, np.ndarray]],
+        segments: Mapping[str, dict[str, np.ndarray]],
         coming: Sequence[Rollout] = (),
     ) -> None:
         def part(prefix: str) -> dict[str, np.ndarray]:
@@ -205,7 +205,9 @@ class ReplayExperience(Experience):
         self._debt.restore(part(_DEBT))
         self._segments.restore(segments)
         places_bytes = sum(value.nbytes for value in part(_SAMPLER).values())
-        check = partial(self._check_memory, places_bytes)
+        # The ring takes array after array out of the segments: besides the rows, only the one that is copied is there.
+        sizes = [array.nbytes for arrays in segments.values() for array in arrays.values()]
+        check = partial(self._check_memory, places_bytes, freed_bytes=sum(sizes) - max(sizes, default=0))
         rows = self._ring.restore(part(_RING), list(segments.values()), check, coming)
         places, is_kept = self._sampler.restore(part(_SAMPLER), rows, coming)
         self._draws.begin(self._sampler.is_valid)
@@ -215,7 +217,7 @@ class ReplayExperience(Experience):
         """Returns the check for rollouts like this one."""
         return partial(self._check_memory, self._sampler.place_bytes(rollout, self._capacity))
 
-    def _check_memory(self, places_bytes: int, rows_bytes: int, row_bytes: int) -> None:
+    def _check_memory(self, places_bytes: int, rows_bytes: int, row_bytes: int, freed_bytes: int = 0) -> None:
         """Checks that places and rows of these bytes, and the samples that are made of them, fit into memory."""
         kept_bytes = places_bytes + rows_bytes + self._draws.bytes_for(self._capacity)
-        check_memory(kept_bytes, row_bytes * self._sampler.rows_of_sample, self._capacity)
+        check_memory(kept_bytes, row_bytes * self._sampler.rows_of_sample, self._capacity, freed_bytes)

@@ -225,7 +225,7 @@ class Ring:
     def restore(
         self,
         state: Mapping[str, np.ndarray],
-        segments: Sequence[Mapping[str, np.ndarray]],
+        segments: Sequence[dict[str, np.ndarray]],
         check_memory: MemoryCheck,
         coming: Sequence[Rollout] = (),
     ) -> KeptRows:
@@ -233,7 +233,8 @@ class Ring:
 
         Args:
             state: A result of :meth:`state`.
-            segments: Results of :meth:`segment` that hold all steps before the tips, in order of time.
+            segments: Results of :meth:`segment` that hold all steps before the tips, in order of time. Each leaf is
+                taken out when it is copied, so that its memory can be free.
             check_memory: See :meth:`allocate`.
             coming: Rollouts whose env slots come in addition.
 
@@ -256,7 +257,7 @@ class Ring:
             for name in _ROW_ARRAYS:
                 getattr(self, name)[kept.rows] = part[name][kept.is_kept]
             for path, column in self.columns.items():
-                column.restore({name: part[f"{name}/{path}"] for name in column.names}, kept)
+                column.restore({name: part.pop(f"{name}/{path}") for name in column.names}, kept)
         self._drop_lost(np.arange(len(slots)), self.length)
         return self._kept_rows(state["slots"], state["oldest"], state["tip"] + 1)
 
