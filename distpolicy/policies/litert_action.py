@@ -32,8 +32,8 @@ class LiteRTAction:
 
     Actions and log-probabilities equal TensorFlow's except for rounding. The programs hold a copy of the variables.
     It is renewed after every ``update`` of a policy with these variables, after its agent's ``train``, ``explore`` and
-    ``initialize``, after updates of its normaliser and after restored checkpoints. Updates inside compiled functions
-    count, too. After other changes call :meth:`refresh`.
+    ``initialize``, after updates of its normaliser and after restored checkpoints. Updates of policies inside compiled
+    functions count, too. After other changes call :meth:`refresh`.
 
     Args:
         policy: The policy.

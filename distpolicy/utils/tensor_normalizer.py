@@ -70,7 +70,7 @@ class TensorNormalizer(tf.Module, abc.ABC):
                 )
             weight = tf.ones(tf.shape(values)[:outer], tf.float64) if weights is None else tf.cast(weights, tf.float64)
             self._update_leaf(index, values, weight)
-        mark_updated(self.variables)
+        self._mark_updated()
 
     def normalize(
         self,
@@ -120,7 +120,13 @@ class TensorNormalizer(tf.Module, abc.ABC):
     def reset(self) -> None:
         """Resets the statistics to their initial values."""
         self._reset()
-        mark_updated(self.variables)
+        self._mark_updated()
+
+    def _mark_updated(self) -> None:
+        # Not inside a compiled function: a mark there makes a variable, for which the function is traced once more. An
+        # agent marks all its variables after its compiled update.
+        if tf.executing_eagerly():
+            mark_updated(self.variables)
 
     def _settings(self) -> dict[str, Any]:
         return {"scope": self.name, "clip_value": self._clip_value, "variance_epsilon": self._variance_epsilon}
@@ -271,7 +277,7 @@ class StreamingTensorNormalizer(TensorNormalizer):
         nests = (other.count, other.mean, other.sum_of_squares)
         for index, part in enumerate(zip(*(tf.nest.flatten(nest) for nest in nests), strict=True)):
             self._merge_leaf(index, *(tf.identity(variable) for variable in part))
-        mark_updated(self.variables)
+        self._mark_updated()
 
     def _update_leaf(self, index: int, values: tf.Tensor, weight: tf.Tensor) -> None:
         count, expanded, axes = _weighted(values, weight)
