@@ -106,10 +106,12 @@ class SearchResult:
     @property
     def why_none_is_best(self) -> str:
         """Why there is no best sample."""
-        failed = [sample for sample in self.samples if sample.has_failed]
+        failed = [record for record in self.records if record.state == FAILED]
         if not failed:
             return "no trial has a score"
-        return "all trials failed" if len(failed) == len(self.samples) else "no trial that has not failed has a score"
+        return (
+            "all trials failed" if len(failed) == len(self.records) else "all samples have a failed trial or no score"
+        )
 
     @property
     def best_config(self) -> TrainConfig | None:

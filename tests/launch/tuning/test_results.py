@@ -15,7 +15,7 @@ from rich.console import Console
 from launch.config.train import TrainConfig, load_train_config
 from launch.config.tune import TuneConfig
 from launch.tuning.charts import charts
-from launch.tuning.console import ConsoleObserver
+from launch.tuning.console import ConsoleObserver, results_table
 from launch.tuning.journal import (
     FAILED,
     FINISHED,
@@ -103,10 +103,12 @@ def test_without_a_best_sample_one_line_says_why_and_no_file_of_settings_is_left
     search(tmp_path, [record(0, FINISHED, 100.0)]).write()
     assert (tmp_path / "best.yaml").is_file()
     failed, unknown = record(0, FAILED, 160.0, 1200), record(1, FINISHED, math.nan)
-    for records, reason in (
-        ([failed], "all trials failed"),
-        ([unknown], "no trial has a score"),
-        ([failed, unknown], "no trial that has not failed has a score"),
+    none = "there are no best settings: "
+    for records, line in (
+        # The error that ends the search says that all have failed.
+        ([failed], results_table(search(tmp_path, [failed])).splitlines()[-1]),
+        ([unknown], f"{none}no trial has a score"),
+        ([failed, unknown], f"{none}all samples have a failed trial or no score"),
     ):
         result = search(tmp_path, records)
         result.write()
@@ -115,7 +117,7 @@ def test_without_a_best_sample_one_line_says_why_and_no_file_of_settings_is_left
         assert [path.name for path in tmp_path.iterdir()] == ["trials.csv"]
         console = Console(record=True, width=200)
         ConsoleObserver(console).on_end(result)
-        assert console.export_text().splitlines()[-1] == f"there are no best settings: {reason}"
+        assert console.export_text().splitlines()[-1] == line
 
 
 class Told(Sampler):
