@@ -57,7 +57,7 @@ class TrainingRun:
     However the run ends, its directory holds checkpoints, metrics and the report. An error ends the run at once. An
     interrupt (``KeyboardInterrupt``) ends it, too, after a last checkpoint if possible. After a ``break``, the next
     ``for`` continues the run. If the run is closed instead, it ends as after :meth:`stop`, without the final
-    evaluation.
+    evaluation. A run that is still open when the program ends is interrupted.
 
     Args:
         config: The settings; None for the resumed run's settings, or the defaults.
@@ -149,8 +149,7 @@ class TrainingRun:
             resources.callback(self._trainer.close)
             self._updates = self._trainer.updates()
             self._resources = resources.pop_all()
-        # For scripts that do not close it.
-        atexit.register(self.close)
+        self._end_with_the_program()
 
     def _make_trainer(self) -> Trainer:
         workers, start = self._workers, self._start_from
@@ -322,7 +321,7 @@ class TrainingRun:
         if self._is_closed:
             return
         self._is_closed = True
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         try:
             if not self._has_started:
                 self._directory.remove_if_empty()
@@ -365,6 +364,21 @@ class TrainingRun:
         self._observers.on_preparing("compiling the update")
         self._is_training = True
         self._observers.on_start(self)
+        # Once more: Python calls the last one first. Libraries that the workers have loaded into this process tear
+        # themselves down at the exit, too, and the policy's export needs them.
+        self._end_with_the_program()
+
+    def _end_with_the_program(self) -> None:
+        """Lets Python end the run at its exit, before all that has asked for that until now."""
+        atexit.unregister(self._close_at_exit)
+        atexit.register(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        """Ends a run that its program has left open, as an interrupt does."""
+        try:
+            self._end(KeyboardInterrupt("the program ended"), save=True)
+        finally:
+            self.close()
 
     def _preparing(self) -> str:
         """Returns which workers are made."""

@@ -27,8 +27,11 @@ _ROLES = {
     _BEST_AS_GIVEN: "run1",
 }
 
-# Where an axis of sizes has its labels.
-_ROUND = [digit * 10.0**exponent for exponent in range(-12, 13) for digit in (1, 3)]
+# Pixels between the outermost points and the axes.
+_PADDING = 10
+
+# An axis of sizes has labels at 1 and 3 of each decade; at 1, 2 and 5 if it is shorter than this.
+_SHORT_DECADES = 2.0
 
 
 def charts(result: SearchResult, space: SearchSpace, strengths: Mapping[str, float]) -> list[Chart]:
@@ -58,7 +61,7 @@ def title(result: SearchResult) -> str:
 
 def subtitle(result: SearchResult) -> str:
     """Returns how the search was made."""
-    few = "" if len(result.scored) >= MIN_SAMPLES else f" · what mattered is told from {MIN_SAMPLES} samples on"
+    few = "" if len(result.ranked) >= MIN_SAMPLES else f" · what mattered is told from {MIN_SAMPLES} samples on"
     return f"{result.config.scheduler}, {result.config.searcher}{few}"
 
 
@@ -160,12 +163,25 @@ def _axis(domain: Domain, used: Iterable[Any]) -> dict[str, Any]:
     scale = {"type": "log", "nice": False} if domain.is_log else {"zero": False}
     axis: dict[str, Any] = {"format": "~g", "tickCount": 4, "labelOverlap": True}
     if domain.is_log:
-        axis["values"] = [value for value in _ROUND if domain.values[0] <= value <= domain.values[1]]
-    return {"type": "quantitative", "scale": {**scale, "padding": 10}, "axis": axis}
+        shown = [float(value) for value in used if _has_place(domain, value)] or domain.values
+        labels = _sizes(min(shown), max(shown))
+        # Vega finds round numbers by itself where the ends are near each other.
+        axis |= {"values": labels} if len(labels) > 1 else {}
+    return {"type": "quantitative", "scale": {**scale, "padding": _PADDING}, "axis": axis}
+
+
+def _sizes(low: float, high: float) -> list[float]:
+    """Returns the round numbers at which an axis of sizes has its labels."""
+    digits = (1, 2, 5) if math.log10(high / low) < _SHORT_DECADES else (1, 3)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    # Read from text: a product such as 3 * 10**-4 is beside the number that is meant.
+    sizes = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
+    return [size for size in sizes if low <= size <= high]
 
 
 def _y(result: SearchResult) -> dict[str, Any]:
-    return {"field": "score", "type": "quantitative", "title": result.config.metric, "scale": {"zero": False}}
+    scale = {"zero": False, "padding": _PADDING}
+    return {"field": "score", "type": "quantitative", "title": result.config.metric, "scale": scale}
 
 
 def _tooltip(result: SearchResult) -> list[dict[str, Any]]:
@@ -194,4 +210,4 @@ def _role(result: SearchResult, sample: SampleResult) -> str:
         return "as given"
     # The seeds of a sample may have ended in different ways.
     states = {record.outcome for record in sample.records}
-    return next(state for state in (FINISHED, UNFINISHED, STOPPED, FAILED) if state in states)
+    return next(state for state in (FAILED, FINISHED, UNFINISHED, STOPPED) if state in states)

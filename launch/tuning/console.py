@@ -51,6 +51,9 @@ class ConsoleObserver(TuningObserver):
         self._console.print(results_table(result))
         best = result.best
         if best is None:
+            # If all have failed, the error that ends the search says so.
+            if any(record.state != FAILED for record in result.records):
+                self._console.print(f"there are no best settings: {result.why_none_is_best}")
             return
         first = next((sample for sample in result.samples if sample.sample == 0), None)
         if first is not None and first.sample != best.sample and not math.isnan(first.score):

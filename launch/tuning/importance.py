@@ -10,8 +10,7 @@ import numpy as np
 
 from launch.config.search_space import Domain, SearchSpace
 from launch.config.setting_names import is_numeric
-from launch.config.tune import NUM_REPORTS
-from launch.tuning.results import SampleResult, SearchResult
+from launch.tuning.results import SearchResult, merit
 
 # Below this number of samples, a correlation says nothing.
 MIN_SAMPLES = 6
@@ -21,37 +20,24 @@ def importances(result: SearchResult, space: SearchSpace) -> dict[str, float]:
     """Returns the strength of each setting's relation to the score, in [0, 1], the strongest first.
 
     For a number it is the rank correlation (Spearman), for choices the correlation ratio of the ranks: the part of
-    their spread that lies between the choices, as a root. A sample that was stopped ranks below those that went
-    further, as the scheduler has it. Empty if there are too few samples.
+    their spread that lies between the choices, as a root. Samples are ranked by :func:`launch.tuning.results.merit`;
+    those that have failed are left out. Empty if there are too few samples.
 
     Args:
         result: The search.
         space: The searched settings.
     """
-    samples = [sample for sample in result.samples if not math.isnan(sample.score)]
+    samples = result.ranked
     if len(samples) < MIN_SAMPLES:
         return {}
-    scores = order_of_merit(result, samples)
+    merits = [merit(sample, result.config, result.train) for sample in samples]
+    order = sorted(set(merits))
+    ranks = _ranks(np.asarray([order.index(one) for one in merits], np.float64))
     found = {
-        name: _relation(domain, [sample.settings[name] for sample in samples], scores)
+        name: _relation(domain, [sample.settings[name] for sample in samples], ranks)
         for name, domain in space.domains.items()
     }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def order_of_merit(result: SearchResult, samples: Sequence[SampleResult]) -> np.ndarray:
-    """Returns the rank of each sample, float64 ``[N]``: by the steps that it was given, then by its score.
-
-    Args:
-        result: The search.
-        samples: Samples that have a score.
-    """
-    sign = 1.0 if result.config.mode == "max" else -1.0
-    # Trials that end at the same time may differ by the steps of a rollout.
-    turns = [round(sample.steps / result.config.trial_steps(result.train) * NUM_REPORTS) for sample in samples]
-    keys = [(turn, sign * sample.score) for turn, sample in zip(turns, samples, strict=True)]
-    order = sorted(set(keys))
-    return _ranks(np.asarray([order.index(key) for key in keys], np.float64))
 
 
 def _relation(domain: Domain, values: Sequence[Any], ranks: np.ndarray) -> float:

@@ -43,7 +43,8 @@ def _tiles(result: SearchResult) -> str:
     best = result.best
     assert best is not None
     first = next((sample for sample in result.samples if sample.sample == 0), best)
-    given = f"as given: {_shown(score_text(first.score))}" if first is not best else "the settings as given"
+    reached = "failed" if first.has_failed else _shown(score_text(first.score))
+    given = f"as given: {reached}" if first is not best else "the settings as given"
     states = Counter(record.outcome for record in result.records)
     steps, whole = result.config.trial_steps(result.train), result.train.total_steps
     found = [

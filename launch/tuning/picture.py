@@ -34,7 +34,7 @@ def write_picture(
         page_file: The HTML file; None for ``search.html`` in the folder of the search.
 
     Returns:
-        The PNG; None if no trial has a score.
+        The PNG; None if there is no best trial.
 
     Raises:
         DistPolicyError: If a file cannot be written.

@@ -23,7 +23,7 @@ def report_search(folder: Path, out: Path | None, console: Console) -> None:
         console: Where to tell the names of the files.
 
     Raises:
-        ConfigError: If no trial has a score yet, or the files cannot be written.
+        ConfigError: If there is no best trial yet, or the files cannot be written.
     """
     folder = folder.absolute()
     if out is not None:
@@ -34,6 +34,6 @@ def report_search(folder: Path, out: Path | None, console: Console) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     picture = write_picture(result, space, importances(result, space), page)
     if picture is None:
-        raise ConfigError(f"{folder} has nothing to report yet: no trial has a score")
+        raise ConfigError(f"{folder} has nothing to report yet: {result.why_none_is_best}")
     console.print(f"report: {page}")
     console.print(f"picture: {picture}")

@@ -20,10 +20,10 @@ from launch.config.flat_settings import flat
 from launch.config.seal import sealed
 from launch.config.setting_names import option_texts, setting_text, settings_of, with_settings
 from launch.config.train import TrainConfig
-from launch.config.tune import BEST_FILE, TuneConfig
+from launch.config.tune import BEST_FILE, NUM_REPORTS, TuneConfig
 from launch.output.formatting import show_return
 from launch.output.intervals import interval
-from launch.tuning.journal import TrialRecord, trial_name
+from launch.tuning.journal import FAILED, FINISHED, TrialRecord, trial_name
 
 _COLUMNS = ("sample", "trial", "seed", "state", "score", "steps", "train_s", "exchanges", "run", "reason")
 
@@ -64,6 +64,16 @@ class SampleResult:
         return max(record.steps for record in self.records)
 
     @property
+    def has_finished(self) -> bool:
+        """Whether a trial has come to its end."""
+        return any(record.state == FINISHED for record in self.records)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a trial has failed, so that the sample is never the best. What it had reached says little."""
+        return any(record.state == FAILED for record in self.records)
+
+    @property
     def state(self) -> str:
         """How the trials ended."""
         return ", ".join(dict.fromkeys(record.outcome for record in self.records))
@@ -76,7 +86,8 @@ class SearchResult:
     Attributes:
         config: The search.
         train: The settings that it began from.
-        samples: The samples, the best first; those without a score come last.
+        samples: The samples in the order of :func:`merit`, the best first. Below them are those without a score, and
+            last those that have failed.
         folder: The folder of the search.
         picture: The picture of what mattered; None if it was not drawn.
     """
@@ -89,9 +100,18 @@ class SearchResult:
 
     @property
     def best(self) -> SampleResult | None:
-        """The best sample; None if none has a score."""
-        first = next(iter(self.samples), None)
-        return None if first is None or math.isnan(first.score) else first
+        """The best sample; None if none has a score and has not failed."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def why_none_is_best(self) -> str:
+        """Why there is no best sample."""
+        failed = [record for record in self.records if record.state == FAILED]
+        if not failed:
+            return "no trial has a score"
+        return (
+            "all trials failed" if len(failed) == len(self.records) else "all samples have a failed trial or no score"
+        )
 
     @property
     def best_config(self) -> TrainConfig | None:
@@ -111,6 +131,11 @@ class SearchResult:
     def scored(self) -> list[SampleResult]:
         """The samples that have a score, the best first."""
         return [sample for sample in self.samples if not math.isnan(sample.score)]
+
+    @property
+    def ranked(self) -> list[SampleResult]:
+        """The samples that can be compared, the best first: they have a score, and have not failed."""
+        return [sample for sample in self.scored if not sample.has_failed]
 
     @property
     def agent(self) -> str:
@@ -160,7 +185,7 @@ class SearchResult:
         return self.folder / "trials" / trial_name(record.sample, record.seed)
 
     def write(self) -> None:
-        """Writes ``trials.csv``, and ``best.yaml`` if there is a best sample.
+        """Writes ``trials.csv``, and ``best.yaml`` if there is a best sample; otherwise an earlier one is removed.
 
         Raises:
             DistPolicyError: If a file cannot be written.
@@ -168,6 +193,8 @@ class SearchResult:
         write_file(self.table_file, self._table())
         if self.best_config is not None:
             write_file(self.best_file, sealed(dump(self.best_config)))
+        else:
+            self.best_file.unlink(missing_ok=True)
 
     def _table(self) -> str:
         names = list(self.config.search)
@@ -225,8 +252,27 @@ def search_result(
     for record in records:
         groups.setdefault(record.sample, []).append(record)
     samples = [SampleResult(sample, group[0].settings, group) for sample, group in groups.items()]
-    sign = -1.0 if config.mode == "max" else 1.0
     samples.sort(
-        key=lambda sample: (math.isnan(sample.score), sign * sample.score if sample.score == sample.score else 0)
+        key=lambda sample: (
+            *(sample.has_failed, math.isnan(sample.score)),
+            *(-value for value in merit(sample, config, train)),
+        )
     )
     return SearchResult(config, train, samples, folder)
+
+
+def merit(sample: SampleResult, config: TuneConfig, train: TrainConfig) -> tuple[float, float]:
+    """Returns what samples are compared by, the best with the highest: how far they came, then their scores.
+
+    Those that finished come before those that did not, whose score may not have lasted. A sample has come as far as
+    the trial of its that went furthest. A score that there is none of counts as 0.
+
+    Args:
+        sample: The sample; whether it has failed is not told.
+        config: The search.
+        train: The settings that it began from.
+    """
+    # Trials that end at the same time may differ by the steps of a rollout.
+    turn = round(sample.steps / config.trial_steps(train) * NUM_REPORTS)
+    score = 0.0 if math.isnan(sample.score) else sample.score
+    return math.inf if sample.has_finished else turn, score if config.mode == "max" else -score

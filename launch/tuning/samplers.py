@@ -30,8 +30,15 @@ class Sampler(abc.ABC):
             ConfigError: If no valid settings are found.
         """
 
-    def tell(self, sample: int, settings: Mapping[str, Any], score: float) -> None:
-        """Notes the score of settings; NaN if they have none."""
+    def tell(self, sample: int, settings: Mapping[str, Any], score: float, turn: float = math.inf) -> None:
+        """Notes what has become of settings.
+
+        Args:
+            sample: Number of the sample.
+            settings: Its settings.
+            score: Its score; NaN if it has none or has failed.
+            turn: How far it came, as :func:`launch.tuning.results.merit` has it: a whole number if it was stopped.
+        """
         return
 
 
@@ -90,16 +97,20 @@ class OptunaSampler(Sampler):
         # What is best by the model may not be valid, and it would be asked for again and again.
         return self._space.draw(random)
 
-    def tell(self, sample: int, settings: Mapping[str, Any], score: float) -> None:
+    def tell(self, sample: int, settings: Mapping[str, Any], score: float, turn: float = math.inf) -> None:
         states = self._optuna.trial.TrialState
         asked = self._asked.pop(sample, None)
         if asked is not None:
             if math.isnan(score):
                 self._study.tell(asked, state=states.FAIL)
-            else:
+            elif math.isinf(turn):
                 self._study.tell(asked, score)
+            else:
+                # Its sampler ranks those that were pruned below the others: by the step, and then by the score.
+                asked.report(score, int(turn))
+                self._study.tell(asked, state=states.PRUNED)
         elif not math.isnan(score) and self._space.holds(settings):
-            self._study.add_trial(optuna_trial(self._space, settings, score))
+            self._study.add_trial(optuna_trial(self._space, settings, score, turn))
 
 
 def make_sampler(config: TuneConfig, space: SearchSpace, seed: int) -> Sampler:
@@ -111,14 +122,17 @@ def make_sampler(config: TuneConfig, space: SearchSpace, seed: int) -> Sampler:
     return RandomSampler(space, seed) if config.searcher == "random" else OptunaSampler(space, seed, config.mode)
 
 
-def optuna_trial(space: SearchSpace, settings: Mapping[str, Any], score: float) -> Any:
-    """Returns settings and their score as a trial of Optuna's."""
+def optuna_trial(space: SearchSpace, settings: Mapping[str, Any], score: float, turn: float) -> Any:
+    """Returns settings and their score as a trial of Optuna's; see :meth:`Sampler.tell`."""
     import optuna
 
+    states, is_whole = optuna.trial.TrialState, math.isinf(turn)
     return optuna.trial.create_trial(
         params={name: parameter(domain, settings[name]) for name, domain in space.domains.items()},
         distributions={name: distribution(domain) for name, domain in space.domains.items()},
         value=score,
+        state=states.COMPLETE if is_whole else states.PRUNED,
+        intermediate_values={} if is_whole else {int(turn): score},
     )
 
 

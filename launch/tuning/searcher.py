@@ -6,13 +6,13 @@ import math
 from collections import deque
 from typing import Any
 
-import numpy as np
 from ray.tune.search import Searcher
 
 from launch.config.setting_names import settings_of
 from launch.config.train import TrainConfig
 from launch.config.tune import TuneConfig
 from launch.tuning.journal import TrialJournal, TrialRecord
+from launch.tuning.results import SampleResult, merit
 from launch.tuning.samplers import Sampler
 from launch.tuning.trial import GIVEN
 
@@ -96,5 +96,6 @@ class TrialQueue(Searcher):
         if sample in self._told or len(records) < self._tuning.seeds or not all(record.is_over for record in records):
             return
         self._told.add(sample)
-        scores = [record.score for record in records if not math.isnan(record.score)]
-        self._sampler.tell(sample, records[0].settings, float(np.mean(scores)) if scores else math.nan)
+        found = SampleResult(sample, records[0].settings, records)
+        turn, _ = merit(found, self._tuning, self._train)
+        self._sampler.tell(sample, found.settings, math.nan if found.has_failed else found.score, turn)

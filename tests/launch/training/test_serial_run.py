@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from commands import distpolicy, environment
 
+from distpolicy.trajectories import time_step as ts
+from launch.output.run_directory import RunDirectory
+from launch.output.run_record import read_record
 from launch.training.checkpoint_store import CheckpointStore
+from launch.training.exported_policy import load_policy
 
 OPTIONS = (
     *("--env", "CartPole-v1", "--collectors", "1", "--envs-per-collector", "8", "--rollout-steps", "16"),
@@ -68,6 +72,43 @@ def test_a_script_runs_serially_with_a_lag_in_either_order(tmp_path: Path) -> No
         )
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("done")
+
+
+_LEFT_OPEN = """
+import sys
+from launch import TrainConfig, TrainingRun
+
+config = TrainConfig(
+    env="CartPole-v1", collectors=1, envs_per_collector=4, rollout_steps=8, total_steps=10_000, vectorization="sync",
+    eval_episodes=0, jit_compile=False,
+)
+for result in TrainingRun(config, run_dir=sys.argv[1], serial=True):
+    if result.totals.updates == 3:
+        break
+"""
+
+
+@pytest.mark.slow
+def test_a_serial_run_that_a_script_leaves_open_is_interrupted_at_its_exit(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = subprocess.run(
+        [sys.executable, "-c", _LEFT_OPEN, str(run)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment(),
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    # TensorFlow says on the way that there is no GPU.
+    assert "Traceback" not in result.stderr, result.stderr
+    end = read_record(RunDirectory(run))["end"]
+    # The next update was under way.
+    assert (end["state"], end["updates"]) == ("interrupted", 4)
+    assert CheckpointStore(run / "checkpoints", 3).latest_to_resume().totals.updates == 4
+    assert (run / "report.html").is_file()
+    time_step = ts.restart(np.zeros(4, np.float32))
+    assert load_policy(run / "policy").action(time_step).action in (0, 1)
 
 
 def test_an_error_in_a_serial_run_is_one_line_with_its_place(tmp_path: Path) -> None:

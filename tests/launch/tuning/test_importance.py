@@ -57,13 +57,17 @@ def test_a_number_has_the_rank_correlation_and_what_does_not_matter_is_last(tmp_
         assert strengths[name] == pytest.approx(expected, abs=1e-9)
 
 
-def test_stopped_samples_rank_below_those_that_went_on(tmp_path: Path) -> None:
-    from launch.tuning.importance import order_of_merit
-
+def test_failed_samples_say_nothing_and_stopped_ones_rank_below_those_that_went_on(tmp_path: Path) -> None:
     result = found(tmp_path, 20, early=8)
-    ranks = order_of_merit(result, result.samples)
-    stopped = [rank for rank, sample in zip(ranks, result.samples, strict=True) if sample.state == STOPPED]
-    assert max(stopped) < min(set(ranks) - set(stopped))
+    failed = TrialRecord(20, 20, 0, SPACE.draw(np.random.default_rng(7)), FAILED, reports=[TrialReport(2700, 999.0, 1)])
+    more = search_result(CONFIG, TRAIN, [failed, *result.records], tmp_path, list(SEARCH))
+    assert importances(more, SPACE) == importances(result, SPACE)
+    order = list(reversed(result.samples))
+    rates = [sample.settings["ppo.learning-rate"] for sample in order]
+    assert [sample.state for sample in order] == [STOPPED] * 8 + [FINISHED] * 12
+    assert importances(more, SPACE)["ppo.learning-rate"] == pytest.approx(
+        abs(spearmanr(rates, range(20)).statistic), abs=1e-9
+    )
 
 
 def test_few_samples_say_nothing(tmp_path: Path) -> None:
@@ -159,3 +163,22 @@ def test_without_a_score_there_is_no_picture(tmp_path: Path) -> None:
     result = search_result(CONFIG, TRAIN, [record], tmp_path, list(SEARCH))
     assert result.best is None
     assert write_picture(result, SPACE, {}) is None
+
+
+def test_labels_of_sizes_are_close_where_the_axis_is_short_and_no_point_is_on_an_axis(tmp_path: Path) -> None:
+    labels = {}
+    for rates in ((4e-4, 8e-4, 2.4e-3), (1e-4, 1e-3, 1e-2), (1.2e-3, 1.5e-3, 1.8e-3)):
+        records = [
+            TrialRecord(
+                *(trial, trial, 0, {**SPACE.draw(np.random.default_rng(trial)), "ppo.learning-rate": rate}, FINISHED),
+                reports=[TrialReport(2700, float(trial), 1.0)],
+            )
+            for trial, rate in enumerate(rates)
+        ]
+        result = search_result(CONFIG, TRAIN, records, tmp_path, list(SEARCH))
+        curves, rate, *panels = charts(result, SPACE, {})
+        labels[rates] = rate.spec["encoding"]["x"]["axis"].get("values")
+        for chart in (curves, rate, *panels):
+            assert chart.spec["encoding"]["y"]["scale"]["padding"] > 0
+    # Between ends that are this near, those that Vega finds by itself.
+    assert list(labels.values()) == [[5e-4, 1e-3, 2e-3], [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], None]

@@ -73,6 +73,21 @@ def test_optuna_takes_in_the_trials_of_an_interrupted_search(space: SearchSpace)
     sampler.tell(200, {"ppo.learning-rate": 1.0, "ppo.num-minibatches": 4, "ppo.num-epochs": 8}, 1.0)
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_optuna_holds_stopped_samples_below_those_that_finished(is_resumed: bool) -> None:
+    """Those that were stopped had high scores, at large rates. Others are better the nearer they are to 1e-3."""
+    space = SearchSpace({"ppo.learning-rate": "loguniform 1e-5 1e-1"}, TrainConfig())
+    asked = OptunaSampler(space, 0, "max")
+    sampler = OptunaSampler(space, 0, "max") if is_resumed else asked
+    for sample in range(40):
+        settings = asked.draw(sample)
+        is_stopped = settings["ppo.learning-rate"] > 4e-3
+        for one in {asked, sampler}:
+            one.tell(sample, settings, 100.0 if is_stopped else quality(settings), 9 if is_stopped else math.inf)
+    drawn = [sampler.draw(100 + sample)["ppo.learning-rate"] for sample in range(10)]
+    assert np.median(np.log10(drawn)) == pytest.approx(-3.0, abs=0.7)
+
+
 @pytest.mark.parametrize("count", [1, 15])
 def test_optuna_goes_on_as_if_it_had_not_been_interrupted(space: SearchSpace, count: int) -> None:
     """By chance at first, and by its model later."""
