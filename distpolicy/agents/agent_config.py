@@ -97,6 +97,8 @@ class AgentConfig:
         largest_policy_lag: The highest ``max_policy_lag`` that it learns with; None if it corrects for any.
         actions: The actions that it learns.
         takes_action_masks: Whether its policies keep to masks of actions.
+        takes_network_continuous: Whether ``network.continuous`` decides by which distribution its policies draw actions
+            of floats. False if they choose actions in a way of their own.
         deploys_collect_policy: Whether the collect policy is evaluated and exported as well. True if it draws from what
             the agent has learned; False if it only adds noise to explore.
     """
@@ -107,6 +109,7 @@ class AgentConfig:
     largest_policy_lag: ClassVar[int | None] = 0
     actions: ClassVar[ActionKind] = "any"
     takes_action_masks: ClassVar[bool] = False
+    takes_network_continuous: ClassVar[bool] = True
     deploys_collect_policy: ClassVar[bool] = True
     # Settings that must be above 0, at least 0, and in [0, 1].
     _POSITIVE: ClassVar[tuple[str, ...]] = ()
@@ -166,6 +169,22 @@ class AgentConfig:
             name for name, other in agent_kinds().items() if other.takes_action_masks and name != "custom"
         )
         raise ConfigError(f"action_mask is not for {self.kind}, which takes no masks of actions: take one of {names}")
+
+    def check_networks(self, networks: NetworkConfig) -> None:
+        """Checks that the algorithm reads the settings of networks that differ from their defaults.
+
+        Args:
+            networks: The settings.
+
+        Raises:
+            ConfigError: Names the setting that it does not read.
+        """
+        default = NetworkConfig().continuous
+        if networks.continuous != default and not self.takes_network_continuous:
+            raise ConfigError(
+                f"network.continuous is not for {self.kind}, which chooses actions in a way of its own: leave it at "
+                f"{default}"
+            )
 
     @property
     def reward_discount(self) -> float:

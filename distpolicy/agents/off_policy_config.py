@@ -18,6 +18,7 @@ class OffPolicyConfig(AgentConfig):
     # Rows of any age are learned from.
     largest_policy_lag: ClassVar[int | None] = None
     deploys_collect_policy: ClassVar[bool] = False
+    takes_network_continuous: ClassVar[bool] = False
     _POSITIVE: ClassVar[tuple[str, ...]] = (
         "learning_rate",
         "replay_capacity",

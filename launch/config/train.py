@@ -159,6 +159,7 @@ class TrainConfig(EnvironmentConfig):
         object.__setattr__(self, "dataset", tuple(_absolute(folder) for folder in self.dataset))
         self._check_experience()
         self.agent.check_action_mask(self.action_mask)
+        self.agent.check_networks(self.network)
         self.agent.check(self.shape)
 
     def _check_experience(self) -> None:

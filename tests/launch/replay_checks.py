@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from distpolicy.agents.off_policy_config import OffPolicyConfig
+from distpolicy.agents.experience_config import Replay
+from launch.config.train import TrainConfig
 from workers.learning.learner import SEGMENTS
 
 OBSERVATION = "observation"
@@ -27,18 +28,20 @@ def transitions(state: dict[str, np.ndarray]) -> set[bytes]:
     return distinct
 
 
-def check_replay(state: dict[str, np.ndarray], env_steps: int, config: OffPolicyConfig) -> None:
+def check_replay(state: dict[str, np.ndarray], env_steps: int, config: TrainConfig) -> None:
     """Checks a buffer that nothing was written over in yet.
 
     Args:
         state: The learner's state.
         env_steps: The env steps that were learned from.
-        config: The agent's settings, with a whole number of samples per insert.
+        config: The run's settings, with a whole number of samples per insert.
     """
+    replay = config.agent.experience(config.shape)
+    assert isinstance(replay, Replay)
     assert int(state["experience/debt/num_inserted"]) == env_steps
     assert len(transitions(state)) == env_steps
-    due = max(env_steps - config.learning_starts, 0) * int(config.samples_per_insert)
-    num_calls, debt = divmod(due, config.updates_per_call * config.batch_size)
+    due = max(env_steps - replay.min_size, 0) * int(replay.samples_per_insert)
+    num_calls, debt = divmod(due, replay.samples_per_call)
     (steps,) = (int(value) for path, value in state.items() if path.endswith("train_step_counter"))
-    assert steps == num_calls * config.updates_per_call
+    assert steps == num_calls * replay.num_updates
     assert Fraction(*map(int, state["experience/debt/debt"])) == debt

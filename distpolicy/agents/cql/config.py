@@ -31,6 +31,7 @@ class CQLConfig(OfflineCriticConfig):
     common: ClassVar[tuple[str, ...]] = (*OfflineCriticConfig.common, "cql_alpha")
     # Its collect policy collects nothing.
     deploys_collect_policy: ClassVar[bool] = False
+    takes_network_continuous: ClassVar[bool] = False
     _POSITIVE: ClassVar[tuple[str, ...]] = (*OfflineCriticConfig._POSITIVE, "actor_learning_rate", "num_cql_samples")
     _NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ("cql_alpha", "num_bc_steps")
     # Not num_cql_samples and actor_learning_rate: the preset, which is for any dataset, has its own.

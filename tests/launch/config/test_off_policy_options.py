@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from distpolicy.agents.behavioral_cloning.config import BehavioralCloningConfig
+from distpolicy.agents.cql.config import CQLConfig
+from distpolicy.agents.iql.config import IqlConfig
 from distpolicy.errors import ConfigError
+from distpolicy.networks.network_config import NetworkConfig
 from launch.commands.train import parse_train
 from launch.config.codec import to_dict
 from launch.config.flat_settings import flat
@@ -57,10 +61,9 @@ OPTIONS: dict[str, tuple[str, ...] | bool] = {
     "network.encoder_units": ("40",),
     "network.conv_layers": ("8", "3", "1"),
     "network.activation": ("elu",),
-    "network.continuous": ("tanh_normal",),
 }
 # What docs/off_policy.md says not to be the same.
-NOT_THE_SAME = {"learners", "network.recurrent"}
+NOT_THE_SAME = {"learners", "network.recurrent", "network.continuous"}
 FOR_OFFLINE = {"dataset"}
 # For agents of discrete actions: not for td3 and ddpg.
 MASK = {"action_mask": ("allowed",)}
@@ -115,7 +118,31 @@ def test_a_recurrent_network_is_refused_where_single_steps_are_learned_from(agen
         parsed("r2d2", "--network.recurrent", "none")
 
 
+@pytest.mark.parametrize("agent", ["dqn", "c51", "r2d2", "sac", "td3", "ddpg"])
+def test_a_distribution_of_actions_that_no_policy_draws_by_is_refused(agent: str) -> None:
+    continuous = ("--network.continuous", "tanh_normal")
+    parse_train(continuous)
+    recurrent = ("--network.recurrent", "lstm") if agent == "r2d2" else ()
+    parsed(agent, *recurrent, "--network.continuous", "clipped_normal")
+    with pytest.raises(ConfigError, match=rf"network\.continuous is not for {agent}, .*leave it at clipped_normal"):
+        parsed(agent, *recurrent, *continuous)
+
+
+def test_an_offline_agent_refuses_a_distribution_that_it_does_not_draw_by() -> None:
+    tanh = NetworkConfig(continuous="tanh_normal")
+    for config in (BehavioralCloningConfig(), IqlConfig()):
+        TrainConfig(agent=config, network=tanh)
+    with pytest.raises(ConfigError, match=r"network\.continuous is not for cql"):
+        TrainConfig(agent=CQLConfig(), network=tanh)
+
+
+@pytest.mark.parametrize("agent", ["td3", "ddpg"])
+def test_action_masks_are_refused_for_actions_of_floats(agent: str) -> None:
+    with pytest.raises(ConfigError, match=f"action_mask is not for {agent}"):
+        parsed(agent, *option("action_mask", MASK["action_mask"]))
+
+
 def test_the_page_says_what_is_refused() -> None:
     page = (Path(__file__).parents[3] / "docs" / "off_policy.md").read_text()
-    for name in NOT_THE_SAME:
-        assert f"`--{name}`" in page
+    for name in (*NOT_THE_SAME, *MASK):
+        assert f"`--{name.replace('_', '-')}`" in page

@@ -84,34 +84,46 @@ def test_two_runs_and_one_collector_end_with_the_same_bytes(config: TrainConfig)
 @pytest.mark.slow
 def test_a_run_that_goes_on_has_its_replay_buffer_and_goes_on_alike_every_time() -> None:
     # Nothing is written over.
-    agent = dataclasses.replace(DQN.agent, replay_capacity=2_000)
-    config = dataclasses.replace(DQN, agent=agent)
+    config = dataclasses.replace(DQN, agent=dataclasses.replace(DQN.agent, replay_capacity=2_000))
     state, first = trained(dataclasses.replace(config, total_steps=400))
     totals = first[-1].totals
-    check_replay(state, totals.env_steps, agent)
+    check_replay(state, totals.env_steps, config)
     ends = [trained(config, 1, state, totals) for _ in range(2)]
     assert_same_state(ends[0][0], ends[1][0])
-    check_replay(ends[0][0], ends[0][1][-1].totals.env_steps, agent)
+    check_replay(ends[0][0], ends[0][1][-1].totals.env_steps, config)
     assert transitions(state) < transitions(ends[0][0]), "the rows from before are still there"
     assert "loss" in ends[0][1][1].metrics, "it learns from the first updates on"
 
 
+def by_arrival(config: TrainConfig, lag: int) -> TrainConfig:
+    return dataclasses.replace(with_lag(config, lag), rollout_order="arrival", env_kwargs={"max_delay_s": 0.004})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["collector", "learner"])
-def test_no_transition_counts_twice_when_a_worker_is_killed(victim: str) -> None:
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(DQN, id="dqn"),
+        pytest.param(with_lag(PRIORITISED, 2), id="prioritised-lag"),
+        pytest.param(by_arrival(DQN, 2), id="dqn-arrival"),
+        pytest.param(by_arrival(R2D2, 1), id="r2d2-arrival"),
+    ],
+)
+def test_no_transition_counts_twice_when_a_worker_is_killed(run: TrainConfig, victim: str) -> None:
     def then(driver: Trainer, recorder: Recorder) -> None:
         if len(recorder.outcomes) == 7:
             kill(driver.handles[0].actor if victim == "collector" else driver.learners.actors[0])
         if (recorder.recoveries or recorder.returns_to) and recorder.outcomes[-1].totals.updates >= 20:
             driver.stop()
 
-    agent = dataclasses.replace(DQN.agent, replay_capacity=100_000)
-    config = dataclasses.replace(DQN, total_steps=100_000, checkpoint_every=3, agent=agent)
+    agent = dataclasses.replace(run.agent, replay_capacity=100_000)
+    config = dataclasses.replace(run, total_steps=100_000, checkpoint_every=3, agent=agent)
     recorder = run_until_done(config, then)
     assert recorder.saved is not None
     totals = recorder.saved.totals
     assert totals == recorder.outcomes[-1].totals
-    check_replay(recorder.saved.state, totals.env_steps, agent)
+    check_replay(recorder.saved.state, totals.env_steps, config)
     if victim == "learner":
         assert recorder.returns_to
     else:

@@ -147,4 +147,4 @@ def test_a_replay_buffer_has_each_transition_once_after_a_node_has_gone(nodes: N
     assert bool(recorder.returns_to) == (lost == "learner")
     assert recorder.saved is not None
     assert recorder.saved.totals == recorder.outcomes[-1].totals
-    check_replay(recorder.saved.state, recorder.saved.totals.env_steps, agent)
+    check_replay(recorder.saved.state, recorder.saved.totals.env_steps, config)
