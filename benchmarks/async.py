@@ -55,7 +55,7 @@ class Run(NamedTuple):
         env_steps: Env steps.
         steps_per_s: Env steps a second in the second half of its steps, as for the peers.
         learner_busy: Share of the time in which the learner works.
-        collectors_busy: The same of the collectors, in the mean.
+        collectors_busy: The same of all collectors together.
         lag: The mean policy lag.
     """
 
@@ -82,8 +82,7 @@ def train(*options: str) -> Run:
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
         if result.returncode:
             raise RuntimeError(f"`{' '.join(command)}` failed:\n{result.stderr[-2000:]}")
-        with open(run_dir / "metrics.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows, times = (_read(run_dir / name) for name in ("metrics.csv", "worker_times.csv"))
     last = rows[-1]
 
     def mean(name: str) -> float:
@@ -97,9 +96,27 @@ def train(*options: str) -> Run:
         env_steps=int(last["env_steps"]),
         steps_per_s=(int(last["env_steps"]) - int(middle["env_steps"])) / seconds,
         learner_busy=mean("update_s") / (mean("update_s") + mean("learner_wait_s")),
-        collectors_busy=mean("rollout_s") / (mean("rollout_s") + mean("collector_wait_s")),
+        collectors_busy=_collectors_busy(times, float(rows[NUM_WARM_UP]["train_s"])),
         lag=mean("policy_lag_mean") if "policy_lag_mean" in last else mean("policy_lag"),
     )
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _collectors_busy(times: Sequence[dict[str, str]], since_s: float) -> float:
+    """Returns the share of the time in which collectors work: all of them together, as on the progress line.
+
+    Args:
+        times: The rows of ``worker_times.csv``.
+        since_s: What began earlier is left out, in seconds of training.
+    """
+    rows = [row for row in times if row["worker"] != "learner" and float(row["begin_s"]) >= since_s]
+    work_s = sum(float(row[name]) for row in rows for name in ("env_s", "policy_s", "other_s"))
+    wait_s = sum(float(row["wait_s"]) for row in rows)
+    return work_s / (work_s + wait_s) if rows else float("nan")
 
 
 # Wide networks, so that an update of few rows takes as long as their rollouts.

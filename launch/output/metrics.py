@@ -32,6 +32,7 @@ RUN_COLUMNS = (
     "sync_s",
     "update_s",
     "learner_wait_s",
+    "learner_other_s",
     "loss",
     "eval_return_mean",
     "eval_length_mean",

@@ -13,7 +13,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.own_ray import check_alive
-from launch.training.pending_update import PendingRollout, PendingUpdate, reports_of, reports_or_errors
+from launch.training.pending_update import PendingRollout, PendingUpdate, has_come, reports_of, reports_or_errors
 from launch.training.pipeline import PIPELINE_DEPTH, PipelineParts, UpdatePipeline
 from launch.training.totals import TrainingTotals
 
@@ -49,6 +49,8 @@ class ArrivalOrder(UpdatePipeline):
         super().__init__(parts)
         self._in_flight: list[_Asked] = []
         self._arrived: list[_Asked] = []
+        # Rollouts of before the learner was replaced that have not come yet. Nothing is learned from them.
+        self._void: list[PendingRollout] = []
         # What collectors act by when they are asked next, and its version; -1 for that of the totals.
         self._acting: Any = None
         self._acting_version = -1
@@ -59,6 +61,8 @@ class ArrivalOrder(UpdatePipeline):
 
     def begin(self, weights: Any) -> None:
         """See :meth:`UpdatePipeline.begin`."""
+        self._recovery.tell_environments_of_unused([asked.part for asked in self._arrived])
+        self._void += [asked.part for asked in self._in_flight]
         for queue in (self.pending, self._in_flight, self._arrived):
             queue.clear()
         self._newest = self._acting = self._publish(weights)
@@ -169,9 +173,17 @@ class ArrivalOrder(UpdatePipeline):
             return
         self._num_dropped += len(dropped) * self._config.envs_per_collector
         self._arrived = [asked for asked in self._arrived if asked.version >= oldest]
+        self._recovery.tell_environments_of_unused([asked.part for asked in dropped])
         for asked in dropped:
             # Its collector works, although nothing is learned from it.
             self._pool.delivered(asked.part.handle)
+
+    def _look_at_void(self) -> None:
+        """Tells of environments that failed in rollouts that the learner's end has made void, once these come."""
+        come = [part for part in self._void if has_come(part.report)]
+        if come:
+            self._void = [part for part in self._void if part not in come]
+            self._recovery.tell_environments_of_unused(come)
 
     def _wait(self, since: float) -> bool:
         """Waits until a rollout or the oldest update comes, and takes in the rollouts that have come.
@@ -189,6 +201,7 @@ class ArrivalOrder(UpdatePipeline):
         come = set(calls.wait(references, len(references), 0.0)[0] or calls.wait(references, 1, _LOOK_S)[0])
         if not come:
             check_alive()
+        self._look_at_void()
         done = [asked for asked in self._in_flight if asked.part.report in come]
         if done:
             self._in_flight = [asked for asked in self._in_flight if asked.part.report not in come]

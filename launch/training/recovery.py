@@ -10,10 +10,11 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import failed_in_constructor, is_death, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
-from launch.supervision.faults import RunFault
+from launch.supervision.faults import RunFault, collector_name, environment_fault
 from launch.training.learner_group import LearnerGroup
 from launch.training.observer import TrainingObserver
-from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, has_come
+from launch.training.pending_update import PendingRollout, PendingUpdate, error_of, has_come, reports_or_errors
+from workers.collection.rollout_report import RolloutReport
 
 # Tolerated number of failures in a row, without an update in between: lost learners, and updates that fail although no
 # worker was lost.
@@ -67,6 +68,26 @@ class WorkerRecovery:
         """Tells the observer of workers that have been replaced."""
         for fault in faults:
             self._observer.on_recovery(fault)
+
+    def tell_environments(self, reports: Iterable[RolloutReport]) -> None:
+        """Tells the observer of environments that failed and were replaced.
+
+        Args:
+            reports: The reports of rollouts that were not told of before.
+        """
+        for report in reports:
+            name = collector_name(report.collector, report.generation)
+            for fault in report.faults:
+                self._observer.on_fault(environment_fault(name, fault))
+
+    def tell_environments_of_unused(self, rollouts: Sequence[PendingRollout]) -> None:
+        """Tells the observer of environments that failed in rollouts that nothing is learned from.
+
+        Args:
+            rollouts: The rollouts. Those that have not come, or hold an error, are left out.
+        """
+        found = reports_or_errors(rollouts)
+        self.tell_environments(report for report in found if not isinstance(report, DistPolicyError))
 
     def lose(self, handle: CollectorHandle, reason: str, env_steps: int) -> None:
         """Ends a collector and schedules its replacement, unless that was done before.

@@ -219,7 +219,8 @@ class WorkerTimes(TrainingObserver):
         for report in result.reports:
             self._add(self._name(report), _times(report))
         metrics = result.metrics
-        self._add("learner", {"learn_s": metrics.get("update_s", 0.0), "wait_s": metrics.get("learner_wait_s", 0.0)})
+        columns = {"learn_s": "update_s", "other_s": "learner_other_s", "wait_s": "learner_wait_s"}
+        self._add("learner", {column: metrics.get(name, 0.0) for column, name in columns.items()})
         self._end_s = result.totals.train_s
         if self._end_s - self._begin_s >= max(self._LEAST_S, self._SHARE * self._end_s):
             self._write()

@@ -16,7 +16,7 @@ from launch.supervision import calls
 from launch.supervision.actor_errors import is_death, is_late, lacks_argument, reason_of_death
 from launch.supervision.collector_handle import CollectorHandle
 from launch.supervision.collector_pool import CollectorPool
-from launch.supervision.faults import RunFault, collector_name, environment_fault
+from launch.supervision.faults import RunFault
 from launch.training.arrival_order import ArrivalOrder
 from launch.training.checkpoint_store import Checkpoint
 from launch.training.dataset_order import DatasetOrder
@@ -230,10 +230,7 @@ class Trainer:
 
     def _tell_update(self, result: UpdateResult, more: Mapping[str, float]) -> UpdateResult:
         """Tells the observer of an update; returns the result with the metrics that it measures."""
-        for report in result.reports:
-            name = collector_name(report.collector, report.generation)
-            for fault in report.faults:
-                self._observer.on_fault(environment_fault(name, fault))
+        self._recovery.tell_environments(result.reports)
         metrics = {**result.metrics, **self._pipeline.metrics(), **more}
         result = result._replace(metrics={**metrics, **self._observer.measure(result._replace(metrics=metrics))})
         self._observer.on_update(result)
@@ -314,8 +311,11 @@ class Trainer:
             missing += [part for part in gone if part.handle is handle]
             self._recovery.lose(handle, reason_of_death(its_error), len(missing) * self._config.steps_per_rollout)
         self._pipeline.give_up(len(lost))
+        used = kept if dead else ()
+        unused = [part for update in lost for part in update.parts if part not in used]
+        self._recovery.tell_environments_of_unused(unused)
         # The weights after the last completed update; the old reference may be lost with its node.
-        self._pipeline.resubmit(self.totals, self._learners.weights(), lost, kept if dead else ())
+        self._pipeline.resubmit(self.totals, self._learners.weights(), lost, used)
 
     def _drop_lost_server(self) -> bool:
         """Gives up the collectors of an inference server that is lost; others begin with a new server.
@@ -344,6 +344,7 @@ class Trainer:
         self._drop_lost_server()
         fault = RunFault("learner", reason_of_death(error), lost)
         self._observer.on_fault(fault)
+        self._recovery.tell_environments_of_unused(done)
         self._pipeline.give_up(len(self._pipeline.pending))
         self._keeper.go_back(totals)
         left_out = _transitions_left_out(checkpoint)

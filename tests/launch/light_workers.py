@@ -31,6 +31,7 @@ from launch.training.totals import UpdateResult
 from launch.training.trainer import Trainer
 from workers.collection.evaluator import EvaluationJob, EvaluationResult
 from workers.collection.rollout_report import RolloutReport
+from workers.environments.base import Fault
 from workers.restart_budget import RestartBudgetConfig
 
 SLOTS, STEPS = 1, 10
@@ -51,6 +52,7 @@ class LightCollector:
         first_sound_generation: Before that one it dies in its first rollout.
         rollout_s: Seconds that a rollout takes.
         evaluation_s: Seconds that an evaluation takes.
+        env_fails: Whether its environment fails once in each rollout, for a reason that names the rollout.
     """
 
     def __init__(
@@ -61,10 +63,11 @@ class LightCollector:
         first_sound_generation: int,
         rollout_s: float = 0.0,
         evaluation_s: float = 0.0,
+        env_fails: bool = False,
     ) -> None:
         self._index, self._generation, self._size, self._number = index, generation, rollout_bytes, 0
         self._is_sound = generation >= first_sound_generation
-        self._rollout_s, self._evaluation_s = rollout_s, evaluation_s
+        self._rollout_s, self._evaluation_s, self._env_fails = rollout_s, evaluation_s, env_fails
 
     def ping(self) -> None:
         """Does nothing."""
@@ -75,6 +78,7 @@ class LightCollector:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self._rollout_s)
         name = self._index * 1_000_000 + self._generation * 100_000 + self._number
+        failed = [Fault(self._index, 0, "step", f"rollout {self._number}", "")] if self._env_fails else []
         report = RolloutReport(
             self._index,
             self._generation,
@@ -89,6 +93,7 @@ class LightCollector:
             0.0,
             0.0,
             time.time(),
+            failed,
         )
         self._number += 1
         return np.full(self._size // 4, name, np.int32), report
@@ -178,6 +183,7 @@ def light_driver(
     update_s: float = 0.0,
     rollout_s: Callable[[int, int], float] = lambda index, generation: 0.0,
     evaluation_s: float = 0.0,
+    env_fails: bool = False,
     collector_resources: Mapping[str, float] = MappingProxyType({}),
     learner_resources: Mapping[str, float] = MappingProxyType({}),
     serial: bool = False,
@@ -197,6 +203,7 @@ def light_driver(
         update_s: Seconds that an update takes.
         rollout_s: Returns the seconds that rollouts of an index and a generation take.
         evaluation_s: As for :class:`LightCollector`.
+        env_fails: As for :class:`LightCollector`.
         collector_resources: Resources of each collector.
         learner_resources: Resources of the learner.
         serial: Whether the workers are in this process, without Ray.
@@ -221,7 +228,7 @@ def light_driver(
         return ray.remote(worker).options(num_cpus=0, resources=dict(resources)).remote(*arguments)
 
     def start_collector(index: int, generation: int) -> Any:
-        own = rollout_bytes, first_sound_generation, rollout_s(index, generation), evaluation_s
+        own = rollout_bytes, first_sound_generation, rollout_s(index, generation), evaluation_s, env_fails
         return start(LightCollector, collector_resources, index, generation, *own)
 
     pool = CollectorPool(

@@ -170,7 +170,8 @@ class Collector:
         self._first_step_time = 0.0
         self._num_rollouts = 0
         self._closed = False
-        self._last_end = time.perf_counter()
+        # When the last rollout ended, and the seconds of evaluations since then.
+        self._last_end, self._evaluation_s = time.perf_counter(), 0.0
 
     def _make_groups(self, environments: list[Environment]) -> list[EnvGroup]:
         config, groups, first = self._config, [], 0
@@ -233,7 +234,7 @@ class Collector:
             DistPolicyError: If the file for stacks cannot be made.
         """
         start = time.perf_counter()
-        wait_s = start - self._last_end
+        wait_s = max(start - self._last_end - self._evaluation_s, 0.0)
         acknowledgement = None if weights is None else self.apply_weights(weights)
         sync_s = _seconds_since_made(weights, acknowledgement)
         groups = self._groups
@@ -255,7 +256,7 @@ class Collector:
             for group in groups
             for (row, t), numbers in group.ended_infos.items()
         }
-        self._last_end = time.perf_counter()
+        self._last_end, self._evaluation_s = time.perf_counter(), 0.0
         report = RolloutReport(
             collector=self._config.index,
             generation=self._config.generation,
@@ -288,8 +289,12 @@ class Collector:
         Raises:
             EnvironmentCrashedError: If an environment fails more often than its restart budget allows.
         """
-        with self._weights_receiver.lent(weights):
-            return self._evaluated(job, greedy_program)
+        start = time.perf_counter()
+        try:
+            with self._weights_receiver.lent(weights):
+                return self._evaluated(job, greedy_program)
+        finally:
+            self._evaluation_s += time.perf_counter() - start
 
     def _evaluated(self, job: EvaluationJob, greedy_program: Any) -> EvaluationResult:
         factory = self._environment_factory.with_seed_for_each_slot()

@@ -24,7 +24,7 @@ class RolloutReport:
         env_s: Seconds in the environments; with two groups, the mean of the groups.
         policy_s: Seconds in the policy; with two groups, the mean.
         total_s: Seconds in total.
-        wait_s: Seconds between the last rollout and this one.
+        wait_s: Seconds between the last rollout and this one, without those of evaluations.
         first_step_time: Clock time (``time.time``) of the collector's very first step.
         faults: Environments that failed and were replaced; their slots are counted over the whole run.
         episode_infos: The numbers in the last ``info`` of each episode that ended, by name; empty if there are none.

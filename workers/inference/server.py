@@ -281,7 +281,7 @@ class InferenceServer:
         ]
 
     def _act_by(self, name: ServedWeights, served: ServedPolicy) -> None:
-        """Gives the policy these weights, unless it has them, or they are too old for a rollout to be learned from."""
+        """Gives the policies these weights, unless they have them, or no update can learn from what they collect."""
         if name == self._acting:
             return
         if self._weights and served == "collect" and name < next(iter(self._weights)):
@@ -289,5 +289,7 @@ class InferenceServer:
             return
         if name not in self._weights:
             raise StaleWeightsError(f"the inference server holds no weights {name[:2]} any more")
-        self._policy.update(self._weights[name])
+        # The greedy form may have variables of its own, as one by TensorFlow beside a program.
+        for policy in self._served.values():
+            policy.update(self._weights[name])
         self._acting = name

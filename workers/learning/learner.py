@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -34,6 +35,25 @@ PRIORITIES = "priorities"
 
 # Beginning of the metrics that count rows by their policy lag.
 LAG_ROWS = "lag_rows/"
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _other_work(
+    call: Callable[Concatenate[Learner, _Arguments], _Result],
+) -> Callable[Concatenate[Learner, _Arguments], _Result]:
+    """Makes a call of a learner count as its other work, and not as waiting for rollouts."""
+
+    @functools.wraps(call)
+    def counted(learner: Learner, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        start = time.perf_counter()
+        try:
+            return call(learner, *arguments, **named)
+        finally:
+            learner._other_s += time.perf_counter() - start
+
+    return counted
 
 
 class Learner:
@@ -69,12 +89,15 @@ class Learner:
         self._parts: dict[str, np.ndarray] = {}
         # An update that was cut off leaves it so.
         self._is_in_update = False
-        self._last_end = time.perf_counter()
+        # When the last update ended, and the seconds of other work since then.
+        self._last_end, self._other_s = time.perf_counter(), 0.0
 
+    @_other_work
     def weights(self) -> Weights:
         """Returns the collect policy's current weights."""
         return self._packer.pack(self._generation, self._version)
 
+    @_other_work
     def policy_program(self, kind: ProgramKind, batch_sizes: Sequence[int]) -> PolicyProgram | NeedsTensorFlow:
         """Returns a policy as a program, which collectors run without TensorFlow.
 
@@ -118,7 +141,7 @@ class Learner:
                 "initialize(), such as an optimizer's by optimizer.build(variables)"
             )
         self._assign_values(before)
-        self._last_end = time.perf_counter()
+        self._last_end, self._other_s = time.perf_counter(), 0.0
         return self._last_end - start
 
     def update(
@@ -134,13 +157,14 @@ class Learner:
 
         Returns:
             The next version's weights, and the agent's metrics with ``loss``, the metrics of :func:`lag_metrics`,
-            ``update_s`` and ``learner_wait_s``.
+            ``update_s``, ``learner_wait_s``, and ``learner_other_s`` for the work between the updates.
 
         Raises:
             DistPolicyError: If the losses are no longer finite, or rollouts are older than ``max_policy_lag`` allows.
         """
         start = time.perf_counter()
-        wait_s = start - self._last_end
+        other_s = self._other_s
+        wait_s = max(start - self._last_end - other_s, 0.0)
         lags = self._checked_lags([rollout.weights_version[:, 1] for rollout in rollouts])
         self._is_in_update = True
         self._experience.insert(rollouts)
@@ -155,8 +179,8 @@ class Learner:
         self._agent.explore(progress, has_begun=bool(self._agent.train_step_counter))
         weights = self.weights()
         self._is_in_update = False
-        self._last_end = time.perf_counter()
-        timings = {"update_s": self._last_end - start, "learner_wait_s": wait_s}
+        self._last_end, self._other_s = time.perf_counter(), 0.0
+        timings = {"update_s": self._last_end - start, "learner_wait_s": wait_s, "learner_other_s": other_s}
         kept = self._experience.metrics()
         return weights, {**metrics, **kept, **lag_metrics(lags, self._max_policy_lag), **timings}
 
@@ -213,6 +237,7 @@ class Learner:
                 f"{_beyond_float32(experience) or advice}"
             )
 
+    @_other_work
     def state(self, kept_parts: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Returns everything that a checkpoint has to hold, by path: the agent's variables, experience, counters.
 
@@ -234,6 +259,7 @@ class Learner:
             experience |= {f"{SEGMENT}{name}/{path}": value for path, value in arrays.items()}
         return {**self._values(), **experience, _VERSION: np.asarray(self._version, np.int64)}
 
+    @_other_work
     def take_part(self, part: dict[str, np.ndarray]) -> None:
         """Takes a part of the state for the next :meth:`restore`.
 
@@ -244,6 +270,7 @@ class Learner:
         """
         self._parts |= {path: array if array.flags.owndata else array.copy() for path, array in part.items()}
 
+    @_other_work
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Restores a state from :meth:`state`; the learner keeps its own generation.
 
@@ -296,6 +323,7 @@ class Learner:
         self._experience.restore(own, segments)
         self._version = int(state[_VERSION])
 
+    @_other_work
     def export_policies(self, names: Sequence[str] = ("policy",)) -> dict[str, dict[str, bytes]]:
         """Returns policies as SavedModels: for each name, the bytes of each file by its path.
 
@@ -307,10 +335,12 @@ class Learner:
                 self._exporters[name] = PolicyExporter(getattr(self._agent, name))
         return {name: self._exporters[name].files(self._version) for name in names}
 
+    @_other_work
     def start_profile(self) -> None:
         """Begins a profile of this process by TensorFlow."""
         self._profile = LearnerProfile()
 
+    @_other_work
     def stop_profile(self) -> dict[str, bytes]:
         """Ends the profile; returns its files by path. Empty if there is none, as after a new learner's start."""
         profile, self._profile = self._profile, None

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+import ray
 from driver_runs import kill
 from light_workers import STEPS, Notes, light_driver
 
@@ -93,6 +94,52 @@ def test_all_that_was_under_way_when_the_learner_died_is_counted_as_lost(setting
     first = {index: min(number for one, _, number in notes.learned if one == index) for index in range(3)}
     assert fault.env_steps_lost == STEPS * sum(first.values())
     assert sorted(set(notes.learned)) == sorted(notes.learned)
+
+
+def environments_told(notes: Notes) -> list[tuple[int, int]]:
+    """Returns collector and rollout of each environment that is said to have failed, in their order."""
+    told = [(fault.what, fault.reason) for fault in notes.faults if fault.what.startswith("env slot")]
+    return sorted((int(what.split()[-1]), int(reason.split()[-1])) for what, reason in told)
+
+
+def test_environments_that_fail_in_rollouts_that_are_dropped_are_told() -> None:
+    notes = Notes()
+    settings = {"max_policy_lag": 1, "rollout_order": "arrival", "on_stale": "drop"}
+    driver = light_driver(
+        3, 1_000, 12, notes, env_fails=True, rollout_s=lambda index, _: 0.02 if index else 0.4, **settings
+    )
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    num_dropped = sum(result.metrics["rows_dropped"] for result in notes.results)
+    assert num_dropped > 0
+    told = environments_told(notes)
+    assert len(told) == len(set(told)) == len(notes.learned) + num_dropped
+    assert set(told) > {(index, number) for index, _, number in notes.learned}
+
+
+@pytest.mark.parametrize("settings", [FIXED, ARRIVAL])
+def test_environments_that_fail_in_rollouts_that_are_lost_with_the_learner_are_told(settings: dict[str, Any]) -> None:
+    def then(update: int) -> None:
+        if update == 3 and not killed:
+            killed.append(update)
+            # At once: the updates that are queued in the learner are never made.
+            ray.kill(driver.learners.actors[0])
+
+    killed: list[int] = []
+    notes = Notes(then)
+    driver = light_driver(3, 1_000, 6, notes, update_s=0.3, rollout_s=lambda index, _: 0.1, env_fails=True, **settings)
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert killed
+    learned = {(index, number) for index, _, number in notes.learned}
+    # A collector counts its rollouts on, so those that the new learner never saw have the lower numbers.
+    lost = {(index, number) for index, last in learned for number in range(last)} - learned
+    assert lost
+    assert environments_told(notes) == sorted(learned | lost)
 
 
 @pytest.mark.parametrize("settings", [{}, FIXED, ARRIVAL], ids=["lock step", "fixed", "arrival"])

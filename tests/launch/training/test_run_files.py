@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,7 +90,9 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_leaves_both_whole(tmp_p
             DistPolicyError, match=rf"^cannot write {disk}/(metrics|events).*: No space left on device$"
         ):
             write_on(observers)
-        observers.on_end(RunEnd(totals(1)))
+        # It may have no place for the last event either. A run raises the first error alone.
+        with contextlib.suppress(DistPolicyError):
+            observers.on_end(RunEnd(totals(1)))
         rows = read_rows(disk / "metrics.csv")
         assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
         assert (disk / "metrics.csv").read_bytes().endswith(b"\r\n")

@@ -150,7 +150,7 @@ def update_of(update: int, seconds: float, num_collectors: int = 2) -> UpdateRes
     reports = [
         RolloutReport(index, 0, update, None, 5, [], [], [], 0.2, 0.1, 0.5, 0.4, 0.0) for index in range(num_collectors)
     ]
-    metrics = {"update_s": 0.6, "learner_wait_s": 0.3}
+    metrics = {"update_s": 0.6, "learner_wait_s": 0.3, "learner_other_s": 0.1}
     return UpdateResult(totals(update, seconds), metrics, 0.0, reports)
 
 
@@ -171,7 +171,7 @@ def test_the_times_of_workers_add_up(tmp_path: Path) -> None:
         for name in names
     }
     collector = {"env_s": 10.0, "policy_s": 5.0, "learn_s": 0.0, "other_s": 10.0, "wait_s": 20.0}
-    learner = {"env_s": 0.0, "policy_s": 0.0, "learn_s": 30.0, "other_s": 0.0, "wait_s": 15.0}
+    learner = {"env_s": 0.0, "policy_s": 0.0, "learn_s": 30.0, "other_s": 5.0, "wait_s": 15.0}
     assert sums == {"learner": learner, "collector 0": collector, "collector 1": collector}
 
 

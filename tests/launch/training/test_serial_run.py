@@ -130,6 +130,7 @@ def test_settings_that_need_ray_are_refused(tmp_path: Path) -> None:
     for more, told in (
         (("--address", "auto"), "address is auto"),
         (("--learners", "2", "--collectors", "2"), "learners is 2"),
+        (("--inference", "server"), "a serial run has no inference server: leave --inference at collectors"),
     ):
         result = distpolicy("train", "--serial", *more, cwd=tmp_path)
         assert result.returncode == 2

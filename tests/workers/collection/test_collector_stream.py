@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from distpolicy.errors import StaleWeightsError
 from distpolicy.trajectories.time_step import StepType
 from distpolicy.weights import Acknowledgement
 from workers.collection.collector import Collector, CollectorConfig, PolicyPair
+from workers.collection.evaluator import EvaluationJob
 from workers.collection.seeding import slot_seeds
 from workers.environments.factory import EnvironmentFactory
 
@@ -262,6 +264,18 @@ def test_report_tells_who_acted_with_which_weights_and_times_that_add_up() -> No
         assert report.policy_s > 0
         assert report.env_s + report.policy_s <= report.total_s
         assert report.wait_s >= 0
+
+
+def test_an_evaluation_is_not_waiting_for_the_next_rollout() -> None:
+    collector = scripted_collector(EnvironmentFactory(STREAM), num_slots=2, num_steps=4)
+    collector.rollout(empty_weights())
+    start = time.perf_counter()
+    collector.evaluate(empty_weights(), EvaluationJob(1_000))
+    played_s = time.perf_counter() - start
+    time.sleep(0.1)
+    _, report = collector.rollout(empty_weights())
+    assert 0.1 <= report.wait_s < 0.1 + played_s / 2
+    assert collector.rollout(empty_weights())[1].wait_s < played_s
 
 
 def test_same_weights_are_applied_once() -> None:

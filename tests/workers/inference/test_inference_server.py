@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from distpolicy.errors import StaleWeightsError
+from distpolicy.networks.actor_distribution_network import ActorDistributionNetwork
 from distpolicy.networks.actor_distribution_rnn_network import ActorDistributionRnnNetwork
 from distpolicy.policies.actor_policy import ActorPolicy
+from distpolicy.policies.greedy_policy import GreedyPolicy
+from distpolicy.policies.policy_program import NeedsTensorFlow
+from distpolicy.policies.program_builder import ProgramBuilder
 from distpolicy.policies.py_policy import PyPolicy
 from distpolicy.policies.py_tf_eager_policy import PyTFEagerPolicy
 from distpolicy.specs.array_spec import ArraySpec, BoundedArraySpec
@@ -19,10 +23,12 @@ from distpolicy.trajectories.policy_step import PolicyStep
 from distpolicy.trajectories.time_step import StepType, TimeStep, time_step_spec
 from distpolicy.weights import WeightsPacker
 from workers.collection.collector import PolicyPair
+from workers.inference.program_source import ProgramPolicies
 from workers.inference.server import InferenceServer, ServedWeights
 
 SPEC = time_step_spec(ArraySpec((3,), np.float32))
 ACTION = BoundedArraySpec((), np.int64, 0, 4)
+BOX = BoundedArraySpec((2,), np.float32, -2, 2)
 
 
 def recurrent_pair(step_spec: TimeStep, action_spec: Any) -> PolicyPair:
@@ -155,5 +161,44 @@ def test_a_rollout_by_weights_that_are_too_old_to_be_learned_from_goes_on_and_an
         never_held = ServedWeights(1, 7)
         with pytest.raises(StaleWeightsError, match=r"holds no weights \(1, 7\)"):
             await server.action(step, state, seeds, "collect", never_held)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("has_program", [True, False])
+def test_the_greedy_policy_beside_a_program_acts_by_the_weights_of_each_call(has_program: bool) -> None:
+    def make() -> ActorPolicy:
+        network = ActorDistributionNetwork(SPEC.observation, BOX, fc_layer_params=(4,))
+        return ActorPolicy(SPEC, BOX, network, emit_log_probability=True)
+
+    def fallback() -> PolicyPair:
+        policy = make()
+        return PolicyPair(*[PyTFEagerPolicy(one, batch_time_steps=False) for one in (policy, GreedyPolicy(policy))])
+
+    learned = make()
+    greedy = PyTFEagerPolicy(GreedyPolicy(learned), batch_time_steps=False)
+    program = ProgramBuilder(learned, (2,), "collect").program
+    greedy_program = (
+        ProgramBuilder(GreedyPolicy(learned), (2,), "greedy", learned).program
+        if has_program
+        else NeedsTensorFlow("it has an operation that cannot be converted")
+    )
+    server = InferenceServer(
+        lambda *specs: ProgramPolicies(program, fallback), SPEC, BOX, max_rows=2, window_s=30.0, num_versions=2
+    )
+    packer, step, seeds = WeightsPacker(learned), random_time_step(SPEC, 2, seed=1), row_seeds(2, 3)
+
+    async def play() -> None:
+        names, expected = [], []
+        for version in range(2):
+            names.append(await server.apply(packer.pack(0, version)))
+            expected.append(np.array(greedy.action(step, (), seeds).action))
+            for variable in learned.trainable_variables:
+                variable.assign(variable + 0.3)
+        assert np.abs(expected[1] - expected[0]).max() > 0.01
+        for version in (0, 1, 0):
+            await server.serve_greedy(greedy_program)
+            found = await server.action(step, (), seeds, "greedy", names[version])
+            np.testing.assert_allclose(found.action, expected[version], atol=1e-5)
 
     asyncio.run(play())

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,21 @@ def test_metrics_are_finite_floats_with_timings(fresh: Learner, rollouts: list[U
     assert metrics["learning_rate"] == pytest.approx(0.75 * CONFIG.agent.learning_rate)
     assert metrics["update_s"] > 0
     assert metrics["learner_wait_s"] >= 0
+
+
+def test_the_learners_own_work_between_updates_is_not_waiting_for_rollouts(
+    fresh: Learner, rollouts: list[Update]
+) -> None:
+    fresh.update(0.0, *rollouts[0])
+    start = time.perf_counter()
+    fresh.state()
+    fresh.export_policies()
+    work_s = time.perf_counter() - start
+    time.sleep(0.2)
+    metrics = fresh.update(0.25, *rollouts[1])[1]
+    assert metrics["learner_other_s"] == pytest.approx(work_s, abs=0.1)
+    assert 0.2 <= metrics["learner_wait_s"] < 0.2 + work_s / 2
+    assert fresh.update(0.5, *rollouts[2])[1]["learner_other_s"] == 0.0
 
 
 def test_warm_up_leaves_every_variable_byte_equal(fresh: Learner, beginning: dict[str, np.ndarray]) -> None:
