@@ -137,7 +137,9 @@ class TrainConfig(EnvironmentConfig):
             if not self.eval_episodes:
                 raise ConfigError("eval_every needs eval_episodes above 0")
         if self.target_return is not None and not math.isfinite(self.target_return):
-            raise ConfigError(f"target_return must be a finite number, or None for no target, but is {self.target_return}")
+            raise ConfigError(
+                f"target_return must be a finite number, or None for no target, but is {self.target_return}"
+            )
         object.__setattr__(self, "timeout_s", time_limit("timeout_s", self.timeout_s))
         for name in ("server_window_ms", "server_gpus"):
             if not getattr(self, name) >= 0:

@@ -75,7 +75,9 @@ def test_a_setting_that_is_given_twice_is_told(text: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_a_target_that_is_no_finite_number_is_told(value: str) -> None:
-    with pytest.raises(ConfigError, match=f"target_return must be a finite number, or None for no target, but is {value}"):
+    with pytest.raises(
+        ConfigError, match=f"target_return must be a finite number, or None for no target, but is {value}"
+    ):
         run(["train", f"--target-return={value}", "--dry-run"], 0.0)
 
 
