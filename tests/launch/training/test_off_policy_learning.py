@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import re
 import signal
@@ -133,4 +135,5 @@ def test_a_run_whose_driver_was_killed_goes_on_with_its_replay_buffer(tmp_path: 
     assert sizes[updates] > sizes[updates - 1], "the rows from before are there"
     assert rows[updates + 1]["loss"], "it learns at once"
     found = CheckpointStore(run / "checkpoints", 3).latest_to_resume()
-    check_replay(found.state, found.totals.env_steps, parse_train(options).config)
+    state = functools.reduce(operator.or_, found.segments(), found.state)
+    check_replay(state, found.totals.env_steps, parse_train(options).config)
