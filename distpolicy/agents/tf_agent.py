@@ -197,7 +197,7 @@ class TFAgent(tf.Module):
             has_begun: Whether the agent has begun to learn. Off-policy agents act at random before.
         """
         self._explore(progress, has_begun)
-        mark_updated(self._acting_variables())
+        self._mark_acting()
 
     def experience(self, replay: Mapping[str, Any], rollout_steps: int) -> ExperienceConfig:
         """Returns the settings by which a learner makes :meth:`train`'s batches of rollouts.
@@ -219,7 +219,7 @@ class TFAgent(tf.Module):
         for optimizer in optimizers:
             if not optimizer.built:
                 optimizer.build([item.variable for item in named_variables(self) if item.variable.trainable])
-        mark_updated(self._acting_variables())
+        self._mark_acting()
 
     def train(self, experience: Trajectory, weights: Any = None, **kwargs: Any) -> LossInfo:
         """Learns from a batch.
@@ -348,6 +348,11 @@ class TFAgent(tf.Module):
                 if id(variable.value) not in seen:
                     found.append(NamedVariable(f"{name.lstrip('_')}/{index}", variable.value))
         return found
+
+    def _mark_acting(self) -> None:
+        # Before the first training, some variables of a user's own policy may be missing.
+        known = self._self_acting_variables
+        mark_updated(self._collect_policy.variables() if known is None else known)
 
     def _acting_variables(self) -> Sequence[tf.Variable]:
         # Looked up once: a search through the policy's layers takes half a millisecond.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from launch.config.common import counted
 from launch.output.intervals import interval
 from workers.collection.evaluator import EvaluationResult
 
@@ -48,8 +49,7 @@ def describe_evaluation(result: EvaluationResult, policy: str = "") -> str:
     if num_repeated:
         notes.append(f"{num_repeated} played again because their environment failed")
     more = f"; {', '.join(notes)}" if notes else ""
-    number = "1 episode" if returns.size == 1 else f"{returns.size} episodes"
     return (
-        f"evaluation of the {policy or result.policy} policy: {number} on fresh seeds: "
+        f"evaluation of the {policy or result.policy} policy: {counted(returns.size, 'episode')} on fresh seeds: "
         f"{describe_returns(returns)}{more}"
     )

@@ -13,6 +13,8 @@ import ray
 
 from distpolicy.agents.custom.config import CustomAgentConfig
 from distpolicy.errors import ConfigError, DistPolicyError
+from launch.cluster.placement import total_resources
+from launch.cluster.session import nodes
 from launch.config.codec import to_dict
 from launch.config.flat_settings import flat
 from launch.config.presets import load_preset, preset_for, preset_names
@@ -100,10 +102,9 @@ class RunRecord(TrainingObserver):
 
 
 def _cluster() -> dict[str, float]:
-    resources = ray.cluster_resources()
-    # Not by the resources: a place that is reserved for a trial of a search is one there, named after its node.
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    return {"nodes": nodes, "cpus": resources.get("CPU", 0.0), "gpus": resources.get("GPU", 0.0)}
+    found = nodes()
+    totals = total_resources(found)
+    return {"nodes": len(found), "cpus": totals.get("CPU", 0.0), "gpus": totals.get("GPU", 0.0)}
 
 
 def _changed_since(directory: RunDirectory, config: TrainConfig) -> dict[str, list[Any]]:

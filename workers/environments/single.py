@@ -66,8 +66,6 @@ class WrapperConfig:
             raise ConfigError(f"unknown wrapper {self.name!r}: write package.module.Class")
         try:
             wrapper = getattr(_import(f"wrapper {self.name}", module, attribute), attribute)
-        except DistPolicyError:
-            raise
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"unknown wrapper {self.name!r}: {error}; write package.module.Class") from error
         if reason := why_unfit(wrapper, (gym.Env, gym.vector.VectorEnv)):

@@ -116,7 +116,7 @@ class InferenceServer:
         self._receiver = WeightsReceiver(self._policy, "inference server") if has_variables else None
         self._num_versions = num_versions
         self._weights: OrderedDict[ServedWeights, Weights] = OrderedDict()
-        self._acting: ServedWeights | None = None
+        self._acting: tuple[ServedWeights, ServedPolicy] | None = None
         self._max_rows, self._window_s = max_rows, window_s
         self._waiting: list[_Request] = []
         self._num_rows = 0
@@ -281,15 +281,14 @@ class InferenceServer:
         ]
 
     def _act_by(self, name: ServedWeights, served: ServedPolicy) -> None:
-        """Gives the policies these weights, unless they have them, or no update can learn from what they collect."""
-        if name == self._acting:
+        """Gives a policy these weights, unless it acted by them last, or no update can learn from what they collect."""
+        if (name, served) == self._acting:
             return
         if self._weights and served == "collect" and name < next(iter(self._weights)):
             # No update takes a rollout that is so old. An error would leave its collector in the middle of a step.
             return
         if name not in self._weights:
             raise StaleWeightsError(f"the inference server holds no weights {name[:2]} any more")
-        # The greedy form may have variables of its own, as one by TensorFlow beside a program.
-        for policy in self._served.values():
-            policy.update(self._weights[name])
-        self._acting = name
+        # The greedy form may share the variables of the other, or have its own, as one by TensorFlow beside a program.
+        self._served[served].update(self._weights[name])
+        self._acting = name, served

@@ -41,6 +41,11 @@ def test_a_serial_run_learns_what_a_run_on_ray_learns_and_leaves_the_same_direct
         np.testing.assert_array_equal(value, states[1][path], err_msg=path)
 
 
+def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment(), check=False)
+
+
 _SCRIPT = """
 import sys, ray
 from distpolicy.agents.ppo.config import PPOConfig
@@ -62,14 +67,7 @@ print("done", len(lags))
 @pytest.mark.slow
 def test_a_script_runs_serially_with_a_lag_in_either_order(tmp_path: Path) -> None:
     for order in ("fixed", "arrival"):
-        result = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, order, str(tmp_path / order)],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env=environment(),
-            check=False,
-        )
+        result = run_script(_SCRIPT, order, str(tmp_path / order))
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("done")
 
@@ -91,14 +89,7 @@ for result in TrainingRun(config, run_dir=sys.argv[1], serial=True):
 @pytest.mark.slow
 def test_a_serial_run_that_a_script_leaves_open_is_interrupted_at_its_exit(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    result = subprocess.run(
-        [sys.executable, "-c", _LEFT_OPEN, str(run)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=environment(),
-        check=False,
-    )
+    result = run_script(_LEFT_OPEN, str(run))
     assert result.returncode == 0, result.stderr
     # TensorFlow says on the way that there is no GPU.
     assert "Traceback" not in result.stderr, result.stderr

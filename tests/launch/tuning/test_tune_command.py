@@ -182,15 +182,10 @@ def test_a_population_goes_on_from_better_checkpoints_with_changed_settings(tmp_
     for record in records.values():
         rows = read_metrics(folder / "trials" / f"{record.sample:04d}-seed{record.seed}")
         assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
-    # A source that has not gone on from yet another trial since. On a busy machine there may be none.
-    unchanged = [
-        (record, record.exchanges[-1])
-        for record in records.values()
-        if record.exchanges and not records[record.exchanges[-1].source].exchanges
-    ]
-    if not unchanged:
-        return
-    record, exchange = unchanged[-1]
+    # The source of the last exchange has not gone on from yet another trial since.
+    events = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    last = [event["trial"] for event in events if event.get("event") == "exchange"][-1]
+    record, exchange = records[last], records[last].exchanges[-1]
     run = folder / "trials" / f"{record.sample:04d}-seed{record.seed}"
     # The metrics are those of the weights: the other trial's until the exchange, without a gap.
     rows, source = read_metrics(run), records[exchange.source]
