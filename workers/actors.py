@@ -13,7 +13,7 @@ import ray
 
 from distpolicy.agents.experience_config import ExperienceConfig
 from distpolicy.trajectories.time_step import TimeStep
-from distpolicy.utils.named_code import FOLDER_VARIABLE
+from distpolicy.utils.named_code import folder_variables
 from workers.collection.collector import Collector, CollectorConfig, PolicyFactory
 from workers.constructor_errors import keeping_constructor_error
 from workers.environments.factory import EnvironmentFactory
@@ -50,8 +50,7 @@ def _actor_class(worker: type, environment: Mapping[str, str]) -> Any:
     They are set in the process, not by Ray's runtime environment: an actor with one of its own needs a new process,
     while Ray has started some already. The process looks for named modules where this one does.
     """
-    folder = {name: os.environ[name] for name in (FOLDER_VARIABLE,) if name in os.environ}
-    return ray.remote(keeping_constructor_error(worker, {**environment, **folder}))
+    return ray.remote(keeping_constructor_error(worker, {**environment, **folder_variables()}))
 
 
 def _options(resources: Mapping[str, float]) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from typing import Any
 FOLDER_VARIABLE = "DISTPOLICY_MODULE_FOLDER"
 
 
+def folder_variables() -> dict[str, str]:
+    """Returns the environment variables by which another process looks for named modules where this one does."""
+    return {FOLDER_VARIABLE: os.environ[FOLDER_VARIABLE]} if FOLDER_VARIABLE in os.environ else {}
+
+
 def import_named(module: str, folder: str | None = None) -> ModuleType:
     """Imports a module that a setting names: an installed one, or else one in a folder.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_file
-from distpolicy.utils.named_code import FOLDER_VARIABLE
+from distpolicy.utils.named_code import folder_variables
 from launch.cluster import session
 from launch.cluster.placement import ActorGroup, training_actors
 from launch.config.codec import dump
@@ -218,7 +217,7 @@ class TuningRun:
             self._tracking,
             self._serial,
             self._preset,
-            os.environ.get(FOLDER_VARIABLE),
+            folder_variables(),
         )
 
     def _write(self, folder: Path, journal: TrialJournal) -> SearchResult:

@@ -22,7 +22,6 @@ from ray import tune
 
 from distpolicy.errors import ConfigError, DistPolicyError
 from distpolicy.utils.atomic_files import write_file
-from distpolicy.utils.named_code import FOLDER_VARIABLE
 from launch.config.setting_names import with_settings
 from launch.config.tracking import TrackingConfig
 from launch.config.train import TrainConfig
@@ -67,7 +66,7 @@ class TrialSpec:
         tracking: What follows each trial.
         serial: As for :class:`launch.training.run.TrainingRun`.
         preset: Likewise.
-        module_folder: Where named modules are looked for after the installed ones.
+        variables: Environment variables of its process.
     """
 
     config: TrainConfig
@@ -79,7 +78,7 @@ class TrialSpec:
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     serial: bool = False
     preset: str | None = None
-    module_folder: str | None = None
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class _Newest(TrainingObserver):
@@ -100,8 +99,7 @@ class TrialRun(tune.Trainable):
 
     def setup(self, config: Mapping[str, Any], spec: TrialSpec) -> None:
         self._spec = spec
-        if spec.module_folder is not None:
-            os.environ[FOLDER_VARIABLE] = spec.module_folder
+        os.environ.update(spec.variables)
         self._run: TrainingRun | None = None
         self._newest: _Newest | None = None
         self._begin(config)

@@ -12,7 +12,8 @@ from ray_head import ray_head
 
 OPTIONS = ("--collectors", "1", "--envs-per-collector", "4", "--rollout-steps", "16", "--no-jit-compile")
 OPTIONS += ("--network.actor-units", "8", "--ppo.value-units", "8", "--ppo.num-minibatches", "2")
-SEARCH = ("--search", "ppo.num-epochs", "choice", "1", "2", "--samples", "2", "--steps", "640", "--scheduler", "none")
+# Trials last for longer than their starts lie apart.
+SEARCH = ("--search", "ppo.num-epochs", "choice", "1", "2", "--samples", "2", "--steps", "60000", "--scheduler", "none")
 
 
 @pytest.mark.slow
