@@ -28,7 +28,7 @@ PROGRAM = """
 import glob, json, os, runpy, sys
 import ray
 
-ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR")
+ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level="ERROR")
 for path, arguments in json.loads(sys.argv[1]):
     print("begin", os.path.basename(path), flush=True)
     runs = sorted(glob.glob("runs/*/policy/saved_model.pb"), key=os.path.getmtime)

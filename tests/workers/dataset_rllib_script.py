@@ -116,7 +116,7 @@ def rllib_trains(folder: Path) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     if sys.argv[2] == "train":
         assert importlib.util.find_spec("torch"), "RLlib trains with PyTorch only"
         rllib_trains(folder / "train")

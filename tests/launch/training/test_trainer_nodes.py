@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import ray
@@ -20,6 +20,7 @@ from ray.cluster_utils import Cluster
 from replay_checks import check_replay
 
 from distpolicy.agents.dqn.config import DQNConfig
+from launch.supervision import calls
 from launch.training.trainer import Trainer
 
 # The same as of tests/cluster, for machines that refuse these.
@@ -29,7 +30,8 @@ COLLECTOR: dict[str, Any] = {"num_cpus": 1, "resources": {"collector": 1}}
 LEARNER: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1, "resources": {"learner": 1}}
 
 
-class Nodes(NamedTuple):
+@dataclasses.dataclass
+class Nodes:
     """A cluster, with the ids of its nodes by what they are for."""
 
     cluster: Cluster
@@ -90,6 +92,49 @@ def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(no
     assert len(before) + lost.env_steps_lost // STEPS <= 6
 
 
+def test_weights_that_collectors_on_other_nodes_have_read_outlive_the_node_of_the_learner(nodes: Nodes) -> None:
+    """The last ``max_policy_lag + 1`` versions do; nothing is learned from newer ones when a learner begins again."""
+    weights: dict[int, Any] = {}
+    found: dict[int, int] = {}
+
+    def then(update: int) -> None:
+        weights.update({pending.update: pending.weights for pending in driver.pipeline.pending})
+        if update == 6 and not found:
+            # Until collectors act by the weights of this update, or wait for the next ones.
+            time.sleep(1.0)
+            nodes.cluster.remove_node(nodes.learner, allow_graceful=False)
+            # Until Ray notices, and looks for the copies.
+            wait_until_dead(nodes.learner)
+            try:
+                found.update({version: calls.get(weights[version], 60.0).nbytes for version in (4, 5, 6)})
+            finally:
+                nodes.learner = nodes.cluster.add_node(**LEARNER)
+
+    notes = Notes(then)
+    driver = light_driver(
+        2,
+        1_000,
+        10,
+        notes,
+        weights_bytes=1_000_000,
+        update_s=2.0,
+        max_policy_lag=2,
+        collector_resources={"collector": 1},
+        learner_resources={"learner": 1},
+    )
+    try:
+        list(driver.updates())
+    finally:
+        driver.close()
+    assert found == dict.fromkeys((4, 5, 6), 1_000_000)
+    assert [fault.what for fault in notes.faults] == ["learner"]
+
+
+def wait_until_dead(node: Any) -> None:
+    while any(one["Alive"] for one in ray.nodes() if one["NodeID"] == node.node_id):
+        time.sleep(0.2)
+
+
 def place_of(actor: Any) -> str:
     return ray.get(actor.__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id()), timeout=300)
 
@@ -135,7 +180,7 @@ def test_a_replay_buffer_has_each_transition_once_after_a_node_has_gone(nodes: N
             nodes.cluster.remove_node(node, allow_graceful=False)
             if lost == "learner":
                 # The run waits for it.
-                nodes.cluster.add_node(**LEARNER)
+                nodes.learner = nodes.cluster.add_node(**LEARNER)
         if lost == "collector" and recorder.losses and not is_back and len(recorder.outcomes) > 10:
             is_back = True
             nodes.collectors.append(nodes.cluster.add_node(**COLLECTOR))
