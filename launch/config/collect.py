@@ -9,7 +9,7 @@ from typing import Literal
 from distpolicy.errors import ConfigError
 from distpolicy.utils.time_limits import time_limit
 from launch.config.codec import from_dict, load_yaml
-from launch.config.common import split_evenly
+from launch.config.common import SERVER_WINDOW_MS, check_server, split_evenly
 from launch.config.environment import EnvironmentConfig
 from workers.environments.factory import EnvironmentFactory
 
@@ -42,7 +42,7 @@ class CollectConfig(EnvironmentConfig):
     inference: Literal["auto", "litert", "tf", "server"] = "auto"
     """What computes a SavedModel's actions: LiteRT (litert) or TensorFlow (tf) in each collector, or one server for
     all collectors (server). auto takes litert if it can run the policy, else tf."""
-    server_window_ms: float = 2.0
+    server_window_ms: float = SERVER_WINDOW_MS
     """Milliseconds that the server waits for more collectors before it calls the policy. Used with --inference
     server."""
     server_gpus: float = 0.0
@@ -75,9 +75,7 @@ class CollectConfig(EnvironmentConfig):
             )
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, but is {self.seed}")
-        for name in ("server_window_ms", "server_gpus"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        check_server(self.inference == "server", self.server_window_ms, self.server_gpus)
         object.__setattr__(self, "timeout_s", time_limit("timeout_s", self.timeout_s))
         if self.steps is not None and self.episodes is not None:
             raise ConfigError("--steps and --episodes exclude each other: give one of them")

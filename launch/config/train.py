@@ -13,7 +13,7 @@ from distpolicy.errors import ConfigError
 from distpolicy.networks.network_config import NetworkConfig
 from distpolicy.utils.time_limits import time_limit
 from launch.config.codec import from_dict, load_yaml
-from launch.config.common import counted
+from launch.config.common import SERVER_WINDOW_MS, check_server, counted
 from launch.config.environment import EnvironmentConfig
 from launch.config.interval import Interval
 from workers.collection.evaluator import MAX_EPISODE_STEPS
@@ -24,6 +24,8 @@ OnStale = Literal["wait", "drop"]
 
 # The default algorithm.
 DEFAULT_AGENT = "ppo"
+# Of updates that are under way, and of versions of the weights that are kept. Rollouts that are older teach little.
+LARGEST_POLICY_LAG = 100
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class TrainConfig(EnvironmentConfig):
     inference: Literal["collectors", "server"] = "collectors"
     """What computes actions: each collector, or one server on the learner's node for all of them. A server helps where
     policies are large, as with images, and it has a GPU or the collectors' machines are slow."""
-    server_window_ms: float = 2.0
+    server_window_ms: float = SERVER_WINDOW_MS
     """Milliseconds that the server waits for more collectors before it calls the policy. Used with --inference
     server."""
     server_gpus: float = 0.0
@@ -141,12 +143,20 @@ class TrainConfig(EnvironmentConfig):
                 f"target_return must be a finite number, or None for no target, but is {self.target_return}"
             )
         object.__setattr__(self, "timeout_s", time_limit("timeout_s", self.timeout_s))
-        for name in ("server_window_ms", "server_gpus"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        check_server(self.inference == "server", self.server_window_ms, self.server_gpus)
         if not 1 <= self.least_collectors <= self.collectors:
             raise ConfigError(
                 f"min_collectors must be from 1 to collectors {self.collectors}, but is {self.min_collectors}"
+            )
+        if self.max_policy_lag > LARGEST_POLICY_LAG:
+            raise ConfigError(
+                f"max_policy_lag must be at most {LARGEST_POLICY_LAG}, but is {self.max_policy_lag}: so many updates "
+                "are under way, and each has its weights"
+            )
+        if self.on_stale != "wait" and self.rollout_order != "arrival":
+            raise ConfigError(
+                "on_stale is for rollout_order arrival: set that, or leave on_stale at wait. In a fixed order no "
+                "rollout is too old"
             )
         largest = self.agent.largest_policy_lag
         if largest is not None and self.max_policy_lag > largest:

@@ -301,6 +301,13 @@ def test_a_key_or_type_that_does_not_fit_is_refused_by_its_place(values: Any, me
         ({"eval_episodes": -1}, "eval_episodes must be 0 or more"),
         ({"max_policy_lag": -1}, "max_policy_lag must be 0 or more"),
         ({"max_policy_lag": 3}, "max_policy_lag must be at most 2 with the agent ppo"),
+        ({"max_policy_lag": 101, "agent": {"kind": "appo"}}, "max_policy_lag must be at most 100, but is 101"),
+        ({"on_stale": "drop"}, "on_stale is for rollout_order arrival: set that, or leave on_stale at wait"),
+        ({"server_gpus": 0.5}, "server_gpus is for inference server: set that, or leave server_gpus at 0"),
+        ({"server_window_ms": 5.0}, "server_window_ms is for inference server: set that, or leave .* at 2"),
+        ({"server_gpus": -1.0, "inference": "server"}, "server_gpus must be a number of 0 or more, but is -1"),
+        ({"server_window_ms": math.nan, "inference": "server"}, "server_window_ms must be a number of 0 or more"),
+        ({"server_window_ms": math.inf, "inference": "server"}, "server_window_ms must be a number of 0 or more"),
         (
             {"max_policy_lag": 1, "agent": {"kind": "reinforce"}},
             "max_policy_lag must be at most 0 with the agent reinf",
