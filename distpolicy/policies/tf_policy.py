@@ -341,5 +341,10 @@ def _clip_to_spec(action: tf.Tensor, spec: Any) -> tf.Tensor:
         return action
     # Some engines cannot compare small integers.
     dtype = tf.int32 if spec.dtype.is_integer and spec.dtype.size < 4 else spec.dtype
-    clipped = tf.clip_by_value(tf.cast(action, dtype), tf.cast(spec.minimum, dtype), tf.cast(spec.maximum, dtype))
+    action, low, high = tf.cast(action, dtype), tf.cast(spec.minimum, dtype), tf.cast(spec.maximum, dtype)
+    if dtype.is_integer:
+        # The converter to LiteRT takes clip_by_value(action, 0, 6) for ReLU6, which LiteRT has for floats only.
+        clipped = tf.where(action < low, low, tf.where(action > high, high, action))
+    else:
+        clipped = tf.clip_by_value(action, low, high)
     return tf.cast(clipped, spec.dtype)

@@ -93,6 +93,20 @@ def masked() -> ActorPolicy:
     )
 
 
+@pytest.mark.parametrize("first", [0, -1])
+@pytest.mark.parametrize("num_actions", [1, 2, 3, 7, 18])
+def test_any_number_of_actions_has_a_greedy_program(num_actions: int, first: int) -> None:
+    """The converter takes bounds of 0 and 6, those of MiniGrid, for ReLU6, and others for other activations."""
+    action_spec = BoundedArraySpec((), np.int64, first, first + num_actions - 1)
+    spec = ArraySpec((3,), np.float32)
+    network = ActorDistributionNetwork(spec, action_spec, fc_layer_params=(8,))
+    policy = GreedyPolicy(ActorPolicy(time_step_spec(spec), action_spec, network))
+    step = restart(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), 50)
+    eager = PyTFEagerPolicy(policy, batch_time_steps=False, inference="tf")
+    found = light(ProgramBuilder(policy, [50]).program).action(step, (), row_seeds(50))
+    assert_equal(found, eager.action(step, (), row_seeds(50)))
+
+
 def test_a_masked_policy_takes_the_actions_that_are_allowed() -> None:
     policy = masked()
     eager = PyTFEagerPolicy(policy, batch_time_steps=False, inference="litert")
