@@ -7,6 +7,7 @@ from typing import Any
 
 from distpolicy.errors import ConfigError
 
+# Default of both kinds of jobs.
 SERVER_WINDOW_MS = 2.0
 
 # What JSON can hold: an argument of an environment.

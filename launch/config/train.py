@@ -24,7 +24,7 @@ OnStale = Literal["wait", "drop"]
 
 # The default algorithm.
 DEFAULT_AGENT = "ppo"
-# Of updates that are under way, and of versions of the weights that are kept. Rollouts that are older teach little.
+# As many updates are under way, each with its weights, and each lag has a metric.
 LARGEST_POLICY_LAG = 100
 
 

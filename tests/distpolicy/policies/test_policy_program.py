@@ -96,7 +96,7 @@ def masked() -> ActorPolicy:
 @pytest.mark.parametrize("first", [0, -1])
 @pytest.mark.parametrize("num_actions", [1, 2, 3, 7, 18])
 def test_any_number_of_actions_has_a_greedy_program(num_actions: int, first: int) -> None:
-    """The converter takes bounds of 0 and 6, those of MiniGrid, for ReLU6, and others for other activations."""
+    """The converter takes clipping to 0 and 6, the bounds of MiniGrid's actions, for ReLU6."""
     action_spec = BoundedArraySpec((), np.int64, first, first + num_actions - 1)
     spec = ArraySpec((3,), np.float32)
     network = ActorDistributionNetwork(spec, action_spec, fc_layer_params=(8,))

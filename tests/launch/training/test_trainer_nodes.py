@@ -55,6 +55,12 @@ def nodes() -> Iterator[Nodes]:
             cluster.shutdown()
 
 
+def driver_with_a_lag(rollout_bytes: int, num_updates: int, notes: Notes, **more: Any) -> Trainer:
+    """Returns a driver of two collectors with a lag of 2; each worker has a node of its own."""
+    resources = {"collector_resources": COLLECTOR["resources"], "learner_resources": LEARNER["resources"]}
+    return light_driver(2, rollout_bytes, num_updates, notes, max_policy_lag=2, **resources, **more)
+
+
 def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(nodes: Nodes) -> None:
     """Collectors that are ahead of the learner are not at work when their node goes."""
 
@@ -66,16 +72,7 @@ def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(no
             time.sleep(5.0)
 
     notes = Notes(then)
-    driver = light_driver(
-        2,
-        400_000,
-        6,
-        notes,
-        update_s=3.0,
-        max_policy_lag=2,
-        collector_resources={"collector": 1},
-        learner_resources={"learner": 1},
-    )
+    driver = driver_with_a_lag(400_000, 6, notes, update_s=3.0)
     try:
         list(driver.updates())
     finally:
@@ -93,7 +90,7 @@ def test_with_a_lag_only_the_rollouts_of_a_node_that_goes_are_collected_again(no
 
 
 def test_weights_that_collectors_on_other_nodes_have_read_outlive_the_node_of_the_learner(nodes: Nodes) -> None:
-    """The last ``max_policy_lag + 1`` versions do; nothing is learned from newer ones when a learner begins again."""
+    """These are the last ``max_policy_lag + 1`` versions that act."""
     weights: dict[int, Any] = {}
     found: dict[int, int] = {}
 
@@ -111,17 +108,7 @@ def test_weights_that_collectors_on_other_nodes_have_read_outlive_the_node_of_th
                 nodes.learner = nodes.cluster.add_node(**LEARNER)
 
     notes = Notes(then)
-    driver = light_driver(
-        2,
-        1_000,
-        10,
-        notes,
-        weights_bytes=1_000_000,
-        update_s=2.0,
-        max_policy_lag=2,
-        collector_resources={"collector": 1},
-        learner_resources={"learner": 1},
-    )
+    driver = driver_with_a_lag(1_000, 10, notes, update_s=2.0, weights_bytes=1_000_000)
     try:
         list(driver.updates())
     finally:
